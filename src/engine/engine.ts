@@ -1,0 +1,83 @@
+/** @module The narrow interface between the method and whatever runs the language model. */
+import type { Conversation } from "../types/conversation.ts";
+
+export type Token = number;
+
+/** A context, tokenised, and the token that closes a response in it. */
+export interface Prompt {
+  readonly tokens: readonly Token[];
+  /** End of sequence for raw text; the closing token of an assistant turn for a chat template. */
+  readonly end: Token;
+}
+
+export interface Capabilities {
+  /** The model has a chat template. */
+  readonly chat: boolean;
+  /** Log-probabilities of given completions can be had. */
+  readonly score: boolean;
+}
+
+export interface EngineInfo {
+  /** What the weights are, for policy hashes: the same id, the same model. */
+  readonly model: string;
+  /** Tokens that a prompt and its completion may take together. */
+  readonly contextSize: number;
+  readonly capabilities: Capabilities;
+}
+
+export interface SamplingParameters {
+  /** 0 is greedy. */
+  readonly temperature: number;
+  readonly topP: number;
+  /** 0 keeps the whole vocabulary. */
+  readonly topK: number;
+  readonly maxTokens: number;
+  /** Generation ends before the first of these strings. */
+  readonly stop: readonly string[];
+}
+
+export interface SampleRequest extends SamplingParameters {
+  /** One seed a sample; their number is n. */
+  readonly seeds: readonly number[];
+  /** Note the log-probabilities of sampled tokens, and of ending before each. */
+  readonly logprobs: boolean;
+}
+
+/** "stop": the model closed its turn, or a stop string was met. "length": `maxTokens` or the context's end. */
+export type FinishReason = "stop" | "length";
+
+/** One sampled completion. Log-probabilities are the model's own (raw logits, in nats), not those after top-p or temperature. */
+export interface Sample {
+  readonly text: string;
+  readonly finish: FinishReason;
+  /** The sampled tokens, the closing token not among them. */
+  readonly tokens: readonly Token[];
+  /** `[tokens]`, if asked for: log π(token i ∣ prompt, tokens before i). */
+  readonly logprobs: readonly number[];
+  /** `[tokens + 1]` or one less, if asked for: log π(end ∣ prompt, the first i tokens). */
+  readonly endLogprobs: readonly number[];
+}
+
+export type SampleEvent =
+  | { readonly type: "text"; readonly index: number; readonly text: string }
+  | { readonly type: "done"; readonly index: number; readonly sample: Sample };
+
+/**
+ * An engine tokenises, renders its chat template, samples completions of a prompt, and returns log-probabilities of given completions.
+ * Text from clients and demonstrations never becomes a control token. Every method throws a `GatewayError`: "engine_unavailable" when the
+ * engine is down, "context_length_exceeded" when a prompt leaves no room, "cancelled" when the signal fires.
+ */
+export interface Engine {
+  /** Resolves when the engine is ready. */
+  info(signal?: AbortSignal): Promise<EngineInfo>;
+  /** `[texts][tokens]`, each text on its own, without BOS; the spelling of a control token stays plain text. */
+  tokenize(texts: readonly string[], signal?: AbortSignal): Promise<Token[][]>;
+  /** Raw text as a context: BOS where the model's tokenizer says so; responses end with EOS. */
+  textPrompt(text: string, signal?: AbortSignal): Promise<Prompt>;
+  /** The model's chat template applied to the messages, ready for the assistant's turn. */
+  chatPrompt(messages: Conversation, signal?: AbortSignal): Promise<Prompt>;
+  /** n samples, stepped together; "text" events as they decode, one "done" a sample. Leaving the loop stops the work. */
+  sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncIterable<SampleEvent>;
+  /** `[completions][tokens]`: log π(token i ∣ prompt, tokens before i) by teacher forcing. */
+  score(prompt: Prompt, completions: readonly (readonly Token[])[], signal?: AbortSignal): Promise<number[][]>;
+}

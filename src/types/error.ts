@@ -1,0 +1,44 @@
+/** @module The one error class of the gateway; `http/errors.ts` turns it into OpenAI's JSON. */
+
+export type ErrorCode =
+  | "invalid_request"
+  | "unsupported_parameter"
+  | "context_length_exceeded"
+  | "model_not_found"
+  | "not_found"
+  | "payload_too_large"
+  | "unsupported_media_type"
+  | "cancelled"
+  | "timeout"
+  | "engine_unavailable"
+  | "engine_failure"
+  | "configuration"
+  | "model_unavailable";
+
+export interface ErrorDetails {
+  /** The request's field that is at fault, as a path (`messages.0.content`). */
+  readonly param?: string;
+  readonly cause?: unknown;
+}
+
+/** An error whose message is meant for the person who can do something about it. */
+export class GatewayError extends Error {
+  readonly code: ErrorCode;
+  readonly param: string | null;
+
+  constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
+    super(message, details.cause === undefined ? undefined : { cause: details.cause });
+    this.name = "GatewayError";
+    this.code = code;
+    this.param = details.param ?? null;
+  }
+}
+
+/** What a fired signal means: a deadline ("timeout"), or somebody who left ("cancelled"). */
+export function cancelled(signal: AbortSignal): GatewayError {
+  const { reason } = signal;
+  if (reason instanceof GatewayError) return reason;
+  if (reason instanceof Error && reason.name === "TimeoutError")
+    return new GatewayError("timeout", "The request took longer than the gateway allows.", { cause: reason });
+  return new GatewayError("cancelled", "The request was cancelled.", { cause: reason });
+}
