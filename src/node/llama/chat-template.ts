@@ -1,0 +1,144 @@
+/**
+ * @module The model's own chat template, rendered so that no content can act as a delimiter: the spelling of a control token inside a message
+ * is tokenised as plain text; a delimiter that is itself plain text (`[INST]`, `<|user|>` in some vocabularies) is broken up by a space.
+ */
+import { Template } from "@huggingface/jinja";
+import type { Token } from "../../engine/engine.ts";
+import type { Conversation } from "../../types/conversation.ts";
+import { GatewayError } from "../../types/error.ts";
+
+/** What the template needs of the model's tokenizer. */
+export interface Vocabulary {
+  readonly bos: string;
+  readonly eos: string;
+  readonly endOfSequence: Token;
+  /** Spellings of the control tokens, never made from plain text. */
+  readonly control: ReadonlyMap<string, Token>;
+  /** Spellings of other whole tokens that plain text does make (user-defined ones). */
+  readonly userDefined: readonly string[];
+  /** Plain text: control tokens are not recognised. */
+  tokenize(text: string): Token[];
+  /** Text of a template: control tokens are recognised. */
+  tokenizeSpecial(text: string): Token[];
+}
+
+/** Private-use characters, one of which marks a control token's spelling as content's own. */
+const firstMark = 0xe000;
+const lastMark = 0xf8ff;
+
+export class ChatTemplate {
+  readonly #template: Template;
+  readonly #vocabulary: Vocabulary;
+  readonly #control: RegExp;
+  readonly #systemRole: boolean;
+  readonly #plainDelimiters: readonly string[];
+  /** The token that the template itself closes an assistant turn with. */
+  readonly end: Token;
+
+  constructor(source: string, vocabulary: Vocabulary) {
+    this.#template = new Template(source);
+    this.#vocabulary = vocabulary;
+    const spellings = [...vocabulary.control.keys()].sort((a, b) => b.length - a.length);
+    this.#control = new RegExp(`(${spellings.map(escapeRegExp).join("|")})`, "u");
+    this.#systemRole = this.#acceptsSystem();
+    const { delimiters, end } = this.#probe();
+    this.#plainDelimiters = delimiters;
+    this.end = end;
+  }
+
+  /** The conversation's tokens, ready for the assistant's turn. Throws "invalid_request" with the template's own words where it refuses. */
+  encode(conversation: Conversation): Token[] {
+    const messages = this.#systemRole ? conversation : withoutSystem(conversation);
+    const mark = unusedMark(messages);
+    const marked = messages.map((message) => ({ ...message, content: this.#disarm(message.content, mark) }));
+    const rendered = this.#render(marked, true);
+    if (!rendered.includes(mark)) return this.#vocabulary.tokenizeSpecial(rendered);
+    return rendered
+      .split(this.#control)
+      .flatMap((run) => this.#vocabulary.control.get(run) ?? this.#vocabulary.tokenize(run.replaceAll(mark, "")));
+  }
+
+  #disarm(content: string, mark: string): string {
+    let text = content;
+    for (const delimiter of this.#plainDelimiters) text = text.replaceAll(delimiter, `${delimiter[0]} ${delimiter.slice(1)}`);
+    return text
+      .split(this.#control)
+      .map((run) => (this.#vocabulary.control.has(run) ? `${run[0]}${mark}${run.slice(1)}` : run))
+      .join("");
+  }
+
+  #render(messages: Conversation, addGenerationPrompt: boolean): string {
+    try {
+      return this.#template.render({
+        messages: messages.map((message) => ({ ...message })),
+        add_generation_prompt: addGenerationPrompt,
+        bos_token: this.#vocabulary.bos,
+        eos_token: this.#vocabulary.eos,
+      });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new GatewayError("invalid_request", `The model's chat template refuses these messages: ${reason}`, {
+        param: "messages",
+        cause: error,
+      });
+    }
+  }
+
+  #acceptsSystem(): boolean {
+    try {
+      return this.#render(
+        [
+          { role: "system", content: "SYSTEM-TEXT" },
+          { role: "user", content: "USER-TEXT" },
+        ],
+        true,
+      ).includes("SYSTEM-TEXT");
+    } catch {
+      return false;
+    }
+  }
+
+  /** Renders a conversation of known texts and reads the delimiters off what stands between them. */
+  #probe(): { delimiters: string[]; end: Token } {
+    const texts = ["FIRST-USER-TEXT", "FIRST-ASSISTANT-TEXT", "SECOND-USER-TEXT"] as const;
+    const messages: Conversation = texts.map((content, i) => ({ role: i % 2 === 0 ? "user" : "assistant", content }));
+    const literals = this.#render(messages, true).split(new RegExp(texts.join("|"), "u"));
+    const { control, endOfSequence, userDefined } = this.#vocabulary;
+    const closing = literals[2]?.split(this.#control).find((run) => control.has(run));
+    const plain = literals.filter((literal) => !this.#control.test(literal)).map((literal) => literal.trim());
+    const whole = userDefined.filter((spelling) => spelling.trim() !== "" && literals.some((literal) => literal.includes(spelling)));
+    return {
+      delimiters: [...new Set([...plain, ...whole])].filter((delimiter) => delimiter.length > 1),
+      end: closing === undefined ? endOfSequence : (control.get(closing) as Token),
+    };
+  }
+}
+
+/** For templates without a system role: system text becomes a paragraph before the user's next turn. */
+function withoutSystem(conversation: Conversation): Conversation {
+  const messages: { role: "user" | "assistant" | "tool"; content: string }[] = [];
+  let system: string[] = [];
+  for (const { role, content } of conversation) {
+    if (role === "system") system.push(content);
+    else if (role === "user") {
+      messages.push({ role, content: [...system, content].join("\n\n") });
+      system = [];
+    } else messages.push({ role, content });
+  }
+  if (system.length > 0) messages.push({ role: "user", content: system.join("\n\n") });
+  return messages;
+}
+
+function unusedMark(messages: Conversation): string {
+  for (let code = firstMark; code <= lastMark; code++) {
+    const mark = String.fromCharCode(code);
+    if (!messages.some((message) => message.content.includes(mark))) return mark;
+  }
+  throw new GatewayError("invalid_request", "The messages use every private-use character of Unicode's first plane.", {
+    param: "messages",
+  });
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&");
+}

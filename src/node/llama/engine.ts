@@ -1,0 +1,221 @@
+/** @module The embedded engine as the gateway sees it: a child process, started again whenever it dies. */
+import { type ChildProcess, fork } from "node:child_process";
+import type { Engine, EngineInfo, Prompt, SampleEvent, SampleRequest, Token } from "../../engine/engine.ts";
+import type { Conversation } from "../../types/conversation.ts";
+import { cancelled, GatewayError } from "../../types/error.ts";
+import { EventQueue } from "../../types/event-queue.ts";
+import type { NativeOptions } from "./native.ts";
+import type { Call, ChildMessage, EngineLoad, Result } from "./protocol.ts";
+
+export interface LlamaEngineOptions extends NativeOptions {
+  /** Identifies the weights in policy hashes. */
+  readonly model: string;
+  readonly log: (line: string) => void;
+  /** The compiled child module. */
+  readonly childModule?: URL;
+}
+
+interface Pending {
+  readonly events: EventQueue<SampleEvent>;
+  readonly resolve: (result: Result) => void;
+  readonly reject: (error: GatewayError) => void;
+}
+
+/** A child that dies sooner than this after its start is started again more and more slowly. */
+const healthyAfterMs = 10_000;
+const longestPauseMs = 30_000;
+
+export class LlamaEngine implements Engine {
+  readonly #options: LlamaEngineOptions;
+  readonly #pending = new Map<number, Pending>();
+  #child: ChildProcess | undefined;
+  #ready: Promise<EngineInfo>;
+  #state: "starting" | "ready" | "restarting" | "closed" = "starting";
+  #nextId = 1;
+  #failures = 0;
+  #restarts = 0;
+  #restartTimer: NodeJS.Timeout | undefined;
+
+  private constructor(options: LlamaEngineOptions) {
+    this.#options = options;
+    this.#ready = this.#launch();
+  }
+
+  /** Starts the child and loads the model. Throws "model_unavailable" when llama.cpp cannot load it. */
+  static async start(options: LlamaEngineOptions): Promise<LlamaEngine> {
+    const engine = new LlamaEngine(options);
+    try {
+      await engine.#ready;
+    } catch (error) {
+      await engine.close();
+      throw new GatewayError("model_unavailable", `The model ${options.modelPath} could not be loaded: ${messageOf(error)}`, {
+        cause: error,
+      });
+    }
+    return engine;
+  }
+
+  get state(): {
+    readonly status: "starting" | "ready" | "restarting" | "closed";
+    readonly restarts: number;
+    readonly pid: number | undefined;
+  } {
+    return { status: this.#state, restarts: this.#restarts, pid: this.#child?.pid };
+  }
+
+  info(signal?: AbortSignal): Promise<EngineInfo> {
+    return this.#whenReady(signal);
+  }
+
+  async tokenize(texts: readonly string[], signal?: AbortSignal): Promise<Token[][]> {
+    return texts.length === 0 ? [] : ((await this.#call({ type: "tokenize", texts }, signal)) as Token[][]);
+  }
+
+  async textPrompt(text: string, signal?: AbortSignal): Promise<Prompt> {
+    return (await this.#call({ type: "text-prompt", text }, signal)) as Prompt;
+  }
+
+  async chatPrompt(messages: Conversation, signal?: AbortSignal): Promise<Prompt> {
+    return (await this.#call({ type: "chat-prompt", messages }, signal)) as Prompt;
+  }
+
+  async score(prompt: Prompt, completions: readonly (readonly Token[])[], signal?: AbortSignal): Promise<number[][]> {
+    return (await this.#call({ type: "score", prompt, completions }, signal)) as number[][];
+  }
+
+  async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+    const leave = new AbortController();
+    const events = new EventQueue<SampleEvent>();
+    const call = this.#call({ type: "sample", prompt, request }, AbortSignal.any([leave.signal, ...(signal ? [signal] : [])]), events);
+    call.then(
+      () => events.end(),
+      (error: unknown) => events.fail(error),
+    );
+    try {
+      yield* events;
+    } finally {
+      leave.abort();
+    }
+  }
+
+  /** Tasks and sequences in use in the child. */
+  async load(signal?: AbortSignal): Promise<EngineLoad> {
+    return (await this.#call({ type: "load-report" }, signal)) as EngineLoad;
+  }
+
+  async close(): Promise<void> {
+    this.#state = "closed";
+    clearTimeout(this.#restartTimer);
+    const child = this.#child;
+    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    const exited = new Promise((resolve) => child.once("exit", resolve));
+    if (child.connected) child.disconnect();
+    else child.kill("SIGKILL");
+    await exited;
+  }
+
+  async #call(call: Call, signal?: AbortSignal, events = new EventQueue<SampleEvent>()): Promise<Result> {
+    await this.#whenReady(signal);
+    return this.#send(call, signal, events);
+  }
+
+  #send(call: Call, signal?: AbortSignal, events = new EventQueue<SampleEvent>()): Promise<Result> {
+    const child = this.#child;
+    if (child === undefined || !child.connected) return Promise.reject(engineDied());
+    if (signal?.aborted) return Promise.reject(cancelled(signal));
+    const id = this.#nextId++;
+    const { promise, resolve, reject } = withResolvers<Result>();
+    const abort = (): void => {
+      if (child.connected) child.send({ id, abort: true });
+      if (signal !== undefined) reject(cancelled(signal));
+    };
+    this.#pending.set(id, { events, resolve, reject });
+    signal?.addEventListener("abort", abort, { once: true });
+    child.send({ id, call }, (error) => {
+      if (error !== null) reject(engineDied(error));
+    });
+    return promise.finally(() => {
+      this.#pending.delete(id);
+      signal?.removeEventListener("abort", abort);
+    });
+  }
+
+  async #whenReady(signal?: AbortSignal): Promise<EngineInfo> {
+    if (signal?.aborted) throw cancelled(signal);
+    if (this.#state === "closed") throw new GatewayError("engine_unavailable", "The engine is shut down.");
+    if (signal === undefined) return this.#ready;
+    const { promise, reject } = withResolvers<never>();
+    const abort = (): void => reject(cancelled(signal));
+    signal.addEventListener("abort", abort, { once: true });
+    return Promise.race([this.#ready, promise]).finally(() => signal.removeEventListener("abort", abort));
+  }
+
+  async #launch(): Promise<EngineInfo> {
+    const { log, childModule, model, modelPath, contextSize, sequences, threads, gpu } = this.#options;
+    const child = fork(childModule ?? new URL("./child.js", import.meta.url), {
+      // One pool thread: with more, each decode lands on another thread and takes twice as long.
+      env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
+      serialization: "advanced",
+      stdio: ["ignore", "inherit", "inherit", "ipc"],
+    });
+    const started = Date.now();
+    this.#child = child;
+    child.on("message", (message: ChildMessage) => this.#receive(message));
+    child.on("error", (error) => log(`engine: ${error.message}`));
+    child.once("exit", (code, signal) => this.#exited(child, signal ?? `code ${code}`, Date.now() - started));
+    try {
+      const info = await this.#send({ type: "load", options: { model, modelPath, contextSize, sequences, threads, gpu } });
+      this.#state = "ready";
+      return info as EngineInfo;
+    } catch (error) {
+      child.kill("SIGKILL");
+      throw error;
+    }
+  }
+
+  #exited(child: ChildProcess, reason: string, livedMs: number): void {
+    for (const pending of this.#pending.values()) pending.reject(engineDied());
+    this.#pending.clear();
+    if (this.#state === "closed" || this.#state === "starting" || child !== this.#child) return;
+    this.#failures = livedMs < healthyAfterMs ? this.#failures + 1 : 0;
+    const pauseMs = this.#failures <= 1 ? 0 : Math.min(longestPauseMs, 500 * 2 ** (this.#failures - 1));
+    this.#options.log(`engine: the process ended (${reason}); starting it again${pauseMs > 0 ? ` in ${pauseMs} ms` : ""}`);
+    this.#state = "restarting";
+    this.#restarts += 1;
+    this.#ready = new Promise((resolve, reject) => {
+      this.#restartTimer = setTimeout(() => this.#launch().then(resolve, reject), pauseMs);
+    });
+    // Who waits for the engine gets the error; a restart nobody waits for is retried by the next exit.
+    this.#ready.catch((error: unknown) => this.#options.log(`engine: ${messageOf(error)}`));
+  }
+
+  #receive(message: ChildMessage): void {
+    const pending = this.#pending.get(message.id);
+    if (pending === undefined) return;
+    if ("text" in message) pending.events.push({ type: "text", index: message.index, text: message.text });
+    else if ("sample" in message) pending.events.push({ type: "done", index: message.index, sample: message.sample });
+    else if ("error" in message) {
+      const { code, message: text, param } = message.error;
+      pending.reject(new GatewayError(code, text, param === null ? {} : { param }));
+    } else pending.resolve(message.result);
+  }
+}
+
+/** `Promise.withResolvers`, which Node 20 lacks. */
+function withResolvers<Value>(): { promise: Promise<Value>; resolve: (value: Value) => void; reject: (error: unknown) => void } {
+  let resolve!: (value: Value) => void;
+  let reject!: (error: unknown) => void;
+  const promise = new Promise<Value>((onValue, onError) => {
+    resolve = onValue;
+    reject = onError;
+  });
+  return { promise, resolve, reject };
+}
+
+function engineDied(cause?: unknown): GatewayError {
+  return new GatewayError("engine_unavailable", "The engine's process ended; it is being started again. Retry the request.", { cause });
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -1,0 +1,62 @@
+/** @module A loaded model: its tokenizer, its chat template, and what ends a completion. */
+import type { EngineInfo, Prompt, Token } from "../../engine/engine.ts";
+import type { Conversation } from "../../types/conversation.ts";
+import { GatewayError } from "../../types/error.ts";
+import { ChatTemplate, type Vocabulary } from "./chat-template.ts";
+import { loadNative, type NativeModel, type NativeOptions } from "./native.ts";
+import type { Backend } from "./scheduler.ts";
+import type { Detokenize } from "./text-stream.ts";
+
+export interface LoadedModel {
+  readonly info: EngineInfo;
+  readonly backend: Backend;
+  readonly detokenize: Detokenize;
+  /** End of generation, or any other control token: the model has left its turn. */
+  readonly closes: (token: Token) => boolean;
+  tokenize(text: string): Token[];
+  textPrompt(text: string): Prompt;
+  chatPrompt(messages: Conversation): Prompt;
+}
+
+/** Loads the model file into a context. Throws llama.cpp's error where it cannot. */
+export async function loadModel(options: NativeOptions & { readonly model: string }): Promise<LoadedModel> {
+  const { model, backend } = await loadNative(options);
+  const vocabulary = readVocabulary(model);
+  const template = model.chatTemplate === undefined ? undefined : new ChatTemplate(model.chatTemplate, vocabulary);
+  const withBos = (tokens: Token[]): Token[] =>
+    model.bos !== undefined && model.prependsBos && tokens[0] !== model.bos ? [model.bos, ...tokens] : tokens;
+
+  return {
+    info: { model: options.model, contextSize: backend.contextSize, capabilities: { chat: template !== undefined, score: true } },
+    backend,
+    detokenize: model.detokenize,
+    closes: (token) => model.endsGeneration(token) || model.kind(token) === "control",
+    tokenize: (text) => model.tokenizeContinuation(text),
+    textPrompt: (text) => ({ tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence }),
+    chatPrompt(messages) {
+      if (template === undefined)
+        throw new GatewayError("configuration", "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.");
+      return { tokens: withBos(template.encode(messages)), end: template.end };
+    },
+  };
+}
+
+function readVocabulary(model: NativeModel): Vocabulary {
+  if (model.eos === undefined) throw new GatewayError("configuration", "This model names no end-of-sequence token.");
+  const control = new Map<string, Token>();
+  const userDefined: string[] = [];
+  for (let token = 0; token < model.vocabularySize; token++) {
+    const kind = model.kind(token);
+    if (kind === "control" && model.spelling(token) !== "") control.set(model.spelling(token), token);
+    if (kind === "user-defined") userDefined.push(model.spelling(token));
+  }
+  return {
+    bos: model.bos === undefined ? "" : model.spelling(model.bos),
+    eos: model.spelling(model.eos),
+    endOfSequence: model.eos,
+    control,
+    userDefined,
+    tokenize: (text) => model.tokenize(text, false),
+    tokenizeSpecial: (text) => model.tokenize(text, true),
+  };
+}

@@ -1,0 +1,74 @@
+/** @module Turns sampled tokens into text as they come: whole characters only, and never past a stop string. */
+import type { Token } from "../../engine/engine.ts";
+
+/** Text of `tokens`, given the tokens before them. */
+export type Detokenize = (tokens: readonly Token[], previous: readonly Token[]) => string;
+
+const replacementCharacter = "\uFFFD";
+/** No character takes more bytes, so no more tokens, than this. */
+const longestCharacter = 4;
+
+export class TextStream {
+  readonly #detokenize: Detokenize;
+  readonly #stop: readonly string[];
+  #previous: Token[] = [];
+  #pending: Token[] = [];
+  #text = "";
+  #emitted = 0;
+  #stopped = false;
+
+  constructor(detokenize: Detokenize, stop: readonly string[]) {
+    this.#detokenize = detokenize;
+    this.#stop = stop;
+  }
+
+  /** A stop string has been met: the text ends before it. */
+  get stopped(): boolean {
+    return this.#stopped;
+  }
+
+  get text(): string {
+    return this.#text;
+  }
+
+  /** Adds a token; returns the text that is now certain to belong to the answer. */
+  push(token: Token): string {
+    this.#pending.push(token);
+    const piece = this.#detokenize(this.#pending, this.#previous);
+    if (piece.endsWith(replacementCharacter) && this.#pending.length < longestCharacter) return "";
+    this.#previous = [...this.#previous, ...this.#pending].slice(-8);
+    this.#pending = [];
+    this.#append(piece);
+    return this.#emit(this.#stopped ? this.#text.length : this.#text.length - heldBack(this.#text, this.#stop));
+  }
+
+  /** The answer is over: returns what was held back. Half a character at the end is dropped. */
+  end(): string {
+    return this.#emit(this.#text.length);
+  }
+
+  #append(piece: string): void {
+    const longest = Math.max(0, ...this.#stop.map((stop) => stop.length));
+    const from = Math.max(0, this.#text.length - longest);
+    this.#text += piece;
+    const cuts = this.#stop.map((stop) => this.#text.indexOf(stop, from)).filter((cut) => cut >= 0);
+    if (cuts.length === 0) return;
+    this.#text = this.#text.slice(0, Math.min(...cuts));
+    this.#stopped = true;
+  }
+
+  #emit(upTo: number): string {
+    const text = this.#text.slice(this.#emitted, upTo);
+    this.#emitted = Math.max(this.#emitted, upTo);
+    return text;
+  }
+}
+
+/** How many characters at the end of `text` might be the beginning of a stop string. */
+function heldBack(text: string, stop: readonly string[]): number {
+  let longest = 0;
+  for (const string of stop)
+    for (let length = Math.min(string.length - 1, text.length); length > longest; length--)
+      if (text.endsWith(string.slice(0, length))) longest = length;
+  return longest;
+}
