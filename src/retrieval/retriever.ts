@@ -1,0 +1,52 @@
+/** @module The retriever R of Eq. 12, and what it is built from. */
+import type { Conversation, Demonstration } from "../types/conversation.ts";
+
+export interface Retrieved {
+  readonly demonstration: Demonstration;
+  /** Cosine or BM25 score; null where the retriever measures none. */
+  readonly similarity: number | null;
+}
+
+export interface RetrievalOptions {
+  /** m, how many. */
+  readonly shots: number;
+  /** Uniform in [0, 1): what chance there is comes from here. */
+  readonly random: () => number;
+  /** Leaves out demonstrations, as leave-one-out evaluation needs. */
+  readonly except?: ReadonlySet<string>;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export interface Retriever {
+  /** The m demonstrations for a prompt, most similar first; fewer where the set is smaller. */
+  retrieve(prompt: Conversation, options: RetrievalOptions): Promise<Retrieved[]>;
+}
+
+/** Sentence embeddings. */
+export interface Embedder {
+  /** Identifies the model. */
+  readonly model: string;
+  /** `[texts][dimensions]`, L2-normalised. */
+  embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
+}
+
+/** Indices of the `k` largest values, largest first; ties: the lower index. */
+export function largest(values: ArrayLike<number>, k: number, allowed: (index: number) => boolean = () => true): number[] {
+  const best: number[] = [];
+  for (let index = 0; index < values.length; index++) {
+    const value = values[index] as number;
+    const worst = best.at(-1);
+    if (best.length >= k && worst !== undefined && value <= (values[worst] as number)) continue;
+    if (!allowed(index)) continue;
+    let place = best.length;
+    while (place > 0 && value > (values[best[place - 1] as number] as number)) place--;
+    best.splice(place, 0, index);
+    if (best.length > k) best.pop();
+  }
+  return best;
+}
+
+/** Whether the demonstration at an index may be retrieved. */
+export function permitted(demonstrations: readonly Demonstration[], except: ReadonlySet<string> | undefined): (index: number) => boolean {
+  return except === undefined ? () => true : (index) => !except.has(demonstrations[index]?.id ?? "");
+}
