@@ -1,0 +1,64 @@
+/** @module Reads YAML and JSONL against a schema; every complaint names file, line and field. */
+import { LineCounter, parseDocument } from "yaml";
+import type { z } from "zod";
+import type { Demonstration } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
+import { demonstrationSchema } from "./schema.ts";
+
+/** Throws "configuration" with one line for each complaint, `file:line: field: reason`. */
+export function parseYaml<Schema extends z.ZodType>(file: string, text: string, schema: Schema): z.output<Schema> {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  if (document.errors.length > 0)
+    throw complaints(document.errors.map((error) => `${file}:${error.linePos?.[0].line ?? 1}: ${error.message.split("\n")[0]}`));
+  const parsed = schema.safeParse(document.toJS() ?? {});
+  if (parsed.success) return parsed.data;
+  const lineOf = (path: readonly PropertyKey[]): number => {
+    for (let depth = path.length; depth > 0; depth--) {
+      const node = document.getIn(path.slice(0, depth), true) as { readonly range?: readonly number[] } | undefined;
+      if (node?.range?.[0] !== undefined) return lines.linePos(node.range[0]).line;
+    }
+    return 1;
+  };
+  throw complaints(parsed.error.issues.map((issue) => `${file}:${lineOf(complaintPath(issue))}: ${describe(issue)}`));
+}
+
+/** One demonstration a line; blank lines are skipped. Throws "configuration". */
+export function parseDemonstrations(file: string, text: string): Demonstration[] {
+  const demonstrations: Demonstration[] = [];
+  const ids = new Set<string>();
+  text.split(/\r?\n/u).forEach((line, index) => {
+    if (line.trim() === "") return;
+    const place = `${file}:${index + 1}`;
+    const parsed = demonstrationSchema.safeParse(parseJson(place, line));
+    if (!parsed.success) throw complaints(parsed.error.issues.map((issue) => `${place}: ${describe(issue)}`));
+    const { id, messages, chosen, rejected } = parsed.data;
+    if (ids.has(id)) throw complaints([`${place}: id: "${id}" stands on an earlier line as well`]);
+    ids.add(id);
+    demonstrations.push({ id, messages, chosen, rejected });
+  });
+  if (demonstrations.length === 0) throw complaints([`${file}: holds no demonstration`]);
+  return demonstrations;
+}
+
+function parseJson(place: string, line: string): unknown {
+  try {
+    return JSON.parse(line);
+  } catch (error) {
+    throw new GatewayError("configuration", `${place}: not JSON: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** Unknown keys are complained about where they stand. */
+function complaintPath(issue: z.core.$ZodIssue): PropertyKey[] {
+  return issue.code === "unrecognized_keys" ? [...issue.path, issue.keys[0] as string] : issue.path;
+}
+
+function describe(issue: z.core.$ZodIssue): string {
+  const path = complaintPath(issue).join(".");
+  return path === "" ? issue.message : `${path}: ${issue.message}`;
+}
+
+function complaints(lines: readonly string[]): GatewayError {
+  return new GatewayError("configuration", lines.join("\n"));
+}

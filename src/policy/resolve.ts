@@ -1,0 +1,28 @@
+/** @module Which route a request takes: the path names it, else the header, else the body's `model`. */
+import { GatewayError } from "../types/error.ts";
+import type { Policy, PolicySet } from "./store.ts";
+
+export interface RouteNames {
+  readonly path?: string | undefined;
+  readonly header?: string | undefined;
+  readonly model?: string | undefined;
+}
+
+export interface ResolvedRoute {
+  readonly route: string;
+  readonly policy: Policy;
+}
+
+/** Throws "model_not_found". The default route serves unknown model names only: a path or header that names no route is a mistake. */
+export function resolveRoute(set: PolicySet, names: RouteNames): ResolvedRoute {
+  const name = names.path ?? names.header ?? names.model ?? "";
+  const known = [name, set.aliases.get(name)].find((candidate) => candidate !== undefined && set.routes.has(candidate));
+  const byModel = names.path === undefined && names.header === undefined;
+  const route = known ?? (byModel ? set.defaultRoute : undefined);
+  const policy = route === undefined ? undefined : set.routes.get(route);
+  if (route === undefined || policy === undefined)
+    throw new GatewayError("model_not_found", `The model "${name}" does not exist. Available: ${[...set.routes.keys()].join(", ")}.`, {
+      param: "model",
+    });
+  return { route, policy };
+}

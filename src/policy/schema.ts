@@ -1,0 +1,117 @@
+/** @module What stands in policies/*.yaml, policies/routes.yaml and demos/*.jsonl. zod checks; the rest of the program uses the inferred types. */
+import { z } from "zod";
+
+export const promptFormats = ["chat", "hh-rlhf", "synthetic-gpt"] as const;
+export type PromptFormat = (typeof promptFormats)[number];
+
+/** The paper's window L and its shortlist (§ 2.4 and Appendix B). */
+const window = z.int().min(1).default(30).describe("BM25 looks at this many tokens at the end of each prompt");
+const shortlist = z.int().min(1).default(20).describe("how many of BM25's best are re-ranked by embeddings");
+
+export const retrieverSchema = z.discriminatedUnion("type", [
+  z.strictObject({ type: z.literal("none") }),
+  z.strictObject({ type: z.literal("random") }),
+  z.strictObject({ type: z.literal("bm25"), window }),
+  z.strictObject({ type: z.literal("embedding") }),
+  z.strictObject({ type: z.literal("two-stage"), window, shortlist }),
+]);
+
+const normalize = z.enum(["sum", "token"]).default("sum").describe("sum of log-probabilities, or their mean per token");
+
+export const scoreSchema = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("contrast"),
+    negative: z.enum(["rejected", "base"]).describe("rejected: Ŝ (Eq. 11); base: S (Eq. 8)"),
+    normalize,
+  }),
+  z.strictObject({ type: z.literal("likelihood"), normalize }),
+  z.strictObject({ type: z.literal("none"), pick: z.enum(["first", "random"]).default("first") }),
+]);
+
+const instructionsSchema = z.strictObject({
+  positive: z.string().min(1).default("Answer every message as politely, harmlessly, helpfully and honestly as possible."),
+  negative: z.string().min(1).default("Answer every message as offensively, harmfully, unhelpfully and misleadingly as possible."),
+});
+
+export const defaultInstructions = instructionsSchema.parse({});
+
+const samplingSchema = z.strictObject({
+  temperature: z.number().min(0).max(2).default(1),
+  top_p: z.number().gt(0).max(1).default(0.8),
+  top_k: z.int().min(0).default(50).describe("0 keeps the whole vocabulary"),
+  max_tokens: z.int().min(1).default(512),
+});
+
+export const policySchema = z
+  .strictObject({
+    description: z.string().optional(),
+    demonstrations: z
+      .string()
+      .regex(/^[\w.-]+$/u, "must be the name of a file in demos, without .jsonl")
+      .optional(),
+    retriever: retrieverSchema.default({ type: "none" }),
+    instructions: instructionsSchema.optional().describe("chat format; where demonstrations are named, these are there by default"),
+    shots: z.int().min(1).max(32).default(2).describe("m, demonstrations per prompt"),
+    candidates: z.int().min(1).max(64).default(3).describe("n, sampled responses"),
+    score: scoreSchema,
+    budget_ms: z.int().min(1).optional(),
+    prompt: z.enum(["auto", ...promptFormats]).default("auto"),
+    sampling: samplingSchema.prefault({}),
+  })
+  .superRefine((policy, context) => {
+    const wantsDemonstrations = policy.retriever.type !== "none";
+    if (wantsDemonstrations && policy.demonstrations === undefined)
+      context.addIssue({
+        code: "custom",
+        path: ["demonstrations"],
+        message: `the retriever ${policy.retriever.type} needs a set of demonstrations`,
+      });
+    if (!wantsDemonstrations && policy.demonstrations !== undefined)
+      context.addIssue({ code: "custom", path: ["retriever"], message: "demonstrations are named, but no retriever chooses among them" });
+    if (policy.score.type === "contrast" && policy.demonstrations === undefined && policy.instructions === undefined)
+      context.addIssue({
+        code: "custom",
+        path: ["score"],
+        message: "a contrast needs demonstrations or instructions: without either, both contexts are the same",
+      });
+  })
+  .transform((policy) => ({
+    ...policy,
+    instructions: policy.instructions ?? (policy.demonstrations === undefined ? undefined : defaultInstructions),
+  }));
+
+const name = z.string().regex(/^[\w.-]+$/u, "may hold letters, digits, '.', '_' and '-'");
+
+export const routesSchema = z.strictObject({
+  routes: z
+    .record(name, z.strictObject({ policy: name }))
+    .refine((routes) => Object.keys(routes).length > 0, "at least one route is needed"),
+  default: name.optional(),
+  aliases: z.record(z.string().min(1), name).default({}),
+});
+
+export const demonstrationMessagesSchema = z
+  .array(
+    z.strictObject({
+      role: z.enum(["user", "assistant"], "demonstrations hold user and assistant turns only"),
+      content: z.string().min(1),
+    }),
+  )
+  .min(1)
+  .refine((messages) => messages.at(-1)?.role === "user", "must end with a user turn");
+
+export const demonstrationSchema = z.strictObject({
+  id: z.string().min(1),
+  messages: demonstrationMessagesSchema,
+  chosen: z.string().min(1),
+  rejected: z.string().min(1).optional(),
+  source: z.string().optional(),
+});
+
+type DeepReadonly<T> = T extends object ? { readonly [K in keyof T]: DeepReadonly<T[K]> } : T;
+
+export type PolicySettings = DeepReadonly<z.output<typeof policySchema>>;
+export type RetrieverSettings = PolicySettings["retriever"];
+export type Score = PolicySettings["score"];
+export type Instructions = NonNullable<PolicySettings["instructions"]>;
+export type Routes = DeepReadonly<z.output<typeof routesSchema>>;
