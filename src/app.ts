@@ -1,0 +1,43 @@
+/** @module The gateway's routes on one screen. Runs wherever `fetch` handlers run; what it needs of the world comes in. */
+import { Hono } from "hono";
+import { bodyLimit } from "hono/body-limit";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { chatCompletions } from "./http/chat-completions.ts";
+import type { AppDependencies } from "./http/dependencies.ts";
+import { isFault, renderError } from "./http/errors.ts";
+import { health, ready } from "./http/health.ts";
+import { getModel, listModels } from "./http/models.ts";
+import { score } from "./http/score.ts";
+import { GatewayError } from "./types/error.ts";
+
+export function createApp(dependencies: AppDependencies): Hono {
+  const app = new Hono();
+  app.use(async (c, next) => {
+    c.header("x-request-id", dependencies.newId("req_"));
+    await next();
+  });
+  app.use(bodyLimit({ maxSize: dependencies.maxBodyBytes, onError: () => Promise.reject(tooLarge(dependencies.maxBodyBytes)) }));
+
+  for (const base of ["/v1", "/routes/:route/v1"]) {
+    app.post(`${base}/chat/completions`, chatCompletions(dependencies));
+    app.post(`${base}/score`, score(dependencies));
+    app.get(`${base}/models`, listModels(dependencies));
+    app.get(`${base}/models/:id`, getModel(dependencies));
+  }
+  app.get("/health", health(dependencies));
+  app.get("/ready", ready(dependencies));
+
+  app.notFound((c) => {
+    throw new GatewayError("not_found", `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`);
+  });
+  app.onError((error, c) => {
+    if (isFault(error)) dependencies.report(error);
+    const { status, headers, body } = renderError(error);
+    return c.json(body, status as ContentfulStatusCode, headers);
+  });
+  return app;
+}
+
+function tooLarge(bytes: number): GatewayError {
+  return new GatewayError("payload_too_large", `The body is larger than ${bytes} bytes.`);
+}

@@ -1,0 +1,29 @@
+/** @module What the gateway needs of the world around it. */
+import type { Engine } from "../engine/engine.ts";
+import type { PolicySet } from "../policy/store.ts";
+
+export interface AppDependencies {
+  readonly engine: Engine;
+  readonly engineState: () => { readonly status: string };
+  /** The policies in force; a request keeps those it began with. */
+  readonly policies: () => PolicySet;
+  /** Errors that are the gateway's own fault. */
+  readonly report: (error: unknown) => void;
+  /** Unique, with the given prefix. */
+  readonly newId: (prefix: string) => string;
+  /** Unsigned, 32 bits. */
+  readonly randomSeed: () => number;
+  /** Milliseconds, from any origin. */
+  readonly now: () => number;
+  readonly unixTime: () => number;
+  /** A fresh signal that fires when a request has taken too long. */
+  readonly deadline: () => AbortSignal;
+  /** Between comments on a stream that has nothing to show yet. */
+  readonly pingMs: number;
+  /** The largest `n`. */
+  readonly maxAnswers: number;
+  readonly maxBodyBytes: number;
+  /** Seconds since 1970. */
+  readonly startedAt: number;
+  readonly version: string;
+}

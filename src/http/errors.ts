@@ -1,0 +1,45 @@
+/** @module Errors as OpenAI's API words them. The one place where a `GatewayError` becomes JSON. */
+import { type ErrorCode, GatewayError } from "../types/error.ts";
+
+export interface ErrorBody {
+  readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string | null };
+}
+
+interface Rendering {
+  readonly status: number;
+  readonly type: string;
+  readonly code: string | null;
+}
+
+const invalid = "invalid_request_error";
+const renderings: Readonly<Record<ErrorCode, Rendering>> = {
+  invalid_request: { status: 400, type: invalid, code: null },
+  unsupported_parameter: { status: 400, type: invalid, code: "unsupported_parameter" },
+  context_length_exceeded: { status: 400, type: invalid, code: "context_length_exceeded" },
+  model_not_found: { status: 404, type: invalid, code: "model_not_found" },
+  not_found: { status: 404, type: invalid, code: "unknown_url" },
+  payload_too_large: { status: 413, type: invalid, code: "payload_too_large" },
+  unsupported_media_type: { status: 415, type: invalid, code: "unsupported_media_type" },
+  cancelled: { status: 499, type: invalid, code: "request_cancelled" },
+  timeout: { status: 503, type: "server_error", code: "timeout" },
+  engine_unavailable: { status: 503, type: "server_error", code: "engine_unavailable" },
+  engine_failure: { status: 500, type: "server_error", code: "engine_failure" },
+  configuration: { status: 500, type: "server_error", code: "configuration" },
+  model_unavailable: { status: 503, type: "server_error", code: "model_unavailable" },
+};
+
+/** What goes out for an error; one that nobody foresaw tells the client nothing of the inside. */
+export function renderError(error: unknown): { status: number; headers: Record<string, string>; body: ErrorBody } {
+  if (!(error instanceof GatewayError)) {
+    const message = "The gateway failed to answer; its log says why.";
+    return { status: 500, headers: {}, body: { error: { message, type: "server_error", param: null, code: "internal_error" } } };
+  }
+  const { status, type, code } = renderings[error.code];
+  const headers: Record<string, string> = status === 503 ? { "retry-after": "1" } : {};
+  return { status, headers, body: { error: { message: error.message, type, param: error.param, code } } };
+}
+
+/** Whether the fault is the gateway's own, so that its log should say more. */
+export function isFault(error: unknown): boolean {
+  return renderError(error).status >= 500;
+}

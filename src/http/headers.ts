@@ -1,0 +1,23 @@
+/** @module Response headers: what happened to the request, beside a body that holds nothing but OpenAI's fields. */
+import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
+import type { ResolvedRoute } from "../policy/resolve.ts";
+
+/** Known before the work begins. */
+export function routeHeaders({ route, policy }: ResolvedRoute, candidates: number): Record<string, string> {
+  return { "x-icdpo-route": route, "x-icdpo-policy": policy.id, "x-icdpo-candidates": String(candidates) };
+}
+
+/** Known when it is done. */
+export function outcomeHeaders({ ranked, tokens, timings }: IcdpoOutcome): Record<string, string> {
+  const score = ranked[0]?.score;
+  const { retrieve, sample, score: scoring } = timings;
+  return {
+    ...(score === undefined || score === null ? {} : { "x-icdpo-score": score.toFixed(4) }),
+    "x-icdpo-tokens": `prompt=${tokens.prompt};sampled=${tokens.sampled};scored=${tokens.scored};cached=${tokens.cached}`,
+    "server-timing": [retrieveTiming(retrieve), `sample;dur=${sample.toFixed(1)}`, `score;dur=${scoring.toFixed(1)}`].join(", "),
+  };
+}
+
+export function retrieveTiming(ms: number): string {
+  return `retrieve;dur=${ms.toFixed(1)}`;
+}

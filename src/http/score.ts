@@ -1,0 +1,64 @@
+/** @module POST /v1/score: log-probability sums of given completions, S and Ŝ. */
+import type { Context } from "hono";
+import { z } from "zod";
+import { type Measured, type Measurement, measure } from "../icdpo/measure.ts";
+import { resolveRoute } from "../policy/resolve.ts";
+import { demonstrationMessagesSchema, promptFormats } from "../policy/schema.ts";
+import type { Demonstration } from "../types/conversation.ts";
+import type { AppDependencies } from "./dependencies.ts";
+import { routeHeaders } from "./headers.ts";
+import { messagesSchema, readBody, toConversation } from "./wire.ts";
+
+const givenDemonstration = z.object({
+  id: z.string().optional(),
+  messages: demonstrationMessagesSchema,
+  chosen: z.string().min(1),
+  rejected: z.string().min(1).nullish(),
+});
+
+/** What is to be scored; also a line of `icdpo score`. */
+export const scoreInputSchema = z.object({
+  messages: messagesSchema,
+  completions: z.array(z.string()).min(1, "must hold at least one completion").max(256),
+  demonstrations: z.array(givenDemonstration).max(32).nullish(),
+  prompt: z.enum(promptFormats).nullish(),
+  seed: z.int().nullish(),
+});
+export type ScoreInput = z.output<typeof scoreInputSchema>;
+
+const scoreRequestSchema = scoreInputSchema.extend({ model: z.string() });
+
+export function score(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const body = await readBody(c, scoreRequestSchema);
+    const resolved = resolveRoute(dependencies.policies(), {
+      path: c.req.param("route"),
+      header: c.req.header("x-icdpo-route"),
+      model: body.model,
+    });
+    const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
+    const request = { ...measureInput(body), seed: body.seed ?? dependencies.randomSeed(), signal };
+    const measurement = await measure(dependencies.engine, resolved.policy, request);
+    for (const [name, value] of Object.entries(routeHeaders(resolved, body.completions.length))) c.header(name, value);
+    return c.json({ object: "list", model: body.model, ...renderMeasurement(measurement) });
+  };
+}
+
+export function measureInput(input: ScoreInput) {
+  return {
+    conversation: toConversation(input.messages),
+    completions: input.completions,
+    demonstrations: input.demonstrations?.map(
+      (given, index): Demonstration => ({ ...given, id: given.id ?? `demonstrations.${index}`, rejected: given.rejected ?? undefined }),
+    ),
+    format: input.prompt ?? undefined,
+  };
+}
+
+export function renderMeasurement({ chosen, measured, fallback }: Measurement) {
+  return { chosen, data: measured.map(renderMeasured), ...(fallback === null ? {} : { fallback }) };
+}
+
+function renderMeasured({ index, tokens, positive, negative, base, s, sHat }: Measured) {
+  return { index, tokens, positive, negative, base, s, s_hat: sHat };
+}
