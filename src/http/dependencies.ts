@@ -4,7 +4,8 @@ import type { PolicySet } from "../policy/store.ts";
 
 export interface AppDependencies {
   readonly engine: Engine;
-  readonly engineState: () => { readonly status: string };
+  /** What /health and /ready show; "ready" is the status of an engine that can answer. */
+  readonly engineState: () => Promise<{ readonly status: string }>;
   /** The policies in force; a request keeps those it began with. */
   readonly policies: () => PolicySet;
   /** Errors that are the gateway's own fault. */

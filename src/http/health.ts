@@ -3,17 +3,18 @@ import type { Context } from "hono";
 import type { AppDependencies } from "./dependencies.ts";
 
 export function health(dependencies: AppDependencies) {
-  return (c: Context): Response => c.json({ status: "ok", ...describe(dependencies) });
+  return async (c: Context): Promise<Response> => c.json({ status: "ok", ...(await describe(dependencies)) });
 }
 
 export function ready(dependencies: AppDependencies) {
-  return (c: Context): Response => {
-    const isReady = dependencies.engineState().status === "ready";
-    return c.json({ status: isReady ? "ready" : "not ready", ...describe(dependencies) }, isReady ? 200 : 503);
+  return async (c: Context): Promise<Response> => {
+    const described = await describe(dependencies);
+    const isReady = described.engine.status === "ready";
+    return c.json({ status: isReady ? "ready" : "not ready", ...described }, isReady ? 200 : 503);
   };
 }
 
-function describe({ policies, engineState, version }: AppDependencies) {
+async function describe({ policies, engineState, version }: AppDependencies) {
   const { routes } = policies();
-  return { version, engine: engineState(), routes: Object.fromEntries([...routes].map(([route, policy]) => [route, policy.id])) };
+  return { version, engine: await engineState(), routes: Object.fromEntries([...routes].map(([route, policy]) => [route, policy.id])) };
 }
