@@ -15,6 +15,8 @@ export interface Contexts {
   readonly base: Prompt;
   /** Demonstrations that fitted, of those retrieved. */
   readonly shots: number;
+  /** Tokens that the longest context leaves for the response. */
+  readonly room: number;
   /** "context:1-of-2-demonstrations" where some did not. */
   readonly fallback: string | null;
 }
@@ -38,7 +40,7 @@ export async function buildContexts(engine: Engine, format: PromptFormat, parts:
     if (shots > 0 && longest + needs.reserve > contextSize) continue;
     if (longest >= contextSize) throw tooLong(contextSize, longest);
     const fallback = shots < retrieved ? `context:${shots}-of-${retrieved}-demonstrations` : null;
-    return { positive, negative, base, shots, fallback };
+    return { positive, negative, base, shots, room: contextSize - longest, fallback };
   }
 }
 

@@ -3,11 +3,21 @@ import type { Engine, SamplingParameters } from "../engine/engine.ts";
 import type { Policy } from "../policy/store.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation } from "../types/conversation.ts";
+import { isCancellation } from "../types/error.ts";
 import { pickRandom, rank } from "./choose.ts";
 import { buildContexts, type Contexts } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
 import { sampleCandidates } from "./sample.ts";
-import { closeResponses, negativeOf, type Response, type ScoredResponse, type ScoringWork, scoreResponses, unscored } from "./score.ts";
+import {
+  closeResponses,
+  negativeOf,
+  type Response,
+  type ScoredResponse,
+  type ScoringWork,
+  scoredByNotes,
+  scoreResponses,
+  unscored,
+} from "./score.ts";
 import { randomFrom } from "./seed.ts";
 
 export interface IcdpoRequest {
@@ -66,7 +76,9 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   const retrieve = lap();
   request.onSampling?.(retrieve);
   const count = candidateCount(policy, request);
-  const options = { parameters: sampling, count, seed, logprobs: competes, signal, budget, onText };
+  // A response must fit after both contexts, or it could not be scored.
+  const parameters = { ...sampling, maxTokens: Math.min(sampling.maxTokens, contexts.room) };
+  const options = { parameters, count, seed, logprobs: competes, signal, budget, onText };
   const candidates = await sampleCandidates(engine, contexts.positive, format, options);
   const sample = lap();
 
@@ -103,7 +115,7 @@ interface BudgetedScoring {
   readonly request: IcdpoRequest;
 }
 
-/** A spent budget leaves responses unscored; any other failure to score is an error. */
+/** A spent budget leaves responses with what was noted while sampling; any other failure to score is an error. */
 async function scoreWithinBudget(
   engine: Engine,
   contexts: Contexts,
@@ -115,8 +127,8 @@ async function scoreWithinBudget(
     const within = AbortSignal.any([signal, budget].filter((given) => given !== undefined));
     return await scoreResponses(engine, contexts, responses, { score: policy.settings.score, work, signal: within });
   } catch (error) {
-    if (!budget?.aborted || signal?.aborted) throw error;
-    return responses.map(unscored);
+    if (!budget?.aborted || signal?.aborted || !isCancellation(error)) throw error;
+    return responses.map((response) => scoredByNotes(response, policy.settings.score));
   }
 }
 

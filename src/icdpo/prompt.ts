@@ -82,7 +82,7 @@ export async function responseTokens(
 function chatMessages(sign: Sign, { conversation, instructions }: ContextParts, demonstrations: readonly Demonstration[]): Message[] {
   const turns = conversation.findIndex((message) => message.role !== "system");
   const ownSystem = conversation.slice(0, turns < 0 ? conversation.length : turns);
-  const system = [...ownSystem.map((message) => message.content), ...(instructions === null ? [] : [instructions[sign]])].join("\n\n");
+  const system = [...ownSystem.map((message) => message.content), instructions?.[sign] ?? ""].filter((text) => text !== "").join("\n\n");
   return [
     ...(system === "" ? [] : [{ role: "system", content: system } as const]),
     ...demonstrations.flatMap((demonstration): Message[] => [
@@ -122,14 +122,15 @@ function demonstratedResponse(demonstration: Demonstration, sign: Sign): string 
 
 const turnMarkers = { user: "\n\nHuman: ", assistant: "\n\nAssistant: " } as const;
 
+/** The client's system text is a paragraph before the first turn, wherever it stood. */
 function transcript(conversation: Conversation): string {
-  return conversation
-    .map(({ role, content }, index) => {
-      if (role === "tool")
-        throw new GatewayError("invalid_request", "This prompt format has no tool turns.", { param: `messages.${index}.role` });
-      return (role === "system" ? "\n\n" : turnMarkers[role]) + guarded(content);
-    })
-    .join("");
+  const system = conversation.filter((message) => message.role === "system").map((message) => `\n\n${guarded(message.content)}`);
+  const turns = conversation.map(({ role, content }, index) => {
+    if (role === "tool")
+      throw new GatewayError("invalid_request", "This prompt format has no tool turns.", { param: `messages.${index}.role` });
+    return role === "system" ? "" : turnMarkers[role] + guarded(content);
+  });
+  return [...system, ...turns].join("");
 }
 
 function post(conversation: Conversation): string {

@@ -1,6 +1,7 @@
 /** @module Line 2 of Algorithm 1: n responses from π(· ∣ [d⁺; x]), stepped together. */
 import type { Engine, FinishReason, Prompt, Sample, SamplingParameters } from "../engine/engine.ts";
 import type { PromptFormat } from "../policy/schema.ts";
+import { isCancellation } from "../types/error.ts";
 import { cuts } from "./prompt.ts";
 import { candidateSeed } from "./seed.ts";
 
@@ -44,7 +45,7 @@ export async function sampleCandidates(engine: Engine, prompt: Prompt, format: P
       }
     }
   } catch (error) {
-    if (!budget?.aborted || options.signal?.aborted) throw error;
+    if (!budget?.aborted || options.signal?.aborted || !isCancellation(error)) throw error;
   }
   return answers.map((answer, index) => {
     const sample = samples[index] ?? null;
@@ -75,7 +76,7 @@ class Answer {
 
   /** The whole text; what was held back is shown. */
   end(finish: FinishReason): string {
-    const text = !this.#trims ? this.#raw : finish === "length" ? this.#certain() : this.#raw.trim();
+    const text = !this.#trims ? this.#raw : finish === "length" ? this.#certain() || this.#raw.trim() : this.#raw.trim();
     this.#show(text);
     return text;
   }

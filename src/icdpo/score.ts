@@ -1,6 +1,7 @@
 /** @module Lines 3 to 9 of Algorithm 1: how much more likely the model finds a response under C⁺ than under the negative context, Eq. 8 and 11. */
 import type { Engine, Prompt, Sample, Token } from "../engine/engine.ts";
 import type { PromptFormat, Score } from "../policy/schema.ts";
+import { GatewayError } from "../types/error.ts";
 import type { Contexts, Negative } from "./contexts.ts";
 import { responseTokens } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
@@ -52,6 +53,12 @@ export function unscored(response: Response): ScoredResponse {
   return { ...response, positive: null, negative: null, score: null };
 }
 
+/** What was noted while sampling, without a second pass: a likelihood. A contrast stays unscored. */
+export function scoredByNotes(response: Response, score: Score): ScoredResponse {
+  const positive = response.text === "" ? null : notedSum(response.sample, response.closed);
+  return { ...response, positive, negative: null, score: scoreOf(score, { positive, negative: null }, response.closed.length) };
+}
+
 /**
  * Scores each distinct, non-empty text once. The log-probabilities noted while sampling stand for log π(y ∣ C⁺) where the closed text is
  * what was sampled; otherwise it is fed after C⁺ again. An empty response is not scored.
@@ -86,6 +93,7 @@ export function scoreOf(
   if (score.type === "none" || sums.positive === null) return null;
   if (score.type === "contrast" && sums.negative === null) return null;
   const difference = score.type === "contrast" ? sums.positive - (sums.negative as number) : sums.positive;
+  if (Number.isNaN(difference)) throw unscorable();
   return score.normalize === "token" ? difference / tokens : difference;
 }
 
@@ -100,7 +108,9 @@ export async function forcedSums(
   const completions = responses.map(({ closed }) => closed);
   work.prompt += prompt.tokens.length;
   work.scored += completions.reduce((total, completion) => total + completion.length, 0);
-  return (await engine.score(prompt, completions, signal)).map(sum);
+  const logprobs = await engine.score(prompt, completions, signal);
+  if (completions.some((completion, index) => logprobs[index]?.length !== completion.length)) throw unscorable();
+  return logprobs.map(sum);
 }
 
 /** log π(y ∣ C⁺) as noted while sampling, if the closed text is a beginning of what was sampled; else null. */
@@ -109,9 +119,15 @@ export function notedSum(sample: Sample | null, closed: readonly Token[]): numbe
   const end = sample?.endLogprobs[length];
   if (sample === null || end === undefined) return null;
   for (let i = 0; i < length; i++) if (sample.tokens[i] !== closed[i]) return null;
-  return sum(sample.logprobs.slice(0, length)) + end;
+  return sum([...sample.logprobs.slice(0, length), end]);
 }
 
 function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
+  const total = values.reduce((subtotal, value) => subtotal + value, 0);
+  if (Number.isNaN(total)) throw unscorable();
+  return total;
+}
+
+function unscorable(): GatewayError {
+  return new GatewayError("engine_failure", "The engine returned no log-probability for a token of a completion.");
 }

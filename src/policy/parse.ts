@@ -1,5 +1,5 @@
 /** @module Reads YAML and JSONL against a schema; every complaint names file, line and field. */
-import { LineCounter, parseDocument } from "yaml";
+import { type Document, LineCounter, parseDocument, visit } from "yaml";
 import type { z } from "zod";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
@@ -11,32 +11,51 @@ export function parseYaml<Schema extends z.ZodType>(file: string, text: string, 
   const document = parseDocument(text, { lineCounter: lines });
   if (document.errors.length > 0)
     throw complaints(document.errors.map((error) => `${file}:${error.linePos?.[0].line ?? 1}: ${error.message.split("\n")[0]}`));
+  visit(document, {
+    Alias(_, alias) {
+      if (alias.resolve(document) !== undefined) return;
+      const line = lines.linePos(alias.range?.[0] ?? 0).line;
+      throw complaints([`${file}:${line}: "*${alias.source}" refers to nothing; text that begins with "*" needs quotes`]);
+    },
+  });
   const parsed = schema.safeParse(document.toJS() ?? {});
   if (parsed.success) return parsed.data;
-  const lineOf = (path: readonly PropertyKey[]): number => {
-    for (let depth = path.length; depth > 0; depth--) {
-      const node = document.getIn(path.slice(0, depth), true) as { readonly range?: readonly number[] } | undefined;
-      if (node?.range?.[0] !== undefined) return lines.linePos(node.range[0]).line;
-    }
-    return 1;
-  };
-  throw complaints(parsed.error.issues.map((issue) => `${file}:${lineOf(complaintPath(issue))}: ${describe(issue)}`));
+  throw complaints(parsed.error.issues.map((issue) => `${file}:${lineOf(document, lines, complaintPath(issue))}: ${describe(issue)}`));
+}
+
+/** A complaint about a field that is well-formed, but does not go with what stands elsewhere. */
+export function complaintAt(file: string, text: string, path: readonly PropertyKey[], reason: string): GatewayError {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines });
+  return complaints([`${file}:${lineOf(document, lines, path)}: ${path.join(".")}: ${reason}`]);
+}
+
+/** The line of the field, or of the nearest one around it. */
+function lineOf(document: Document.Parsed, lines: LineCounter, path: readonly PropertyKey[]): number {
+  for (let depth = path.length; depth > 0; depth--) {
+    const node = document.getIn(path.slice(0, depth), true) as { readonly range?: readonly number[] } | undefined;
+    if (node?.range?.[0] !== undefined) return lines.linePos(node.range[0]).line;
+  }
+  return 1;
 }
 
 /** One demonstration a line; blank lines are skipped. Throws "configuration". */
 export function parseDemonstrations(file: string, text: string): Demonstration[] {
   const demonstrations: Demonstration[] = [];
   const ids = new Set<string>();
-  text.split(/\r?\n/u).forEach((line, index) => {
-    if (line.trim() === "") return;
-    const place = `${file}:${index + 1}`;
-    const parsed = demonstrationSchema.safeParse(parseJson(place, line));
-    if (!parsed.success) throw complaints(parsed.error.issues.map((issue) => `${place}: ${describe(issue)}`));
-    const { id, messages, chosen, rejected } = parsed.data;
-    if (ids.has(id)) throw complaints([`${place}: id: "${id}" stands on an earlier line as well`]);
-    ids.add(id);
-    demonstrations.push({ id, messages, chosen, rejected });
-  });
+  text
+    .replace(/^\uFEFF/u, "")
+    .split(/\r?\n/u)
+    .forEach((line, index) => {
+      if (line.trim() === "") return;
+      const place = `${file}:${index + 1}`;
+      const parsed = demonstrationSchema.safeParse(parseJson(place, line));
+      if (!parsed.success) throw complaints(parsed.error.issues.map((issue) => `${place}: ${describe(issue)}`));
+      const { id, messages, chosen, rejected } = parsed.data;
+      if (ids.has(id)) throw complaints([`${place}: id: "${id}" stands on an earlier line as well`]);
+      ids.add(id);
+      demonstrations.push({ id, messages, chosen, rejected });
+    });
   if (demonstrations.length === 0) throw complaints([`${file}: holds no demonstration`]);
   return demonstrations;
 }

@@ -6,8 +6,8 @@ import { randomRetriever } from "../retrieval/random.ts";
 import type { Embedder, Retriever } from "../retrieval/retriever.ts";
 import { twoStageRetriever } from "../retrieval/two-stage.ts";
 import type { Demonstration } from "../types/conversation.ts";
-import { GatewayError } from "../types/error.ts";
-import { parseDemonstrations, parseYaml } from "./parse.ts";
+import type { GatewayError } from "../types/error.ts";
+import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
 import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, routesSchema } from "./schema.ts";
 
 /** A policy as requests use it. */
@@ -42,6 +42,9 @@ export interface PolicyDependencies {
   readonly embedder: () => Promise<Embedder>;
 }
 
+/** An error about the field at a path. */
+type Complain = (path: readonly string[], reason: string) => GatewayError;
+
 /** Builds every policy and route. Throws "configuration", naming file, line and field. */
 export async function buildPolicySet(files: PolicyFiles, dependencies: PolicyDependencies): Promise<PolicySet> {
   const sets = new Map<string, Demonstration[]>();
@@ -51,10 +54,11 @@ export async function buildPolicySet(files: PolicyFiles, dependencies: PolicyDep
   for (const [name, text] of files.policies) {
     const file = `policies/${name}.yaml`;
     const settings = parseYaml(file, text, policySchema) as PolicySettings;
-    const demonstrations = demonstrationsOf(file, settings, sets);
+    const complain: Complain = (path, reason) => complaintAt(file, text, path, reason);
+    const demonstrations = demonstrationsOf(settings, sets, complain);
     const info = await dependencies.engine.info();
     const format = settings.prompt === "auto" ? (info.capabilities.chat ? "chat" : "hh-rlhf") : settings.prompt;
-    checkPolicy(file, settings, format, demonstrations, info.capabilities);
+    checkPolicy(settings, format, demonstrations, info.capabilities, complain);
     const hash = await contentHash([JSON.stringify(settings), files.demonstrations.get(settings.demonstrations ?? "") ?? "", info.model]);
     const retriever = await retrievers(settings.retriever, settings.demonstrations ?? "", demonstrations);
     policies.set(name, { name, id: `${name}@${hash}`, settings, format, demonstrations, retriever });
@@ -65,52 +69,51 @@ export async function buildPolicySet(files: PolicyFiles, dependencies: PolicyDep
 function buildRoutes(text: string, policies: ReadonlyMap<string, Policy>): Omit<PolicySet, "policies"> {
   const file = "policies/routes.yaml";
   const parsed = parseYaml(file, text, routesSchema);
+  const complain: Complain = (path, reason) => complaintAt(file, text, path, reason);
   const routes = new Map<string, Policy>();
   for (const [route, { policy: name }] of Object.entries(parsed.routes)) {
     const policy = policies.get(name);
-    if (policy === undefined) throw configuration(`${file}: routes.${route}.policy: there is no policy "${name}" (policies/${name}.yaml)`);
+    if (policy === undefined) throw complain(["routes", route, "policy"], `there is no policy "${name}" (policies/${name}.yaml)`);
     routes.set(route, policy);
   }
-  const known = (field: string, route: string): void => {
-    if (!routes.has(route)) throw configuration(`${file}: ${field}: there is no route "${route}"`);
+  const known = (field: readonly string[], route: string): void => {
+    if (!routes.has(route)) throw complain(field, `there is no route "${route}"`);
   };
-  if (parsed.default !== undefined) known("default", parsed.default);
-  for (const [alias, route] of Object.entries(parsed.aliases)) known(`aliases.${alias}`, route);
+  if (parsed.default !== undefined) known(["default"], parsed.default);
+  for (const [alias, route] of Object.entries(parsed.aliases)) known(["aliases", alias], route);
   return { routes, defaultRoute: parsed.default, aliases: new Map(Object.entries(parsed.aliases)) };
 }
 
 function demonstrationsOf(
-  file: string,
   { demonstrations: set }: PolicySettings,
   sets: ReadonlyMap<string, Demonstration[]>,
+  complain: Complain,
 ): Demonstration[] {
   if (set === undefined) return [];
   const demonstrations = sets.get(set);
-  if (demonstrations === undefined) throw configuration(`${file}: demonstrations: there is no demos/${set}.jsonl`);
+  if (demonstrations === undefined) throw complain(["demonstrations"], `there is no demos/${set}.jsonl`);
   return demonstrations;
 }
 
 function checkPolicy(
-  file: string,
   settings: PolicySettings,
   format: PromptFormat,
   demonstrations: readonly Demonstration[],
   capabilities: { readonly chat: boolean; readonly score: boolean },
+  complain: Complain,
 ): void {
   const { score } = settings;
-  if (format === "chat" && !capabilities.chat)
-    throw configuration(`${file}: prompt: the model has no chat template; use hh-rlhf or synthetic-gpt`);
+  if (format === "chat" && !capabilities.chat) throw complain(["prompt"], `the model has no chat template; use hh-rlhf or synthetic-gpt`);
   if (score.type !== "none" && !capabilities.score)
-    throw configuration(`${file}: score: this engine cannot return log-probabilities of given completions, which "${score.type}" needs`);
+    throw complain(["score"], `this engine cannot return log-probabilities of given completions, which "${score.type}" needs`);
   const unpaired = demonstrations.find(({ rejected }) => rejected === undefined);
   if (score.type === "contrast" && score.negative === "rejected" && unpaired !== undefined)
-    throw configuration(
-      `${file}: score.negative: "rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`,
-    );
+    throw complain(["score", "negative"], `"rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`);
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (format === "synthetic-gpt" && dialogue !== undefined)
-    throw configuration(
-      `${file}: prompt: synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`,
+    throw complain(
+      ["prompt"],
+      `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`,
     );
 }
 
@@ -143,8 +146,4 @@ function retrieverFactory({ engine, embedder }: PolicyDependencies) {
 async function contentHash(parts: readonly string[]): Promise<string> {
   const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(parts)));
   return Array.from(new Uint8Array(digest).slice(0, 6), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function configuration(message: string): GatewayError {
-  return new GatewayError("configuration", message);
 }

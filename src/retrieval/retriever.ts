@@ -30,16 +30,20 @@ export interface Embedder {
   embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
 }
 
-/** Indices of the `k` largest values, largest first; ties: the lower index. */
+/** Indices of the `k` largest values, largest first; ties: the lower index. NaN is less than anything. */
 export function largest(values: ArrayLike<number>, k: number, allowed: (index: number) => boolean = () => true): number[] {
+  const at = (index: number): number => {
+    const value = values[index] as number;
+    return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value;
+  };
   const best: number[] = [];
   for (let index = 0; index < values.length; index++) {
-    const value = values[index] as number;
+    const value = at(index);
     const worst = best.at(-1);
-    if (best.length >= k && worst !== undefined && value <= (values[worst] as number)) continue;
+    if (best.length >= k && worst !== undefined && value <= at(worst)) continue;
     if (!allowed(index)) continue;
     let place = best.length;
-    while (place > 0 && value > (values[best[place - 1] as number] as number)) place--;
+    while (place > 0 && value > at(best[place - 1] as number)) place--;
     best.splice(place, 0, index);
     if (best.length > k) best.pop();
   }

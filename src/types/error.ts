@@ -42,3 +42,8 @@ export function cancelled(signal: AbortSignal): GatewayError {
     return new GatewayError("timeout", "The request took longer than the gateway allows.", { cause: reason });
   return new GatewayError("cancelled", "The request was cancelled.", { cause: reason });
 }
+
+/** Whether an error says no more than that a signal fired. */
+export function isCancellation(error: unknown): boolean {
+  return error instanceof GatewayError && (error.code === "cancelled" || error.code === "timeout");
+}

@@ -39,7 +39,7 @@ export class ChatTemplate {
     this.#template = new Template(source);
     this.#vocabulary = vocabulary;
     const spellings = [...vocabulary.control.keys()].sort((a, b) => b.length - a.length);
-    this.#control = new RegExp(`(${spellings.map(escapeRegExp).join("|")})`, "u");
+    this.#control = spellings.length === 0 ? /(?!)/u : new RegExp(`(${spellings.map(escapeRegExp).join("|")})`, "u");
     this.#systemRole = this.#acceptsSystem();
     const { delimiters, end } = this.#probe();
     this.#plainDelimiters = delimiters;
@@ -61,9 +61,11 @@ export class ChatTemplate {
   #disarm(content: string, mark: string): string {
     let text = content;
     for (const delimiter of this.#plainDelimiters) text = text.replaceAll(delimiter, `${delimiter[0]} ${delimiter.slice(1)}`);
+    // Marked after every character: what is left of a spelling must not hold another's.
+    const disarmed = (run: string): string => Array.from(run, (character) => character + mark).join("");
     return text
       .split(this.#control)
-      .map((run) => (this.#vocabulary.control.has(run) ? `${run[0]}${mark}${run.slice(1)}` : run))
+      .map((run) => (this.#vocabulary.control.has(run) ? disarmed(run) : run))
       .join("");
   }
 
@@ -100,18 +102,34 @@ export class ChatTemplate {
 
   /** Renders a conversation of known texts and reads the delimiters off what stands between them. */
   #probe(): { delimiters: string[]; end: Token } {
-    const texts = ["FIRST-USER-TEXT", "FIRST-ASSISTANT-TEXT", "SECOND-USER-TEXT"] as const;
-    const messages: Conversation = texts.map((content, i) => ({ role: i % 2 === 0 ? "user" : "assistant", content }));
-    const literals = this.#render(messages, true).split(new RegExp(texts.join("|"), "u"));
     const { control, endOfSequence, userDefined } = this.#vocabulary;
-    const closing = literals[2]?.split(this.#control).find((run) => control.has(run));
-    const plain = literals.filter((literal) => !this.#control.test(literal)).map((literal) => literal.trim());
+    const probes: Conversation = [
+      ...(this.#systemRole ? [{ role: "system", content: "SYSTEM-TEXT" } as const] : []),
+      { role: "user", content: "FIRST-USER-TEXT" },
+      { role: "assistant", content: "ASSISTANT-TEXT" },
+      { role: "user", content: "SECOND-USER-TEXT" },
+    ];
+    const rendered = this.#render(probes, true);
+    const literals = rendered.split(new RegExp(probes.map(({ content }) => content).join("|"), "u"));
+    const plain = literals.flatMap((literal) => (this.#control.test(literal) ? plainMarkers(literal, this.#control) : [literal.trim()]));
     const whole = userDefined.filter((spelling) => spelling.trim() !== "" && literals.some((literal) => literal.includes(spelling)));
+    const [, afterAssistant = ""] = rendered.split("ASSISTANT-TEXT");
+    const closing = afterAssistant
+      .split("SECOND-USER-TEXT")[0]
+      ?.split(this.#control)
+      .find((run) => control.has(run));
     return {
       delimiters: [...new Set([...plain, ...whole])].filter((delimiter) => delimiter.length > 1),
       end: closing === undefined ? endOfSequence : (control.get(closing) as Token),
     };
   }
+}
+
+/** Beside control tokens, plain text delimits where it looks like a marker: `[INST]`, `<<SYS>>`, `<|user|>`, `### Response:`, `USER:`. */
+const plainMarker = /<+[^<>\s]+>+|\[[^[\]\s]+\]|^#+ ?\S[^\n]*|^[A-Za-z]+:/gmu;
+
+function plainMarkers(literal: string, control: RegExp): string[] {
+  return literal.split(control).flatMap((run) => (control.test(run) ? [] : (run.match(plainMarker) ?? [])));
 }
 
 /** For templates without a system role: system text becomes a paragraph before the user's next turn. */

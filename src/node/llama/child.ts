@@ -99,7 +99,7 @@ async function score(
 ): Promise<number[][]> {
   const { backend } = model;
   const longest = Math.max(0, ...completions.map((completion) => completion.length));
-  checkPrompt(prompt, backend.contextSize + 1 - prompt.tokens.length - longest, backend.contextSize);
+  checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - longest, backend.contextSize);
   const scored: number[][] = completions.map(() => []);
   const branches = completions.flatMap((completion, index) =>
     completion.length === 0

@@ -15,6 +15,13 @@ export interface LlamaEngineOptions extends NativeOptions {
   readonly childModule?: URL;
 }
 
+export interface EngineState {
+  readonly status: "starting" | "ready" | "restarting" | "closed";
+  readonly restarts: number;
+  /** The child's process id. */
+  readonly pid: number | undefined;
+}
+
 interface Pending {
   readonly events: EventQueue<SampleEvent>;
   readonly resolve: (result: Result) => void;
@@ -30,7 +37,7 @@ export class LlamaEngine implements Engine {
   readonly #pending = new Map<number, Pending>();
   #child: ChildProcess | undefined;
   #ready: Promise<EngineInfo>;
-  #state: "starting" | "ready" | "restarting" | "closed" = "starting";
+  #status: EngineState["status"] = "starting";
   #nextId = 1;
   #failures = 0;
   #restarts = 0;
@@ -55,12 +62,8 @@ export class LlamaEngine implements Engine {
     return engine;
   }
 
-  get state(): {
-    readonly status: "starting" | "ready" | "restarting" | "closed";
-    readonly restarts: number;
-    readonly pid: number | undefined;
-  } {
-    return { status: this.#state, restarts: this.#restarts, pid: this.#child?.pid };
+  get state(): EngineState {
+    return { status: this.#status, restarts: this.#restarts, pid: this.#child?.pid };
   }
 
   info(signal?: AbortSignal): Promise<EngineInfo> {
@@ -104,7 +107,7 @@ export class LlamaEngine implements Engine {
   }
 
   async close(): Promise<void> {
-    this.#state = "closed";
+    this.#status = "closed";
     clearTimeout(this.#restartTimer);
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
@@ -142,7 +145,7 @@ export class LlamaEngine implements Engine {
 
   async #whenReady(signal?: AbortSignal): Promise<EngineInfo> {
     if (signal?.aborted) throw cancelled(signal);
-    if (this.#state === "closed") throw new GatewayError("engine_unavailable", "The engine is shut down.");
+    if (this.#status === "closed") throw new GatewayError("engine_unavailable", "The engine is shut down.");
     if (signal === undefined) return this.#ready;
     const { promise, reject } = withResolvers<never>();
     const abort = (): void => reject(cancelled(signal));
@@ -165,7 +168,7 @@ export class LlamaEngine implements Engine {
     child.once("exit", (code, signal) => this.#exited(child, signal ?? `code ${code}`, Date.now() - started));
     try {
       const info = await this.#send({ type: "load", options: { model, modelPath, contextSize, sequences, threads, gpu } });
-      this.#state = "ready";
+      this.#status = "ready";
       return info as EngineInfo;
     } catch (error) {
       child.kill("SIGKILL");
@@ -176,11 +179,11 @@ export class LlamaEngine implements Engine {
   #exited(child: ChildProcess, reason: string, livedMs: number): void {
     for (const pending of this.#pending.values()) pending.reject(engineDied());
     this.#pending.clear();
-    if (this.#state === "closed" || this.#state === "starting" || child !== this.#child) return;
+    if (this.#status === "closed" || this.#status === "starting" || child !== this.#child) return;
     this.#failures = livedMs < healthyAfterMs ? this.#failures + 1 : 0;
     const pauseMs = this.#failures <= 1 ? 0 : Math.min(longestPauseMs, 500 * 2 ** (this.#failures - 1));
     this.#options.log(`engine: the process ended (${reason}); starting it again${pauseMs > 0 ? ` in ${pauseMs} ms` : ""}`);
-    this.#state = "restarting";
+    this.#status = "restarting";
     this.#restarts += 1;
     this.#ready = new Promise((resolve, reject) => {
       this.#restartTimer = setTimeout(() => this.#launch().then(resolve, reject), pauseMs);

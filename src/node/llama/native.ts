@@ -168,7 +168,7 @@ function describe(model: LlamaModel): NativeModel {
     prependsBos: model.tokens.shouldPrependBosToken,
     kind(token) {
       const attributes = model.getTokenAttributes(token as LlamaToken);
-      return attributes.control ? "control" : attributes.userDefined ? "user-defined" : "text";
+      return attributes.control || attributes.unknown ? "control" : attributes.userDefined ? "user-defined" : "text";
     },
     endsGeneration: (token) => model.isEogToken(token as LlamaToken),
     spelling: (token) => model.detokenize([token as LlamaToken], true),

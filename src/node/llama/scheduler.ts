@@ -95,6 +95,7 @@ export class Scheduler {
 
   /** Resolves when all branches are done. Throws "cancelled" within one step of the signal, or the backend's error. */
   run(prompt: readonly Token[], branches: readonly Branch[], signal: AbortSignal): Promise<void> {
+    if (branches.length === 0) return Promise.resolve();
     return new Promise((resolve, reject) => {
       this.#queue.push({
         prompt,
@@ -133,7 +134,7 @@ export class Scheduler {
       const wanted = Math.min(task.waiting.length, this.#backend.sequences);
       if (this.#free.length < wanted) return;
       this.#queue.shift();
-      task.sequences.push(...this.#free.splice(0, wanted));
+      task.sequences.push(...takeNeighbours(this.#free, wanted));
       this.#active.push(task);
     }
   }
@@ -148,7 +149,12 @@ export class Scheduler {
       for (const task of new Set(planned.map(({ task }) => task))) this.#end(task, () => task.reject(error));
       return;
     }
-    await Promise.all(planned.map((entry, index) => this.#settle(entry, rows[index] ?? [])));
+    // A task that failed ends when none of its branches is at work any more.
+    const settled = await Promise.allSettled(planned.map((entry, index) => this.#settle(entry, rows[index] ?? [])));
+    for (const [index, { task }] of planned.entries()) {
+      const outcome = settled[index];
+      if (outcome?.status === "rejected") this.#end(task, () => task.reject(outcome.reason));
+    }
     for (const task of [...this.#active]) if (task.waiting.length === 0 && task.running.size === 0) this.#end(task, task.resolve);
   }
 
@@ -178,7 +184,7 @@ export class Scheduler {
       budget -= tokens.length;
       planned.push({ task, feed: { sequence, position: task.filled, tokens, logits: [] } });
     }
-    return planned;
+    return planned.sort((a, b) => a.feed.sequence - b.feed.sequence);
   }
 
   /** Starts waiting branches on the task's idle sequences, once its prompt is filled. */
@@ -202,21 +208,18 @@ export class Scheduler {
       task.filled += feed.tokens.length;
       return;
     }
+    if (rows.length !== feed.logits.length) throw new Error(`A step returned ${rows.length} rows of logits, not ${feed.logits.length}`);
     branch.position += feed.tokens.length;
     branch.queue = branch.queue.slice(feed.tokens.length);
-    try {
-      const next = await branch.branch.accept(rows);
-      if (branch.queue.length > 0) return;
-      branch.queue = next;
-      if (next.length > 0) return;
-      task.running.delete(branch);
-      branch.branch.dispose();
-      if (task.waiting.length === 0) return;
-      this.#backend.truncate(branch.sequence, task.prompt.length - 1);
-      task.idle.push(branch.sequence);
-    } catch (error) {
-      this.#end(task, () => task.reject(error));
-    }
+    const next = await branch.branch.accept(rows);
+    if (branch.queue.length > 0) return;
+    branch.queue = next;
+    if (next.length > 0) return;
+    task.running.delete(branch);
+    branch.branch.dispose();
+    if (task.waiting.length === 0) return;
+    this.#backend.truncate(branch.sequence, task.prompt.length - 1);
+    task.idle.push(branch.sequence);
   }
 
   /** Frees everything a task holds. A task ends once. */
@@ -230,6 +233,13 @@ export class Scheduler {
     for (const branch of task.waiting) branch.dispose();
     for (const sequence of task.sequences) this.#backend.clear(sequence);
     this.#free.push(...task.sequences);
+    this.#free.sort((a, b) => a - b);
     settle();
   }
+}
+
+/** Takes `count` of the free sequences, neighbours if there are any: llama.cpp steps only neighbouring sequences together. */
+function takeNeighbours(free: number[], count: number): number[] {
+  const start = free.findIndex((first, index) => free[index + count - 1] === first + count - 1);
+  return free.splice(Math.max(0, start), count);
 }

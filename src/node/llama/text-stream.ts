@@ -4,15 +4,21 @@ import type { Token } from "../../engine/engine.ts";
 /** Text of `tokens`, given the tokens before them. */
 export type Detokenize = (tokens: readonly Token[], previous: readonly Token[]) => string;
 
-const replacementCharacter = "\uFFFD";
+/** Half a character at the end shows as these. */
+const incompleteEnd = /\uFFFD+$/u;
 /** No character takes more bytes, so no more tokens, than this. */
 const longestCharacter = 4;
+/** The detokeniser looks back no further than this. */
+const lookBack = 8;
 
 export class TextStream {
   readonly #detokenize: Detokenize;
   readonly #stop: readonly string[];
   #previous: Token[] = [];
+  /** Tokens since the last whole character, and how much of their text is taken. */
   #pending: Token[] = [];
+  #taken = 0;
+  #waiting = 0;
   #text = "";
   #emitted = 0;
   #stopped = false;
@@ -35,10 +41,19 @@ export class TextStream {
   push(token: Token): string {
     this.#pending.push(token);
     const piece = this.#detokenize(this.#pending, this.#previous);
-    if (piece.endsWith(replacementCharacter) && this.#pending.length < longestCharacter) return "";
-    this.#previous = [...this.#previous, ...this.#pending].slice(-8);
-    this.#pending = [];
-    this.#append(piece);
+    const whole = piece.replace(incompleteEnd, "");
+    this.#waiting = whole.length > this.#taken ? 1 : this.#waiting + 1;
+    // Bytes that no further token can complete are shown as they are.
+    const settled = whole.length === piece.length || this.#waiting >= longestCharacter;
+    const certain = settled ? piece : whole;
+    this.#append(certain.slice(this.#taken));
+    this.#taken = certain.length;
+    if (settled) {
+      this.#previous = [...this.#previous, ...this.#pending].slice(-lookBack);
+      this.#pending = [];
+      this.#taken = 0;
+      this.#waiting = 0;
+    }
     return this.#emit(this.#stopped ? this.#text.length : this.#text.length - heldBack(this.#text, this.#stop));
   }
 
