@@ -4,6 +4,7 @@ import { measure } from "../icdpo/measure.ts";
 import type { PromptFormat } from "../policy/schema.ts";
 import type { Policy } from "../policy/store.ts";
 import type { Demonstration } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
 
 export const scorers = ["s_hat", "s", "likelihood"] as const;
 export type Scorer = (typeof scorers)[number];
@@ -11,6 +12,8 @@ export type Scorer = (typeof scorers)[number];
 /** Score of the chosen response minus that of the rejected one, in nats: of sums, and of means per token. */
 export interface PairMargins {
   readonly id: string;
+  /** Neither response is over a tenth longer than the other, in characters. */
+  readonly equallyLong: boolean;
   /** Tokens of both, the closing tokens among them. */
   readonly tokens: { readonly chosen: number; readonly rejected: number };
   readonly sum: Readonly<Record<Scorer, number>>;
@@ -23,8 +26,7 @@ export interface Accuracy {
   readonly token: Readonly<Record<Scorer, number>>;
 }
 
-/** Two responses are about equally long where neither has over a fifth more tokens than the other. */
-const lengthTolerance = 1.2;
+const lengthTolerance = 1.1;
 
 /** Scores one demonstration's own pair with the others as demonstrations. */
 export async function leaveOneOut(
@@ -34,9 +36,12 @@ export async function leaveOneOut(
   format: PromptFormat,
   signal?: AbortSignal,
 ): Promise<PairMargins> {
+  const { rejected: worse } = pair;
+  if (worse === undefined)
+    throw new GatewayError("invalid_request", `The demonstration "${pair.id}" has no rejected response to compare with.`);
   const { measured } = await measure(engine, policy, {
     conversation: pair.messages,
-    completions: [pair.chosen, pair.rejected ?? ""],
+    completions: [pair.chosen, worse],
     format,
     except: new Set([pair.id]),
     seed: 0,
@@ -53,6 +58,7 @@ export async function leaveOneOut(
   };
   return {
     id: pair.id,
+    equallyLong: equallyLong(pair.chosen, worse),
     tokens: { chosen: chosen.tokens, rejected: rejected.tokens },
     sum: forEachScorer(margin(false)),
     token: forEachScorer(margin(true)),
@@ -65,9 +71,8 @@ export function accuracy(pairs: readonly PairMargins[]): Accuracy {
   return { pairs: pairs.length, sum: forEachScorer(share("sum")), token: forEachScorer(share("token")) };
 }
 
-export function equallyLong({ tokens }: PairMargins): boolean {
-  const ratio = tokens.chosen / tokens.rejected;
-  return ratio <= lengthTolerance && ratio >= 1 / lengthTolerance;
+function equallyLong(chosen: string, rejected: string): boolean {
+  return Math.max(chosen.length, rejected.length) / Math.min(chosen.length, rejected.length) <= lengthTolerance;
 }
 
 function forEachScorer(value: (scorer: Scorer) => number): Record<Scorer, number> {
