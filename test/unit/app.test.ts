@@ -1,0 +1,431 @@
+import { describe, expect, it } from "vitest";
+import { createApp } from "../../src/app.ts";
+import type { AppDependencies } from "../../src/http/dependencies.ts";
+import { buildPolicySet } from "../../src/policy/store.ts";
+import { GatewayError } from "../../src/types/error.ts";
+import { type Script, ScriptedEngine } from "./scripted-engine.ts";
+
+const demonstrations = [
+  { id: "tea", messages: [{ role: "user", content: "How do I brew tea?" }], chosen: "Warm the pot first.", rejected: "Who cares." },
+  { id: "rain", messages: [{ role: "user", content: "Will it rain?" }], chosen: "Look at the clouds.", rejected: "Google it." },
+];
+const policies = new Map([
+  ["plain", "candidates: 1\nscore: { type: none }\n"],
+  ["scored", "demonstrations: set\nretriever: { type: bm25 }\nscore: { type: contrast, negative: rejected }\n"],
+  ["slow", "candidates: 2\ninstructions: {}\nscore: { type: contrast, negative: rejected }\nbudget_ms: 20\n"],
+]);
+const routes = "routes: { icdpo: { policy: scored }, plain: { policy: plain }, slow: { policy: slow } }\naliases: { gpt-4o-mini: icdpo }\n";
+
+/** C⁺ is told from C⁻ by the demonstrations' responses; candidate 1 is liked best under C⁺. */
+const script: Script = {
+  sample: (index) => ({ text: `Candidate number ${index}.` }),
+  sum: (context, response) =>
+    context.includes("Who cares.") || context.includes("Google it.") ? -30 : response.includes("number 1") ? -20 : -28,
+};
+
+async function gateway(overrides: Script = {}, dependencies: Partial<AppDependencies> = {}) {
+  const engine = new ScriptedEngine({ ...script, ...overrides });
+  const set = await buildPolicySet(
+    { policies, routes, demonstrations: new Map([["set", demonstrations.map((one) => JSON.stringify(one)).join("\n")]]) },
+    { engine, embedder: () => Promise.reject(new Error("not needed")) },
+  );
+  const reported: unknown[] = [];
+  let ids = 0;
+  const app = createApp({
+    engine,
+    engineState: async () => ({ status: "ready" }),
+    policies: () => set,
+    report: (error) => reported.push(error),
+    newId: (prefix) => `${prefix}${ids++}`,
+    randomSeed: () => 7,
+    now: () => 0,
+    unixTime: () => 1_700_000_000,
+    deadline: () => AbortSignal.timeout(60_000),
+    pingMs: 5,
+    maxAnswers: 16,
+    maxBodyBytes: 100_000,
+    startedAt: 1_600_000_000,
+    version: "0.0.0",
+    ...dependencies,
+  });
+  const post = (path: string, body: unknown, headers: Record<string, string> = {}) =>
+    app.request(path, {
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: typeof body === "string" ? body : JSON.stringify(body),
+    });
+  const chat = (body: Record<string, unknown>, headers?: Record<string, string>) =>
+    post("/v1/chat/completions", { model: "icdpo", messages: [{ role: "user", content: "How do I brew coffee?" }], ...body }, headers);
+  return { app, engine, post, chat, reported };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came back
+async function json(response: Response): Promise<any> {
+  return response.json();
+}
+
+/** The `data:` payloads of a stream, [DONE] last; comments apart. */
+async function readStream(response: Response) {
+  const text = await response.text();
+  const events = text.split("\n\n").filter((event) => event !== "");
+  const data = events.filter((event) => event.startsWith("data: ")).map((event) => event.slice(6));
+  expect(data.at(-1)).toBe("[DONE]");
+  return { comments: events.filter((event) => event.startsWith(":")), chunks: data.slice(0, -1).map((event) => JSON.parse(event)) };
+}
+
+describe("POST /v1/chat/completions", () => {
+  it("returns the candidate with the largest Ŝ in OpenAI's shape, and nothing else", async () => {
+    const { chat } = await gateway();
+    const response = await chat({});
+    expect(response.status).toBe(200);
+    expect(await json(response)).toEqual({
+      id: "chatcmpl-1",
+      object: "chat.completion",
+      created: 1_700_000_000,
+      model: "icdpo",
+      choices: [
+        { index: 0, message: { role: "assistant", content: "Candidate number 1.", refusal: null }, logprobs: null, finish_reason: "stop" },
+      ],
+      usage: { prompt_tokens: "<user>How do I brew coffee?</user><assistant>".length, completion_tokens: 19, total_tokens: 64 },
+      system_fingerprint: expect.stringMatching(/^fp_[0-9a-f]{12}$/u),
+    });
+  });
+
+  it("says in headers what happened", async () => {
+    const { chat } = await gateway();
+    const { headers } = await chat({});
+    expect(headers.get("x-icdpo-route")).toBe("icdpo");
+    expect(headers.get("x-icdpo-policy")).toMatch(/^scored@[0-9a-f]{12}$/u);
+    expect(headers.get("x-icdpo-candidates")).toBe("3");
+    expect(headers.get("x-icdpo-score")).toBe("10.0000");
+    // 3 × 19 characters sampled; each with its closing token scored after C⁻
+    expect(headers.get("x-icdpo-tokens")).toMatch(/^prompt=\d+;sampled=57;scored=60;cached=0$/u);
+    expect(headers.get("server-timing")).toBe("retrieve;dur=0.0, sample;dur=0.0, score;dur=0.0");
+    expect(headers.get("x-request-id")).toBe("req_0");
+  });
+
+  it("explains the candidates and demonstrations when asked", async () => {
+    const { chat } = await gateway();
+    const { icdpo } = await json(await chat({ icdpo: { explain: true } }));
+    expect(icdpo.route).toBe("icdpo");
+    expect(icdpo.arm).toBeNull();
+    expect(icdpo.demonstrations.map(({ id }: { id: string }) => id).toSorted()).toEqual(["rain", "tea"]);
+    expect(icdpo.candidates.map(({ index, chosen }: { index: number; chosen: boolean }) => [index, chosen])).toEqual([
+      [0, false],
+      [1, true],
+      [2, false],
+    ]);
+    expect(icdpo.candidates[1]).toMatchObject({ content: "Candidate number 1.", finish_reason: "stop", tokens: 20, chosen: true });
+    expect(icdpo.candidates[1].positive).toBeCloseTo(-20);
+    expect(icdpo.candidates[1].negative).toBeCloseTo(-30);
+    expect(icdpo.candidates[1].score).toBeCloseTo(10);
+    expect(icdpo.fallback).toBeNull();
+  });
+
+  it("returns the n best, best first", async () => {
+    const { chat } = await gateway();
+    const { choices } = await json(await chat({ n: 2 }));
+    expect(choices.map(({ message }: { message: { content: string } }) => message.content)).toEqual([
+      "Candidate number 1.",
+      "Candidate number 0.",
+    ]);
+    expect(choices.map(({ index }: { index: number }) => index)).toEqual([0, 1]);
+  });
+
+  it("gives as many greedy answers as asked for from one sample", async () => {
+    const { chat, engine } = await gateway();
+    const { choices } = await json(await chat({ n: 2, temperature: 0 }));
+    expect(choices.map(({ message }: { message: { content: string } }) => message.content)).toEqual([
+      "Candidate number 0.",
+      "Candidate number 0.",
+    ]);
+    expect(engine.calls.filter((call) => call.type === "sample").map((call) => call.request.seeds.length)).toEqual([1]);
+  });
+
+  it("takes the client's parameters over the policy's", async () => {
+    const { chat, engine } = await gateway();
+    await chat({ model: "plain", temperature: 0.5, top_p: 0.9, max_completion_tokens: 5, max_tokens: 9, stop: "END", seed: -1 });
+    const [call] = engine.calls;
+    expect(call).toMatchObject({ request: { temperature: 0.5, topP: 0.9, topK: 50, maxTokens: 5, stop: ["END"] } });
+  });
+
+  it("reads content parts, developer messages and null content of the assistant", async () => {
+    const { chat, engine } = await gateway();
+    const messages = [
+      { role: "developer", content: "Be brief." },
+      {
+        role: "user",
+        content: [
+          { type: "text", text: "How do " },
+          { type: "text", text: "you do?" },
+        ],
+      },
+      { role: "assistant", content: null },
+      { role: "user", content: "Well?" },
+    ];
+    await chat({ model: "plain", messages });
+    expect(engine.calls[0]?.context).toBe(
+      "<system>Be brief.</system><user>How do you do?</user><assistant></assistant><user>Well?</user><assistant>",
+    );
+  });
+
+  it("serves a route by path, header and alias, and echoes the client's model", async () => {
+    const { chat, post } = await gateway();
+    const messages = [{ role: "user", content: "Hi" }];
+    const byPath = await post("/routes/plain/v1/chat/completions", { model: "whatever", messages });
+    const byHeader = await chat({ model: "whatever" }, { "x-icdpo-route": "plain" });
+    const byAlias = await chat({ model: "gpt-4o-mini" });
+    expect([byPath, byHeader, byAlias].map(({ headers }) => headers.get("x-icdpo-route"))).toEqual(["plain", "plain", "icdpo"]);
+    expect((await json(byPath)).model).toBe("whatever");
+    expect((await json(byAlias)).model).toBe("gpt-4o-mini");
+  });
+
+  it("returns the first finished candidate and says so when the budget is spent", async () => {
+    const hold = (_what: string, signal: AbortSignal | undefined) =>
+      new Promise<void>((resolve) => {
+        signal?.addEventListener("abort", () => resolve(), { once: true });
+      });
+    const { chat } = await gateway({ pause: (what, signal) => (what === "score" ? hold(what, signal) : Promise.resolve()) });
+    const { choices, icdpo } = await json(await chat({ model: "slow", icdpo: { explain: true } }));
+    expect(choices[0].message.content).toBe("Candidate number 0.");
+    expect(icdpo.fallback).toBe("budget");
+  });
+});
+
+describe("streaming", () => {
+  it("streams a plain policy as it decodes, with usage last if asked for", async () => {
+    const { chat } = await gateway();
+    const { comments, chunks } = await readStream(await chat({ model: "plain", stream: true, stream_options: { include_usage: true } }));
+    expect(comments).toEqual([]);
+    const deltas = chunks.flatMap(({ choices }) => choices.map(({ delta }: { delta: unknown }) => delta));
+    expect(deltas).toEqual([
+      { role: "assistant", content: "", refusal: null },
+      { content: "Candidate" },
+      { content: " number" },
+      { content: " 0." },
+      {},
+    ]);
+    expect(chunks.at(-2).choices[0].finish_reason).toBe("stop");
+    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 45, completion_tokens: 19, total_tokens: 64 } });
+    expect(chunks[0].usage).toBeNull();
+    expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
+  });
+
+  it("keeps a scored stream alive with comments, then sends the winner in chunks", async () => {
+    const slow = () => new Promise<void>((resolve) => setTimeout(resolve, 20));
+    const { chat } = await gateway({ pause: slow });
+    const response = await chat({ stream: true, icdpo: { explain: true } });
+    expect(response.headers.get("content-type")).toContain("text/event-stream");
+    expect(response.headers.get("x-icdpo-score")).toBeNull();
+    expect(response.headers.get("server-timing")).toBe("retrieve;dur=0.0");
+    const { comments, chunks } = await readStream(response);
+    expect(comments.length).toBeGreaterThan(1);
+    expect(new Set(comments)).toEqual(new Set([": ping"]));
+    expect(chunks.map(({ choices }) => choices[0].delta.content ?? "").join("")).toBe("Candidate number 1.");
+    expect(chunks[0]).not.toHaveProperty("usage");
+    expect(chunks.at(-1).icdpo.candidates).toHaveLength(3);
+    expect(chunks.at(-1).choices[0].finish_reason).toBe("stop");
+  });
+
+  it("keeps the texts of several plain choices apart", async () => {
+    const { chat } = await gateway();
+    const { chunks } = await readStream(await chat({ model: "plain", stream: true, n: 2 }));
+    const texts = ["", ""];
+    for (const { choices } of chunks) for (const { index, delta } of choices) texts[index] += delta.content ?? "";
+    expect(texts).toEqual(["Candidate number 0.", "Candidate number 1."]);
+  });
+
+  it("answers what is wrong with the request before the first byte", async () => {
+    const { chat } = await gateway({ contextSize: 30 });
+    const response = await chat({ model: "plain", stream: true });
+    expect(response.status).toBe(400);
+    expect((await json(response)).error.code).toBe("context_length_exceeded");
+  });
+
+  it("sends an error event when the engine fails on the way", async () => {
+    const pause = () => Promise.reject(new GatewayError("engine_unavailable", "It died."));
+    const { chat, reported } = await gateway({ pause });
+    const response = await chat({ stream: true });
+    expect(response.status).toBe(200);
+    const events = (await response.text()).split("\n\n").filter((event) => event.startsWith("data: "));
+    expect(events).toEqual([
+      `data: ${JSON.stringify({ error: { message: "It died.", type: "server_error", param: null, code: "engine_unavailable" } })}`,
+    ]);
+    expect(reported).toHaveLength(1);
+  });
+
+  it("stops the engine's work when the client leaves", async () => {
+    let stopped: AbortSignal | undefined;
+    const pause = (_what: string, signal: AbortSignal | undefined) => {
+      stopped = signal;
+      return new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+    };
+    const { chat } = await gateway({ pause });
+    const response = await chat({ stream: true });
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    await reader.read();
+    await reader.cancel();
+    expect(stopped?.aborted).toBe(true);
+  });
+});
+
+describe("errors", () => {
+  const message = { role: "user", content: "Hi" };
+  it.each([
+    ["no messages", { messages: [] }, "messages"],
+    ["a message without content", { messages: [{ role: "user" }] }, "messages.0.content"],
+    ["an unknown role", { messages: [{ role: "robot", content: "" }] }, "messages.0.role"],
+    ["an image", { messages: [{ role: "user", content: [{ type: "image_url", image_url: {} }] }] }, "messages.0.content"],
+    ["a temperature that is too high", { temperature: 2.5 }, "temperature"],
+    ["n = 0", { n: 0 }, "n"],
+    ["n over the limit", { n: 17 }, "n"],
+    ["five stops", { stop: ["a", "b", "c", "d", "e"] }, "stop"],
+    ["an empty stop", { stop: "" }, "stop"],
+    ["max_tokens = 0", { max_tokens: 0 }, "max_tokens"],
+    ["a fractional seed", { seed: 1.5 }, "seed"],
+  ])("names the field: %s", async (_what, body, param) => {
+    const { chat } = await gateway();
+    const response = await chat({ messages: [message], ...body });
+    expect(response.status).toBe(400);
+    expect(await json(response)).toEqual({ error: { message: expect.any(String), type: "invalid_request_error", param, code: null } });
+  });
+
+  it.each(["tools", "response_format", "logprobs", "logit_bias", "presence_penalty", "frequency_penalty", "web_search_options", "audio"])(
+    "refuses %s rather than dropping it",
+    async (param) => {
+      const { chat } = await gateway();
+      const values: Record<string, unknown> = {
+        tools: [{}],
+        response_format: { type: "json_object" },
+        logprobs: true,
+        logit_bias: { 1: 1 },
+      };
+      const response = await chat({ [param]: values[param] ?? 1 });
+      expect(response.status).toBe(400);
+      expect((await json(response)).error).toMatchObject({ param, code: "unsupported_parameter" });
+    },
+  );
+
+  it("accepts values that ask for nothing, and ignores unknown fields", async () => {
+    const { chat } = await gateway();
+    const response = await chat({
+      tools: [],
+      response_format: { type: "text" },
+      logprobs: false,
+      presence_penalty: 0,
+      stop: null,
+      service_tier: "auto",
+      store: true,
+      frobnicate: 1,
+    });
+    expect(response.status).toBe(200);
+  });
+
+  it("says 404 for an unknown model, and lists the known ones", async () => {
+    const { chat } = await gateway();
+    const response = await chat({ model: "gpt-17" });
+    expect(response.status).toBe(404);
+    const { error } = await json(response);
+    expect(error).toMatchObject({ code: "model_not_found", param: "model" });
+    expect(error.message).toContain("icdpo, plain, slow");
+  });
+
+  it("says 404 for an unknown path, 400 for broken JSON, 415 for another media type, 413 for too much", async () => {
+    const { app, post } = await gateway();
+    expect((await app.request("/v1/nothing")).status).toBe(404);
+    expect((await post("/v1/chat/completions", '{"model": ')).status).toBe(400);
+    expect((await post("/v1/chat/completions", "[]")).status).toBe(400);
+    const form = await post("/v1/chat/completions", "model=icdpo", { "content-type": "application/x-www-form-urlencoded" });
+    expect(form.status).toBe(415);
+    const large = await post(
+      "/v1/chat/completions",
+      JSON.stringify({ model: "icdpo", messages: [{ role: "user", content: "x".repeat(200_000) }] }),
+    );
+    expect(large.status).toBe(413);
+    expect((await json(large)).error.type).toBe("invalid_request_error");
+  });
+
+  it("says 503 while the engine is down, with Retry-After, and reports it", async () => {
+    const { chat, reported } = await gateway({ pause: () => Promise.reject(new GatewayError("engine_unavailable", "It died.")) });
+    const response = await chat({});
+    expect(response.status).toBe(503);
+    expect(response.headers.get("retry-after")).toBe("1");
+    expect(reported).toHaveLength(1);
+  });
+
+  it("tells nothing of the inside when something unforeseen fails", async () => {
+    const { chat, reported } = await gateway({ pause: () => Promise.reject(new TypeError("secret")) });
+    const response = await chat({});
+    expect(response.status).toBe(500);
+    expect(await response.text()).not.toContain("secret");
+    expect(reported).toHaveLength(1);
+  });
+
+  it("says 503 when a request takes longer than allowed", async () => {
+    const pause = (_what: string, signal: AbortSignal | undefined) =>
+      new Promise<void>((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+    const { chat } = await gateway({ pause }, { deadline: () => AbortSignal.timeout(10) });
+    const response = await chat({});
+    expect(response.status).toBe(503);
+    expect((await json(response)).error.code).toBe("timeout");
+  });
+});
+
+describe("the other endpoints", () => {
+  it("lists the routes as models", async () => {
+    const { app } = await gateway();
+    expect(await json(await app.request("/v1/models"))).toEqual({
+      object: "list",
+      data: ["icdpo", "plain", "slow"].map((id) => ({ id, object: "model", created: 1_600_000_000, owned_by: "icdpo" })),
+    });
+    expect(await json(await app.request("/v1/models/plain"))).toMatchObject({ id: "plain", object: "model" });
+    expect((await app.request("/v1/models/gpt-4o-mini")).status).toBe(200);
+    expect((await app.request("/v1/models/unknown")).status).toBe(404);
+  });
+
+  it("tells liveness from readiness", async () => {
+    const { app } = await gateway({}, { engineState: async () => ({ status: "restarting" }) });
+    expect((await app.request("/health")).status).toBe(200);
+    const notReady = await app.request("/ready");
+    expect(notReady.status).toBe(503);
+    expect(await json(notReady)).toMatchObject({ engine: { status: "restarting" } });
+    const { app: fine } = await gateway();
+    expect((await fine.request("/ready")).status).toBe(200);
+  });
+
+  it("scores given completions: all three sums, S, Ŝ and the choice", async () => {
+    const sum = (context: string, response: string) => {
+      const [good, bad] = [context.includes("Warm the pot"), context.includes("Who cares")];
+      return (good ? -10 : bad ? -14 : -11) - response.length;
+    };
+    const { post } = await gateway({ sum });
+    const response = await post("/v1/score", { model: "icdpo", messages: [{ role: "user", content: "Hi" }], completions: ["ab", "a"] });
+    expect(response.status).toBe(200);
+    expect(await json(response)).toEqual({
+      object: "list",
+      model: "icdpo",
+      chosen: 0,
+      data: [
+        { index: 0, tokens: 3, positive: -12, negative: -16, base: -13, s: 1, s_hat: 4 },
+        { index: 1, tokens: 2, positive: -11, negative: -15, base: -12, s: 1, s_hat: 4 },
+      ],
+    });
+  });
+
+  it("scores without a rejected response, and without any demonstration or instruction", async () => {
+    const { post } = await gateway({ sum: (context, response) => (context.includes("Good.") ? -1 : -2) - response.length });
+    const messages = [{ role: "user", content: "Hi" }];
+    const given = [{ messages: [{ role: "user", content: "Hello?" }], chosen: "Good." }];
+    const unpaired = await json(await post("/v1/score", { model: "icdpo", messages, completions: ["a", "b"], demonstrations: given }));
+    expect(unpaired.data[0]).toEqual({ index: 0, tokens: 2, positive: -2, negative: null, base: -3, s: 1, s_hat: null });
+    const plain = await json(await post("/v1/score", { model: "plain", messages, completions: ["a"] }));
+    expect(plain).toMatchObject({ chosen: null, data: [{ positive: null, negative: null, base: -3, s: null, s_hat: null }] });
+  });
+
+  it("refuses to score nothing", async () => {
+    const { post } = await gateway();
+    const response = await post("/v1/score", { model: "icdpo", messages: [{ role: "user", content: "Hi" }], completions: [] });
+    expect(response.status).toBe(400);
+    expect((await json(response)).error.param).toBe("completions");
+  });
+});

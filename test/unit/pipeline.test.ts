@@ -1,0 +1,971 @@
+/** Algorithm 1 and the measuring of given completions, on an engine whose log-probabilities stand in tables. */
+import { describe, expect, it } from "vitest";
+import type { Prompt, Sample, SampleEvent, SampleRequest, SamplingParameters, Token } from "../../src/engine/engine.ts";
+import { measure } from "../../src/icdpo/measure.ts";
+import { candidateCount, choosesAmong, type IcdpoRequest, icdpo } from "../../src/icdpo/pipeline.ts";
+import { type PolicySettings, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
+import type { Policy } from "../../src/policy/store.ts";
+import type { Conversation, Demonstration } from "../../src/types/conversation.ts";
+import { cancelled, GatewayError } from "../../src/types/error.ts";
+import { encode, endOfTurn, type Script, ScriptedEngine } from "./scripted-engine.ts";
+
+const conversation: Conversation = [{ role: "user", content: "How do magnets work?" }];
+const instructions = { positive: "GOOD", negative: "BAD" };
+
+function demonstration(id: string, length = 4): Demonstration {
+  const fill = (letter: string) => letter.repeat(length);
+  return { id, messages: [{ role: "user", content: `ask-${id}` }], chosen: `${id}+${fill("c")}`, rejected: `${id}-${fill("r")}` };
+}
+
+interface PolicyOptions {
+  readonly score: unknown;
+  readonly candidates?: number;
+  readonly demonstrations?: readonly Demonstration[];
+  readonly instructions?: PolicySettings["instructions"] | null;
+  readonly format?: PromptFormat;
+  readonly maxTokens?: number;
+}
+
+/** A policy whose retriever finds the demonstrations in the order given. */
+function policy(options: PolicyOptions): Policy {
+  const { score, candidates = 3, demonstrations = [demonstration("one"), demonstration("two")], format = "chat", maxTokens = 20 } = options;
+  const named = demonstrations.length > 0 ? { demonstrations: "set", retriever: { type: "random" } } : {};
+  const guidance = options.instructions === null ? {} : { instructions: options.instructions ?? instructions };
+  const settings = policySchema.parse({ ...named, ...guidance, score, candidates, sampling: { max_tokens: maxTokens } });
+  const retrieve = async (_: Conversation, { shots }: { shots: number }) =>
+    demonstrations.slice(0, shots).map((found, place) => ({ demonstration: found, similarity: 0.9 - place / 10 }));
+  return {
+    name: "test",
+    id: "test@0123456789ab",
+    settings,
+    format,
+    demonstrations,
+    retriever: demonstrations.length > 0 ? { retrieve } : null,
+  };
+}
+
+const sHat = { type: "contrast", negative: "rejected" } as const;
+const s = { type: "contrast", negative: "base" } as const;
+const likelihood = { type: "likelihood" } as const;
+
+function request(overrides: Partial<Omit<IcdpoRequest, "sampling">> & { sampling?: Partial<SamplingParameters> } = {}): IcdpoRequest {
+  const sampling = { temperature: 1, topP: 0.8, topK: 50, maxTokens: 20, stop: [], ...overrides.sampling };
+  return { conversation, answers: 1, seed: 7, now: () => 0, ...overrides, sampling };
+}
+
+/** Samples that say these texts. */
+function says(...texts: string[]): Required<Pick<Script, "sample">> {
+  return { sample: (index) => ({ text: texts[index] ?? "" }) };
+}
+
+type Sums = Readonly<Record<string, readonly [positive: number, negative: number, base: number]>>;
+
+function signOf(context: string): "positive" | "negative" | "base" {
+  if (context.includes("GOOD") || context.includes("polite/")) return "positive";
+  return context.includes("BAD") || context.includes("offensive/") ? "negative" : "base";
+}
+
+/** log π of each response after C⁺, C⁻ and C⁰. */
+function table(sums: Sums): Required<Pick<Script, "sum">> {
+  return {
+    sum(context, response) {
+      const row = sums[response.trim()];
+      if (row === undefined) throw new Error(`no sums for "${response}"`);
+      return row[{ positive: 0, negative: 1, base: 2 }[signOf(context)]] as number;
+    },
+  };
+}
+
+function scoreCalls(engine: ScriptedEngine) {
+  return engine.calls.flatMap((call) => (call.type === "score" ? [{ sign: signOf(call.context), responses: call.responses }] : []));
+}
+
+function sampleCall(engine: ScriptedEngine) {
+  const call = engine.calls.find(({ type }) => type === "sample");
+  if (call?.type !== "sample") throw new Error("nothing was sampled");
+  return call;
+}
+
+/** An engine whose samples are noted as given, whatever their text tokenises to. */
+class NotedEngine extends ScriptedEngine {
+  readonly #samples: readonly Sample[];
+
+  constructor(samples: readonly Sample[], script: Script) {
+    super(script);
+    this.#samples = samples;
+  }
+
+  override async *sample(): AsyncGenerator<SampleEvent> {
+    for (const [index, sample] of this.#samples.entries()) {
+      yield { type: "text", index, text: sample.text };
+      yield { type: "done", index, sample };
+    }
+  }
+}
+
+const noted = (text: string, tokens: readonly Token[], logprobs: readonly number[], endLogprobs: readonly number[]): Sample => ({
+  text,
+  finish: "stop",
+  tokens,
+  logprobs,
+  endLogprobs,
+});
+
+describe("the choice among candidates", () => {
+  const sums: Sums = { fox: [-10, -11, -30], hen: [-12, -20, -15], owl: [-9, -9.5, -10] };
+  const script = { ...says("fox", "hen", "owl"), ...table(sums) };
+
+  it("follows Ŝ = log π(y|[d⁺;x]) − log π(y|[d⁻;x]) when the negative is rejected", async () => {
+    const { ranked } = await icdpo(new ScriptedEngine(script), policy({ score: sHat }), request());
+    expect(ranked.map(({ text }) => text)).toEqual(["hen", "fox", "owl"]);
+    expect(ranked.map(({ score }) => score)).toEqual([expect.closeTo(8), expect.closeTo(1), expect.closeTo(0.5)]);
+    expect(ranked[0]).toMatchObject({ index: 1, finish: "stop", positive: expect.closeTo(-12), negative: expect.closeTo(-20) });
+  });
+
+  it("follows S = log π(y|[d⁺;x]) − log π(y|x) when the negative is base", async () => {
+    const { ranked } = await icdpo(new ScriptedEngine(script), policy({ score: s }), request());
+    expect(ranked.map(({ text }) => text)).toEqual(["fox", "hen", "owl"]);
+    expect(ranked.map(({ score }) => score)).toEqual([expect.closeTo(20), expect.closeTo(3), expect.closeTo(1)]);
+    expect(ranked[0]).toMatchObject({ positive: expect.closeTo(-10), negative: expect.closeTo(-30) });
+  });
+
+  it("follows log π(y|[d⁺;x]) alone when the score is likelihood", async () => {
+    const engine = new ScriptedEngine(script);
+    const { ranked } = await icdpo(engine, policy({ score: likelihood }), request());
+    expect(ranked.map(({ text }) => text)).toEqual(["owl", "fox", "hen"]);
+    expect(ranked[0]).toMatchObject({ positive: expect.closeTo(-9), negative: null, score: expect.closeTo(-9) });
+  });
+
+  it("measures Ŝ against the rejected responses and S against the bare prompt", async () => {
+    const contexts = async (score: unknown) => {
+      const engine = new ScriptedEngine(script);
+      await icdpo(engine, policy({ score }), request());
+      return engine.calls.flatMap((call) => (call.type === "score" ? [call.context] : []));
+    };
+    expect(await contexts(sHat)).toEqual([
+      "<system>BAD</system><user>ask-two</user><assistant>two-rrrr</assistant>" +
+        "<user>ask-one</user><assistant>one-rrrr</assistant><user>How do magnets work?</user><assistant>",
+    ]);
+    expect(await contexts(s)).toEqual(["<user>How do magnets work?</user><assistant>"]);
+  });
+
+  it("samples after the chosen responses, the most similar demonstration next to the prompt", async () => {
+    const engine = new ScriptedEngine(script);
+    await icdpo(engine, policy({ score: s }), request());
+    expect(sampleCall(engine).context).toBe(
+      "<system>GOOD</system><user>ask-two</user><assistant>two+cccc</assistant>" +
+        "<user>ask-one</user><assistant>one+cccc</assistant><user>How do magnets work?</user><assistant>",
+    );
+  });
+
+  it("divides by the number of tokens, the closing one included, when normalize is token", async () => {
+    // Sums prefer the long response (12 > 9), means per token the short one (9 / 3 > 12 / 9).
+    const engine = new ScriptedEngine({ ...says("tall oak", "ox"), ...table({ "tall oak": [-8, -20, 0], ox: [-1, -10, 0] }) });
+    const { ranked } = await icdpo(engine, policy({ score: { ...sHat, normalize: "token" }, candidates: 2 }), request());
+    expect(ranked.map(({ text, score }) => [text, score])).toEqual([
+      ["ox", expect.closeTo(9 / 3)],
+      ["tall oak", expect.closeTo(12 / 9)],
+    ]);
+    const bySum = await icdpo(engine, policy({ score: sHat, candidates: 2 }), request());
+    expect(bySum.ranked[0]).toMatchObject({ text: "tall oak", score: expect.closeTo(12) });
+  });
+
+  it("gives ties to the lower index", async () => {
+    const even = table({ fox: [-2, -5, 0], hen: [-1, -3, 0], owl: [-6, -9, 0] });
+    const { ranked } = await icdpo(new ScriptedEngine({ ...script, ...even }), policy({ score: sHat }), request());
+    expect(ranked.map(({ index }) => index)).toEqual([0, 2, 1]);
+  });
+
+  it("scores a text that was sampled twice once, and the lower index stands for both", async () => {
+    const engine = new ScriptedEngine({ ...script, ...says("owl", "hen", "hen") });
+    const { ranked } = await icdpo(engine, policy({ score: sHat }), request());
+    expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: ["owl", "hen"] }]);
+    expect(ranked.map(({ index, score }) => [index, score])).toEqual([
+      [1, expect.closeTo(8)],
+      [2, expect.closeTo(8)],
+      [0, expect.closeTo(0.5)],
+    ]);
+  });
+
+  it("neither scores an empty candidate nor lets it win over any other", async () => {
+    const engine = new ScriptedEngine({ ...says("", "bad", ""), ...table({ bad: [-500, -1, -1], "": [-1, -900, -900] }) });
+    const { ranked, fallback } = await icdpo(engine, policy({ score: sHat }), request());
+    expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: ["bad"] }]);
+    expect(ranked.map(({ index, score }) => [index, score])).toEqual([
+      [1, expect.closeTo(-499)],
+      [0, null],
+      [2, null],
+    ]);
+    expect(fallback).toBeNull();
+  });
+
+  it("returns the first empty candidate, unscored, when all are empty", async () => {
+    const engine = new ScriptedEngine(says("", "", ""));
+    const { ranked, fallback } = await icdpo(engine, policy({ score: sHat }), request());
+    expect(scoreCalls(engine)).toEqual([]);
+    expect(ranked[0]).toMatchObject({ index: 0, text: "", score: null, positive: null, negative: null });
+    expect(fallback).toBeNull();
+  });
+
+  it("scores candidates of one token", async () => {
+    const engine = new ScriptedEngine({ ...says("A", "B", "C"), ...table({ A: [-3, -4, 0], B: [-3, -6, 0], C: [-3, -5, 0] }) });
+    const { ranked } = await icdpo(engine, policy({ score: sHat }), request());
+    expect(ranked.map(({ text }) => text)).toEqual(["B", "C", "A"]);
+    expect(ranked[0]?.closed).toEqual([66, endOfTurn]);
+  });
+
+  it("finds the best of 64 candidates wherever it stands", async () => {
+    const texts = Array.from({ length: 64 }, (_, index) => `t${index}`);
+    const sum: Script["sum"] = (context, response) => (signOf(context) === "negative" && response === "t63" ? -9 : -3);
+    const { ranked } = await icdpo(new ScriptedEngine({ ...says(...texts), sum }), policy({ score: sHat, candidates: 64 }), request());
+    expect(ranked).toHaveLength(64);
+    expect(ranked[0]).toMatchObject({ index: 63, score: expect.closeTo(6) });
+    expect(ranked[1]?.index).toBe(0);
+  });
+
+  it("keeps apart candidates that differ in white space, line ends or half a surrogate pair only", async () => {
+    const texts = ["a\nb", "a\r\nb", "a b", "\uD83D", "\uD83E"];
+    const best = "\uD83D";
+    const sum: Script["sum"] = (context, response) => (signOf(context) === "negative" && response === best ? -5 : -1);
+    const engine = new ScriptedEngine({ ...says(...texts), sum });
+    const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 5 }), request());
+    expect(scoreCalls(engine)[0]?.responses).toEqual(texts);
+    expect(ranked[0]).toMatchObject({ index: 3, text: best });
+  });
+
+  it("ranks a response that the model finds impossible under C⁺ last", async () => {
+    const engine = new ScriptedEngine({ ...says("fox", "hen"), ...table({ fox: [Number.NEGATIVE_INFINITY, -2, 0], hen: [-90, -2, 0] }) });
+    const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 2 }), request());
+    expect(ranked.map(({ text }) => text)).toEqual(["hen", "fox"]);
+  });
+});
+
+describe("policies without a score", () => {
+  const texts = ["zero", "one", "two"];
+
+  it("return the first sample when the pick is first", async () => {
+    const engine = new ScriptedEngine(says(...texts));
+    const { ranked } = await icdpo(engine, policy({ score: { type: "none" } }), request());
+    expect(ranked.map(({ index, score }) => [index, score])).toEqual([
+      [0, null],
+      [1, null],
+      [2, null],
+    ]);
+    expect(scoreCalls(engine)).toEqual([]);
+    expect(sampleCall(engine).request.logprobs).toBe(false);
+  });
+
+  it("return every sample for some seed, and the same one for the same seed, when the pick is random", async () => {
+    const pick = async (seed: number) => {
+      const engine = new ScriptedEngine(says(...texts));
+      const { ranked } = await icdpo(engine, policy({ score: { type: "none", pick: "random" } }), request({ seed }));
+      expect(scoreCalls(engine)).toEqual([]);
+      return ranked[0]?.text;
+    };
+    const seeds = Array.from({ length: 40 }, (_, seed) => seed);
+    const picked = await Promise.all(seeds.map(pick));
+    expect(new Set(picked)).toEqual(new Set(texts));
+    expect(await Promise.all(seeds.map(pick))).toEqual(picked);
+  });
+
+  it("prefer a text to an empty sample, whichever the pick", async () => {
+    for (const pick of ["first", "random"])
+      for (let seed = 0; seed < 20; seed++) {
+        const { ranked } = await icdpo(
+          new ScriptedEngine(says("", "word", "")),
+          policy({ score: { type: "none", pick } }),
+          request({ seed }),
+        );
+        expect(ranked[0]?.text).toBe("word");
+        expect(ranked).toHaveLength(3);
+      }
+  });
+});
+
+describe("log-probabilities noted while sampling", () => {
+  const negativeSums = table({ Yes: [-100, -7, 0], No: [-100, -8, 0] });
+  const no = noted("No", encode("No"), [-1, -1], [-9, -9, -1]);
+  const run = (samples: readonly Sample[], format: PromptFormat = "chat") => {
+    const engine = new NotedEngine(samples, negativeSums);
+    return { engine, outcome: icdpo(engine, policy({ score: sHat, candidates: samples.length, format }), request()) };
+  };
+  const positiveOf = async (outcome: ReturnType<typeof icdpo>, index: number) =>
+    (await outcome).ranked.find((response) => response.index === index)?.positive;
+
+  it("stand for C⁺ where ids and end token agree: it is not fed again", async () => {
+    const { engine, outcome } = run([noted("Yes", encode("Yes"), [-1, -2, -3], [-9, -9, -9, -0.5]), no]);
+    expect(await positiveOf(outcome, 0)).toBeCloseTo(-1 - 2 - 3 - 0.5);
+    expect(await positiveOf(outcome, 1)).toBeCloseTo(-1 - 1 - 1);
+    expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: ["Yes", "No"] }]);
+  });
+
+  it("stand for a beginning of what was sampled, with the end as noted at that place", async () => {
+    const { engine, outcome } = run([noted("Yes", encode("Yes STOP"), [-1, -2, -3, -40, -40], [-9, -9, -9, -0.25, -9]), no]);
+    expect(await positiveOf(outcome, 0)).toBeCloseTo(-1 - 2 - 3 - 0.25);
+    expect(scoreCalls(engine).map(({ sign }) => sign)).toEqual(["negative"]);
+  });
+
+  it("do not stand for a text that a stop string cut inside a token: C⁺ is fed again", async () => {
+    const { engine, outcome } = run([noted("Yes", [...encode("Ye"), 70_001], [-1, -2, -3], [-9, -9, -9]), no]);
+    expect(await positiveOf(outcome, 0)).toBeCloseTo(-100);
+    expect(scoreCalls(engine)).toEqual([
+      { sign: "positive", responses: ["Yes"] },
+      { sign: "negative", responses: ["Yes", "No"] },
+    ]);
+  });
+
+  it("do not stand for a text whose end was not noted: C⁺ is fed again", async () => {
+    const { engine, outcome } = run([noted("Yes", encode("Yes"), [-1, -2, -3], [-9, -9, -9]), no]);
+    expect(await positiveOf(outcome, 0)).toBeCloseTo(-100);
+    expect(scoreCalls(engine)[0]).toEqual({ sign: "positive", responses: ["Yes"] });
+  });
+
+  it("do not stand for a text that the model spelled with other tokens than the tokenizer", async () => {
+    const { outcome } = run([noted("Yes", [70_002, 115], [-1, -2], [-9, -9, -1]), no]);
+    expect(await positiveOf(outcome, 0)).toBeCloseTo(-100);
+  });
+
+  it("stand in hh-rlhf for a response that began with the one space of the format", async () => {
+    const { engine, outcome } = run(
+      [noted(" Yes", encode(" Yes"), [-1, -1, -1, -1], [-9, -9, -9, -9, -2]), noted(" No", encode(" No"), [-1, -1, -1], [-9, -9, -9, -2])],
+      "hh-rlhf",
+    );
+    expect(await positiveOf(outcome, 0)).toBeCloseTo(-6);
+    expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: [" Yes", " No"] }]);
+  });
+
+  it("do not stand in hh-rlhf where trimming changed the tokens", async () => {
+    const twoSpaces = noted("  Yes", encode("  Yes"), [-1, -1, -1, -1, -1], [-9, -9, -9, -9, -9, -2]);
+    const noSpace = noted("No", encode("No"), [-1, -1], [-9, -9, -2]);
+    const { engine, outcome } = run([twoSpaces, noSpace], "hh-rlhf");
+    expect(await positiveOf(outcome, 0)).toBeCloseTo(-100);
+    expect(await positiveOf(outcome, 1)).toBeCloseTo(-100);
+    expect(scoreCalls(engine)[0]).toEqual({ sign: "positive", responses: [" Yes", " No"] });
+  });
+
+  it("are asked for only where candidates compete for a score", async () => {
+    const asked = async (score: unknown, candidates: number) => {
+      const engine = new ScriptedEngine();
+      await icdpo(engine, policy({ score, candidates }), request());
+      return sampleCall(engine).request.logprobs;
+    };
+    expect(await asked(sHat, 3)).toBe(true);
+    expect(await asked(sHat, 1)).toBe(false);
+    expect(await asked({ type: "none" }, 3)).toBe(false);
+  });
+});
+
+describe("how many candidates", () => {
+  it("one candidate is one sample and no scoring", async () => {
+    const engine = new ScriptedEngine(says("only"));
+    const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 1 }), request());
+    expect(ranked).toHaveLength(1);
+    expect(ranked[0]).toMatchObject({ text: "only", score: null });
+    expect(scoreCalls(engine)).toEqual([]);
+  });
+
+  it("temperature 0 is one sample and no scoring, however many answers are wanted", async () => {
+    const engine = new ScriptedEngine(says("greedy"));
+    const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 3 }), request({ answers: 4, sampling: { temperature: 0 } }));
+    expect(ranked.map(({ text }) => text)).toEqual(["greedy"]);
+    expect(sampleCall(engine).request).toMatchObject({ temperature: 0, logprobs: false });
+    expect(sampleCall(engine).request.seeds).toHaveLength(1);
+    expect(scoreCalls(engine)).toEqual([]);
+  });
+
+  it("more answers than the policy's candidates raise them, best first", async () => {
+    const sums: Sums = { a: [-1, -2, 0], b: [-1, -5, 0], c: [-1, -3, 0], d: [-1, -6, 0], e: [-1, -4, 0] };
+    const engine = new ScriptedEngine({ ...says("a", "b", "c", "d", "e"), ...table(sums) });
+    const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 3 }), request({ answers: 5 }));
+    expect(ranked.map(({ text }) => text)).toEqual(["d", "b", "e", "c", "a"]);
+  });
+
+  it("fewer answers than candidates leave all candidates in the ranking", async () => {
+    const engine = new ScriptedEngine();
+    const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 4 }), request({ answers: 2 }));
+    expect(ranked).toHaveLength(4);
+  });
+
+  it("a policy without a score chooses only where more is sampled than asked for", () => {
+    const unscored = policy({ score: { type: "none" }, candidates: 2 });
+    expect(candidateCount(unscored, request({ answers: 1 }))).toBe(2);
+    expect(choosesAmong(unscored, request({ answers: 1 }))).toBe(true);
+    expect(choosesAmong(unscored, request({ answers: 2 }))).toBe(false);
+    expect(choosesAmong(policy({ score: sHat, candidates: 2 }), request({ answers: 2 }))).toBe(true);
+    expect(choosesAmong(policy({ score: sHat, candidates: 1 }), request())).toBe(false);
+  });
+});
+
+describe("seeds", () => {
+  const seedsOf = async (seed: number, candidates = 16) => {
+    const engine = new ScriptedEngine();
+    await icdpo(engine, policy({ score: { type: "none" }, candidates }), request({ seed }));
+    return sampleCall(engine).request.seeds;
+  };
+
+  it("are the same for the same request seed", async () => {
+    expect(await seedsOf(42)).toEqual(await seedsOf(42));
+  });
+
+  it("differ from candidate to candidate, and are unsigned 32-bit integers", async () => {
+    for (const seed of [0, 1, 2 ** 31, 2 ** 32 - 1]) {
+      const seeds = await seedsOf(seed, 64);
+      expect(new Set(seeds).size).toBe(64);
+      expect(seeds.every((value) => Number.isInteger(value) && value >= 0 && value < 2 ** 32)).toBe(true);
+    }
+  });
+
+  it("differ from request seed to request seed, neighbours among them", async () => {
+    const all = (await Promise.all([0, 1, 2, 3].map((seed) => seedsOf(seed)))).flat();
+    expect(new Set(all).size).toBe(64);
+  });
+
+  it("of the first candidates do not change with the number of candidates", async () => {
+    expect((await seedsOf(9, 8)).slice(0, 3)).toEqual(await seedsOf(9, 3));
+  });
+});
+
+describe("contexts that do not fit", () => {
+  const long = [demonstration("near", 1000), demonstration("far", 1000)];
+  const scripted = (contextSize: number) => new ScriptedEngine({ contextSize });
+
+  it("drop the least similar demonstration first and say so", async () => {
+    const engine = scripted(1500);
+    const { demonstrations, fallback } = await icdpo(engine, policy({ score: sHat, demonstrations: long }), request());
+    expect(fallback).toBe("context:1-of-2-demonstrations");
+    expect(demonstrations.map((kept) => [kept.demonstration.id, kept.similarity])).toEqual([["near", 0.9]]);
+    expect(sampleCall(engine).context).toContain("ask-near");
+    expect(sampleCall(engine).context).not.toContain("ask-far");
+  });
+
+  it("drop demonstrations from C⁺ and C⁻ alike", async () => {
+    const engine = scripted(1500);
+    await icdpo(engine, policy({ score: sHat, demonstrations: long }), request());
+    const negative = engine.calls.find(({ type }) => type === "score")?.context;
+    expect(negative).toContain("<system>BAD</system><user>ask-near</user>");
+    expect(negative).not.toContain("ask-far");
+  });
+
+  it("drop all demonstrations before they give up, the instruction stays", async () => {
+    const engine = scripted(500);
+    const { demonstrations, fallback } = await icdpo(engine, policy({ score: sHat, demonstrations: long }), request());
+    expect(fallback).toBe("context:0-of-2-demonstrations");
+    expect(demonstrations).toEqual([]);
+    expect(sampleCall(engine).context).toBe("<system>GOOD</system><user>How do magnets work?</user><assistant>");
+  });
+
+  it("keep every demonstration where all fit, without a word", async () => {
+    const { demonstrations, fallback } = await icdpo(scripted(3000), policy({ score: sHat, demonstrations: long }), request());
+    expect(demonstrations).toHaveLength(2);
+    expect(fallback).toBeNull();
+  });
+
+  it("count the negative context where it is the longer one", async () => {
+    const wordy = [{ ...demonstration("near"), rejected: "r".repeat(1000) }, demonstration("far")];
+    const ofPolicy = async (score: unknown) => (await icdpo(scripted(600), policy({ score, demonstrations: wordy }), request())).fallback;
+    expect(await ofPolicy(sHat)).toBe("context:0-of-2-demonstrations");
+    expect(await ofPolicy(s)).toBeNull();
+  });
+
+  it("leave room for the response", async () => {
+    // Both demonstrations take somewhat more than 2000 tokens; 1000 more are wanted for the response.
+    const roomy = policy({ score: sHat, demonstrations: long, maxTokens: 1000 });
+    const { fallback } = await icdpo(scripted(2500), roomy, request({ sampling: { maxTokens: 1000 } }));
+    expect(fallback).toBe("context:1-of-2-demonstrations");
+  });
+
+  it("are context_length_exceeded when the messages alone are too long", async () => {
+    const engine = scripted(30);
+    const outcome = icdpo(engine, policy({ score: sHat, demonstrations: long }), request());
+    await expect(outcome).rejects.toMatchObject({ code: "context_length_exceeded", param: "messages" });
+    expect(engine.calls).toEqual([]);
+  });
+
+  it("never make a candidate unscorable because it filled the context after a shorter C⁺", async () => {
+    /** As an engine does: a sample ends at the context's end, and what goes beyond it cannot be scored. */
+    class BoundedEngine extends ScriptedEngine {
+      override async *sample(prompt: Prompt, asked: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+        const room = Math.min(asked.maxTokens, contextSize - prompt.tokens.length);
+        const said = new ScriptedEngine({ sample: (index) => ({ text: `${index}`.repeat(room), finish: "length" }) });
+        yield* said.sample(prompt, asked, signal);
+      }
+
+      override async score(prompt: Prompt, completions: readonly (readonly Token[])[]): Promise<number[][]> {
+        for (const completion of completions)
+          if (prompt.tokens.length + completion.length - 1 > contextSize) throw new GatewayError("context_length_exceeded", "too long");
+        return completions.map((completion) => completion.map(() => -1));
+      }
+    }
+    const contextSize = 120;
+    const wordyNegative = policy({ score: sHat, demonstrations: [], instructions: { positive: "GOOD", negative: "BAD".repeat(5) } });
+    const { ranked } = await icdpo(new BoundedEngine({ contextSize }), wordyNegative, request({ sampling: { maxTokens: 500 } }));
+    expect(ranked[0]?.score).not.toBeNull();
+  });
+});
+
+describe("failures, budgets and cancellation", () => {
+  const sums: Sums = { fox: [-10, -11, -30], hen: [-12, -20, -15], owl: [-9, -9.5, -10] };
+  const script = { ...says("fox", "hen", "owl"), ...table(sums) };
+  const at = (moment: "sample" | "score", act: () => void): Pick<Script, "pause"> => ({
+    pause: async (what) => {
+      if (what === moment) act();
+    },
+  });
+
+  it("a failing scorer is an error, never a pick", async () => {
+    class FailingScorer extends ScriptedEngine {
+      override async score(): Promise<never> {
+        throw new GatewayError("engine_failure", "out of memory");
+      }
+    }
+    await expect(icdpo(new FailingScorer(script), policy({ score: sHat }), request())).rejects.toMatchObject({ code: "engine_failure" });
+  });
+
+  it("a failing scorer is an error when a budget is set and not spent", async () => {
+    class FailingScorer extends ScriptedEngine {
+      override async score(): Promise<never> {
+        throw new GatewayError("engine_failure", "out of memory");
+      }
+    }
+    const outcome = icdpo(new FailingScorer(script), policy({ score: sHat }), request({ budget: new AbortController().signal }));
+    await expect(outcome).rejects.toMatchObject({ code: "engine_failure" });
+  });
+
+  it("a score that is not a number is an error, never a pick", async () => {
+    const engine = new ScriptedEngine({ ...script, sum: (_, response) => (response === "fox" ? Number.NaN : -5) });
+    await expect(icdpo(engine, policy({ score: sHat }), request())).rejects.toThrow();
+  });
+
+  it("a scorer that returns too few sums is an error, never a pick", async () => {
+    class ShortScorer extends ScriptedEngine {
+      override async score(): Promise<number[][]> {
+        return [[-1, -1]];
+      }
+    }
+    await expect(icdpo(new ShortScorer(script), policy({ score: sHat }), request())).rejects.toThrow();
+  });
+
+  it("a failing sampler is an error", async () => {
+    class FailingSampler extends ScriptedEngine {
+      // biome-ignore lint/correctness/useYield: it fails before the first event
+      override async *sample(): AsyncGenerator<SampleEvent> {
+        throw new GatewayError("engine_unavailable", "gone");
+      }
+    }
+    const outcome = icdpo(new FailingSampler(), policy({ score: sHat }), request({ budget: new AbortController().signal }));
+    await expect(outcome).rejects.toMatchObject({ code: "engine_unavailable" });
+  });
+
+  it("a budget spent while sampling returns a finished candidate before unfinished ones", async () => {
+    const budget = new AbortController();
+    const pause = async (what: "sample" | "score") => {
+      if (what === "sample" && ++started === 2) budget.abort();
+    };
+    let started = 0;
+    const engine = new ScriptedEngine({ ...script, pause });
+    const { ranked, fallback } = await icdpo(engine, policy({ score: sHat }), request({ budget: budget.signal }));
+    expect(fallback).toBe("budget");
+    expect(ranked[0]).toMatchObject({ index: 0, text: "fox", finish: "stop", score: null });
+    expect(ranked.slice(1).map(({ text, finish }) => [text, finish])).toEqual([
+      ["", "length"],
+      ["", "length"],
+    ]);
+  });
+
+  it("a budget spent while sampling prefers the likeliest of the finished candidates: their scores were noted", async () => {
+    const budget = new AbortController();
+    let started = 0;
+    const pause = async () => {
+      if (++started === 3) budget.abort();
+    };
+    const likely = table({ fox: [-10, 0, 0], hen: [-4, 0, 0], owl: [-9, 0, 0] });
+    const engine = new ScriptedEngine({ ...script, ...likely, pause });
+    const { ranked, fallback } = await icdpo(engine, policy({ score: likelihood }), request({ budget: budget.signal }));
+    expect(ranked[0]).toMatchObject({ text: "hen", score: expect.closeTo(-4) });
+    expect(fallback).toBe("budget");
+  });
+
+  it("a budget spent while sampling keeps what an unfinished candidate had said", async () => {
+    const budget = new AbortController();
+    class SlowEngine extends ScriptedEngine {
+      override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+        yield { type: "text", index: 0, text: "half an" };
+        budget.abort();
+        if (signal?.aborted) throw cancelled(signal);
+      }
+    }
+    const { ranked, fallback } = await icdpo(
+      new SlowEngine(),
+      policy({ score: { type: "none" }, candidates: 1 }),
+      request({ budget: budget.signal }),
+    );
+    expect(ranked[0]).toMatchObject({ text: "half an", finish: "length" });
+    expect(fallback).toBe("budget");
+  });
+
+  it("a budget spent while sampling prefers a later candidate that is finished to an earlier one that was cut off", async () => {
+    const budget = new AbortController();
+    class UnevenEngine extends ScriptedEngine {
+      override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+        yield { type: "text", index: 0, text: "half an" };
+        yield { type: "text", index: 1, text: "whole" };
+        yield { type: "done", index: 1, sample: noted("whole", encode("whole"), [-1, -1, -1, -1, -1], [-1, -1, -1, -1, -1, -1]) };
+        budget.abort();
+        if (signal?.aborted) throw cancelled(signal);
+      }
+    }
+    const { ranked } = await icdpo(new UnevenEngine(), policy({ score: sHat, candidates: 2 }), request({ budget: budget.signal }));
+    expect(ranked.map(({ text, finish }) => [text, finish])).toEqual([
+      ["whole", "stop"],
+      ["half an", "length"],
+    ]);
+  });
+
+  it("a budget spent while scoring returns the first candidate, unscored", async () => {
+    const budget = new AbortController();
+    const engine = new ScriptedEngine({ ...script, ...at("score", () => budget.abort()) });
+    const { ranked, fallback } = await icdpo(engine, policy({ score: sHat }), request({ budget: budget.signal }));
+    expect(ranked.map(({ index, score }) => [index, score])).toEqual([
+      [0, null],
+      [1, null],
+      [2, null],
+    ]);
+    expect(fallback).toBe("budget");
+  });
+
+  it("a budget spent while scoring returns the best candidate scored so far", async () => {
+    // In hh-rlhf the first candidate lacks its space, so C⁺ must be fed again for it; the others' sums were noted.
+    const budget = new AbortController();
+    const likely = table({ fox: [-1, 0, 0], hen: [-8, 0, 0], owl: [-3, 0, 0] });
+    const engine = new ScriptedEngine({ ...says("fox", " hen", " owl"), ...likely, ...at("score", () => budget.abort()) });
+    const options = request({ budget: budget.signal });
+    const { ranked, fallback } = await icdpo(engine, policy({ score: likelihood, format: "hh-rlhf" }), options);
+    expect(ranked[0]).toMatchObject({ text: "owl", score: expect.closeTo(-3) });
+    expect(fallback).toBe("budget");
+  });
+
+  it("a budget that is not spent changes nothing", async () => {
+    const budget = new AbortController().signal;
+    const { ranked, fallback } = await icdpo(new ScriptedEngine(script), policy({ score: sHat }), request({ budget }));
+    expect(ranked[0]).toMatchObject({ text: "hen", score: expect.closeTo(8) });
+    expect(fallback).toBeNull();
+  });
+
+  it.each(["sample", "score"] as const)("cancellation while the engine is to %s ends the request", async (moment) => {
+    const leave = new AbortController();
+    const engine = new ScriptedEngine({ ...script, ...at(moment, () => leave.abort()) });
+    await expect(icdpo(engine, policy({ score: sHat }), request({ signal: leave.signal }))).rejects.toMatchObject({ code: "cancelled" });
+  });
+
+  it("cancellation goes before a spent budget", async () => {
+    for (const moment of ["sample", "score"] as const) {
+      const [leave, budget] = [new AbortController(), new AbortController()];
+      const both = at(moment, () => {
+        budget.abort();
+        leave.abort();
+      });
+      const options = request({ signal: leave.signal, budget: budget.signal });
+      await expect(icdpo(new ScriptedEngine({ ...script, ...both }), policy({ score: sHat }), options)).rejects.toThrow();
+    }
+  });
+
+  it("a request that was cancelled beforehand samples nothing", async () => {
+    let said = 0;
+    const engine = new ScriptedEngine({ ...script, sample: () => ({ text: `${said++}` }) });
+    const outcome = icdpo(engine, policy({ score: sHat }), request({ signal: AbortSignal.abort() }));
+    await expect(outcome).rejects.toMatchObject({ code: "cancelled" });
+    expect(said).toBe(0);
+  });
+
+  it("onSampling comes once everything is checked, before the first sample, with the time that retrieval took", async () => {
+    const events: string[] = [];
+    const clock = [100, 130, 150, 190];
+    const engine = new ScriptedEngine({ ...script, ...at("sample", () => void events.push("sample")) });
+    const onSampling = (ms: number) => void events.push(`retrieved in ${ms}`);
+    const now = () => clock.shift() ?? Number.NaN;
+    const { timings } = await icdpo(engine, policy({ score: sHat }), request({ onSampling, now }));
+    expect(events).toEqual(["retrieved in 30", "sample", "sample", "sample"]);
+    expect(timings).toEqual({ retrieve: 30, sample: 20, score: 40 });
+  });
+});
+
+describe("hh-rlhf candidates", () => {
+  const plain = policy({ score: { type: "none" }, candidates: 1, format: "hh-rlhf" });
+  const answer = async (text: string, finish: "stop" | "length" = "stop") => {
+    const streamed: string[] = [];
+    const engine = new ScriptedEngine({ sample: () => ({ text, finish }) });
+    const { ranked } = await icdpo(engine, plain, request({ onText: (_, piece) => void streamed.push(piece) }));
+    expect(streamed.join("")).toBe(ranked[0]?.text);
+    return ranked[0]?.text;
+  };
+
+  it("are sampled with the markers as stop strings, after the client's own", async () => {
+    const engine = new ScriptedEngine();
+    await icdpo(engine, plain, request({ sampling: { stop: ["END"] } }));
+    expect(sampleCall(engine).request.stop).toEqual(["END", "##", "Human:", "human:", "Assistant:", "assistant:"]);
+  });
+
+  it("chat candidates have the client's stop strings only, and are not trimmed", async () => {
+    const engine = new ScriptedEngine(says(" a ## Human: b\n"));
+    const { ranked } = await icdpo(engine, policy({ score: { type: "none" }, candidates: 1 }), request({ sampling: { stop: ["END"] } }));
+    expect(sampleCall(engine).request.stop).toEqual(["END"]);
+    expect(ranked[0]?.text).toBe(" a ## Human: b\n");
+  });
+
+  it.each([
+    ["a block", " Sure.\n\n##\n\nHuman: more", "Sure."],
+    ["the user's turn", " Sure.\n\nHuman: more", "Sure."],
+    ["the assistant's turn", " Sure.\r\n\r\nAssistant: more", "Sure."],
+    ["a marker in lower case inside a line", " Sure, human: more", "Sure,"],
+  ])("are cut before %s and trimmed", async (_, text, expected) => {
+    expect(await answer(text)).toBe(expected);
+  });
+
+  it.each(["##", "Human:", "\n\nAssistant:", " \n\t "])("are empty where nothing but %j was sampled", async (text) => {
+    expect(await answer(text)).toBe("");
+  });
+
+  it.each([
+    ["Sure.\n\n#", "Sure."],
+    ["Sure.\n\nHuman", "Sure."],
+    ["Sure.\n\nH", "Sure."],
+    ["Sure.\n\nassist", "Sure."],
+    ["Sure.\r\n\r\nAssistant", "Sure."],
+  ])("that ran into max_tokens in the middle of a marker (%j) lose the half marker", async (text, expected) => {
+    expect(await answer(text, "length")).toBe(expected);
+  });
+
+  it.each(["Sure.\n\nHuman", "Sure.\n\nH", "Sure.\n#"])(
+    "that the model closed itself keep what only looks like half a marker: %j",
+    async (text) => {
+      expect(await answer(text)).toBe(text);
+    },
+  );
+
+  it.each(["Sure.\n\nHere", "C#", "I am human", "Sure.\nAssistants"])(
+    "that ran into max_tokens keep words that no marker begins with: %j",
+    async (text) => {
+      expect(await answer(text, "length")).toBe(text);
+    },
+  );
+
+  it("of one letter survive max_tokens: an answer A or H is no marker", async () => {
+    expect(await answer("A", "length")).toBe("A");
+    expect(await answer(" H", "length")).toBe("H");
+  });
+
+  it("stream as they are sampled, in pieces that make up the final text", async () => {
+    const pieces: string[] = [];
+    class PieceEngine extends ScriptedEngine {
+      override async *sample(): AsyncGenerator<SampleEvent> {
+        for (const text of ["\n", " Su", "re", ".\n", "\n", "H", "u", "m", "ble", " pie  ", "\n#", "1 ", "\n\nAss"])
+          yield { type: "text", index: 0, text };
+        const text = "\n Sure.\n\nHumble pie  \n#1 \n\nAss";
+        yield { type: "done", index: 0, sample: { text, finish: "length", tokens: encode(text), logprobs: [], endLogprobs: [] } };
+      }
+    }
+    const { ranked } = await icdpo(new PieceEngine(), plain, request({ onText: (_, piece) => void pieces.push(piece) }));
+    expect(ranked[0]?.text).toBe("Sure.\n\nHumble pie  \n#1");
+    expect(pieces.join("")).toBe("Sure.\n\nHumble pie  \n#1");
+    expect(pieces.length).toBeGreaterThan(3);
+    expect(pieces).not.toContain("");
+  });
+
+  it("stream every candidate under its own index", async () => {
+    const streamed = new Map<number, string>();
+    const engine = new ScriptedEngine(says(" one two", " three", " four five six"));
+    const onText = (index: number, piece: string) => void streamed.set(index, (streamed.get(index) ?? "") + piece);
+    await icdpo(engine, policy({ score: { type: "none" }, format: "hh-rlhf" }), request({ answers: 3, onText }));
+    expect([...streamed]).toEqual([
+      [0, "one two"],
+      [1, "three"],
+      [2, "four five six"],
+    ]);
+  });
+
+  it("are closed by the end token when they ran into max_tokens, as any other", async () => {
+    const engine = new ScriptedEngine({ sample: (index) => ({ text: ` ${index}x`, finish: "length" }) });
+    const { ranked } = await icdpo(engine, policy({ score: sHat, format: "hh-rlhf", candidates: 2 }), request());
+    expect(ranked[0]).toMatchObject({ text: "0x", finish: "length" });
+    expect(ranked[0]?.closed).toEqual([32, 48, 120, 0]);
+  });
+
+  it("a client's stop string cuts before scoring, and the finish is stop", async () => {
+    const engine = new ScriptedEngine({ ...says(" foxEND", " hen"), ...table({ fox: [-1, -9, 0], hen: [-1, -2, 0] }) });
+    const options = request({ sampling: { stop: ["END"] } });
+    const { ranked } = await icdpo(engine, policy({ score: sHat, format: "hh-rlhf", candidates: 2 }), options);
+    expect(ranked[0]).toMatchObject({ text: "fox", finish: "stop", score: expect.closeTo(8) });
+  });
+});
+
+describe("tokens counted", () => {
+  const three = { ...says("aaa", "bb", "bb"), ...table({ aaa: [-1, -2, -3], bb: [-1, -3, -2] }) };
+  const base = "<user>How do magnets work?</user><assistant>".length;
+  const negative =
+    "<system>BAD</system><user>ask-two</user><assistant>two-rrrr</assistant><user>ask-one</user><assistant>one-rrrr</assistant>".length +
+    base;
+  const positive = negative + 1;
+
+  it("are those of C⁰ for the prompt, and the hidden work of both contexts, all samples and all scored tokens", async () => {
+    const { basePromptTokens, tokens } = await icdpo(new ScriptedEngine(three), policy({ score: sHat }), request());
+    expect(basePromptTokens).toBe(base);
+    // Two distinct texts were scored, each closed: 4 + 3.
+    expect(tokens).toEqual({ prompt: positive + negative, sampled: 3 + 2 + 2, scored: 4 + 3, cached: 0 });
+  });
+
+  it("hold no scoring where nothing was scored", async () => {
+    const { tokens } = await icdpo(new ScriptedEngine(three), policy({ score: { type: "none" } }), request());
+    expect(tokens).toEqual({ prompt: positive, sampled: 7, scored: 0, cached: 0 });
+  });
+
+  it("of the returned text do not include its closing token", async () => {
+    const { ranked } = await icdpo(new ScriptedEngine(three), policy({ score: sHat }), request());
+    expect(ranked[0]?.text).toBe("bb");
+    expect((ranked[0]?.closed.length ?? 0) - 1).toBe(2);
+  });
+});
+
+describe("a policy without demonstrations", () => {
+  const alone = { score: { type: "none" }, candidates: 1, demonstrations: [], instructions: null } as const;
+
+  it("nor instructions samples after the client's messages alone", async () => {
+    const engine = new ScriptedEngine();
+    const { demonstrations } = await icdpo(engine, policy(alone), request());
+    expect(sampleCall(engine).context).toBe("<user>How do magnets work?</user><assistant>");
+    expect(demonstrations).toEqual([]);
+  });
+
+  it("but with instructions contrasts them", async () => {
+    const engine = new ScriptedEngine({ ...says("fox", "hen"), ...table({ fox: [-1, -2, 0], hen: [-1, -4, 0] }) });
+    const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 2, demonstrations: [] }), request());
+    expect(ranked[0]).toMatchObject({ text: "hen", score: expect.closeTo(3) });
+  });
+});
+
+describe("measure", () => {
+  const sums: Sums = { fox: [-10, -11, -30], hen: [-12, -20, -15], owl: [-9, -9.5, -10] };
+  const completions = ["fox", "hen", "owl"];
+  const unpaired: Demonstration = { id: "lone", messages: [{ role: "user", content: "ask-lone" }], chosen: "yes" };
+  const given = (options: PolicyOptions, demonstrations?: readonly Demonstration[]) =>
+    measure(new ScriptedEngine(table(sums)), policy(options), { conversation, completions, seed: 1, demonstrations });
+
+  it("gives all three sums, S and Ŝ of each completion", async () => {
+    const { measured, fallback } = await given({ score: sHat });
+    expect(measured).toEqual([
+      expect.objectContaining({
+        index: 0,
+        text: "fox",
+        positive: expect.closeTo(-10),
+        negative: expect.closeTo(-11),
+        base: expect.closeTo(-30),
+        s: expect.closeTo(20),
+        sHat: expect.closeTo(1),
+      }),
+      expect.objectContaining({ index: 1, text: "hen", s: expect.closeTo(3), sHat: expect.closeTo(8) }),
+      expect.objectContaining({ index: 2, text: "owl", s: expect.closeTo(1), sHat: expect.closeTo(0.5) }),
+    ]);
+    expect(fallback).toBeNull();
+  });
+
+  it("counts the closing token", async () => {
+    expect((await given({ score: sHat })).measured.map(({ tokens }) => tokens)).toEqual([4, 4, 4]);
+    expect((await given({ score: sHat, format: "hh-rlhf" })).measured.map(({ tokens }) => tokens)).toEqual([5, 5, 5]);
+  });
+
+  it.each([
+    ["Ŝ", sHat, 1],
+    ["S", s, 0],
+    ["the likelihood", likelihood, 2],
+    ["Ŝ where the policy has no score", { type: "none" }, 1],
+  ])("prefers what the policy's score prefers: %s", async (_, score, chosen) => {
+    expect((await given({ score })).chosen).toBe(chosen);
+  });
+
+  it("prefers per token where the policy normalizes", async () => {
+    const engine = new ScriptedEngine(table({ "tall oak": [-8, -20, 0], ox: [-1, -10, 0] }));
+    const asked = { conversation, completions: ["tall oak", "ox"], seed: 1 };
+    expect((await measure(engine, policy({ score: { ...sHat, normalize: "token" } }), asked)).chosen).toBe(1);
+    expect((await measure(engine, policy({ score: sHat }), asked)).chosen).toBe(0);
+  });
+
+  it("has no C⁻ and no Ŝ where a demonstration has no rejected response, and chooses by S", async () => {
+    const { measured, chosen } = await given({ score: sHat }, [demonstration("one"), unpaired]);
+    expect(measured.map(({ negative, sHat: none }) => [negative, none])).toEqual([
+      [null, null],
+      [null, null],
+      [null, null],
+    ]);
+    expect(measured.map((completion) => completion.s)).toEqual([expect.closeTo(20), expect.closeTo(3), expect.closeTo(1)]);
+    expect(chosen).toBe(0);
+  });
+
+  it("has C⁰ alone, and chooses nothing, without demonstrations and instructions", async () => {
+    const { measured, chosen } = await given({ score: { type: "none" }, demonstrations: [], instructions: null });
+    expect(measured[0]).toMatchObject({ positive: null, negative: null, base: expect.closeTo(-30), s: null, sHat: null });
+    expect(chosen).toBeNull();
+  });
+
+  it("uses given demonstrations instead of retrieved ones, the first next to the prompt", async () => {
+    const engine = new ScriptedEngine(table(sums));
+    const demonstrations = [demonstration("mine"), demonstration("yours")];
+    await measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, demonstrations });
+    const positive = engine.calls.find(({ context }) => signOf(context) === "positive")?.context;
+    expect(positive).toBe(
+      "<system>GOOD</system><user>ask-yours</user><assistant>yours+cccc</assistant>" +
+        "<user>ask-mine</user><assistant>mine+cccc</assistant><user>How do magnets work?</user><assistant>",
+    );
+  });
+
+  it("leaves out demonstrations that may not be retrieved", async () => {
+    const except = new Set(["one"]);
+    const asked: unknown[] = [];
+    const plain = policy({ score: sHat });
+    const retrieve: NonNullable<Policy["retriever"]>["retrieve"] = async (_, options) => {
+      asked.push(options.except);
+      return [];
+    };
+    await measure(new ScriptedEngine(table(sums)), { ...plain, retriever: { retrieve } }, { conversation, completions, seed: 1, except });
+    expect(asked).toEqual([except]);
+  });
+
+  it("renders the contexts in the format that the request names", async () => {
+    const engine = new ScriptedEngine(table(sums));
+    await measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, format: "hh-rlhf" });
+    const base = engine.calls.find(({ context }) => signOf(context) === "base");
+    expect(base).toEqual({ type: "score", context: "\n\nHuman: How do magnets work?\n\nAssistant:", responses: [" fox", " hen", " owl"] });
+  });
+
+  it("measures the same completion twice if it is given twice, and prefers the first", async () => {
+    const engine = new ScriptedEngine(table(sums));
+    const { measured, chosen } = await measure(engine, policy({ score: sHat }), { conversation, completions: ["hen", "hen"], seed: 1 });
+    expect(measured.map((completion) => completion.sHat)).toEqual([expect.closeTo(8), expect.closeTo(8)]);
+    expect(chosen).toBe(0);
+  });
+
+  it("measures an empty completion as the closing token alone, and prefers any other", async () => {
+    const engine = new ScriptedEngine(table({ "": [-1, -50, -3], fox: [-10, -11, -30] }));
+    const { measured, chosen } = await measure(engine, policy({ score: sHat }), { conversation, completions: ["", "fox"], seed: 1 });
+    expect(measured[0]).toMatchObject({ tokens: 1, positive: -1, negative: -50, base: -3 });
+    expect(chosen).toBe(1);
+  });
+
+  it("drops demonstrations so that contexts and completions fit, and says so", async () => {
+    const engine = new ScriptedEngine({ ...table(sums), contextSize: 1500 });
+    const demonstrations = [demonstration("near", 1000), demonstration("far", 1000)];
+    const { fallback } = await measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, demonstrations });
+    expect(fallback).toBe("context:1-of-2-demonstrations");
+    expect(engine.calls.every(({ context }) => !context.includes("ask-far"))).toBe(true);
+  });
+
+  it("is an error where a sum is not a number", async () => {
+    const engine = new ScriptedEngine({ sum: () => Number.NaN });
+    await expect(measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1 })).rejects.toThrow();
+  });
+
+  it("ends when it is cancelled", async () => {
+    const leave = new AbortController();
+    const engine = new ScriptedEngine({ ...table(sums), pause: async () => leave.abort() });
+    const measurement = measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, signal: leave.signal });
+    await expect(measurement).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
