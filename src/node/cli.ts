@@ -1,0 +1,35 @@
+#!/usr/bin/env node
+/** @module The program `icdpo`. Results go to stdout, everything else to stderr. */
+import { existsSync } from "node:fs";
+import { createRequire } from "node:module";
+import process from "node:process";
+import { Command } from "commander";
+import { GatewayError } from "../types/error.ts";
+import { evalCommand } from "./commands/eval.ts";
+import { modelsCommand } from "./commands/models.ts";
+import { scoreCommand } from "./commands/score.ts";
+import { serveCommand } from "./commands/serve.ts";
+import { readSettings } from "./settings.ts";
+
+const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
+const environmentFile = ".env";
+
+function report(line: string): void {
+  process.stderr.write(`${line}\n`);
+}
+
+async function main(): Promise<void> {
+  if (existsSync(environmentFile)) process.loadEnvFile(environmentFile);
+  const world = { settings: () => readSettings(process.env, process.cwd()), report, version };
+  const program = new Command("icdpo")
+    .description("An OpenAI-compatible gateway that lets a local model choose its own best answer under a better model's example (ICDPO).")
+    .version(version)
+    .showHelpAfterError();
+  for (const command of [serveCommand, scoreCommand, modelsCommand, evalCommand]) program.addCommand(command(world));
+  await program.parseAsync();
+}
+
+main().catch((error: unknown) => {
+  report(error instanceof GatewayError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error));
+  process.exitCode = 1;
+});

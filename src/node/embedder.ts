@@ -1,0 +1,27 @@
+/** @module Sentence embeddings by ONNX: mean-pooled, L2-normalised, as SBERT's are. */
+import path from "node:path";
+import type { FeatureExtractionPipeline } from "@huggingface/transformers";
+import type { Embedder } from "../retrieval/retriever.ts";
+import { cancelled } from "../types/error.ts";
+
+/** Loads the model from a folder that holds `onnx/model_quantized.onnx`, `config.json` and the tokenizer's files. */
+export async function loadEmbedder(folder: string, model: string): Promise<Embedder> {
+  // Imported when first needed: a gateway without embeddings does not pay for the runtime.
+  const { env, pipeline } = await import("@huggingface/transformers");
+  env.allowRemoteModels = false;
+  env.localModelPath = path.dirname(folder);
+  const extract: FeatureExtractionPipeline = await pipeline("feature-extraction", path.basename(folder), { dtype: "q8" });
+  return {
+    model,
+    async embed(texts, signal) {
+      const embeddings: Float32Array[] = [];
+      for (const text of texts) {
+        if (signal?.aborted) throw cancelled(signal);
+        // One at a time: int8 activations are scaled over a whole batch, so a text's embedding would depend on its neighbours.
+        const tensor = await extract([text], { pooling: "mean", normalize: true });
+        embeddings.push(Float32Array.from(tensor.data as Float32Array));
+      }
+      return embeddings;
+    },
+  };
+}

@@ -1,0 +1,96 @@
+/** @module What every command needs: the models at hand, the engine running, the policies built. */
+import { stat } from "node:fs/promises";
+import { buildPolicySet, type PolicySet } from "../policy/store.ts";
+import type { Embedder } from "../retrieval/retriever.ts";
+import { GatewayError } from "../types/error.ts";
+import { loadEmbedder } from "./embedder.ts";
+import { LlamaEngine } from "./llama/engine.ts";
+import { defaultModel, embeddingModel } from "./models/catalog.ts";
+import { ModelStore } from "./models/store.ts";
+import { readPolicyFiles } from "./policy-files.ts";
+import type { Settings } from "./settings.ts";
+
+export interface Runtime {
+  readonly engine: LlamaEngine;
+  readonly policies: PolicySet;
+  close(): Promise<void>;
+}
+
+/** Lines for the person at the terminal; results go elsewhere. */
+export type Report = (line: string) => void;
+
+export function openModelStore(settings: Settings, report: Report): ModelStore {
+  return new ModelStore({
+    directory: settings.cacheDirectory,
+    offline: settings.ICDPO_OFFLINE,
+    ...(settings.HF_ENDPOINT !== undefined && { hubEndpoint: settings.HF_ENDPOINT }),
+    ...(settings.HF_TOKEN !== undefined && { hubToken: settings.HF_TOKEN }),
+    report,
+    progress: progressReporter(report),
+  });
+}
+
+/** Throws "model_unavailable" or "configuration"; nothing is left running then. */
+export async function openRuntime(settings: Settings, report: Report, signal?: AbortSignal): Promise<Runtime> {
+  const store = openModelStore(settings, report);
+  const { ICDPO_MODEL: reference } = settings;
+  const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
+  report(`loading ${model.path}`);
+  const engine = await LlamaEngine.start({
+    model: model.id,
+    modelPath: model.path,
+    contextSize: settings.ICDPO_CONTEXT_SIZE ?? 0,
+    sequences: settings.ICDPO_SEQUENCES,
+    threads: settings.ICDPO_THREADS ?? 0,
+    gpu: settings.ICDPO_GPU === "off" ? false : "auto",
+    log: report,
+  });
+  try {
+    const files = await readPolicyFiles(settings.policiesDirectory, settings.demonstrationsDirectory);
+    const embedder = once(() => openEmbedder(settings, store, signal));
+    const policies = await buildPolicySet(files, { engine, embedder });
+    return { engine, policies, close: () => engine.close() };
+  } catch (error) {
+    await engine.close();
+    throw error;
+  }
+}
+
+async function openEmbedder(settings: Settings, store: ModelStore, signal?: AbortSignal): Promise<Embedder> {
+  const folder = settings.ICDPO_EMBEDDING_MODEL;
+  if (folder === undefined) {
+    const { path, id } = await store.ensure(embeddingModel, signal);
+    return loadEmbedder(path, id);
+  }
+  const isFolder = await stat(folder).then(
+    (entry) => entry.isDirectory(),
+    () => false,
+  );
+  if (!isFolder)
+    throw new GatewayError(
+      "model_unavailable",
+      `ICDPO_EMBEDDING_MODEL must be a folder with onnx/model_quantized.onnx, config.json and the tokenizer's files; there is no folder ${folder}.`,
+    );
+  return loadEmbedder(folder, `folder:${folder}`);
+}
+
+function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
+  let made: Promise<Value> | undefined;
+  return () => {
+    made ??= make();
+    return made;
+  };
+}
+
+/** A line for every tenth of a download. */
+function progressReporter(
+  report: Report,
+): (progress: { readonly name: string; readonly received: number; readonly total: number | undefined }) => void {
+  let last = "";
+  return ({ name, received, total }) => {
+    const done = total === undefined ? `${Math.floor(received / 10_000_000) * 10} MB` : `${Math.floor((received / total) * 10) * 10} %`;
+    const line = `${name}: ${done}`;
+    if (line !== last) report(line);
+    last = line;
+  };
+}

@@ -1,0 +1,61 @@
+/** @module Settings from the environment; `.env.example` lists them all. */
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import path from "node:path";
+import { fileURLToPath } from "node:url";
+import { z } from "zod";
+import { GatewayError } from "../types/error.ts";
+import { defaultCacheDirectory } from "./models/store.ts";
+
+const port = z.coerce.number().int().min(0).max(65_535);
+const positive = z.coerce.number().int().min(1);
+const flag = z.enum(["0", "1", "false", "true"]).transform((value) => value === "1" || value === "true");
+
+const environmentSchema = z.object({
+  PORT: port.default(8080),
+  HOST: z.string().min(1).default("127.0.0.1"),
+  ICDPO_MODEL: z.string().min(1).optional(),
+  ICDPO_EMBEDDING_MODEL: z.string().min(1).optional(),
+  ICDPO_CACHE: z.string().min(1).optional(),
+  ICDPO_OFFLINE: flag.default(false),
+  ICDPO_POLICIES: z.string().min(1).optional(),
+  ICDPO_DEMOS: z.string().min(1).optional(),
+  ICDPO_CONTEXT_SIZE: positive.optional(),
+  ICDPO_SEQUENCES: positive.default(8),
+  ICDPO_THREADS: positive.optional(),
+  ICDPO_GPU: z.enum(["auto", "off"]).default("auto"),
+  ICDPO_MAX_N: positive.default(16),
+  ICDPO_TIMEOUT_MS: positive.default(300_000),
+  ICDPO_MAX_BODY_BYTES: positive.default(10 * 1024 * 1024),
+  HF_ENDPOINT: z.url().optional(),
+  HF_TOKEN: z.string().min(1).optional(),
+});
+
+export type Settings = z.output<typeof environmentSchema> & {
+  readonly cacheDirectory: string;
+  readonly policiesDirectory: string;
+  readonly demonstrationsDirectory: string;
+};
+
+/** Throws "configuration", naming each variable that is wrong. Empty variables count as absent. */
+export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: string): Settings {
+  const given = Object.fromEntries(Object.entries(environment).filter(([, value]) => value !== ""));
+  const parsed = environmentSchema.safeParse(given);
+  if (!parsed.success) {
+    const complaints = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
+    throw new GatewayError("configuration", `Wrong settings in the environment:\n${complaints.join("\n")}`);
+  }
+  const settings = parsed.data;
+  return {
+    ...settings,
+    cacheDirectory: settings.ICDPO_CACHE ?? defaultCacheDirectory(given, process.platform, homedir()),
+    policiesDirectory: settings.ICDPO_POLICIES ?? ownOrShipped("policies", workingDirectory),
+    demonstrationsDirectory: settings.ICDPO_DEMOS ?? ownOrShipped("demos", workingDirectory),
+  };
+}
+
+/** The user's folder in the working directory if there is one, else the one that comes with the program. */
+function ownOrShipped(folder: string, workingDirectory: string): string {
+  const own = path.join(workingDirectory, folder);
+  return existsSync(own) ? own : fileURLToPath(new URL(`../../${folder}`, import.meta.url));
+}
