@@ -141,20 +141,36 @@ describe("the method on the real model", () => {
       Math.abs((scored?.positive ?? Number.NaN) - (icdpo.candidates.find(({ chosen }) => chosen)?.positive ?? Number.NaN)),
     ).toBeLessThan(quantisationNoise);
   });
+});
 
-  it("refuses what does not fit the context, as such", async () => {
-    const { status, body } = await post(`${gateway.url}/v1/chat/completions`, {
-      model: "plain",
-      messages: [{ role: "user", content: "word ".repeat(5000) }],
-    });
-    expect(status).toBe(400);
-    expect(body).toMatchObject({ error: { code: "context_length_exceeded", param: "messages" } });
+describe("a small context", () => {
+  const contextSize = 512;
+  let small: Gateway;
+  beforeAll(async () => {
+    small = await startGateway({ ICDPO_CONTEXT_SIZE: String(contextSize) });
+  });
+  afterAll(async () => {
+    await small.stop();
+  });
+  const askSmall = (body: Record<string, unknown>) =>
+    post(`${small.url}/v1/chat/completions`, { max_tokens: 16, icdpo: { explain: true }, ...body });
+  const words = (count: number) => [{ role: "user", content: "word ".repeat(count) }];
+
+  it("refuses what does not fit, as such, streamed or not", async () => {
+    for (const stream of [false, true]) {
+      const { status, body } = await askSmall({ model: "plain", messages: words(contextSize), stream });
+      expect(status).toBe(400);
+      expect(body).toMatchObject({ error: { code: "context_length_exceeded", param: "messages" } });
+    }
   });
 
   it("drops demonstrations rather than the conversation, and says so", async () => {
-    const { icdpo } = await ask("icdpo", { messages: [{ role: "user", content: `${"word ".repeat(3800)} What is this?` }] });
-    expect(icdpo.fallback).toMatch(/^context:[01]-of-2-demonstrations$/u);
-  }, 300_000);
+    const { status, body } = await askSmall({ model: "icdpo", messages: words(280) });
+    expect(status).toBe(200);
+    const { fallback, demonstrations } = (body as { icdpo: Explained }).icdpo;
+    expect(fallback).toBe(`context:${demonstrations.length}-of-2-demonstrations`);
+    expect(demonstrations.length).toBeLessThan(2);
+  });
 });
 
 describe("a client that leaves", () => {

@@ -2,6 +2,7 @@ import { cpSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } fr
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { defaultModel, pinnedModels } from "../../src/node/models/catalog.ts";
 import { readSettings } from "../../src/node/settings.ts";
 import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
 
@@ -42,8 +43,8 @@ describe("starting", () => {
   });
 
   it("notices a truncated model file, says so, and fetches it anew", async () => {
-    cpSync(cacheDirectory, folder, { recursive: true });
-    const model = path.join(folder, "SmolLM2-135M-Instruct.Q4_1.gguf");
+    for (const { name } of pinnedModels) cpSync(path.join(cacheDirectory, name), path.join(folder, name), { recursive: true });
+    const model = path.join(folder, defaultModel.name);
     const { size } = statSync(model);
     truncateSync(model, 1_000_000);
     gateway = await startGateway({ ICDPO_CACHE: folder });
@@ -81,9 +82,11 @@ describe("running", () => {
   it("answers what was under way with 503 when the engine is killed", async () => {
     gateway = await startGateway();
     const { url } = gateway;
-    const pending = post(`${url}/v1/chat/completions`, { ...hello, model: "plain", max_tokens: 2000 });
+    const messages = [{ role: "user", content: "Tell me a very long story about a fox, a river and a lighthouse." }];
+    const pending = post(`${url}/v1/chat/completions`, { model: "plain", messages, n: 4, max_tokens: 2000 });
     const engine = async () => ((await (await fetch(`${url}/ready`)).json()) as { engine: { pid: number; active: number } }).engine;
     await eventually(async () => (await engine()).active === 1);
+    await new Promise((resolve) => setTimeout(resolve, 500)); // by now it has said something: too late to begin again
     process.kill((await engine()).pid, "SIGKILL");
     const { status, body } = await pending;
     expect(status).toBe(503);

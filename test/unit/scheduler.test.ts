@@ -257,6 +257,46 @@ describe("one task", () => {
   });
 });
 
+describe("neighbouring sequences", () => {
+  const sequencesOf = (steps: readonly (readonly Feed[])[]): number[][] => steps.map((feeds) => feeds.map(({ sequence }) => sequence));
+
+  it("stay together when a branch between others ends", async () => {
+    const backend = new RecordingBackend({ sequences: 3 });
+    const scheduler = new Scheduler(backend);
+    const branches = [new SteppingBranch(4), new SteppingBranch(0), new SteppingBranch(4)];
+    await scheduler.run([5, 6], branches, forever());
+    // prefill; all three; then the third branch in the second one's place
+    expect(sequencesOf(backend.steps)).toEqual([[0], [0, 1, 2], [0, 1], [0, 1], [0, 1], [0, 1]]);
+    expect(backend.copies.at(-1)).toEqual({ source: 2, target: 1, length: 2 });
+    expect(branches.map(({ rows }) => rows.length)).toEqual([5, 1, 5]);
+    expectIdle(backend, scheduler);
+  });
+
+  it("are fed in ascending order, whatever the order of arrival", async () => {
+    const backend = new RecordingBackend({ sequences: 4 });
+    const scheduler = new Scheduler(backend);
+    const first = scheduler.run([5, 6], stepping(2, 1), forever());
+    const second = scheduler.run([5, 6], stepping(2, 9), forever());
+    await first;
+    const third = scheduler.run([5, 6], stepping(2, 3), forever());
+    await Promise.all([second, third]);
+    for (const sequences of sequencesOf(backend.steps)) expect(sequences).toEqual(sequences.toSorted((a, b) => a - b));
+    expectIdle(backend, scheduler);
+  });
+
+  it("are given to a waiting task as soon as branches end", async () => {
+    const backend = new RecordingBackend({ sequences: 3 });
+    const scheduler = new Scheduler(backend);
+    const order: string[] = [];
+    const long = [new SteppingBranch(0), new SteppingBranch(20), new SteppingBranch(0)];
+    const first = scheduler.run([5, 6], long, forever()).then(() => order.push("first"));
+    const second = scheduler.run([7, 8], stepping(2, 2), forever()).then(() => order.push("second"));
+    await Promise.all([first, second]);
+    expect(order).toEqual(["second", "first"]);
+    expectIdle(backend, scheduler);
+  });
+});
+
 describe("several tasks", () => {
   it("step together: one decode holds the branches of all", async () => {
     const backend = new RecordingBackend();

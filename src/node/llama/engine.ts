@@ -36,6 +36,8 @@ export class LlamaEngine implements Engine {
   readonly #options: LlamaEngineOptions;
   readonly #pending = new Map<number, Pending>();
   #child: ChildProcess | undefined;
+  /** Resolves when the current child is known to be gone. */
+  #ended: Promise<void> = Promise.resolve();
   #ready: Promise<EngineInfo>;
   #status: EngineState["status"] = "starting";
   #nextId = 1;
@@ -117,14 +119,23 @@ export class LlamaEngine implements Engine {
     await exited;
   }
 
+  /** A call that the engine's death cut off before anything came of it is made once more. */
   async #call(call: Call, signal?: AbortSignal, events = new EventQueue<SampleEvent>()): Promise<Result> {
+    await this.#whenReady(signal);
+    const ended = this.#ended;
+    try {
+      return await this.#send(call, signal, events);
+    } catch (error) {
+      if (!(error instanceof EngineDied) || events.used) throw error;
+    }
+    await ended;
     await this.#whenReady(signal);
     return this.#send(call, signal, events);
   }
 
   #send(call: Call, signal?: AbortSignal, events = new EventQueue<SampleEvent>()): Promise<Result> {
     const child = this.#child;
-    if (child === undefined || !child.connected) return Promise.reject(engineDied());
+    if (child === undefined || !child.connected) return Promise.reject(new EngineDied());
     if (signal?.aborted) return Promise.reject(cancelled(signal));
     const id = this.#nextId++;
     const { promise, resolve, reject } = withResolvers<Result>();
@@ -135,7 +146,7 @@ export class LlamaEngine implements Engine {
     this.#pending.set(id, { events, resolve, reject });
     signal?.addEventListener("abort", abort, { once: true });
     child.send({ id, call }, (error) => {
-      if (error !== null) reject(engineDied(error));
+      if (error !== null) reject(new EngineDied(error));
     });
     return promise.finally(() => {
       this.#pending.delete(id);
@@ -165,7 +176,12 @@ export class LlamaEngine implements Engine {
     this.#child = child;
     child.on("message", (message: ChildMessage) => this.#receive(message));
     child.on("error", (error) => log(`engine: ${error.message}`));
-    child.once("exit", (code, signal) => this.#exited(child, signal ?? `code ${code}`, Date.now() - started));
+    this.#ended = new Promise((resolve) => {
+      child.once("exit", (code, signal) => {
+        this.#exited(child, signal ?? `code ${code}`, Date.now() - started);
+        resolve();
+      });
+    });
     try {
       const info = await this.#send({ type: "load", options: { model, modelPath, contextSize, sequences, threads, gpu } });
       this.#status = "ready";
@@ -177,7 +193,7 @@ export class LlamaEngine implements Engine {
   }
 
   #exited(child: ChildProcess, reason: string, livedMs: number): void {
-    for (const pending of this.#pending.values()) pending.reject(engineDied());
+    for (const pending of this.#pending.values()) pending.reject(new EngineDied());
     this.#pending.clear();
     if (this.#status === "closed" || this.#status === "starting" || child !== this.#child) return;
     this.#failures = livedMs < healthyAfterMs ? this.#failures + 1 : 0;
@@ -204,6 +220,12 @@ export class LlamaEngine implements Engine {
   }
 }
 
+class EngineDied extends GatewayError {
+  constructor(cause?: unknown) {
+    super("engine_unavailable", "The engine's process ended; it is being started again. Retry the request.", { cause });
+  }
+}
+
 /** `Promise.withResolvers`, which Node 20 lacks. */
 function withResolvers<Value>(): { promise: Promise<Value>; resolve: (value: Value) => void; reject: (error: unknown) => void } {
   let resolve!: (value: Value) => void;
@@ -213,10 +235,6 @@ function withResolvers<Value>(): { promise: Promise<Value>; resolve: (value: Val
     reject = onError;
   });
   return { promise, resolve, reject };
-}
-
-function engineDied(cause?: unknown): GatewayError {
-  return new GatewayError("engine_unavailable", "The engine's process ended; it is being started again. Retry the request.", { cause });
 }
 
 function messageOf(error: unknown): string {

@@ -51,7 +51,7 @@ export interface Branch {
 
 interface RunningBranch {
   readonly branch: Branch;
-  readonly sequence: number;
+  sequence: number;
   position: number;
   queue: readonly Token[];
 }
@@ -60,8 +60,9 @@ interface Task {
   readonly prompt: readonly Token[];
   readonly waiting: Branch[];
   readonly running: Set<RunningBranch>;
-  /** Sequences reserved for this task; those not running a branch hold its prompt, once it is filled. */
-  readonly sequences: number[];
+  /** Sequences of this task, ascending. */
+  sequences: number[];
+  /** Those of them that hold its prompt and wait for a branch. */
   idle: number[];
   /** Prompt tokens in the first sequence. The last prompt token is not prefilled: each branch feeds it, for its logits. */
   filled: number;
@@ -155,7 +156,32 @@ export class Scheduler {
       const outcome = settled[index];
       if (outcome?.status === "rejected") this.#end(task, () => task.reject(outcome.reason));
     }
-    for (const task of [...this.#active]) if (task.waiting.length === 0 && task.running.size === 0) this.#end(task, task.resolve);
+    for (const task of [...this.#active]) {
+      if (task.waiting.length > 0 || task.filled < task.prompt.length - 1) continue;
+      if (task.running.size === 0) this.#end(task, task.resolve);
+      else await this.#compact(task).catch((error: unknown) => this.#end(task, () => task.reject(error)));
+    }
+  }
+
+  /** Moves running branches into the gaps that finished ones left, so that they stay neighbours, and frees the rest. */
+  async #compact(task: Task): Promise<void> {
+    const running = [...task.running].sort((a, b) => a.sequence - b.sequence);
+    if (running.length === task.sequences.length) return;
+    const kept = task.sequences.slice(0, running.length);
+    const gaps = kept.filter((sequence) => !running.some((branch) => branch.sequence === sequence));
+    for (const branch of running.filter(({ sequence }) => !kept.includes(sequence))) {
+      const gap = gaps.shift() as number;
+      await this.#backend.copy(branch.sequence, gap, branch.position);
+      branch.sequence = gap;
+    }
+    this.#release(task.sequences.slice(running.length));
+    task.sequences = kept;
+  }
+
+  #release(sequences: readonly number[]): void {
+    for (const sequence of sequences) this.#backend.clear(sequence);
+    this.#free.push(...sequences);
+    this.#free.sort((a, b) => a - b);
   }
 
   async #plan(): Promise<PlannedFeed[]> {
@@ -231,9 +257,7 @@ export class Scheduler {
     if (position >= 0) this.#queue.splice(position, 1);
     for (const { branch } of task.running) branch.dispose();
     for (const branch of task.waiting) branch.dispose();
-    for (const sequence of task.sequences) this.#backend.clear(sequence);
-    this.#free.push(...task.sequences);
-    this.#free.sort((a, b) => a - b);
+    this.#release(task.sequences);
     settle();
   }
 }
