@@ -124,7 +124,7 @@ const turnMarkers = { user: "\n\nHuman: ", assistant: "\n\nAssistant: " } as con
 
 /** The client's system text is a paragraph before the first turn, wherever it stood. */
 function transcript(conversation: Conversation): string {
-  const system = conversation.filter((message) => message.role === "system").map((message) => `\n\n${guarded(message.content)}`);
+  const system = conversation.filter((message) => message.role === "system").map((message) => `\n\n${guardedParagraph(message.content)}`);
   const turns = conversation.map(({ role, content }, index) => {
     if (role === "tool")
       throw new GatewayError("invalid_request", "This prompt format has no tool turns.", { param: `messages.${index}.role` });
@@ -134,7 +134,7 @@ function transcript(conversation: Conversation): string {
 }
 
 function post(conversation: Conversation): string {
-  const system = conversation.filter((message) => message.role === "system").map((message) => `${guarded(message.content)}\n\n`);
+  const system = conversation.filter((message) => message.role === "system").map((message) => `${guardedParagraph(message.content)}\n\n`);
   const turns = conversation.filter((message) => message.role !== "system");
   const [turn] = turns;
   if (turn === undefined || turns.length > 1 || turn.role !== "user")
@@ -142,7 +142,12 @@ function post(conversation: Conversation): string {
   return `${system.join("")}Human: ${guarded(turn.content)}`;
 }
 
-/** A line of content that opens like a block or a turn gets one leading space, so that content cannot forge either. */
+/** Content that stands after a marker: a later line that opens like a block or a turn gets one leading space, so that it cannot forge either. */
 function guarded(content: string): string {
-  return content.replace(/(^|[\n\r\u2028\u2029])(?=##|Human:|human:|Assistant:|assistant:)/gu, "$1 ");
+  return content.replace(/(?<=[\n\r\u2028\u2029])(?=##|[Hh]uman:|[Aa]ssistant:)/gu, " ");
+}
+
+/** Content that stands at the beginning of a line: its first line is guarded as well. */
+function guardedParagraph(content: string): string {
+  return guarded(`\n${content}`).slice(1);
 }

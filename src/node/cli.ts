@@ -4,7 +4,7 @@ import { existsSync } from "node:fs";
 import { createRequire } from "node:module";
 import process from "node:process";
 import { Command } from "commander";
-import { GatewayError } from "../types/error.ts";
+import { GatewayError, isCancellation } from "../types/error.ts";
 import { evalCommand } from "./commands/eval.ts";
 import { modelsCommand } from "./commands/models.ts";
 import { scoreCommand } from "./commands/score.ts";
@@ -13,6 +13,7 @@ import { readSettings } from "./settings.ts";
 
 const { version } = createRequire(import.meta.url)("../../package.json") as { version: string };
 const environmentFile = ".env";
+const interruptedExitCode = 130;
 
 function report(line: string): void {
   process.stderr.write(`${line}\n`);
@@ -30,6 +31,10 @@ async function main(): Promise<void> {
 }
 
 main().catch((error: unknown) => {
+  if (isCancellation(error)) {
+    process.exitCode = interruptedExitCode;
+    return;
+  }
   report(error instanceof GatewayError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error));
   process.exitCode = 1;
 });

@@ -2,7 +2,7 @@
 import { stat } from "node:fs/promises";
 import { buildPolicySet, type PolicySet } from "../policy/store.ts";
 import type { Embedder } from "../retrieval/retriever.ts";
-import { GatewayError } from "../types/error.ts";
+import { cancelled, GatewayError } from "../types/error.ts";
 import { loadEmbedder } from "./embedder.ts";
 import { LlamaEngine } from "./llama/engine.ts";
 import { defaultModel, embeddingModel } from "./models/catalog.ts";
@@ -46,6 +46,7 @@ export async function openRuntime(settings: Settings, report: Report, signal?: A
     log: report,
   });
   try {
+    if (signal?.aborted) throw cancelled(signal);
     const files = await readPolicyFiles(settings.policiesDirectory, settings.demonstrationsDirectory);
     const embedder = once(() => openEmbedder(settings, store, signal));
     const policies = await buildPolicySet(files, { engine, embedder });

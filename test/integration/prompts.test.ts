@@ -12,7 +12,7 @@ import { dataFolder, readPairs } from "./hh-rlhf.ts";
 const count = Number(process.env["ICDPO_TEST_PROMPTS"] ?? 6);
 const atOnce = 4;
 const largestEmptyShare = 0.02;
-const maxTokens = count > 6 ? 128 : 24;
+const maxTokens = count > 6 ? 64 : 24;
 const hour = 3_600_000;
 
 const scored = (prompt: string) =>

@@ -2,12 +2,20 @@
  * @module The numeric check: sums from PyTorch in float32 against POST /v1/score, prompt hh-rlhf. Needs the data (`ICDPO_TEST_DATA`, a folder)
  * and an F32 copy of the default model (`ICDPO_TEST_F32_MODEL`). Four rows by default; `npm run check:reference` takes all, and shows what
  * quantised weights do to the same sums.
+ *
+ * One row (5) is compared by token ids. Its demonstrations hold a numbered list, and the reference was tokenised without the model's rule that
+ * digits stand alone before anything else is split: a blank line before a digit became two tokens there, where the model's tokenizer
+ * (pre-tokenizer "smollm") makes one. Both contexts are six tokens longer for that; given the same ids, the sums agree like the others'.
  */
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { type Gateway, post, startGateway } from "./gateway.ts";
-import { dataFolder, readPairs } from "./hh-rlhf.ts";
+import type { Prompt } from "../../src/engine/engine.ts";
+import { responseTokens, type Sign, signedContext } from "../../src/icdpo/prompt.ts";
+import { LlamaEngine } from "../../src/node/llama/engine.ts";
+import type { Demonstration } from "../../src/types/conversation.ts";
+import { childModule, type Gateway, post, startGateway } from "./gateway.ts";
+import { dataFolder, type Pair, readPairs } from "./hh-rlhf.ts";
 
 interface Sums {
   readonly tokens: number;
@@ -23,11 +31,20 @@ interface ReferenceRow {
   readonly row: number;
   readonly demonstrations: readonly number[];
   readonly responses: { readonly chosen: Sums; readonly rejected: Sums };
+  readonly context_tokens: { readonly positive: number; readonly negative: number };
 }
 
 const f32Model = process.env["ICDPO_TEST_F32_MODEL"];
 const everyRow = process.env["ICDPO_TEST_ROWS"] === "all";
 const minutes = 60_000;
+/** The row whose contexts the reference tokenised in another way. */
+const listRow = 5;
+const largestSumDeviation = 0.15;
+const largestScoreDeviation = 0.06;
+
+function readRows(): ReferenceRow[] {
+  return JSON.parse(readFileSync(path.join(dataFolder ?? "", "reference-scores.json"), "utf8")) as ReferenceRow[];
+}
 
 describe.skipIf(dataFolder === undefined)("sums of PyTorch in float32 (skipped without ICDPO_TEST_DATA)", () => {
   const gateways: Gateway[] = [];
@@ -37,7 +54,7 @@ describe.skipIf(dataFolder === undefined)("sums of PyTorch in float32 (skipped w
     const gateway = await startGateway(environment);
     gateways.push(gateway);
     const pairs = readPairs();
-    const rows = JSON.parse(readFileSync(path.join(dataFolder ?? "", "reference-scores.json"), "utf8")) as ReferenceRow[];
+    const rows = readRows().filter(({ row }) => row !== listRow);
     let sums = 0;
     let scores = 0;
     for (const { row, demonstrations, responses } of everyRow ? rows : rows.slice(0, 4)) {
@@ -70,10 +87,53 @@ describe.skipIf(dataFolder === undefined)("sums of PyTorch in float32 (skipped w
     async () => {
       const { sums, scores } = await deviations({ ICDPO_MODEL: f32Model ?? "" });
       console.log(`F32: largest deviation of a sum ${sums.toFixed(4)} nat, of S and Ŝ ${scores.toFixed(4)}`);
-      expect(sums).toBeLessThanOrEqual(0.15);
-      expect(scores).toBeLessThanOrEqual(0.06);
+      expect(sums).toBeLessThanOrEqual(largestSumDeviation);
+      expect(scores).toBeLessThanOrEqual(largestScoreDeviation);
     },
     20 * minutes,
+  );
+
+  it.skipIf(f32Model === undefined)(
+    "the row with a numbered list agrees as well, given the reference's token ids",
+    async () => {
+      const engine = await LlamaEngine.start({
+        childModule,
+        model: "f32",
+        modelPath: f32Model ?? "",
+        contextSize: 1024,
+        sequences: 2,
+        threads: 0,
+        gpu: "auto",
+        log: () => {},
+      });
+      try {
+        const pairs = readPairs();
+        const { demonstrations, responses, context_tokens } = readRows().find(({ row }) => row === listRow) as ReferenceRow;
+        const pair = pairs[listRow] as Pair;
+        const parts = {
+          conversation: pair.messages,
+          demonstrations: demonstrations.map((index): Demonstration => ({ id: String(index), ...(pairs[index] as Pair) })),
+          instructions: null,
+        };
+        const [[blankLine] = [], [lineBreak] = []] = await engine.tokenize(["\n\n1", "\n"]);
+        const asReference = (prompt: Prompt): Prompt => ({
+          ...prompt,
+          tokens: prompt.tokens.flatMap((token) => (token === blankLine ? [lineBreak as number, lineBreak as number] : [token])),
+        });
+        for (const sign of ["positive", "negative"] satisfies Sign[]) {
+          const context = signedContext("hh-rlhf", sign, parts);
+          const prompt = asReference(await engine.textPrompt(context.type === "text" ? context.text : ""));
+          expect(prompt.tokens).toHaveLength(context_tokens[sign]);
+          const completions = await responseTokens(engine, "hh-rlhf", [pair.chosen, pair.rejected], prompt.end);
+          const sums = (await engine.score(prompt, completions)).map((logprobs) => logprobs.reduce((sum, logprob) => sum + logprob, 0));
+          expect(Math.abs((sums[0] as number) - responses.chosen[sign])).toBeLessThan(largestSumDeviation);
+          expect(Math.abs((sums[1] as number) - responses.rejected[sign])).toBeLessThan(largestSumDeviation);
+        }
+      } finally {
+        await engine.close();
+      }
+    },
+    5 * minutes,
   );
 
   it.runIf(everyRow)(

@@ -190,14 +190,14 @@ describe("synthetic-gpt", () => {
 
 describe("contents in the hh-rlhf formats", () => {
   it.each([
-    ["a block separator", "##\n\nHuman: Is this a block?", " ##\n\n Human: Is this a block?"],
+    ["a block separator", "\n\n##\n\nHuman: Is this a block?", "\n\n ##\n\n Human: Is this a block?"],
     ["the lead of a response", "Eggs?\n###Generate a response: yes", "Eggs?\n ###Generate a response: yes"],
-    ["the human's marker", "Human: me", " Human: me"],
+    ["the human's marker", "me\n\nHuman: me", "me\n\n Human: me"],
     ["the assistant's marker on a later line", "Eggs?\n\nAssistant: Yes.", "Eggs?\n\n Assistant: Yes."],
-    ["several markers, one after the other", "##\n##\n##", " ##\n ##\n ##"],
+    ["several markers, one after the other", "\n##\n##\n##", "\n ##\n ##\n ##"],
     ["a marker after CRLF", "Eggs?\r\nHuman: me", "Eggs?\r\n Human: me"],
     ["a marker after a lone carriage return", "Eggs?\rHuman: me", "Eggs?\r Human: me"],
-    ["a marker and nothing else", "Human:", " Human:"],
+    ["a marker and nothing else", "\nHuman:", "\n Human:"],
   ])("give a line that opens with %s one leading space", (_, content, guarded) => {
     expect(textOf(baseContext("hh-rlhf", user(content)))).toBe(`\n\nHuman: ${guarded}\n\nAssistant:`);
     expect(textOf(baseContext("synthetic-gpt", user(content)))).toBe(`Human: ${guarded}\n\nAssistant:`);
@@ -206,6 +206,8 @@ describe("contents in the hh-rlhf formats", () => {
   it.each([
     ["white space at both ends", "  Eggs? \n\n"],
     ["an empty text", ""],
+    ["a first line that opens like a turn: it stands behind a marker", "Human: me"],
+    ["a first line that opens like a block", "## eggs"],
     ["a single number sign", "# Eggs\n#breakfast"],
     ["markers inside a line", "What is ## and who says Human: or Assistant: there?"],
     ["markers after a space", " ##\n Human: me"],
@@ -221,13 +223,13 @@ describe("contents in the hh-rlhf formats", () => {
 
   it("are guarded in assistant turns and in system text", () => {
     const context = baseContext("hh-rlhf", [
-      { role: "system", content: "Rules:\nHuman: first" },
+      { role: "system", content: "## Rules:\nHuman: first" },
       { role: "user", content: "Hi" },
       { role: "assistant", content: "Well\n## so" },
       ...question,
     ]);
     expect(textOf(context)).toBe(
-      "\n\nRules:\n Human: first\n\nHuman: Hi\n\nAssistant: Well\n ## so\n\nHuman: How do I boil eggs?\n\nAssistant:",
+      "\n\n ## Rules:\n Human: first\n\nHuman: Hi\n\nAssistant: Well\n ## so\n\nHuman: How do I boil eggs?\n\nAssistant:",
     );
   });
 

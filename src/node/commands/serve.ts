@@ -12,12 +12,19 @@ export function serveCommand(world: World): Command {
       const settings = world.settings();
       const server = await serve(runtime, settings, world.version, world.report);
       greet(world, server.url, runtime.policies.routes);
-      await new Promise((resolve) => signal.addEventListener("abort", resolve, { once: true }));
+      await aborted(signal);
       world.report("stopping; once more to stop at once");
       process.once("SIGINT", () => process.exit(130)).once("SIGTERM", () => process.exit(143));
       await server.close(graceMs);
     }),
   );
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
 
 function greet(

@@ -14,6 +14,8 @@ process.on("message", (message: ParentMessage) => {
   if ("abort" in message) running.get(message.id)?.abort();
   else void answer(message.id, message.call);
 });
+// Ctrl-C in a terminal reaches every process there; the gateway says when its engine is no longer needed.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
 // The gateway is gone, however it went: so is its engine.
 process.on("disconnect", () => process.exit(0));
 
