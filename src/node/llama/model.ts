@@ -35,7 +35,9 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     textPrompt: (text) => ({ tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence }),
     chatPrompt(messages) {
       if (template === undefined)
-        throw new GatewayError("configuration", "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.");
+        throw new GatewayError("invalid_request", "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.", {
+          param: "prompt",
+        });
       return { tokens: withBos(template.encode(messages)), end: template.end };
     },
   };
