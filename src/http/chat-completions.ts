@@ -1,30 +1,25 @@
 /** @module POST /v1/chat/completions. */
 import type { Context } from "hono";
 import { candidateCount, choosesAmong, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
-import { type ResolvedRoute, resolveRoute } from "../policy/resolve.ts";
+import type { ResolvedRoute } from "../policy/resolve.ts";
 import { GatewayError } from "../types/error.ts";
 import { answersOf, chatCompletion, explained, usageOf } from "./chat-answer.ts";
 import { type ChatCall, type ChatRequest, chatBodySchema, samplingOf } from "./chat-request.ts";
 import { streamChatCompletion } from "./chat-stream.ts";
 import type { AppDependencies } from "./dependencies.ts";
-import { outcomeHeaders, routeHeaders } from "./headers.ts";
+import { outcomeHeaders, requestedRoute, routeHeaders, setHeaders } from "./headers.ts";
 import { readBody, toConversation } from "./wire.ts";
 
 export function chatCompletions(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, chatBodySchema);
-    const resolved = resolveRoute(dependencies.policies(), {
-      path: c.req.param("route"),
-      header: c.req.header("x-icdpo-route"),
-      model: body.model,
-    });
+    const resolved = requestedRoute(c, dependencies.policies(), body.model);
     const call = prepare(dependencies, c.req.raw.signal, body, resolved);
-    const headers = routeHeaders(resolved, candidateCount(resolved.policy, call.request));
-    for (const [name, value] of Object.entries(headers)) c.header(name, value);
+    setHeaders(c, routeHeaders(resolved, candidateCount(resolved.policy, call.request)));
     if (body.stream) return streamChatCompletion(c, dependencies, call);
 
     const outcome = await icdpo(dependencies.engine, resolved.policy, call.request);
-    for (const [name, value] of Object.entries(outcomeHeaders(outcome))) c.header(name, value);
+    setHeaders(c, outcomeHeaders(outcome));
     const answers = answersOf(outcome, call.request.answers);
     return c.json(chatCompletion(call, answers, usageOf(outcome, answers), explained(call, outcome)));
   };
@@ -41,7 +36,7 @@ function prepare(dependencies: AppDependencies, client: AbortSignal, body: ChatR
     conversation: toConversation(body.messages),
     sampling: samplingOf(body, settings.sampling),
     answers,
-    seed: body.seed === undefined || body.seed === null ? dependencies.randomSeed() : Number(BigInt.asUintN(32, BigInt(body.seed))),
+    seed: (body.seed ?? dependencies.randomSeed()) >>> 0,
     signal: AbortSignal.any([client, dependencies.deadline()]),
     budget: settings.budget_ms === undefined ? undefined : AbortSignal.timeout(settings.budget_ms),
     now: dependencies.now,

@@ -9,7 +9,7 @@ import { messagesSchema } from "./wire.ts";
 
 const maxStops = 4;
 
-export const chatRequestSchema = z.object({
+const chatRequestSchema = z.object({
   model: z.string(),
   messages: messagesSchema,
   stream: z.boolean().nullish(),

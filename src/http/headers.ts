@@ -1,6 +1,17 @@
-/** @module Response headers: what happened to the request, beside a body that holds nothing but OpenAI's fields. */
+/** @module Headers: the route that a request names, and what happened to it, beside a body that holds nothing but OpenAI's fields. */
+import type { Context } from "hono";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
-import type { ResolvedRoute } from "../policy/resolve.ts";
+import { type ResolvedRoute, resolveRoute } from "../policy/resolve.ts";
+import type { PolicySet } from "../policy/store.ts";
+
+/** Path first, then header, then the body's `model`. Throws "model_not_found". */
+export function requestedRoute(c: Context, policies: PolicySet, model: string): ResolvedRoute {
+  return resolveRoute(policies, { path: c.req.param("route"), header: c.req.header("x-icdpo-route"), model });
+}
+
+export function setHeaders(c: Context, headers: Readonly<Record<string, string>>): void {
+  for (const [name, value] of Object.entries(headers)) c.header(name, value);
+}
 
 /** Known before the work begins. */
 export function routeHeaders({ route, policy }: ResolvedRoute, candidates: number): Record<string, string> {

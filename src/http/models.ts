@@ -1,6 +1,5 @@
 /** @module GET /v1/models: the routes, as clients know them. */
 import type { Context } from "hono";
-import { resolveRoute } from "../policy/resolve.ts";
 import type { PolicySet } from "../policy/store.ts";
 import { GatewayError } from "../types/error.ts";
 import type { AppDependencies } from "./dependencies.ts";
@@ -24,7 +23,6 @@ export function getModel(dependencies: AppDependencies) {
 function known(set: PolicySet, id: string): void {
   if (!set.routes.has(id) && !set.aliases.has(id))
     throw new GatewayError("model_not_found", `The model "${id}" does not exist.`, { param: "model" });
-  resolveRoute(set, { model: id });
 }
 
 function model(id: string, { startedAt }: AppDependencies) {

@@ -2,11 +2,10 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { type Measured, type Measurement, measure } from "../icdpo/measure.ts";
-import { resolveRoute } from "../policy/resolve.ts";
 import { demonstrationMessagesSchema, promptFormats } from "../policy/schema.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import type { AppDependencies } from "./dependencies.ts";
-import { routeHeaders } from "./headers.ts";
+import { requestedRoute, routeHeaders, setHeaders } from "./headers.ts";
 import { messagesSchema, readBody, toConversation } from "./wire.ts";
 
 const givenDemonstration = z.object({
@@ -31,15 +30,11 @@ const scoreRequestSchema = scoreInputSchema.extend({ model: z.string() });
 export function score(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, scoreRequestSchema);
-    const resolved = resolveRoute(dependencies.policies(), {
-      path: c.req.param("route"),
-      header: c.req.header("x-icdpo-route"),
-      model: body.model,
-    });
+    const resolved = requestedRoute(c, dependencies.policies(), body.model);
     const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
-    const request = { ...measureInput(body), seed: body.seed ?? dependencies.randomSeed(), signal };
+    const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0, signal };
     const measurement = await measure(dependencies.engine, resolved.policy, request);
-    for (const [name, value] of Object.entries(routeHeaders(resolved, body.completions.length))) c.header(name, value);
+    setHeaders(c, routeHeaders(resolved, body.completions.length));
     return c.json({ object: "list", model: body.model, ...renderMeasurement(measurement) });
   };
 }

@@ -7,7 +7,7 @@ import { GatewayError } from "../types/error.ts";
 const textPart = z.object({ type: z.literal("text", "only text parts can be read by this model"), text: z.string() });
 const content = z.union([z.string(), z.array(textPart)], "must be a string or a list of text parts");
 
-export const messageSchema = z
+const messageSchema = z
   .object({
     role: z.enum(["system", "developer", "user", "assistant", "tool"]),
     content: content.nullish(),

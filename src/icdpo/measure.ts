@@ -5,6 +5,7 @@ import type { Policy } from "../policy/store.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { buildContexts } from "./contexts.ts";
+import { baseContext, encodeContext } from "./prompt.ts";
 import { closeResponses, forcedSums, scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 
@@ -49,16 +50,11 @@ export async function measure(engine: Engine, policy: Policy, request: MeasureRe
   const paired = demonstrations.every(({ rejected }) => rejected !== undefined);
 
   const plain = completions.map((text, index) => ({ index, text, finish: "stop", sample: null }) as const);
-  const contextsOf = (reserve: number) =>
-    buildContexts(
-      engine,
-      format,
-      { conversation, demonstrations, instructions },
-      { negative: paired ? "rejected" : "base", reserve, signal },
-    );
-  const { positive: probe } = await contextsOf(0);
-  const responses = await closeResponses(engine, format, plain, probe.end, signal);
-  const contexts = await contextsOf(Math.max(...responses.map(({ closed }) => closed.length)));
+  const { end } = await encodeContext(engine, baseContext(format, conversation), signal);
+  const responses = await closeResponses(engine, format, plain, end, signal);
+  const parts = { conversation, demonstrations, instructions };
+  const reserve = Math.max(...responses.map(({ closed }) => closed.length));
+  const contexts = await buildContexts(engine, format, parts, { negative: paired ? "rejected" : "base", reserve, signal });
 
   const options = { work: { prompt: 0, scored: 0 }, signal };
   const base = await forcedSums(engine, contexts.base, responses, options);

@@ -100,11 +100,7 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   };
 }
 
-export function contextParts(
-  policy: Policy,
-  conversation: Conversation,
-  retrieved: readonly Pick<Retrieved, "demonstration">[],
-): ContextParts {
+function contextParts(policy: Policy, conversation: Conversation, retrieved: readonly Pick<Retrieved, "demonstration">[]): ContextParts {
   const demonstrations = retrieved.map(({ demonstration }) => demonstration);
   return { conversation, demonstrations, instructions: policy.settings.instructions ?? null };
 }

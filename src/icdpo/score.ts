@@ -114,7 +114,7 @@ export async function forcedSums(
 }
 
 /** log π(y ∣ C⁺) as noted while sampling, if the closed text is a beginning of what was sampled; else null. */
-export function notedSum(sample: Sample | null, closed: readonly Token[]): number | null {
+function notedSum(sample: Sample | null, closed: readonly Token[]): number | null {
   const length = closed.length - 1;
   const end = sample?.endLogprobs[length];
   if (sample === null || end === undefined) return null;
