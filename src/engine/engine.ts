@@ -58,9 +58,21 @@ export interface Sample {
   readonly endLogprobs: readonly number[];
 }
 
+/** The prompt is at hand; so many of its tokens were found in a cache of prefixes. */
+export interface PromptEvent {
+  readonly type: "prompt";
+  readonly cached: number;
+}
+
 export type SampleEvent =
+  | PromptEvent
   | { readonly type: "text"; readonly index: number; readonly text: string }
   | { readonly type: "done"; readonly index: number; readonly sample: Sample };
+
+export type ScoreEvent =
+  | PromptEvent
+  /** `[tokens]`: log π(token i ∣ prompt, tokens before i) of the completion that came as number `index`. */
+  | { readonly type: "scored"; readonly index: number; readonly logprobs: readonly number[] };
 
 /**
  * An engine tokenises, renders its chat template, samples completions of a prompt, and returns log-probabilities of given completions.
@@ -78,6 +90,13 @@ export interface Engine {
   chatPrompt(messages: Conversation, signal?: AbortSignal): Promise<Prompt>;
   /** n samples, stepped together; "text" events as they decode, one "done" a sample. Leaving the loop stops the work. */
   sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncIterable<SampleEvent>;
-  /** `[completions][tokens]`: log π(token i ∣ prompt, tokens before i) by teacher forcing. */
-  score(prompt: Prompt, completions: readonly (readonly Token[])[], signal?: AbortSignal): Promise<number[][]>;
+  /**
+   * Teacher forcing: the log-probabilities of each completion after the prompt. Completions are scored as they come, in any order; the prompt is
+   * made ready while the first is awaited. Leaving the loop stops the work.
+   */
+  score(
+    prompt: Prompt,
+    completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
+    signal?: AbortSignal,
+  ): AsyncIterable<ScoreEvent>;
 }

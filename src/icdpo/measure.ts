@@ -6,7 +6,7 @@ import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { buildContexts } from "./contexts.ts";
 import { baseContext, encodeContext } from "./prompt.ts";
-import { closeResponses, forcedSums, scoreOf } from "./score.ts";
+import { closeResponse, forcedSums, scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 
 export interface MeasureRequest {
@@ -51,12 +51,12 @@ export async function measure(engine: Engine, policy: Policy, request: MeasureRe
 
   const plain = completions.map((text, index) => ({ index, text, finish: "stop", sample: null }) as const);
   const { end } = await encodeContext(engine, baseContext(format, conversation), signal);
-  const responses = await closeResponses(engine, format, plain, end, signal);
+  const responses = await Promise.all(plain.map((candidate) => closeResponse(engine, format, candidate, end, signal)));
   const parts = { conversation, demonstrations, instructions };
   const reserve = Math.max(...responses.map(({ closed }) => closed.length));
   const contexts = await buildContexts(engine, format, parts, { negative: paired ? "rejected" : "base", reserve, signal });
 
-  const options = { work: { prompt: 0, scored: 0 }, signal };
+  const options = { work: { prompt: 0, sampled: 0, scored: 0, cached: 0 }, signal };
   const base = await forcedSums(engine, contexts.base, responses, options);
   const positive = guided ? await forcedSums(engine, contexts.positive, responses, options) : null;
   const negative = guided && paired && contexts.negative !== null ? await forcedSums(engine, contexts.negative, responses, options) : null;

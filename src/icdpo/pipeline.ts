@@ -3,21 +3,11 @@ import type { Engine, SamplingParameters } from "../engine/engine.ts";
 import type { Policy } from "../policy/store.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation } from "../types/conversation.ts";
-import { isCancellation } from "../types/error.ts";
 import { pickRandom, rank } from "./choose.ts";
-import { buildContexts, type Contexts } from "./contexts.ts";
+import { buildContexts } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
-import { sampleCandidates } from "./sample.ts";
-import {
-  closeResponses,
-  negativeOf,
-  type Response,
-  type ScoredResponse,
-  type ScoringWork,
-  scoredByNotes,
-  scoreResponses,
-  unscored,
-} from "./score.ts";
+import { type Candidate, sampleCandidates, type TokenWork } from "./sample.ts";
+import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 
 export interface IcdpoRequest {
@@ -44,8 +34,8 @@ export interface IcdpoOutcome {
   readonly demonstrations: readonly Retrieved[];
   /** Tokens of C⁰, as a plain request would have them. */
   readonly basePromptTokens: number;
-  /** Hidden work, in tokens. */
-  readonly tokens: { readonly prompt: number; readonly sampled: number; readonly scored: number; readonly cached: number };
+  /** The hidden work. */
+  readonly tokens: Readonly<TokenWork>;
   readonly timings: { readonly retrieve: number; readonly sample: number; readonly score: number };
   readonly fallback: string | null;
 }
@@ -63,8 +53,11 @@ export function choosesAmong(policy: Policy, request: Pick<IcdpoRequest, "sampli
 
 export async function icdpo(engine: Engine, policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
   const { settings, format } = policy;
-  const { sampling, seed, signal, budget, onText } = request;
+  const { sampling, seed, budget, onText } = request;
+  const stop = new AbortController();
+  const signal = eitherOf(request.signal, stop.signal);
   const competes = choosesAmong(policy, request) && settings.score.type !== "none";
+  const work: TokenWork = { prompt: 0, sampled: 0, scored: 0, cached: 0 };
   const random = randomFrom(seed);
   const lap = stopwatch(request.now);
 
@@ -73,29 +66,31 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   const parts = contextParts(policy, request.conversation, retrieved);
   const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens);
   const contexts = await buildContexts(engine, format, parts, { negative: competes ? negativeOf(settings.score) : null, reserve, signal });
-  const retrieve = lap();
-  request.onSampling?.(retrieve);
-  const count = candidateCount(policy, request);
+  const timings = { retrieve: lap(), sample: 0, score: 0 };
+  request.onSampling?.(timings.retrieve);
+  const scorer = new Scorer(engine, contexts, settings.score, { work, signal: eitherOf(signal, budget) });
+  const onBegin = competes ? () => scorer.begin() : undefined;
   // A response must fit after both contexts, or it could not be scored.
   const parameters = { ...sampling, maxTokens: Math.min(sampling.maxTokens, contexts.room) };
-  const options = { parameters, count, seed, logprobs: competes, signal, budget, onText };
-  const candidates = await sampleCandidates(engine, contexts.positive, format, options);
-  const sample = lap();
+  const options = { parameters, count: candidateCount(policy, request), seed, logprobs: competes, work, signal, budget, onBegin, onText };
+  const candidates = whenDone(sampleCandidates(engine, contexts.positive, format, options), () => {
+    timings.sample = lap();
+  });
 
-  // Scoring: estimate S or Ŝ of each response; the largest wins
-  const responses = await closeResponses(engine, format, candidates, contexts.positive.end, signal);
-  const work = { prompt: contexts.positive.tokens.length, scored: 0 };
-  const scored = competes ? await scoreWithinBudget(engine, contexts, responses, { policy, work, request }) : responses.map(unscored);
+  // Scoring: estimate S or Ŝ of each response as it ends; the largest wins
+  const close = (candidate: Candidate) => closeResponse(engine, format, candidate, contexts.positive.end, signal);
+  const isSpent = (): boolean => budget?.aborted === true && !signal?.aborted;
+  const scored = competes ? await scoreCandidates(candidates, scorer, close, isSpent, stop) : await unscoredCandidates(candidates, close);
   const ranked = settings.score.type === "none" && settings.score.pick === "random" ? pickRandom(scored, random) : rank(scored);
 
-  const sampled = candidates.reduce((total, candidate) => total + (candidate.sample?.tokens.length ?? 0), 0);
+  timings.score = lap();
   const spent = scored.some((response) => response.sample === null || (competes && response.score === null && response.text !== ""));
   return {
     ranked,
     demonstrations: retrieved.slice(0, contexts.shots),
     basePromptTokens: contexts.base.tokens.length,
-    tokens: { ...work, sampled, cached: 0 },
-    timings: { retrieve, sample, score: lap() },
+    tokens: work,
+    timings,
     fallback: spent ? "budget" : contexts.fallback,
   };
 }
@@ -105,27 +100,22 @@ function contextParts(policy: Policy, conversation: Conversation, retrieved: rea
   return { conversation, demonstrations, instructions: policy.settings.instructions ?? null };
 }
 
-interface BudgetedScoring {
-  readonly policy: Policy;
-  readonly work: ScoringWork;
-  readonly request: IcdpoRequest;
+async function unscoredCandidates(
+  candidates: AsyncIterable<Candidate>,
+  close: (candidate: Candidate) => Promise<Response>,
+): Promise<ScoredResponse[]> {
+  const responses: Response[] = [];
+  for await (const candidate of candidates) responses.push(await close(candidate));
+  return responses.map(unscored).toSorted((a, b) => a.index - b.index);
 }
 
-/** A spent budget leaves responses with what was noted while sampling; any other failure to score is an error. */
-async function scoreWithinBudget(
-  engine: Engine,
-  contexts: Contexts,
-  responses: readonly Response[],
-  { policy, work, request }: BudgetedScoring,
-): Promise<ScoredResponse[]> {
-  const { signal, budget } = request;
-  try {
-    const within = AbortSignal.any([signal, budget].filter((given) => given !== undefined));
-    return await scoreResponses(engine, contexts, responses, { score: policy.settings.score, work, signal: within });
-  } catch (error) {
-    if (!budget?.aborted || signal?.aborted || !isCancellation(error)) throw error;
-    return responses.map((response) => scoredByNotes(response, policy.settings.score));
-  }
+function eitherOf(...signals: readonly (AbortSignal | undefined)[]): AbortSignal {
+  return AbortSignal.any(signals.filter((signal) => signal !== undefined));
+}
+
+async function* whenDone<Item>(items: AsyncIterable<Item>, onDone: () => void): AsyncGenerator<Item> {
+  yield* items;
+  onDone();
 }
 
 /** Milliseconds since the last lap, or since it was made. */

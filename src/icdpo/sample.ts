@@ -14,12 +14,25 @@ export interface Candidate {
   readonly sample: Sample | null;
 }
 
+/** Tokens that a request took. */
+export interface TokenWork {
+  /** Contexts fed to the model, for sampling and for scoring. */
+  prompt: number;
+  sampled: number;
+  scored: number;
+  /** Of the contexts: found in a cache of prefixes. */
+  cached: number;
+}
+
 export interface SampleOptions {
   readonly parameters: SamplingParameters;
   readonly count: number;
   readonly seed: number;
   /** Note log-probabilities: they may stand in for a second pass over C⁺. */
   readonly logprobs: boolean;
+  readonly work: TokenWork;
+  /** The context is at hand, sampling begins. */
+  readonly onBegin?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
   /** When it fires, what has been sampled so far is returned. */
   readonly budget?: AbortSignal | undefined;
@@ -27,31 +40,40 @@ export interface SampleOptions {
   readonly onText?: ((index: number, text: string) => void) | undefined;
 }
 
-/** Throws what the engine throws; a spent budget is not an error. */
-export async function sampleCandidates(engine: Engine, prompt: Prompt, format: PromptFormat, options: SampleOptions): Promise<Candidate[]> {
-  const { parameters, count, seed, logprobs, budget, onText } = options;
+/** Candidates as they end. Throws what the engine throws; a spent budget is not an error: what has been sampled by then comes as it is. */
+export async function* sampleCandidates(
+  engine: Engine,
+  prompt: Prompt,
+  format: PromptFormat,
+  options: SampleOptions,
+): AsyncGenerator<Candidate> {
+  const { parameters, count, seed, logprobs, budget, work, onText } = options;
   const stop = format === "chat" ? parameters.stop : [...parameters.stop, ...cuts];
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, index));
-  const answers = seeds.map((_, index) => new Answer(format, (text) => onText?.(index, text)));
-  const samples: Sample[] = [];
+  const unfinished = new Map(seeds.map((_, index) => [index, new Answer(format, (text) => onText?.(index, text))]));
   const signals = [options.signal, budget].filter((signal) => signal !== undefined);
+  work.prompt += prompt.tokens.length;
   try {
     for await (const event of engine.sample(prompt, { ...parameters, stop, seeds, logprobs }, AbortSignal.any(signals))) {
-      const answer = answers[event.index] as Answer;
+      if (event.type === "prompt") {
+        work.cached += event.cached;
+        options.onBegin?.();
+        continue;
+      }
+      const { index } = event;
+      const answer = unfinished.get(index) as Answer;
       if (event.type === "text") answer.push(event.text);
       else {
-        samples[event.index] = event.sample;
-        answer.end(event.sample.finish);
+        const { sample } = event;
+        unfinished.delete(index);
+        work.sampled += sample.tokens.length;
+        yield { index, text: answer.end(sample.finish), finish: sample.finish, sample };
       }
     }
   } catch (error) {
     if (!budget?.aborted || options.signal?.aborted || !isCancellation(error)) throw error;
   }
-  return answers.map((answer, index) => {
-    const sample = samples[index] ?? null;
-    const finish = sample?.finish ?? "length";
-    return { index, text: answer.end(finish), finish, sample };
-  });
+  for (const [index, answer] of unfinished) yield { index, text: answer.end("length"), finish: "length", sample: null };
 }
 
 /** The end of a text that may be the beginning of a turn or block marker of the paper's templates. */

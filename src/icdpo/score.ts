@@ -1,10 +1,11 @@
 /** @module Lines 3 to 9 of Algorithm 1: how much more likely the model finds a response under C⁺ than under the negative context, Eq. 8 and 11. */
 import type { Engine, Prompt, Sample, Token } from "../engine/engine.ts";
 import type { PromptFormat, Score } from "../policy/schema.ts";
-import { GatewayError } from "../types/error.ts";
+import { GatewayError, isCancellation } from "../types/error.ts";
+import { EventQueue } from "../types/event-queue.ts";
 import type { Contexts, Negative } from "./contexts.ts";
 import { responseTokens } from "./prompt.ts";
-import type { Candidate } from "./sample.ts";
+import type { Candidate, TokenWork } from "./sample.ts";
 
 /** A candidate as it is scored: the text that would be returned, tokenised anew and closed by the end token. */
 export interface Response extends Candidate {
@@ -19,15 +20,8 @@ export interface ScoredResponse extends Response {
   readonly score: number | null;
 }
 
-/** Tokens that scoring took: contexts fed again, and responses fed after them. */
-export interface ScoringWork {
-  prompt: number;
-  scored: number;
-}
-
-export interface ScoreOptions {
-  readonly score: Score;
-  readonly work: ScoringWork;
+export interface ScoringOptions {
+  readonly work: TokenWork;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -36,16 +30,15 @@ export function negativeOf(score: Score): Negative {
   return score.type === "contrast" ? score.negative : null;
 }
 
-export async function closeResponses(
+export async function closeResponse(
   engine: Engine,
   format: PromptFormat,
-  candidates: readonly Candidate[],
+  candidate: Candidate,
   end: Token,
   signal?: AbortSignal,
-): Promise<Response[]> {
-  const texts = candidates.map(({ text }) => text);
-  const tokens = await responseTokens(engine, format, texts, end, signal);
-  return candidates.map((candidate, index) => ({ ...candidate, closed: tokens[index] as Token[] }));
+): Promise<Response> {
+  const [closed] = await responseTokens(engine, format, [candidate.text], end, signal);
+  return { ...candidate, closed: closed as Token[] };
 }
 
 /** A response that nothing has to be chosen over. */
@@ -53,35 +46,93 @@ export function unscored(response: Response): ScoredResponse {
   return { ...response, positive: null, negative: null, score: null };
 }
 
-/** What was noted while sampling, without a second pass: a likelihood. A contrast stays unscored. */
-export function scoredByNotes(response: Response, score: Score): ScoredResponse {
-  const positive = response.text === "" ? null : notedSum(response.sample, response.closed);
-  return { ...response, positive, negative: null, score: scoreOf(score, { positive, negative: null }, response.closed.length) };
+/**
+ * Scores of responses as they come. Each distinct, non-empty text is scored once. The log-probabilities noted while sampling stand for
+ * log π(y ∣ C⁺) where the closed text is what was sampled; otherwise it is fed after C⁺ again. An empty response is not scored.
+ */
+export class Scorer {
+  readonly #score: Score;
+  readonly #positive: Forcing;
+  readonly #negative: Forcing | null;
+  readonly #sums = new Map<string, Promise<Sums>>();
+
+  constructor(engine: Engine, contexts: Contexts, score: Score, options: ScoringOptions) {
+    this.#score = score;
+    this.#positive = new Forcing(engine, contexts.positive, options);
+    this.#negative = contexts.negative && new Forcing(engine, contexts.negative, options);
+  }
+
+  /** The negative context can be made ready while candidates are still being sampled. */
+  begin(): void {
+    this.#negative?.begin();
+  }
+
+  /** Throws "cancelled" or "timeout" when the signal fires. */
+  async score(response: Response): Promise<ScoredResponse> {
+    if (response.text === "") return unscored(response);
+    const known = this.#sums.get(response.text) ?? this.#measure(response);
+    this.#sums.set(response.text, known);
+    const sums = await known;
+    return { ...response, ...sums, score: scoreOf(this.#score, sums, response.closed.length) };
+  }
+
+  /** What was noted while sampling, without a second pass: a likelihood. A contrast stays unscored. */
+  scoreByNotes(response: Response): ScoredResponse {
+    const sums = { positive: response.text === "" ? null : notedSum(response.sample, response.closed), negative: null };
+    return { ...response, ...sums, score: scoreOf(this.#score, sums, response.closed.length) };
+  }
+
+  /** No more responses come. */
+  end(): void {
+    this.#positive.end();
+    this.#negative?.end();
+  }
+
+  async #measure({ sample, closed }: Response): Promise<Sums> {
+    const [positive, negative] = await Promise.all([
+      notedSum(sample, closed) ?? this.#positive.sum(closed),
+      this.#negative === null ? null : this.#negative.sum(closed),
+    ]);
+    return { positive, negative };
+  }
 }
 
+type Sums = Pick<ScoredResponse, "positive" | "negative">;
+
 /**
- * Scores each distinct, non-empty text once. The log-probabilities noted while sampling stand for log π(y ∣ C⁺) where the closed text is
- * what was sampled; otherwise it is fed after C⁺ again. An empty response is not scored.
+ * Scores candidates as they are sampled. A spent budget leaves those that have no score yet with what was noted; any other failure is an error,
+ * and stops what else is done for the request.
  */
-export async function scoreResponses(
-  engine: Engine,
-  contexts: Contexts,
-  responses: readonly Response[],
-  options: ScoreOptions,
+export async function scoreCandidates(
+  candidates: AsyncIterable<Candidate>,
+  scorer: Scorer,
+  close: (candidate: Candidate) => Promise<Response>,
+  isSpent: () => boolean,
+  stop: AbortController,
 ): Promise<ScoredResponse[]> {
-  const distinct = responses.filter(({ text }, index) => text !== "" && responses.findIndex((other) => other.text === text) === index);
-  const positives = new Map(distinct.map((response) => [response, notedSum(response.sample, response.closed)]));
-  const unnoted = distinct.filter((response) => positives.get(response) === null);
-  const forced = await forcedSums(engine, contexts.positive, unnoted, options);
-  for (const [place, response] of unnoted.entries()) positives.set(response, forced[place] as number);
-  const negatives = contexts.negative === null ? [] : await forcedSums(engine, contexts.negative, distinct, options);
-  return responses.map((response) => {
-    const place = distinct.findIndex(({ text }) => text === response.text);
-    const same = distinct[place];
-    if (same === undefined) return unscored(response);
-    const sums = { positive: positives.get(same) ?? null, negative: negatives[place] ?? null };
-    return { ...response, ...sums, score: scoreOf(options.score, sums, response.closed.length) };
-  });
+  const scored: Promise<ScoredResponse>[] = [];
+  const scoreOne = async (candidate: Candidate): Promise<ScoredResponse> => {
+    const response = await close(candidate);
+    try {
+      return isSpent() ? scorer.scoreByNotes(response) : await scorer.score(response);
+    } catch (error) {
+      if (!isSpent() || !isCancellation(error)) throw error;
+      return scorer.scoreByNotes(response);
+    }
+  };
+  try {
+    for await (const candidate of candidates) {
+      const scoring = scoreOne(candidate);
+      scoring.catch((error: unknown) => stop.abort(error));
+      scored.push(scoring);
+    }
+    return (await Promise.all(scored)).toSorted((a, b) => a.index - b.index);
+  } catch (error) {
+    stop.abort(error);
+    throw stop.signal.reason;
+  } finally {
+    scorer.end();
+  }
 }
 
 /** Ŝ or S = log π(y ∣ C⁺) − log π(y ∣ C⁻ or C⁰); or the likelihood log π(y ∣ C⁺) alone; per token if the policy says so. */
@@ -97,20 +148,74 @@ export function scoreOf(
   return score.normalize === "token" ? difference / tokens : difference;
 }
 
+/** log π(y ∣ prompt) of responses as they come, by teacher forcing, in nats: one call to the engine. */
+class Forcing {
+  readonly #engine: Engine;
+  readonly #prompt: Prompt;
+  readonly #options: ScoringOptions;
+  readonly #completions = new EventQueue<readonly Token[]>();
+  readonly #awaited: { readonly tokens: number; readonly resolve: (sum: number) => void; readonly reject: (error: unknown) => void }[] = [];
+  #outcome: Promise<void> | undefined;
+
+  constructor(engine: Engine, prompt: Prompt, options: ScoringOptions) {
+    this.#engine = engine;
+    this.#prompt = prompt;
+    this.#options = options;
+  }
+
+  begin(): void {
+    if (this.#outcome !== undefined) return;
+    this.#options.work.prompt += this.#prompt.tokens.length;
+    this.#outcome = this.#run();
+    this.#outcome.catch(() => {}); // every sum that is awaited throws it
+  }
+
+  sum(closed: readonly Token[]): Promise<number> {
+    this.begin();
+    this.#options.work.scored += closed.length;
+    const summed = new Promise<number>((resolve, reject) => {
+      this.#awaited.push({ tokens: closed.length, resolve, reject });
+      this.#outcome?.then(() => reject(unscorable()), reject);
+    });
+    this.#completions.push(closed);
+    return summed;
+  }
+
+  end(): void {
+    this.#completions.end();
+  }
+
+  async #run(): Promise<void> {
+    const { work, signal } = this.#options;
+    for await (const event of this.#engine.score(this.#prompt, this.#completions, signal)) {
+      if (event.type === "prompt") {
+        work.cached += event.cached;
+        continue;
+      }
+      const { tokens, resolve, reject } = this.#awaited[event.index] ?? {};
+      if (event.logprobs.length !== tokens) reject?.(unscorable());
+      else {
+        try {
+          resolve?.(sum(event.logprobs));
+        } catch (error) {
+          reject?.(error);
+        }
+      }
+    }
+  }
+}
+
 /** `[responses]`: log π(y ∣ prompt) of each by teacher forcing, in nats. */
 export async function forcedSums(
   engine: Engine,
   prompt: Prompt,
   responses: readonly Pick<Response, "closed">[],
-  { work, signal }: Pick<ScoreOptions, "work" | "signal">,
+  options: ScoringOptions,
 ): Promise<number[]> {
-  if (responses.length === 0) return [];
-  const completions = responses.map(({ closed }) => closed);
-  work.prompt += prompt.tokens.length;
-  work.scored += completions.reduce((total, completion) => total + completion.length, 0);
-  const logprobs = await engine.score(prompt, completions, signal);
-  if (completions.some((completion, index) => logprobs[index]?.length !== completion.length)) throw unscorable();
-  return logprobs.map(sum);
+  const forcing = new Forcing(engine, prompt, options);
+  const sums = responses.map(({ closed }) => forcing.sum(closed));
+  forcing.end();
+  return Promise.all(sums);
 }
 
 /** log π(y ∣ C⁺) as noted while sampling, if the closed text is a beginning of what was sampled; else null. */

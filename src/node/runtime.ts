@@ -13,6 +13,8 @@ import type { Settings } from "./settings.ts";
 export interface Runtime {
   readonly engine: LlamaEngine;
   readonly policies: PolicySet;
+  /** Loads the sentence-embedding model when it is first asked for. */
+  readonly embedder: () => Promise<Embedder>;
   close(): Promise<void>;
 }
 
@@ -40,8 +42,9 @@ export async function openRuntime(settings: Settings, report: Report, signal?: A
     model: model.id,
     modelPath: model.path,
     contextSize: settings.ICDPO_CONTEXT_SIZE ?? 0,
-    sequences: settings.ICDPO_SEQUENCES,
+    sequences: settings.ICDPO_SEQUENCES ?? 0,
     threads: settings.ICDPO_THREADS ?? 0,
+    hangMs: settings.ICDPO_HANG_MS,
     gpu: settings.ICDPO_GPU === "off" ? false : "auto",
     log: report,
   });
@@ -50,7 +53,7 @@ export async function openRuntime(settings: Settings, report: Report, signal?: A
     const files = await readPolicyFiles(settings.policiesDirectory, settings.demonstrationsDirectory);
     const embedder = once(() => openEmbedder(settings, store, signal));
     const policies = await buildPolicySet(files, { engine, embedder });
-    return { engine, policies, close: () => engine.close() };
+    return { engine, policies, embedder, close: () => engine.close() };
   } catch (error) {
     await engine.close();
     throw error;

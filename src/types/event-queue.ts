@@ -4,15 +4,8 @@ export class EventQueue<Event> implements AsyncIterable<Event> {
   readonly #events: Event[] = [];
   #outcome: { readonly error?: unknown } | undefined;
   #wake: (() => void) | undefined;
-  #used = false;
-
-  /** Whether anything was ever pushed. */
-  get used(): boolean {
-    return this.#used;
-  }
 
   push(event: Event): void {
-    this.#used = true;
     this.#events.push(event);
     this.#wake?.();
   }

@@ -1,13 +1,13 @@
 /** Algorithm 1 and the measuring of given completions, on an engine whose log-probabilities stand in tables. */
 import { describe, expect, it } from "vitest";
-import type { Prompt, Sample, SampleEvent, SampleRequest, SamplingParameters, Token } from "../../src/engine/engine.ts";
+import type { Prompt, Sample, SampleEvent, SampleRequest, SamplingParameters, ScoreEvent, Token } from "../../src/engine/engine.ts";
 import { measure } from "../../src/icdpo/measure.ts";
 import { candidateCount, choosesAmong, type IcdpoRequest, icdpo } from "../../src/icdpo/pipeline.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
 import type { Policy } from "../../src/policy/store.ts";
 import type { Conversation, Demonstration } from "../../src/types/conversation.ts";
 import { cancelled, GatewayError } from "../../src/types/error.ts";
-import { encode, endOfTurn, type Script, ScriptedEngine } from "./scripted-engine.ts";
+import { encode, endOfTurn, gate, quiet, type Script, ScriptedEngine } from "./scripted-engine.ts";
 
 const conversation: Conversation = [{ role: "user", content: "How do magnets work?" }];
 const instructions = { positive: "GOOD", negative: "BAD" };
@@ -76,8 +76,10 @@ function table(sums: Sums): Required<Pick<Script, "sum">> {
   };
 }
 
+/** What was scored after which context, C⁺ first. */
 function scoreCalls(engine: ScriptedEngine) {
-  return engine.calls.flatMap((call) => (call.type === "score" ? [{ sign: signOf(call.context), responses: call.responses }] : []));
+  const calls = engine.calls.flatMap((call) => (call.type === "score" ? [{ sign: signOf(call.context), responses: call.responses }] : []));
+  return calls.toSorted((a, b) => b.sign.localeCompare(a.sign));
 }
 
 function sampleCall(engine: ScriptedEngine) {
@@ -101,6 +103,27 @@ class NotedEngine extends ScriptedEngine {
       yield { type: "done", index, sample };
     }
   }
+}
+
+const never = new Promise<never>(() => {});
+
+/** How each of the engine's calls stands. */
+function states(engine: ScriptedEngine): string[] {
+  return engine.calls.map(({ type, state }) => `${type} ${state}`);
+}
+
+/** Rejections that nobody handles while `act` runs, and after it. */
+async function unhandledRejections(act: () => Promise<unknown>): Promise<unknown[]> {
+  const unhandled: unknown[] = [];
+  const note = (reason: unknown) => void unhandled.push(reason);
+  process.on("unhandledRejection", note);
+  try {
+    await act();
+    await quiet();
+  } finally {
+    process.off("unhandledRejection", note);
+  }
+  return unhandled;
 }
 
 const noted = (text: string, tokens: readonly Token[], logprobs: readonly number[], endLogprobs: readonly number[]): Sample => ({
@@ -201,8 +224,9 @@ describe("the choice among candidates", () => {
 
   it("returns the first empty candidate, unscored, when all are empty", async () => {
     const engine = new ScriptedEngine(says("", "", ""));
-    const { ranked, fallback } = await icdpo(engine, policy({ score: sHat }), request());
-    expect(scoreCalls(engine)).toEqual([]);
+    const { ranked, tokens, fallback } = await icdpo(engine, policy({ score: sHat }), request());
+    expect(scoreCalls(engine).flatMap(({ responses }) => responses)).toEqual([]);
+    expect(tokens.scored).toBe(0);
     expect(ranked[0]).toMatchObject({ index: 0, text: "", score: null, positive: null, negative: null });
     expect(fallback).toBeNull();
   });
@@ -489,16 +513,14 @@ describe("contexts that do not fit", () => {
         const said = new ScriptedEngine({ sample: (index) => ({ text: `${index}`.repeat(room), finish: "length" }) });
         yield* said.sample(prompt, asked, signal);
       }
-
-      override async score(prompt: Prompt, completions: readonly (readonly Token[])[]): Promise<number[][]> {
-        for (const completion of completions)
-          if (prompt.tokens.length + completion.length - 1 > contextSize) throw new GatewayError("context_length_exceeded", "too long");
-        return completions.map((completion) => completion.map(() => -1));
-      }
     }
     const contextSize = 120;
     const wordyNegative = policy({ score: sHat, demonstrations: [], instructions: { positive: "GOOD", negative: "BAD".repeat(5) } });
-    const { ranked } = await icdpo(new BoundedEngine({ contextSize }), wordyNegative, request({ sampling: { maxTokens: 500 } }));
+    const sum = (context: string, response: string) => {
+      if (context.length + response.length > contextSize) throw new GatewayError("context_length_exceeded", "too long");
+      return -1;
+    };
+    const { ranked } = await icdpo(new BoundedEngine({ contextSize, sum }), wordyNegative, request({ sampling: { maxTokens: 500 } }));
     expect(ranked[0]?.score).not.toBeNull();
   });
 });
@@ -512,22 +534,25 @@ describe("failures, budgets and cancellation", () => {
     },
   });
 
-  it("a failing scorer is an error, never a pick", async () => {
-    class FailingScorer extends ScriptedEngine {
-      override async score(): Promise<never> {
-        throw new GatewayError("engine_failure", "out of memory");
-      }
-    }
-    await expect(icdpo(new FailingScorer(script), policy({ score: sHat }), request())).rejects.toMatchObject({ code: "engine_failure" });
-  });
+  const fail = () => {
+    throw new GatewayError("engine_failure", "out of memory");
+  };
+  /** Once all has been sampled, the first scoring does this. */
+  const whileScoring = (given: Script, act: () => void): ScriptedEngine => {
+    const pause: Script["pause"] = async (what) => {
+      if (what === "sample") return;
+      await engine.sampled;
+      act();
+    };
+    const engine: ScriptedEngine = new ScriptedEngine({ ...given, pause });
+    return engine;
+  };
 
-  it("a failing scorer is an error when a budget is set and not spent", async () => {
-    class FailingScorer extends ScriptedEngine {
-      override async score(): Promise<never> {
-        throw new GatewayError("engine_failure", "out of memory");
-      }
-    }
-    const outcome = icdpo(new FailingScorer(script), policy({ score: sHat }), request({ budget: new AbortController().signal }));
+  it.each([
+    ["", undefined],
+    [" when a budget is set and not spent", new AbortController().signal],
+  ])("a failing scorer is an error, never a pick%s", async (_, budget) => {
+    const outcome = icdpo(new ScriptedEngine({ ...script, ...at("score", fail) }), policy({ score: sHat }), request({ budget }));
     await expect(outcome).rejects.toMatchObject({ code: "engine_failure" });
   });
 
@@ -536,13 +561,23 @@ describe("failures, budgets and cancellation", () => {
     await expect(icdpo(engine, policy({ score: sHat }), request())).rejects.toThrow();
   });
 
-  it("a scorer that returns too few sums is an error, never a pick", async () => {
-    class ShortScorer extends ScriptedEngine {
-      override async score(): Promise<number[][]> {
-        return [[-1, -1]];
+  it.each<[string, ScoreEvent[]]>([
+    ["too few", [{ type: "scored", index: 1, logprobs: [-1, -1, -1] }]],
+    ["too many", [{ type: "scored", index: 1, logprobs: [-1, -1, -1, -1, -1] }]],
+    ["no", []],
+    ["an unknown completion's", [{ type: "scored", index: 7, logprobs: [-1, -1, -1, -1] }]],
+  ])("a scorer that returns %s log-probabilities for a candidate is an error, never a pick", async (_, events) => {
+    class ForgetfulScorer extends ScriptedEngine {
+      override async *score(...call: Parameters<ScriptedEngine["score"]>): AsyncGenerator<ScoreEvent> {
+        for await (const event of super.score(...call))
+          if (event.type === "scored" && event.index === 1) yield* events;
+          else {
+            yield event;
+            if (event.type === "scored" && event.index === 2) return;
+          }
       }
     }
-    await expect(icdpo(new ShortScorer(script), policy({ score: sHat }), request())).rejects.toThrow();
+    await expect(icdpo(new ForgetfulScorer(script), policy({ score: sHat }), request())).rejects.toMatchObject({ code: "engine_failure" });
   });
 
   it("a failing sampler is an error", async () => {
@@ -623,7 +658,7 @@ describe("failures, budgets and cancellation", () => {
 
   it("a budget spent while scoring returns the first candidate, unscored", async () => {
     const budget = new AbortController();
-    const engine = new ScriptedEngine({ ...script, ...at("score", () => budget.abort()) });
+    const engine = whileScoring(script, () => budget.abort());
     const { ranked, fallback } = await icdpo(engine, policy({ score: sHat }), request({ budget: budget.signal }));
     expect(ranked.map(({ index, score }) => [index, score])).toEqual([
       [0, null],
@@ -637,7 +672,7 @@ describe("failures, budgets and cancellation", () => {
     // In hh-rlhf the first candidate lacks its space, so C⁺ must be fed again for it; the others' sums were noted.
     const budget = new AbortController();
     const likely = table({ fox: [-1, 0, 0], hen: [-8, 0, 0], owl: [-3, 0, 0] });
-    const engine = new ScriptedEngine({ ...says("fox", " hen", " owl"), ...likely, ...at("score", () => budget.abort()) });
+    const engine = whileScoring({ ...says("fox", " hen", " owl"), ...likely }, () => budget.abort());
     const options = request({ budget: budget.signal });
     const { ranked, fallback } = await icdpo(engine, policy({ score: likelihood, format: "hh-rlhf" }), options);
     expect(ranked[0]).toMatchObject({ text: "owl", score: expect.closeTo(-3) });
@@ -686,6 +721,252 @@ describe("failures, budgets and cancellation", () => {
     const { timings } = await icdpo(engine, policy({ score: sHat }), request({ onSampling, now }));
     expect(events).toEqual(["retrieved in 30", "sample", "sample", "sample"]);
     expect(timings).toEqual({ retrieve: 30, sample: 20, score: 40 });
+  });
+});
+
+describe("scoring while sampling", () => {
+  const sums: Sums = { fox: [-10, -10.5, -30], hen: [-12, -20, -15], owl: [-9, -10, -10] };
+  const script = { ...says("fox", "hen", "owl"), ...table(sums) };
+  const down = (what: string) => new GatewayError("engine_unavailable", what);
+  type Hold = (index: number) => Promise<unknown> | undefined;
+  /** Before sample or completion `index`, what is returned is awaited. */
+  const held = (on: { sample?: Hold | undefined; score?: Hold | undefined }, given: Script = script): ScriptedEngine =>
+    new ScriptedEngine({ ...given, pause: async (what, _, index) => void (await on[what]?.(index)) });
+  const run = (engine: ScriptedEngine, overrides: Parameters<typeof request>[0] = {}, score: unknown = sHat) =>
+    icdpo(engine, policy({ score }), request(overrides));
+
+  it("an early candidate's scoring begins before the others have ended", async () => {
+    const scoring = gate();
+    const engine = held({
+      sample: (index) => (index === 1 ? scoring.opened : undefined),
+      score: async (index) => {
+        if (index === 0) expect(states(engine)[0]).toBe("sample open");
+        scoring.open();
+      },
+    });
+    const { ranked } = await run(engine);
+    expect(ranked.map(({ text }) => text)).toEqual(["hen", "owl", "fox"]);
+    expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: ["fox", "hen", "owl"] }]);
+  });
+
+  it("the last candidate's score counts as any other, though the others were scored long before", async () => {
+    const engine = held({ sample: (index) => (index === 2 ? quiet() : undefined) }, { ...script, ...says("fox", "owl", "hen") });
+    const { ranked } = await run(engine);
+    expect(ranked.map(({ index, score }) => [index, score])).toEqual([
+      [2, expect.closeTo(8)],
+      [1, expect.closeTo(1)],
+      [0, expect.closeTo(0.5)],
+    ]);
+  });
+
+  it.each([
+    ["Ŝ", sHat, "negative"],
+    ["S", s, "base"],
+  ])("the negative context of %s is opened when sampling begins: not before, and before any candidate", async (_, score, sign) => {
+    const opened: string[][] = [];
+    const note = () => opened.push(engine.calls.map((call) => `${call.type} ${signOf(call.context)}`));
+    const cached = (context: string) => (signOf(context) === "positive" ? note() * 0 : 0);
+    const engine = held({ sample: async () => void note() }, { ...script, cached });
+    await run(engine, {}, score);
+    const both = ["sample positive", `score ${sign}`];
+    expect(opened).toEqual([["sample positive"], both, both, both]);
+    await quiet();
+    expect(states(engine)).toEqual(["sample done", "score done"]);
+  });
+
+  it("the negative context is not opened where sampling never begins", async () => {
+    const engine = held({ sample: () => Promise.reject(down("gone")) }, { ...script, cached: null });
+    await expect(run(engine)).rejects.toMatchObject({ code: "engine_unavailable" });
+    expect(states(engine)).toEqual(["sample failed"]);
+  });
+
+  it("a likelihood opens no other context, and no call where every sum was noted", async () => {
+    const engine = held({});
+    await run(engine, {}, likelihood);
+    expect(states(engine)).toEqual(["sample done"]);
+  });
+
+  it.each([
+    ["one candidate", { candidates: 1 }, {}],
+    ["greedy sampling", {}, { sampling: { temperature: 0 } }],
+    ["a policy without a score", { score: { type: "none" } }, {}],
+  ])("%s never calls for scores", async (_, settings, overrides) => {
+    const engine = new ScriptedEngine(script);
+    await icdpo(engine, policy({ score: sHat, ...settings }), request(overrides));
+    expect(states(engine)).toEqual(["sample done"]);
+  });
+
+  it.each(["still being scored", "scored already"])("a text is scored once when it ends again while it is %s", async (moment) => {
+    const again = moment === "scored already" ? quiet : undefined;
+    const engine: ScriptedEngine = held(
+      { sample: again, score: () => (again ? undefined : engine.sampled) },
+      { ...script, ...says("hen", "hen", "hen") },
+    );
+    const { ranked, tokens } = await run(engine);
+    expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: ["hen"] }]);
+    expect(tokens.scored).toBe("hen".length + 1);
+    expect(ranked.map(({ index, score }) => [index, score])).toEqual([0, 1, 2].map((index) => [index, expect.closeTo(8)]));
+  });
+
+  it("scores that come in another order than the candidates belong to their own", async () => {
+    class Backwards extends ScriptedEngine {
+      override async *score(prompt: Prompt, completions: AsyncIterable<readonly Token[]>): AsyncGenerator<ScoreEvent> {
+        const events: ScoreEvent[] = [];
+        for await (const event of super.score(prompt, completions)) if (events.push(event) === 4) break;
+        yield* events.toReversed();
+      }
+    }
+    const { ranked } = await run(new Backwards(script));
+    expect(ranked.map(({ text, score }) => [text, score])).toEqual([
+      ["hen", expect.closeTo(8)],
+      ["owl", expect.closeTo(1)],
+      ["fox", expect.closeTo(0.5)],
+    ]);
+  });
+
+  it("candidates that end in another order than their indices are ranked by score, ties by the lower index", async () => {
+    class Uneven extends ScriptedEngine {
+      override async *sample(...call: Parameters<ScriptedEngine["sample"]>): AsyncGenerator<SampleEvent> {
+        const events: SampleEvent[] = [];
+        for await (const event of super.sample(...call)) events.push(event);
+        yield* events.filter(({ type }) => type !== "done");
+        yield* events.filter(({ type }) => type === "done").toReversed();
+      }
+    }
+    const even = table({ fox: [-1, -3, 0], hen: [-1, -2, 0], owl: [-3, -5, 0] });
+    const { ranked } = await run(new Uneven({ ...script, ...even }));
+    expect(ranked.map(({ index }) => index)).toEqual([0, 2, 1]);
+  });
+
+  it.each(["while others are sampled", "when all are sampled"])(
+    "a budget that fires %s keeps the score that came before it",
+    async (moment) => {
+      const budget = new AbortController();
+      const spend = async () => {
+        await quiet();
+        budget.abort();
+        await never;
+      };
+      const all = moment === "when all are sampled";
+      const engine: ScriptedEngine = held({
+        sample: (index) => (!all && index === 2 ? spend() : undefined),
+        score: (index) => (index === 0 ? undefined : all ? engine.sampled.then(spend) : never),
+      });
+      const { ranked, fallback } = await run(engine, { budget: budget.signal });
+      expect(ranked[0]).toMatchObject({ index: 0, text: "fox", score: expect.closeTo(0.5), negative: expect.closeTo(-10.5) });
+      expect(ranked.slice(1).map(({ score }) => score)).toEqual([null, null]);
+      expect(fallback).toBe("budget");
+      expect(states(engine).filter((state) => state.endsWith("open"))).toEqual([]);
+    },
+  );
+
+  it("a budget that fires before any score returns the first finished candidate, unscored", async () => {
+    const budget = new AbortController();
+    const engine = held({ sample: (index) => (index === 2 ? quiet().then(() => budget.abort()) : undefined), score: () => never });
+    const { ranked, fallback } = await run(engine, { budget: budget.signal });
+    expect(ranked.map(({ index, text, score }) => [index, text, score])).toEqual([
+      [0, "fox", null],
+      [1, "hen", null],
+      [2, "", null],
+    ]);
+    expect(fallback).toBe("budget");
+    expect(states(engine)).toEqual(["sample failed", "score failed"]);
+  });
+
+  it("a budget that fires after the last score changes nothing", async () => {
+    const budget = new AbortController();
+    const { fallback, ranked } = await run(new ScriptedEngine(script), { budget: budget.signal });
+    budget.abort();
+    await quiet();
+    expect(fallback).toBeNull();
+    expect(ranked.map(({ score }) => score)).not.toContain(null);
+  });
+
+  it("a failure in scoring ends the sampling too, and is the error", async () => {
+    const failing = gate();
+    const engine = held({
+      sample: (index) => (index > 0 ? failing.opened.then(quiet) : undefined),
+      score: async () => {
+        failing.open();
+        throw new GatewayError("engine_failure", "out of memory");
+      },
+    });
+    const unhandled = await unhandledRejections(() => expect(run(engine)).rejects.toMatchObject({ code: "engine_failure" }));
+    expect(unhandled).toEqual([]);
+    expect(states(engine)).toEqual([expect.stringMatching(/^sample (left|failed)$/u), "score failed"]);
+  });
+
+  it.each([
+    ["is the error", says("fox", "hen", "owl"), "engine_unavailable"],
+    ["is of no consequence where nothing is to be scored", says("", "", ""), null],
+  ])("a negative context that fails before any candidate has ended %s, and is not lost", async (_, texts, expected) => {
+    const cached = (context: string) => {
+      if (signOf(context) === "negative") throw down("gone");
+      return 0;
+    };
+    const engine = held({ sample: quiet }, { ...texts, sum: () => -5, cached });
+    let code: unknown = null;
+    const unhandled = await unhandledRejections(async () => {
+      code = await run(engine).then(
+        () => null,
+        (error: GatewayError) => error.code,
+      );
+    });
+    expect(unhandled).toEqual([]);
+    expect(code).toBe(expected);
+  });
+
+  it("a failure in sampling ends the scoring too, and is the error", async () => {
+    const engine = held({ sample: (index) => (index === 2 ? quiet().then(() => Promise.reject(down("gone"))) : undefined) });
+    const unhandled = await unhandledRejections(() => expect(run(engine)).rejects.toMatchObject({ message: "gone" }));
+    expect(unhandled).toEqual([]);
+    expect(states(engine)[0]).toBe("sample failed");
+    expect(states(engine)[1]).not.toBe("score open");
+  });
+
+  it("a failure in sampling stops what is being scored, as nobody waits for it", async () => {
+    const engine = held({
+      sample: (index) => (index === 2 ? quiet().then(() => Promise.reject(down("gone"))) : undefined),
+      score: () => never,
+    });
+    await expect(run(engine)).rejects.toMatchObject({ message: "gone" });
+    await quiet();
+    expect(states(engine)).toEqual(["sample failed", expect.stringMatching(/^score (left|failed)$/u)]);
+  });
+
+  it.each([
+    ["sampling first", 1, 2],
+    ["scoring first", 2, 1],
+  ])("an engine that ends under both calls is one error, %s", async (_, sampling, scoring) => {
+    const turns = async (count: number) => {
+      for (let turn = 0; turn < count; turn++) await quiet();
+      throw down("gone");
+    };
+    const engine = held({ sample: (index) => (index === 1 ? turns(sampling) : undefined), score: () => turns(scoring) });
+    const unhandled = await unhandledRejections(async () => {
+      await expect(run(engine)).rejects.toMatchObject({ code: "engine_unavailable" });
+      await quiet();
+    });
+    expect(unhandled).toEqual([]);
+    expect(states(engine)).toEqual(["sample failed", "score failed"]);
+  });
+
+  it("a client that leaves stops both calls", async () => {
+    const leave = new AbortController();
+    const engine = held({ sample: (index) => (index === 1 ? never : undefined), score: () => quiet().then(() => leave.abort()) });
+    const unhandled = await unhandledRejections(() =>
+      expect(run(engine, { signal: leave.signal })).rejects.toMatchObject({ code: "cancelled" }),
+    );
+    expect(unhandled).toEqual([]);
+    expect(states(engine)).toEqual(["sample failed", "score failed"]);
+  });
+
+  it("an engine that says nothing of its contexts chooses the same", async () => {
+    const { ranked, tokens } = await run(new ScriptedEngine({ ...script, cached: null }));
+    const told = await run(new ScriptedEngine({ ...script, cached: () => 0 }));
+    expect(ranked).toEqual(told.ranked);
+    expect(tokens).toEqual(told.tokens);
+    expect(tokens.cached).toBe(0);
   });
 });
 
@@ -813,6 +1094,18 @@ describe("tokens counted", () => {
     expect(tokens).toEqual({ prompt: positive + negative, sampled: 3 + 2 + 2, scored: 4 + 3, cached: 0 });
   });
 
+  it("say how many of all contexts' tokens were cached", async () => {
+    const cached = (context: string) => ({ positive: 100, negative: 20, base: 3 })[signOf(context)];
+    const cachedBy = async (score: unknown, format: PromptFormat = "chat") =>
+      (await icdpo(new ScriptedEngine({ ...three, cached }), policy({ score, format }), request())).tokens.cached;
+    expect(await cachedBy(sHat)).toBe(120);
+    expect(await cachedBy(s)).toBe(103);
+    expect(await cachedBy(likelihood)).toBe(100);
+    expect(await cachedBy({ type: "none" })).toBe(100);
+    // In hh-rlhf a text that lacks its space is fed after C⁺ again.
+    expect(await cachedBy(sHat, "hh-rlhf")).toBe(220);
+  });
+
   it("hold no scoring where nothing was scored", async () => {
     const { tokens } = await icdpo(new ScriptedEngine(three), policy({ score: { type: "none" } }), request());
     expect(tokens).toEqual({ prompt: positive, sampled: 7, scored: 0, cached: 0 });
@@ -932,7 +1225,11 @@ describe("measure", () => {
     const engine = new ScriptedEngine(table(sums));
     await measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, format: "hh-rlhf" });
     const base = engine.calls.find(({ context }) => signOf(context) === "base");
-    expect(base).toEqual({ type: "score", context: "\n\nHuman: How do magnets work?\n\nAssistant:", responses: [" fox", " hen", " owl"] });
+    expect(base).toMatchObject({
+      type: "score",
+      context: "\n\nHuman: How do magnets work?\n\nAssistant:",
+      responses: [" fox", " hen", " owl"],
+    });
   });
 
   it("measures the same completion twice if it is given twice, and prefers the first", async () => {
@@ -960,6 +1257,12 @@ describe("measure", () => {
   it("is an error where a sum is not a number", async () => {
     const engine = new ScriptedEngine({ sum: () => Number.NaN });
     await expect(measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1 })).rejects.toThrow();
+  });
+
+  it("is an error where the sum after the bare prompt alone is not a number", async () => {
+    const engine = new ScriptedEngine({ sum: (context) => (signOf(context) === "base" ? Number.NaN : -5) });
+    const measurement = measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1 });
+    await expect(measurement).rejects.toMatchObject({ code: "engine_failure" });
   });
 
   it("ends when it is cancelled", async () => {

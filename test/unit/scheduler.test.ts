@@ -17,9 +17,13 @@ function logprob(history: readonly Token[], token: Token): number {
 }
 
 interface BackendOptions {
-  readonly sequences?: number;
-  readonly stepTokens?: number;
+  /** Sequences that tasks run in; half as many more keep prefixes. */
+  readonly lanes?: number;
+  /** Tokens of prompts and completions in a step. */
+  readonly chunk?: number;
   readonly contextSize?: number;
+  /** States can be cut to a beginning. */
+  readonly rewinds?: boolean;
   /** Called before each decode with its feeds; may act or throw. */
   readonly beforeDecode?: (feeds: readonly Feed[], step: number) => void;
   /** What a sampler draws after a history. */
@@ -30,6 +34,7 @@ class RecordingBackend implements Backend {
   readonly sequences: number;
   readonly stepTokens: number;
   readonly contextSize: number;
+  readonly prefillSpeed = 1e9;
   readonly steps: (readonly Feed[])[] = [];
   readonly copies: { source: number; target: number; length: number }[] = [];
   readonly violations: string[] = [];
@@ -41,14 +46,15 @@ class RecordingBackend implements Backend {
 
   constructor(options: BackendOptions = {}) {
     this.#options = options;
-    this.sequences = options.sequences ?? 4;
-    this.stepTokens = options.stepTokens ?? 64;
+    const lanes = options.lanes ?? 4;
+    this.sequences = lanes + Math.floor(lanes / 2);
+    this.stepTokens = (options.chunk ?? 64) + lanes;
     this.contextSize = options.contextSize ?? 1000;
   }
 
-  /** Sequences that hold any tokens. */
-  get held(): number[] {
-    return [...this.#held.keys()];
+  /** Prompt tokens decoded: those without logits. */
+  get prefilled(): number {
+    return this.steps.flat().reduce((sum, { tokens, logits }) => sum + (logits.length === 0 ? tokens.length : 0), 0);
   }
 
   async decode(feeds: readonly Feed[]): Promise<Logits[][]> {
@@ -99,20 +105,23 @@ class RecordingBackend implements Backend {
     };
   }
 
-  async copy(source: number, target: number, length: number): Promise<void> {
+  async copy(source: number, target: number, length: number): Promise<boolean> {
     await tick();
     const held = this.#tokensOf(source);
     this.#check(source !== target && this.#inRange(target), `a copy from ${source} to ${target}`);
-    this.#check(held.length === length, `${length} tokens copied from a sequence of ${held.length}`);
+    this.#check(held.length >= length, `${length} tokens copied from a sequence of ${held.length}`);
     this.copies.push({ source, target, length });
-    if (length > 0) this.#held.set(target, held.slice(0, length));
+    if (this.#options.rewinds === false && length < held.length) return false;
+    this.#held.set(target, held.slice(0, length));
+    return true;
   }
 
-  truncate(sequence: number, length: number): void {
+  truncate(sequence: number, length: number): boolean {
     const held = this.#tokensOf(sequence);
     this.#check(length <= held.length, `sequence ${sequence} of ${held.length} tokens cut to ${length}`);
-    if (length === 0) this.#held.delete(sequence);
-    else this.#held.set(sequence, held.slice(0, length));
+    if (this.#options.rewinds === false) return false;
+    this.#held.set(sequence, held.slice(0, length));
+    return true;
   }
 
   clear(sequence: number): void {
@@ -166,14 +175,19 @@ class SteppingBranch implements Branch {
 }
 
 const stepping = (branches: number, steps: number): SteppingBranch[] => Array.from({ length: branches }, () => new SteppingBranch(steps));
+/** Completions are scored, everything else is sampled. */
+function run(scheduler: Scheduler, prompt: readonly Token[], branches: readonly Branch[], signal: AbortSignal): Promise<void> {
+  const kind = branches.some((branch) => branch instanceof ScoreBranch) ? "score" : "sample";
+  return scheduler.run({ kind, prompt, branches, signal });
+}
+
 const forever = () => new AbortController().signal;
 const range = (length: number, from = 2): Token[] => Array.from({ length }, (_, i) => from + i);
 
 /** What every test may expect once nothing is left to do. */
 function expectIdle(backend: RecordingBackend, scheduler: Scheduler): void {
   expect(backend.violations).toEqual([]);
-  expect(scheduler.load).toEqual({ active: 0, waiting: 0, freeSequences: backend.sequences });
-  expect(backend.held).toEqual([]);
+  expect(scheduler.load).toEqual({ active: 0, waiting: 0, freeSequences: backend.sequences, stepMs: 0 });
   expect(backend.openSamplers).toBe(0);
 }
 
@@ -183,7 +197,7 @@ describe("one task", () => {
   it("prefills its prompt once and copies it to a sequence for each branch", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    await scheduler.run([5, 6, 7, 8], stepping(3, 1), forever());
+    await run(scheduler, [5, 6, 7, 8], stepping(3, 1), forever());
     expect(backend.steps[0]).toMatchObject([{ position: 0, tokens: [5, 6, 7], logits: [] }]);
     const source = backend.steps[0]?.[0]?.sequence;
     expect(backend.copies).toHaveLength(2);
@@ -198,7 +212,7 @@ describe("one task", () => {
   it("with a prompt of one token needs no prefill", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    await scheduler.run([5], stepping(2, 0), forever());
+    await run(scheduler, [5], stepping(2, 0), forever());
     expect(backend.steps).toHaveLength(1);
     expect(backend.steps[0]).toMatchObject([
       { position: 0, tokens: [5], logits: [0] },
@@ -210,25 +224,25 @@ describe("one task", () => {
   it("with one branch copies nothing", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    await scheduler.run(range(10), stepping(1, 2), forever());
+    await run(scheduler, range(10), stepping(1, 2), forever());
     expect(backend.copies).toEqual([]);
     expectIdle(backend, scheduler);
   });
 
   it("prefills in chunks of at most a step", async () => {
-    const backend = new RecordingBackend({ stepTokens: 4 });
+    const backend = new RecordingBackend({ chunk: 4 });
     const scheduler = new Scheduler(backend);
-    await scheduler.run([2, 3, 4, 5, 6, 7, 8, 9, 10, 11], stepping(1, 0), forever());
+    await run(scheduler, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11], stepping(1, 0), forever());
     expect(tokensOf(backend.steps)).toEqual([[[2, 3, 4, 5]], [[6, 7, 8, 9]], [[10]], [[11]]]);
     expect(backend.steps.map((feeds) => feeds[0]?.position)).toEqual([0, 4, 8, 9]);
     expectIdle(backend, scheduler);
   });
 
   it("with more branches than sequences runs them in waves over one prefill", async () => {
-    const backend = new RecordingBackend({ sequences: 2 });
+    const backend = new RecordingBackend({ lanes: 2 });
     const scheduler = new Scheduler(backend);
     const branches = [3, 0, 1, 2, 0].map((count) => new SteppingBranch(count));
-    await scheduler.run([5, 6, 7], branches, forever());
+    await run(scheduler, [5, 6, 7], branches, forever());
     expect(backend.steps.flat().filter(({ position }) => position === 0)).toHaveLength(1);
     expect(Math.max(...backend.steps.map((feeds) => feeds.length))).toBe(2);
     expect(branches.map(({ rows }) => rows.length)).toEqual([4, 1, 2, 3, 1]);
@@ -237,10 +251,10 @@ describe("one task", () => {
   });
 
   it("with 500 branches on 3 sequences finishes them all", async () => {
-    const backend = new RecordingBackend({ sequences: 3 });
+    const backend = new RecordingBackend({ lanes: 3 });
     const scheduler = new Scheduler(backend);
     const branches = stepping(500, 0);
-    await scheduler.run([5, 6], branches, forever());
+    await run(scheduler, [5, 6], branches, forever());
     expect(branches.every(({ rows, disposals }) => rows.length === 1 && disposals === 1)).toBe(true);
     expectIdle(backend, scheduler);
   });
@@ -251,7 +265,7 @@ describe("one task", () => {
     // A loop that never ends would hold up the test's own clock: this signal fires when it has been looked at a thousand times.
     let looks = 0;
     const signal = Object.defineProperty(forever(), "aborted", { get: () => ++looks > 1000 });
-    await expect(scheduler.run([5, 6], [], signal)).resolves.toBeUndefined();
+    await expect(run(scheduler, [5, 6], [], signal)).resolves.toBeUndefined();
     expect(backend.steps).toEqual([]);
     expectIdle(backend, scheduler);
   });
@@ -261,10 +275,10 @@ describe("neighbouring sequences", () => {
   const sequencesOf = (steps: readonly (readonly Feed[])[]): number[][] => steps.map((feeds) => feeds.map(({ sequence }) => sequence));
 
   it("stay together when a branch between others ends", async () => {
-    const backend = new RecordingBackend({ sequences: 3 });
+    const backend = new RecordingBackend({ lanes: 3 });
     const scheduler = new Scheduler(backend);
     const branches = [new SteppingBranch(4), new SteppingBranch(0), new SteppingBranch(4)];
-    await scheduler.run([5, 6], branches, forever());
+    await run(scheduler, [5, 6], branches, forever());
     // prefill; all three; then the third branch in the second one's place
     expect(sequencesOf(backend.steps)).toEqual([[0], [0, 1, 2], [0, 1], [0, 1], [0, 1], [0, 1]]);
     expect(backend.copies.at(-1)).toEqual({ source: 2, target: 1, length: 2 });
@@ -273,24 +287,24 @@ describe("neighbouring sequences", () => {
   });
 
   it("are fed in ascending order, whatever the order of arrival", async () => {
-    const backend = new RecordingBackend({ sequences: 4 });
+    const backend = new RecordingBackend({ lanes: 4 });
     const scheduler = new Scheduler(backend);
-    const first = scheduler.run([5, 6], stepping(2, 1), forever());
-    const second = scheduler.run([5, 6], stepping(2, 9), forever());
+    const first = run(scheduler, [5, 6], stepping(2, 1), forever());
+    const second = run(scheduler, [5, 6], stepping(2, 9), forever());
     await first;
-    const third = scheduler.run([5, 6], stepping(2, 3), forever());
+    const third = run(scheduler, [5, 6], stepping(2, 3), forever());
     await Promise.all([second, third]);
     for (const sequences of sequencesOf(backend.steps)) expect(sequences).toEqual(sequences.toSorted((a, b) => a - b));
     expectIdle(backend, scheduler);
   });
 
   it("are given to a waiting task as soon as branches end", async () => {
-    const backend = new RecordingBackend({ sequences: 3 });
+    const backend = new RecordingBackend({ lanes: 3 });
     const scheduler = new Scheduler(backend);
     const order: string[] = [];
     const long = [new SteppingBranch(0), new SteppingBranch(20), new SteppingBranch(0)];
-    const first = scheduler.run([5, 6], long, forever()).then(() => order.push("first"));
-    const second = scheduler.run([7, 8], stepping(2, 2), forever()).then(() => order.push("second"));
+    const first = run(scheduler, [5, 6], long, forever()).then(() => order.push("first"));
+    const second = run(scheduler, [7, 8], stepping(2, 2), forever()).then(() => order.push("second"));
     await Promise.all([first, second]);
     expect(order).toEqual(["second", "first"]);
     expectIdle(backend, scheduler);
@@ -301,7 +315,7 @@ describe("several tasks", () => {
   it("step together: one decode holds the branches of all", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    await Promise.all([scheduler.run([5, 6], stepping(2, 3), forever()), scheduler.run([7, 8], stepping(1, 3), forever())]);
+    await Promise.all([run(scheduler, [5, 6], stepping(2, 3), forever()), run(scheduler, [7, 8], stepping(1, 3), forever())]);
     // The first step prefills what was there first; the rest are shared.
     expect(backend.steps.some((feeds) => feeds.length === 3 && feeds.every(({ tokens }) => tokens.length === 1))).toBe(true);
     expect(backend.steps.length).toBeLessThanOrEqual(6);
@@ -309,18 +323,18 @@ describe("several tasks", () => {
   });
 
   it("share a step's tokens: decode tokens first, then the prefill of the next prompt, in order of arrival", async () => {
-    const backend = new RecordingBackend({ stepTokens: 4 });
+    const backend = new RecordingBackend({ chunk: 4 });
     const scheduler = new Scheduler(backend);
     await Promise.all([
-      scheduler.run([5], stepping(1, 8), forever()),
-      scheduler.run(range(9, 20), stepping(1, 0), forever()),
-      scheduler.run(range(9, 40), stepping(1, 0), forever()),
+      run(scheduler, [5], stepping(1, 8), forever()),
+      run(scheduler, range(9, 20), stepping(1, 0), forever()),
+      run(scheduler, range(9, 40), stepping(1, 0), forever()),
     ]);
     const shared = tokensOf(backend.steps).slice(1, 3);
-    // One token is decoded for the first task, so the second's prompt gets the other three.
+    // The samples' tokens come on top of a chunk of 4.
     expect(shared.map((feeds) => feeds.map((tokens) => tokens.length))).toEqual([
-      [1, 3],
-      [1, 3],
+      [1, 4],
+      [1, 4],
     ]);
     expect(shared[0]?.[1]?.[0]).toBeLessThan(40);
     const firstOf = (from: number) => backend.steps.findIndex((feeds) => feeds.some(({ tokens }) => (tokens[0] as number) >= from));
@@ -329,12 +343,12 @@ describe("several tasks", () => {
   });
 
   it("are served in the order they came: a narrow task does not overtake a wide one", async () => {
-    const backend = new RecordingBackend({ sequences: 3 });
+    const backend = new RecordingBackend({ lanes: 3 });
     const scheduler = new Scheduler(backend);
     const order: string[] = [];
-    const run = (name: string, prompt: Token[], branches: number) =>
-      scheduler.run(prompt, stepping(branches, 4), forever()).then(() => order.push(name));
-    const done = [run("first", [5], 2), run("wide", [6], 3), run("narrow", [7], 1)];
+    const start = (name: string, prompt: Token[], branches: number) =>
+      run(scheduler, prompt, stepping(branches, 4), forever()).then(() => order.push(name));
+    const done = [start("first", [5], 2), start("wide", [6], 3), start("narrow", [7], 1)];
     expect(scheduler.load.active + scheduler.load.waiting).toBe(3);
     await Promise.all(done);
     expect(order).toEqual(["first", "wide", "narrow"]);
@@ -345,12 +359,12 @@ describe("several tasks", () => {
   });
 
   it("start as soon as there are sequences for them, while others run", async () => {
-    const backend = new RecordingBackend({ sequences: 2 });
+    const backend = new RecordingBackend({ lanes: 2 });
     const scheduler = new Scheduler(backend);
     await Promise.all([
-      scheduler.run([5], stepping(1, 10), forever()),
-      scheduler.run([6], stepping(1, 1), forever()),
-      scheduler.run([7], stepping(1, 1), forever()),
+      run(scheduler, [5], stepping(1, 10), forever()),
+      run(scheduler, [6], stepping(1, 1), forever()),
+      run(scheduler, [7], stepping(1, 1), forever()),
     ]);
     const last = backend.steps.findIndex((feeds) => feeds.some(({ tokens }) => tokens[0] === 7));
     expect(last).toBeLessThan(10);
@@ -361,8 +375,8 @@ describe("several tasks", () => {
   it("run after the scheduler had gone idle", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    await scheduler.run([5, 6], stepping(1, 1), forever());
-    await scheduler.run([7, 8], stepping(4, 1), forever());
+    await run(scheduler, [5, 6], stepping(1, 1), forever());
+    await run(scheduler, [7, 8], stepping(4, 1), forever());
     expectIdle(backend, scheduler);
   });
 });
@@ -372,7 +386,7 @@ describe("cancellation", () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
     const branches = stepping(2, 3);
-    await expect(scheduler.run([5, 6], branches, AbortSignal.abort())).rejects.toMatchObject({ code: "cancelled" });
+    await expect(run(scheduler, [5, 6], branches, AbortSignal.abort())).rejects.toMatchObject({ code: "cancelled" });
     expect(backend.steps).toEqual([]);
     expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1]);
     expectIdle(backend, scheduler);
@@ -381,16 +395,16 @@ describe("cancellation", () => {
   it("while waiting takes the task out of the queue, and the others go on", async () => {
     const leave = new AbortController();
     const backend = new RecordingBackend({
-      sequences: 1,
+      lanes: 1,
       beforeDecode: (_, step) => {
         if (step === 1) leave.abort();
       },
     });
     const scheduler = new Scheduler(backend);
     const branches = stepping(1, 1);
-    const first = scheduler.run([5], stepping(1, 5), forever());
-    const second = scheduler.run([6], branches, leave.signal);
-    const third = scheduler.run([7], stepping(1, 1), forever());
+    const first = run(scheduler, [5], stepping(1, 5), forever());
+    const second = run(scheduler, [6], branches, leave.signal);
+    const third = run(scheduler, [7], stepping(1, 1), forever());
     await expect(second).rejects.toMatchObject({ code: "cancelled" });
     expect(scheduler.load).toMatchObject({ active: 1, waiting: 1 });
     await Promise.all([first, third]);
@@ -402,14 +416,14 @@ describe("cancellation", () => {
   it("while prefilling frees all sequences of the task within a step", async () => {
     const leave = new AbortController();
     const backend = new RecordingBackend({
-      stepTokens: 4,
+      chunk: 4,
       beforeDecode: (_, step) => {
         if (step === 1) leave.abort();
       },
     });
     const scheduler = new Scheduler(backend);
     const branches = stepping(3, 2);
-    await expect(scheduler.run(range(30), branches, leave.signal)).rejects.toMatchObject({ code: "cancelled" });
+    await expect(run(scheduler, range(30), branches, leave.signal)).rejects.toMatchObject({ code: "cancelled" });
     expect(backend.steps).toHaveLength(2);
     expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1, 1]);
     expectIdle(backend, scheduler);
@@ -418,14 +432,14 @@ describe("cancellation", () => {
   it("while decoding frees all sequences of the task within a step, waiting branches among them", async () => {
     const leave = new AbortController();
     const backend = new RecordingBackend({
-      sequences: 3,
+      lanes: 3,
       beforeDecode: (_, step) => {
         if (step === 4) leave.abort();
       },
     });
     const scheduler = new Scheduler(backend);
     const branches = stepping(5, 50);
-    await expect(scheduler.run([5, 6], branches, leave.signal)).rejects.toMatchObject({ code: "cancelled" });
+    await expect(run(scheduler, [5, 6], branches, leave.signal)).rejects.toMatchObject({ code: "cancelled" });
     expect(backend.steps).toHaveLength(5);
     expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1, 1, 1, 1]);
     expectIdle(backend, scheduler);
@@ -434,15 +448,15 @@ describe("cancellation", () => {
   it("of one task leaves the tokens and positions of the others alone", async () => {
     const leave = new AbortController();
     const backend = new RecordingBackend({
-      sequences: 3,
+      lanes: 3,
       beforeDecode: (_, step) => {
         if (step === 3) leave.abort();
       },
     });
     const scheduler = new Scheduler(backend);
     const kept = stepping(1, 10);
-    const cancelled = scheduler.run([5, 6, 7], stepping(2, 50), leave.signal);
-    const others = [scheduler.run([8, 9], kept, forever()), scheduler.run([10, 11], stepping(2, 4), forever())];
+    const cancelled = run(scheduler, [5, 6, 7], stepping(2, 50), leave.signal);
+    const others = [run(scheduler, [8, 9], kept, forever()), run(scheduler, [10, 11], stepping(2, 4), forever())];
     await expect(cancelled).rejects.toMatchObject({ code: "cancelled" });
     await Promise.all(others);
     expect(kept[0]?.rows).toHaveLength(11);
@@ -451,7 +465,7 @@ describe("cancellation", () => {
 
   it("by a deadline is a timeout", async () => {
     const signal = AbortSignal.abort(new DOMException("too late", "TimeoutError"));
-    await expect(new Scheduler(new RecordingBackend()).run([5], stepping(1, 1), signal)).rejects.toMatchObject({ code: "timeout" });
+    await expect(run(new Scheduler(new RecordingBackend()), [5], stepping(1, 1), signal)).rejects.toMatchObject({ code: "timeout" });
   });
 });
 
@@ -460,15 +474,15 @@ describe("failures", () => {
 
   it("of a decode reject the tasks in that step only, and free their sequences", async () => {
     const backend = new RecordingBackend({
-      stepTokens: 4,
+      chunk: 4,
       beforeDecode: (_, step) => {
         if (step === 1) throw failure;
       },
     });
     const scheduler = new Scheduler(backend);
     // The first prompt takes the whole of the first three steps: the second task has begun, but is in none of them.
-    const first = scheduler.run(range(12), stepping(2, 1), forever());
-    const second = scheduler.run([50, 51], stepping(2, 1), forever());
+    const first = run(scheduler, range(12), stepping(2, 1), forever());
+    const second = run(scheduler, [50, 51], stepping(2, 1), forever());
     await expect(first).rejects.toBe(failure);
     await expect(second).resolves.toBeUndefined();
     expectIdle(backend, scheduler);
@@ -482,7 +496,7 @@ describe("failures", () => {
     });
     const scheduler = new Scheduler(backend);
     const branches = stepping(3, 9);
-    const tasks = [scheduler.run([5], branches.slice(0, 1), forever()), scheduler.run([6], branches.slice(1), forever())];
+    const tasks = [run(scheduler, [5], branches.slice(0, 1), forever()), run(scheduler, [6], branches.slice(1), forever())];
     expect(await Promise.allSettled(tasks)).toEqual([
       { status: "rejected", reason: failure },
       { status: "rejected", reason: failure },
@@ -498,22 +512,22 @@ describe("failures", () => {
       },
     });
     const scheduler = new Scheduler(backend);
-    await expect(scheduler.run([5, 6], stepping(4, 1), forever())).rejects.toBe(failure);
-    await scheduler.run([5, 6], stepping(4, 1), forever());
+    await expect(run(scheduler, [5, 6], stepping(4, 1), forever())).rejects.toBe(failure);
+    await run(scheduler, [5, 6], stepping(4, 1), forever());
     expectIdle(backend, scheduler);
   });
 
   it("of a copy reject that task only", async () => {
     class FailingCopy extends RecordingBackend {
-      override async copy(source: number, target: number, length: number): Promise<void> {
+      override async copy(source: number, target: number, length: number): Promise<boolean> {
         if (length === 2) throw failure;
-        await super.copy(source, target, length);
+        return super.copy(source, target, length);
       }
     }
     const backend = new FailingCopy();
     const scheduler = new Scheduler(backend);
-    const failing = scheduler.run([5, 6, 7], stepping(2, 3), forever());
-    const fine = scheduler.run([8, 9], stepping(2, 3), forever());
+    const failing = run(scheduler, [5, 6, 7], stepping(2, 3), forever());
+    const fine = run(scheduler, [8, 9], stepping(2, 3), forever());
     await expect(failing).rejects.toBe(failure);
     await fine;
     expectIdle(backend, scheduler);
@@ -525,11 +539,11 @@ describe("failures", () => {
         throw failure;
       }
     }
-    const backend = new RecordingBackend({ sequences: 4 });
+    const backend = new RecordingBackend({ lanes: 4 });
     const scheduler = new Scheduler(backend);
     const branches = [new FailingBranch(0), ...stepping(4, 0)];
-    const failing = scheduler.run([5, 6], branches, forever());
-    const fine = scheduler.run([8, 9], stepping(1, 3), forever());
+    const failing = run(scheduler, [5, 6], branches, forever());
+    const fine = run(scheduler, [8, 9], stepping(1, 3), forever());
     await expect(failing).rejects.toBe(failure);
     await fine;
     expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1, 1, 1, 1]);
@@ -544,7 +558,8 @@ describe("failures", () => {
       dispose: () => {},
     };
     const healthy = backend.createSampler(parameters, 1);
-    const tasks = scheduler.run(
+    const tasks = run(
+      scheduler,
       [5, 6],
       [sampling(backend, { sampler: failing }).branch, sampling(backend, { sampler: healthy }).branch],
       forever(),
@@ -563,7 +578,7 @@ describe("failures", () => {
     const backend = new ShortBackend();
     const scheduler = new Scheduler(backend);
     const { branch } = scoring(backend, [10, 11, 12, end]);
-    await expect(scheduler.run([5, 6], [branch], forever())).rejects.toThrow();
+    await expect(run(scheduler, [5, 6], [branch], forever())).rejects.toThrow();
     expectIdle(backend, scheduler);
   });
 });
@@ -616,7 +631,7 @@ describe("teacher forcing", () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
     const { branch, done } = scoring(backend, [70, 71, 72, end]);
-    await scheduler.run(prompt, [branch], forever());
+    await run(scheduler, prompt, [branch], forever());
     expect(done).toEqual([expected(prompt, [70, 71, 72, end])]);
     // The prompt's last token and the completion but for its last: nothing is fed in vain.
     expect(backend.steps[1]).toMatchObject([{ position: 2, tokens: [22, 70, 71, 72], logits: [0, 1, 2, 3] }]);
@@ -624,22 +639,23 @@ describe("teacher forcing", () => {
   });
 
   it("lines up when a completion spans several steps", async () => {
-    const backend = new RecordingBackend({ stepTokens: 3 });
+    const backend = new RecordingBackend({ chunk: 3 });
     const scheduler = new Scheduler(backend);
     const completion = [...range(10, 60), end];
     const { branch, done } = scoring(backend, completion);
-    await scheduler.run(prompt, [branch], forever());
+    await run(scheduler, prompt, [branch], forever());
     expect(backend.steps.length).toBeGreaterThan(4);
     expect(done).toEqual([expected(prompt, completion)]);
     expectIdle(backend, scheduler);
   });
 
   it("scores completions of different lengths after one prompt, that of the end token alone among them", async () => {
-    const backend = new RecordingBackend({ sequences: 2, stepTokens: 5 });
+    const backend = new RecordingBackend({ lanes: 2, chunk: 5 });
     const scheduler = new Scheduler(backend);
     const completions = [[end], [70, end], range(9, 60), [70, end]];
     const branches = completions.map((completion) => scoring(backend, completion));
-    await scheduler.run(
+    await run(
+      scheduler,
       prompt,
       branches.map(({ branch }) => branch),
       forever(),
@@ -654,7 +670,7 @@ describe("sampling", () => {
     const backend = new RecordingBackend({ draw });
     const scheduler = new Scheduler(backend);
     const { branch, said, done } = sampling(backend, options);
-    await scheduler.run(prompt, [branch], forever());
+    await run(scheduler, prompt, [branch], forever());
     expect(done).toHaveLength(1);
     expectIdle(backend, scheduler);
     return { sample: done[0] as Sample, said, backend };
@@ -719,7 +735,7 @@ describe("sampling", () => {
     const { sample: ended } = await sample(drawing("abc"));
     const backend = new RecordingBackend();
     const { branch, done } = scoring(backend, [97, 98, 99, end]);
-    await new Scheduler(backend).run(prompt, [branch], forever());
+    await run(new Scheduler(backend), prompt, [branch], forever());
     expect([...ended.logprobs, ended.endLogprobs[3]]).toEqual(done[0]);
   });
 
@@ -727,7 +743,8 @@ describe("sampling", () => {
     const backend = new RecordingBackend({ draw: (history, seed) => (history.length < 6 ? 64 + seed : end) });
     const scheduler = new Scheduler(backend);
     const branches = [1, 2, 3].map((seed) => sampling(backend, { seed }));
-    await scheduler.run(
+    await run(
+      scheduler,
       prompt,
       branches.map(({ branch }) => branch),
       forever(),
@@ -748,16 +765,216 @@ function seeded(seed: number): (below: number) => number {
   };
 }
 
+describe("prefixes", () => {
+  const story = range(80, 10);
+
+  /** Runs a task alone; prompt tokens that it decoded, and what it was told is cached. */
+  async function ask(
+    backend: RecordingBackend,
+    scheduler: Scheduler,
+    given: readonly Token[],
+    branches: readonly Branch[] = stepping(1, 2),
+  ) {
+    const before = backend.prefilled;
+    let cached = -1;
+    const onPrompt = (tokens: number): void => {
+      cached = tokens;
+    };
+    const kind = branches.some((branch) => branch instanceof ScoreBranch) ? "score" : "sample";
+    await scheduler.run({ kind, prompt: given, branches, signal: forever(), onPrompt });
+    expect(cached).toBe(given.length - 1 - (backend.prefilled - before));
+    return { prefilled: backend.prefilled - before, cached };
+  }
+
+  it("of a prompt that came before cost nothing", async () => {
+    const backend = new RecordingBackend();
+    const scheduler = new Scheduler(backend);
+    expect(await ask(backend, scheduler, story)).toEqual({ prefilled: 79, cached: 0 });
+    expect(await ask(backend, scheduler, story)).toEqual({ prefilled: 0, cached: 79 });
+    expect(await ask(backend, scheduler, story, stepping(3, 1))).toEqual({ prefilled: 0, cached: 79 });
+    expectIdle(backend, scheduler);
+  });
+
+  it("end where a sampled answer ended: a second turn pays only for what is new", async () => {
+    const backend = new RecordingBackend({ draw: (history) => (history.length < 86 ? 65 : end) });
+    const scheduler = new Scheduler(backend);
+    const { branch, done } = sampling(backend);
+    await ask(backend, scheduler, story, [branch]);
+    const answer = done[0]?.tokens ?? [];
+    expect(answer).toHaveLength(6);
+    expect(await ask(backend, scheduler, [...story, ...answer, 3, 4, 5])).toEqual({ prefilled: 2, cached: 86 });
+    expectIdle(backend, scheduler);
+  });
+
+  it("are shared to the token: C⁺ and C⁻ part where they differ, and score as they do alone", async () => {
+    const backend = new RecordingBackend();
+    const scheduler = new Scheduler(backend);
+    const [positive, negative] = [
+      [...story, 201, ...range(40, 300)],
+      [...story, 202, ...range(40, 300)],
+    ];
+    for (const given of [positive, negative, positive, negative]) {
+      const { branch, done } = scoring(backend, [70, 71, end]);
+      await ask(backend, scheduler, given, [branch]);
+      expect(done).toEqual([expected(given, [70, 71, end])]);
+    }
+    expect(backend.prefilled).toBe(120 + 40);
+    expectIdle(backend, scheduler);
+  });
+
+  it("are the least recently used to go", async () => {
+    const backend = new RecordingBackend({ lanes: 1 });
+    expect(backend.sequences).toBe(1);
+    const roomy = new RecordingBackend({ lanes: 4 });
+    const scheduler = new Scheduler(roomy);
+    const prompts = [1, 2, 3, 4, 5].map((i) => range(64, i * 1000));
+    // Two places on the shelf, and what stands in the lane.
+    for (const given of prompts.slice(0, 3)) await ask(roomy, scheduler, given);
+    expect((await ask(roomy, scheduler, prompts[0] as Token[])).cached).toBe(63);
+    for (const given of prompts.slice(3)) await ask(roomy, scheduler, given);
+    expect((await ask(roomy, scheduler, prompts[0] as Token[])).cached).toBe(63);
+    expect((await ask(roomy, scheduler, prompts[1] as Token[])).cached).toBe(0);
+    expectIdle(roomy, scheduler);
+  });
+
+  it("that several tasks have in common are prefilled by one of them", async () => {
+    const backend = new RecordingBackend({ lanes: 8, chunk: 16 });
+    const scheduler = new Scheduler(backend);
+    const tasks = range(6, 500).map((last) => run(scheduler, [...story, last, 1, 2], stepping(1, 3), forever()));
+    await Promise.all(tasks);
+    // Each has two tokens of its own; the second may get the rest of the first one's last chunk.
+    expect(backend.prefilled).toBeLessThanOrEqual(80 + 6 * 2 + 16);
+    expectIdle(backend, scheduler);
+  });
+
+  it("are right where states cannot be cut, only less often found", async () => {
+    const backend = new RecordingBackend({ rewinds: false });
+    const scheduler = new Scheduler(backend);
+    for (const given of [story, [...story, 5, 6], [...story.slice(0, 40), 7, 8]]) {
+      const { branch, done } = scoring(backend, [70, end]);
+      await ask(backend, scheduler, given, [branch]);
+      expect(done).toEqual([expected(given, [70, end])]);
+    }
+    expectIdle(backend, scheduler);
+  });
+
+  it("are forgotten where a decode failed, and kept where a client left", async () => {
+    const leave = new AbortController();
+    const backend = new RecordingBackend({
+      chunk: 16,
+      beforeDecode: (_, step) => {
+        if (step === 2) throw new Error("the backend failed");
+        if (step === 5) leave.abort();
+      },
+    });
+    const scheduler = new Scheduler(backend);
+    await expect(run(scheduler, story, stepping(1, 1), forever())).rejects.toThrow("the backend failed");
+    await expect(run(scheduler, story, stepping(1, 1), leave.signal)).rejects.toMatchObject({ code: "cancelled" });
+    expect((await ask(backend, scheduler, story)).cached).toBe(48);
+    expectIdle(backend, scheduler);
+  });
+});
+
+describe("an open task", () => {
+  const given = range(40, 10);
+  const settled = async (): Promise<void> => {
+    for (let turn = 0; turn < 50; turn++) await tick();
+  };
+
+  it("prefills before a branch comes, and scores each as it comes", async () => {
+    const backend = new RecordingBackend();
+    const scheduler = new Scheduler(backend);
+    const task = scheduler.open({ kind: "score", prompt: given, branches: [], signal: forever() });
+    await settled();
+    expect(backend.prefilled).toBe(39);
+    for (const completion of [
+      [70, end],
+      [71, 72, end],
+    ]) {
+      const { branch, done } = scoring(backend, completion);
+      task.add(branch);
+      await settled();
+      expect(done).toEqual([expected(given, completion)]);
+    }
+    task.close();
+    await task.done;
+    expectIdle(backend, scheduler);
+  });
+
+  it("ends at once where it is closed without a branch, and where it is left", async () => {
+    const backend = new RecordingBackend({ chunk: 8 });
+    const scheduler = new Scheduler(backend);
+    const closed = scheduler.open({ kind: "score", prompt: given, branches: [], signal: forever() });
+    closed.close();
+    await closed.done;
+    const leave = new AbortController();
+    const left = scheduler.open({ kind: "score", prompt: given, branches: [], signal: leave.signal });
+    await settled();
+    leave.abort();
+    await expect(left.done).rejects.toMatchObject({ code: "cancelled" });
+    const { branch } = scoring(backend, [70, end]);
+    left.add(branch);
+    expectIdle(backend, scheduler);
+  });
+
+  it("only rides along until a branch comes", async () => {
+    const backend = new RecordingBackend({ chunk: 8 });
+    const scheduler = new Scheduler(backend);
+    const task = scheduler.open({ kind: "score", prompt: given, branches: [], signal: forever() });
+    const other = run(scheduler, range(60, 500), stepping(1, 1), forever());
+    await other;
+    const firstOf = (from: number, to: number) =>
+      backend.steps.map((feeds) => feeds.some(({ tokens }) => (tokens[0] as number) >= from && (tokens[0] as number) < to));
+    expect(firstOf(10, 60).indexOf(true)).toBeGreaterThanOrEqual(firstOf(500, 552).lastIndexOf(true));
+    task.close();
+    await task.done;
+    expectIdle(backend, scheduler);
+  });
+});
+
+describe("tasks of both kinds", () => {
+  it.each([1, 2, 3, 4, 5, 8, 11])("all get their turn on %i lanes, whatever the other kind does", async (lanes) => {
+    const backend = new RecordingBackend({ lanes });
+    const scheduler = new Scheduler(backend);
+    let busy = true;
+    const stream = async (branches: number): Promise<void> => {
+      while (busy) await run(scheduler, [5, 6, 7], stepping(branches, 2), forever());
+    };
+    const narrow = [stream(1), stream(1), stream(1)];
+    for (let i = 0; i < 5; i++) await run(scheduler, [8, 9], stepping(3, 2), forever());
+    busy = false;
+    await Promise.all(narrow);
+    busy = true;
+    const wide = [stream(3), stream(3), stream(3)];
+    for (let i = 0; i < 5; i++) await run(scheduler, [8, 9], stepping(1, 2), forever());
+    busy = false;
+    await Promise.all(wide);
+    expectIdle(backend, scheduler);
+  });
+
+  it("do not keep a short plain prompt waiting for long ones", async () => {
+    const backend = new RecordingBackend({ lanes: 8, chunk: 16 });
+    const scheduler = new Scheduler(backend);
+    const long = [1, 2, 3, 4].map((i) => run(scheduler, range(300, i * 1000), stepping(3, 20), forever()));
+    for (let turn = 0; turn < 20; turn++) await tick();
+    const before = backend.steps.length;
+    await run(scheduler, range(20, 9000), stepping(1, 0), forever());
+    expect(backend.steps.length - before).toBeLessThanOrEqual(5);
+    await Promise.all(long);
+    expectIdle(backend, scheduler);
+  });
+});
+
 describe("200 random tasks", () => {
   it.each([
-    ["sampling, scoring and cancelling on 5 sequences", 1, 5, 16, 0],
+    ["sampling, scoring and cancelling on 5 lanes", 1, 5, 16, 0],
     ["the same with steps of 2 tokens", 2, 3, 2, 0],
     ["with every 40th decode failing", 3, 6, 24, 40],
-  ])("%s leak no sequence, and every score is that of the task alone", async (_, seed, sequences, stepTokens, failEvery) => {
+  ])("%s leak no sequence, and every score is that of the task alone", async (_, seed, lanes, chunk, failEvery) => {
     const random = seeded(seed);
     const backend = new RecordingBackend({
-      sequences,
-      stepTokens,
+      lanes,
+      chunk,
       draw: (history, drawn) => (history.length % 7 === drawn % 7 ? end : 65 + ((history.length + drawn) % 20)),
       beforeDecode: (_feeds, step) => {
         if (failEvery > 0 && step % failEvery === failEvery - 1) throw new Error("the backend failed");
@@ -767,12 +984,17 @@ describe("200 random tasks", () => {
     const counts = { done: 0, cancelled: 0, failed: 0 };
     const runTask = async (): Promise<void> => {
       const leave = new AbortController();
-      const given = Array.from({ length: 1 + random(25) }, () => 2 + random(90));
+      // Half of the prompts have a beginning in common with others.
+      const common = range(random(2) * 60, 100 + random(2));
+      const given = [...common, ...Array.from({ length: 1 + random(25) }, () => 2 + random(90))];
       const completions = Array.from({ length: random(4) }, () => Array.from({ length: 1 + random(12) }, () => random(90)));
       const scores = completions.map((completion) => scoring(backend, completion));
-      const samples = Array.from({ length: 1 + random(4) }, () => sampling(backend, { seed: random(100), logprobs: random(2) === 0 }));
+      const samples = Array.from({ length: scores.length > 0 ? 0 : 1 + random(4) }, () =>
+        sampling(backend, { seed: random(100), logprobs: random(2) === 0 }),
+      );
       const cancelAfter = random(4) === 0 ? random(15) : null;
-      const running = scheduler.run(
+      const running = run(
+        scheduler,
         given,
         [...scores, ...samples].map(({ branch }) => branch),
         leave.signal,

@@ -1,5 +1,5 @@
 /** @module An engine that does what a test says, fast and the same each time. A token is a UTF-16 code unit, so every text can be read off its tokens. */
-import type { Engine, EngineInfo, Prompt, Sample, SampleEvent, SampleRequest, Token } from "../../src/engine/engine.ts";
+import type { Engine, EngineInfo, Prompt, Sample, SampleEvent, SampleRequest, ScoreEvent, Token } from "../../src/engine/engine.ts";
 import type { Conversation } from "../../src/types/conversation.ts";
 import { cancelled } from "../../src/types/error.ts";
 
@@ -15,20 +15,31 @@ export interface Script {
   readonly contextSize?: number;
   readonly capabilities?: EngineInfo["capabilities"];
   readonly model?: string;
-  /** Awaited before each sample's text and before each scoring; lets a test hold the engine up. */
-  readonly pause?: (what: "sample" | "score", signal: AbortSignal | undefined) => Promise<void>;
+  /** Tokens of a context that were found in a cache; asked when it is at hand. Null: the engine says nothing of contexts. */
+  readonly cached?: ((context: string) => number) | null;
+  /** Awaited before the text of sample `index` and before completion `index` of a call is scored; lets a test hold the engine up. */
+  readonly pause?: (what: "sample" | "score", signal: AbortSignal | undefined, index: number) => Promise<void>;
 }
 
+/** A call's work is open until it has been done, has failed (a fired signal included), or has been left by who iterates it. */
+type CallState = "open" | "done" | "failed" | "left";
+
 export type ScriptedCall =
-  | { readonly type: "sample"; readonly context: string; readonly request: SampleRequest }
-  | { readonly type: "score"; readonly context: string; readonly responses: readonly string[] };
+  | { readonly type: "sample"; readonly context: string; readonly request: SampleRequest; state: CallState }
+  | { readonly type: "score"; readonly context: string; readonly responses: string[]; state: CallState };
 
 export class ScriptedEngine implements Engine {
   readonly calls: ScriptedCall[] = [];
+  /** Resolves when a sampling call is open no more. */
+  readonly sampled: Promise<void>;
   readonly #script: Script;
+  #endSampled = (): void => {};
 
   constructor(script: Script = {}) {
     this.#script = script;
+    this.sampled = new Promise((resolve) => {
+      this.#endSampled = resolve;
+    });
   }
 
   async info(): Promise<EngineInfo> {
@@ -50,11 +61,41 @@ export class ScriptedEngine implements Engine {
   }
 
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+    const call: ScriptedCall = { type: "sample", context: decode(prompt.tokens), request, state: "open" };
+    try {
+      yield* this.#followed(call, this.#samples(prompt, request, signal));
+    } finally {
+      this.#endSampled();
+    }
+  }
+
+  async *score(
+    prompt: Prompt,
+    completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<ScoreEvent> {
+    const call = { type: "score", context: decode(prompt.tokens), responses: [], state: "open" } satisfies ScriptedCall;
+    yield* this.#followed(call, this.#scores(call, completions, signal));
+  }
+
+  async *#followed<Event>(call: ScriptedCall, events: AsyncIterable<Event>): AsyncGenerator<Event> {
+    this.calls.push(call);
+    try {
+      yield* events;
+      call.state = "done";
+    } catch (error) {
+      call.state = "failed";
+      throw error;
+    } finally {
+      if (call.state === "open") call.state = "left";
+    }
+  }
+
+  async *#samples(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
     const context = decode(prompt.tokens);
-    this.calls.push({ type: "sample", context, request });
+    yield* this.#ready(context, signal);
     for (const index of request.seeds.keys()) {
-      await this.#script.pause?.("sample", signal);
-      if (signal?.aborted) throw cancelled(signal);
+      await unlessCancelled(this.#script.pause?.("sample", signal, index), signal);
       const said = this.#script.sample?.(index, context, request) ?? { text: `answer ${index}` };
       const cut = Math.min(...request.stop.map((stop) => said.text.indexOf(stop)).filter((at) => at >= 0), said.text.length);
       const text = said.text.slice(0, cut);
@@ -63,12 +104,26 @@ export class ScriptedEngine implements Engine {
     }
   }
 
-  async score(prompt: Prompt, completions: readonly (readonly Token[])[], signal?: AbortSignal): Promise<number[][]> {
-    const context = decode(prompt.tokens);
-    this.calls.push({ type: "score", context, responses: completions.map((tokens) => decode(tokens.slice(0, -1))) });
-    await this.#script.pause?.("score", signal);
+  async *#scores(
+    { context, responses }: { readonly context: string; readonly responses: string[] },
+    completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<ScoreEvent> {
+    yield* this.#ready(context, signal);
+    const coming = Symbol.asyncIterator in completions ? completions[Symbol.asyncIterator]() : completions[Symbol.iterator]();
+    for (let index = 0; ; index++) {
+      const next = await unlessCancelled(coming.next(), signal);
+      if (next.done) return;
+      responses.push(decode(next.value.slice(0, -1)));
+      await unlessCancelled(this.#script.pause?.("score", signal, index), signal);
+      yield { type: "scored", index, logprobs: this.#logprobs(context, next.value) };
+    }
+  }
+
+  *#ready(context: string, signal: AbortSignal | undefined): Generator<{ type: "prompt"; cached: number }> {
     if (signal?.aborted) throw cancelled(signal);
-    return completions.map((tokens) => this.#logprobs(context, tokens));
+    const { cached = () => 0 } = this.#script;
+    if (cached !== null) yield { type: "prompt", cached: cached(context) };
   }
 
   #note(context: string, end: Token, text: string, finish: "stop" | "length", noted: boolean): Sample {
@@ -82,6 +137,38 @@ export class ScriptedEngine implements Engine {
     const sum = this.#script.sum?.(context, decode(closed.slice(0, -1))) ?? -closed.length;
     return closed.map(() => sum / closed.length);
   }
+}
+
+/** As an engine does: a fired signal ends whatever it waits for. */
+async function unlessCancelled<Result>(work: Result | Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+  if (signal === undefined) return work;
+  let end = (): void => {};
+  const fired = new Promise<never>((_, reject) => {
+    end = () => reject(cancelled(signal));
+  });
+  if (signal.aborted) end();
+  signal.addEventListener("abort", end);
+  try {
+    const result = await Promise.race([fired, work]);
+    if (signal.aborted) throw cancelled(signal);
+    return result;
+  } finally {
+    signal.removeEventListener("abort", end);
+  }
+}
+
+/** A point that one side of a test waits at until the other opens it. */
+export function gate(): { readonly opened: Promise<void>; readonly open: () => void } {
+  let open = (): void => {};
+  const opened = new Promise<void>((resolve) => {
+    open = resolve;
+  });
+  return { opened, open };
+}
+
+/** Resolves when everything that can happen without a gate, a timer or the outside has happened. */
+export async function quiet(): Promise<void> {
+  for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
 }
 
 export function encode(text: string): Token[] {

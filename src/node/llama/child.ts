@@ -1,18 +1,29 @@
 /** @module The engine's own process: llama.cpp decodes on libuv's pool, which must have one thread, and a crash there must not take the gateway down. */
 import type { Prompt, SampleRequest, Token } from "../../engine/engine.ts";
-import { GatewayError } from "../../types/error.ts";
+import { cancelled, GatewayError } from "../../types/error.ts";
+import { EventQueue } from "../../types/event-queue.ts";
 import { SampleBranch, ScoreBranch } from "./branches.ts";
 import { type LoadedModel, loadModel } from "./model.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
 import { TextStream } from "./text-stream.ts";
 
-const running = new Map<number, AbortController>();
+/** A call under way. */
+interface Running {
+  readonly controller: AbortController;
+  /** Completions to score, as they come. */
+  readonly completions: EventQueue<readonly Token[]>;
+}
+
+const running = new Map<number, Running>();
 let loaded: { model: LoadedModel; scheduler: Scheduler } | undefined;
 
 process.on("message", (message: ParentMessage) => {
-  if ("abort" in message) running.get(message.id)?.abort();
-  else void answer(message.id, message.call);
+  const call = running.get(message.id);
+  if ("call" in message) void answer(message.id, message.call);
+  else if ("abort" in message) call?.controller.abort();
+  else if (message.completion === null) call?.completions.end();
+  else call?.completions.push(message.completion);
 });
 // Ctrl-C in a terminal reaches every process there; the gateway says when its engine is no longer needed.
 for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
@@ -25,9 +36,10 @@ function send(message: ChildMessage): void {
 
 async function answer(id: number, call: Call): Promise<void> {
   const controller = new AbortController();
-  running.set(id, controller);
+  const completions = new EventQueue<readonly Token[]>();
+  running.set(id, { controller, completions });
   try {
-    send({ id, result: await perform(id, call, controller.signal) });
+    send({ id, result: await perform(id, call, completions, controller.signal) });
   } catch (error) {
     const known =
       error instanceof GatewayError
@@ -36,15 +48,17 @@ async function answer(id: number, call: Call): Promise<void> {
     send({ id, error: { code: known.code, message: known.message, param: known.param } });
   } finally {
     running.delete(id);
+    controller.abort(); // whatever a failed call left behind
   }
 }
 
-async function perform(id: number, call: Call, signal: AbortSignal): Promise<Result> {
+async function perform(id: number, call: Call, completions: EventQueue<readonly Token[]>, signal: AbortSignal): Promise<Result> {
   if (call.type === "load") {
     const model = await loadModel(call.options);
     loaded = { model, scheduler: new Scheduler(model.backend) };
-    return model.info;
+    return { info: model.info, size: model.size };
   }
+  if (call.type === "load-report") return loaded?.scheduler.load ?? { active: 0, waiting: 0, freeSequences: 0, stepMs: 0 };
   if (loaded === undefined) throw new GatewayError("engine_unavailable", "The engine has not loaded its model yet.");
   const { model, scheduler } = loaded;
   switch (call.type) {
@@ -58,9 +72,8 @@ async function perform(id: number, call: Call, signal: AbortSignal): Promise<Res
       await sample(id, call.prompt, call.request, model, scheduler, signal);
       return null;
     case "score":
-      return score(call.prompt, call.completions, model, scheduler, signal);
-    case "load-report":
-      return scheduler.load;
+      await score(id, call.prompt, completions, model, scheduler, signal);
+      return null;
   }
 }
 
@@ -89,31 +102,32 @@ async function sample(
         onDone: (sample) => send({ id, index, sample }),
       }),
   );
-  await scheduler.run(prompt.tokens, branches, signal);
+  await scheduler.run({ kind: "sample", prompt: prompt.tokens, branches, signal, onPrompt: (cached) => send({ id, cached }) });
 }
 
 async function score(
+  id: number,
   prompt: Prompt,
-  completions: readonly (readonly Token[])[],
+  completions: EventQueue<readonly Token[]>,
   model: LoadedModel,
   scheduler: Scheduler,
   signal: AbortSignal,
-): Promise<number[][]> {
+): Promise<void> {
   const { backend } = model;
-  const longest = Math.max(0, ...completions.map((completion) => completion.length));
-  checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - longest, backend.contextSize);
-  const scored: number[][] = completions.map(() => []);
-  const branches = completions.flatMap((completion, index) =>
-    completion.length === 0
-      ? []
-      : [
-          new ScoreBranch(backend, completion, (logprobs) => {
-            scored[index] = logprobs;
-          }),
-        ],
-  );
-  if (branches.length > 0) await scheduler.run(prompt.tokens, branches, signal);
-  return scored;
+  const check = (tokens: number): void => checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
+  check(1);
+  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, branches: [], signal, onPrompt: (cached) => send({ id, cached }) });
+  task.done.catch((error: unknown) => completions.fail(error));
+  signal.addEventListener("abort", () => completions.fail(cancelled(signal)), { once: true });
+  let count = 0;
+  for await (const completion of completions) {
+    const index = count++;
+    check(completion.length);
+    if (completion.length === 0) send({ id, index, logprobs: [] });
+    else task.add(new ScoreBranch(backend, completion, (logprobs) => send({ id, index, logprobs })));
+  }
+  task.close();
+  await task.done;
 }
 
 function checkPrompt(prompt: Prompt, room: number, contextSize: number): void {

@@ -1,11 +1,11 @@
 /** @module The embedded engine as the gateway sees it: a child process, started again whenever it dies. */
 import { type ChildProcess, fork } from "node:child_process";
-import type { Engine, EngineInfo, Prompt, SampleEvent, SampleRequest, Token } from "../../engine/engine.ts";
+import type { Engine, EngineInfo, Prompt, SampleEvent, SampleRequest, ScoreEvent, Token } from "../../engine/engine.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
-import type { NativeOptions } from "./native.ts";
-import type { Call, ChildMessage, EngineLoad, Result } from "./protocol.ts";
+import type { EngineSize, NativeOptions } from "./native.ts";
+import type { Call, ChildMessage, EngineLoad, Loaded, ParentMessage, Result } from "./protocol.ts";
 
 export interface LlamaEngineOptions extends NativeOptions {
   /** Identifies the weights in policy hashes. */
@@ -13,6 +13,8 @@ export interface LlamaEngineOptions extends NativeOptions {
   readonly log: (line: string) => void;
   /** The compiled child module. */
   readonly childModule?: URL;
+  /** A child that answers nothing, or takes longer than this over one step, hangs and is killed. */
+  readonly hangMs: number;
 }
 
 export interface EngineState {
@@ -20,30 +22,34 @@ export interface EngineState {
   readonly restarts: number;
   /** The child's process id. */
   readonly pid: number | undefined;
+  /** What was chosen for this machine, and why. */
+  readonly size: EngineSize | undefined;
 }
 
 interface Pending {
-  readonly events: EventQueue<SampleEvent>;
+  readonly events: EventQueue<SampleEvent | ScoreEvent>;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: GatewayError) => void;
 }
 
-/** A child that dies sooner than this after its start is started again more and more slowly. */
-const healthyAfterMs = 10_000;
 const longestPauseMs = 30_000;
+
+const heartbeatMs = 1_000;
 
 export class LlamaEngine implements Engine {
   readonly #options: LlamaEngineOptions;
   readonly #pending = new Map<number, Pending>();
   #child: ChildProcess | undefined;
-  /** Resolves when the current child is known to be gone. */
-  #ended: Promise<void> = Promise.resolve();
   #ready: Promise<EngineInfo>;
   #status: EngineState["status"] = "starting";
   #nextId = 1;
+  /** Deaths in a row of children that had not done any work. */
   #failures = 0;
+  #hasWorked = false;
   #restarts = 0;
   #restartTimer: NodeJS.Timeout | undefined;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #size: EngineSize | undefined;
 
   private constructor(options: LlamaEngineOptions) {
     this.#options = options;
@@ -64,8 +70,12 @@ export class LlamaEngine implements Engine {
     return engine;
   }
 
+  get modelPath(): string {
+    return this.#options.modelPath;
+  }
+
   get state(): EngineState {
-    return { status: this.#status, restarts: this.#restarts, pid: this.#child?.pid };
+    return { status: this.#status, restarts: this.#restarts, pid: this.#child?.pid, size: this.#size };
   }
 
   info(signal?: AbortSignal): Promise<EngineInfo> {
@@ -84,15 +94,26 @@ export class LlamaEngine implements Engine {
     return (await this.#call({ type: "chat-prompt", messages }, signal)) as Prompt;
   }
 
-  async score(prompt: Prompt, completions: readonly (readonly Token[])[], signal?: AbortSignal): Promise<number[][]> {
-    return (await this.#call({ type: "score", prompt, completions }, signal)) as number[][];
+  sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+    return this.#stream({ type: "sample", prompt, request }, [], signal) as AsyncGenerator<SampleEvent>;
   }
 
-  async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+  score(
+    prompt: Prompt,
+    completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<ScoreEvent> {
+    return this.#stream({ type: "score", prompt }, completions, signal) as AsyncGenerator<ScoreEvent>;
+  }
+
+  async *#stream(
+    call: Call,
+    completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
+    signal?: AbortSignal,
+  ): AsyncGenerator<SampleEvent | ScoreEvent> {
     const leave = new AbortController();
-    const events = new EventQueue<SampleEvent>();
-    const call = this.#call({ type: "sample", prompt, request }, AbortSignal.any([leave.signal, ...(signal ? [signal] : [])]), events);
-    call.then(
+    const events = new EventQueue<SampleEvent | ScoreEvent>();
+    this.#call(call, AbortSignal.any([leave.signal, ...(signal ? [signal] : [])]), events, completions).then(
       () => events.end(),
       (error: unknown) => events.fail(error),
     );
@@ -111,6 +132,7 @@ export class LlamaEngine implements Engine {
   async close(): Promise<void> {
     this.#status = "closed";
     clearTimeout(this.#restartTimer);
+    clearInterval(this.#heartbeat);
     const child = this.#child;
     if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise((resolve) => child.once("exit", resolve));
@@ -119,35 +141,48 @@ export class LlamaEngine implements Engine {
     await exited;
   }
 
-  /** A call that the engine's death cut off before anything came of it is made once more. */
-  async #call(call: Call, signal?: AbortSignal, events = new EventQueue<SampleEvent>()): Promise<Result> {
+  async #call(
+    call: Call,
+    signal?: AbortSignal,
+    events = new EventQueue<SampleEvent | ScoreEvent>(),
+    completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]> = [],
+  ): Promise<Result> {
     await this.#whenReady(signal);
-    const ended = this.#ended;
-    try {
-      return await this.#send(call, signal, events);
-    } catch (error) {
-      if (!(error instanceof EngineDied) || events.used) throw error;
-    }
-    await ended;
-    await this.#whenReady(signal);
-    return this.#send(call, signal, events);
+    const result = await this.#send(call, signal, events, completions);
+    this.#hasWorked = true;
+    return result;
   }
 
-  #send(call: Call, signal?: AbortSignal, events = new EventQueue<SampleEvent>()): Promise<Result> {
+  #send(
+    call: Call,
+    signal?: AbortSignal,
+    events = new EventQueue<SampleEvent | ScoreEvent>(),
+    completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]> = [],
+  ): Promise<Result> {
     const child = this.#child;
     if (child === undefined || !child.connected) return Promise.reject(new EngineDied());
     if (signal?.aborted) return Promise.reject(cancelled(signal));
     const id = this.#nextId++;
     const { promise, resolve, reject } = withResolvers<Result>();
+    const post = (message: ParentMessage): void => {
+      if (!child.connected) reject(new EngineDied());
+      else
+        child.send(message, (error) => {
+          if (error !== null) reject(new EngineDied(error));
+        });
+    };
     const abort = (): void => {
-      if (child.connected) child.send({ id, abort: true });
+      if (child.connected) post({ id, abort: true });
       if (signal !== undefined) reject(cancelled(signal));
+    };
+    const passOn = async (): Promise<void> => {
+      for await (const completion of completions) post({ id, completion });
+      post({ id, completion: null });
     };
     this.#pending.set(id, { events, resolve, reject });
     signal?.addEventListener("abort", abort, { once: true });
-    child.send({ id, call }, (error) => {
-      if (error !== null) reject(new EngineDied(error));
-    });
+    post({ id, call });
+    if (call.type === "score") passOn().catch(reject);
     return promise.finally(() => {
       this.#pending.delete(id);
       signal?.removeEventListener("abort", abort);
@@ -172,31 +207,52 @@ export class LlamaEngine implements Engine {
       serialization: "advanced",
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
-    const started = Date.now();
     this.#child = child;
+    this.#hasWorked = false;
     child.on("message", (message: ChildMessage) => this.#receive(message));
     child.on("error", (error) => log(`engine: ${error.message}`));
-    this.#ended = new Promise((resolve) => {
-      child.once("exit", (code, signal) => {
-        this.#exited(child, signal ?? `code ${code}`, Date.now() - started);
-        resolve();
-      });
-    });
+    child.once("exit", (code, signal) => this.#exited(child, signal ?? `code ${code}`));
     try {
-      const info = await this.#send({ type: "load", options: { model, modelPath, contextSize, sequences, threads, gpu } });
+      this.#watch(child);
+      const loaded = await this.#send({ type: "load", options: { model, modelPath, contextSize, sequences, threads, gpu } });
+      const { info, size } = loaded as Loaded;
+      this.#size = size;
       this.#status = "ready";
-      return info as EngineInfo;
+      for (const line of size.why) log(`engine: ${line}`);
+      log(`engine: ${size.sequences} sequences of ${size.contextSize} tokens, ${size.threads} threads, ${size.gpu ?? "no GPU"}`);
+      return info;
     } catch (error) {
       child.kill("SIGKILL");
       throw error;
     }
   }
 
-  #exited(child: ChildProcess, reason: string, livedMs: number): void {
+  /** A child that hangs, in native code or out of it, is killed; its exit starts another. */
+  #watch(child: ChildProcess): void {
+    const { hangMs, log } = this.#options;
+    let answered = Date.now();
+    clearInterval(this.#heartbeat);
+    this.#heartbeat = setInterval(() => {
+      this.#send({ type: "load-report" }).then(
+        (load) => {
+          if ((load as EngineLoad).stepMs < hangMs) answered = Date.now();
+        },
+        () => {}, // it has died: its exit is handled where it is noticed
+      );
+      if (Date.now() - answered < hangMs) return;
+      log(`engine: the process has not got on for ${hangMs} ms; ending it`);
+      clearInterval(this.#heartbeat);
+      child.kill("SIGKILL");
+    }, heartbeatMs).unref();
+  }
+
+  /** A child that dies before it has done any work is started again more and more slowly. */
+  #exited(child: ChildProcess, reason: string): void {
+    clearInterval(this.#heartbeat);
     for (const pending of this.#pending.values()) pending.reject(new EngineDied());
     this.#pending.clear();
     if (this.#status === "closed" || this.#status === "starting" || child !== this.#child) return;
-    this.#failures = livedMs < healthyAfterMs ? this.#failures + 1 : 0;
+    this.#failures = this.#hasWorked ? 0 : this.#failures + 1;
     const pauseMs = this.#failures <= 1 ? 0 : Math.min(longestPauseMs, 500 * 2 ** (this.#failures - 1));
     this.#options.log(`engine: the process ended (${reason}); starting it again${pauseMs > 0 ? ` in ${pauseMs} ms` : ""}`);
     this.#status = "restarting";
@@ -211,7 +267,9 @@ export class LlamaEngine implements Engine {
   #receive(message: ChildMessage): void {
     const pending = this.#pending.get(message.id);
     if (pending === undefined) return;
-    if ("text" in message) pending.events.push({ type: "text", index: message.index, text: message.text });
+    if ("cached" in message) pending.events.push({ type: "prompt", cached: message.cached });
+    else if ("logprobs" in message) pending.events.push({ type: "scored", index: message.index, logprobs: message.logprobs });
+    else if ("text" in message) pending.events.push({ type: "text", index: message.index, text: message.text });
     else if ("sample" in message) pending.events.push({ type: "done", index: message.index, sample: message.sample });
     else if ("error" in message) {
       const { code, message: text, param } = message.error;

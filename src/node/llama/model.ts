@@ -3,12 +3,13 @@ import type { EngineInfo, Prompt, Token } from "../../engine/engine.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { ChatTemplate, type Vocabulary } from "./chat-template.ts";
-import { loadNative, type NativeModel, type NativeOptions } from "./native.ts";
+import { type EngineSize, loadNative, type NativeModel, type NativeOptions } from "./native.ts";
 import type { Backend } from "./scheduler.ts";
 import type { Detokenize } from "./text-stream.ts";
 
 export interface LoadedModel {
   readonly info: EngineInfo;
+  readonly size: EngineSize;
   readonly backend: Backend;
   readonly detokenize: Detokenize;
   /** End of generation, or any other control token: the model has left its turn. */
@@ -20,7 +21,7 @@ export interface LoadedModel {
 
 /** Loads the model file into a context. Throws llama.cpp's error where it cannot. */
 export async function loadModel(options: NativeOptions & { readonly model: string }): Promise<LoadedModel> {
-  const { model, backend } = await loadNative(options);
+  const { model, backend, size } = await loadNative(options);
   const vocabulary = readVocabulary(model);
   const template = model.chatTemplate === undefined ? undefined : new ChatTemplate(model.chatTemplate, vocabulary);
   const withBos = (tokens: Token[]): Token[] =>
@@ -28,6 +29,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
 
   return {
     info: { model: options.model, contextSize: backend.contextSize, capabilities: { chat: template !== undefined, score: true } },
+    size,
     backend,
     detokenize: model.detokenize,
     closes: (token) => model.endsGeneration(token) || model.kind(token) === "control",

@@ -4,14 +4,25 @@
  * positions is the scheduler's; the library's own `LlamaContextSequence` must never be used on this context.
  */
 import { availableParallelism } from "node:os";
-import { GgufFileType, getLlama, LlamaLogLevel, type LlamaModel, type Token as LlamaToken } from "node-llama-cpp";
+import {
+  GgmlType,
+  GgufFileType,
+  GgufInsights,
+  getLlama,
+  type Llama,
+  type LlamaContext,
+  LlamaLogLevel,
+  type LlamaModel,
+  type Token as LlamaToken,
+  readGgufFileInfo,
+} from "node-llama-cpp";
 import type { SamplingParameters, Token } from "../../engine/engine.ts";
 import type { Backend, Feed, Logits, Sampler } from "./scheduler.ts";
+import { chooseSize, type Room } from "./sizing.ts";
 import type { Detokenize } from "./text-stream.ts";
 
 interface NativeSampler {
   applyConfig(config: { temperature?: number; topK?: number; topP?: number; seed?: number }): void;
-  dispose(): void;
 }
 type SampledLogits = [token: Token, probabilities: unknown, confidence: unknown, logits?: number[], totalWeight?: number];
 interface NativeContext {
@@ -40,12 +51,22 @@ interface NativeInternals {
 
 export interface NativeOptions {
   readonly modelPath: string;
-  /** Tokens per sequence; 0: what the model was trained with, 4,096 at most. */
+  /** Tokens per sequence; 0: what the model was trained with, 4,096 at most, less where memory is short. */
   readonly contextSize: number;
+  /** 0: as many as fit. */
   readonly sequences: number;
-  /** 0: as many as the machine has cores that are good at arithmetic. */
+  /** 0: as many as turn out to be fastest. */
   readonly threads: number;
   readonly gpu: "auto" | false;
+}
+
+/** What was chosen for this machine, and why. */
+export interface EngineSize {
+  readonly contextSize: number;
+  readonly sequences: number;
+  readonly threads: number;
+  readonly gpu: string | null;
+  readonly why: readonly string[];
 }
 
 /** The tokenizer's side of a model, without the library's types. */
@@ -67,52 +88,61 @@ export interface NativeModel {
 export interface Native {
   readonly model: NativeModel;
   readonly backend: Backend;
+  readonly size: EngineSize;
 }
 
-const largestDefaultContext = 4096;
+/** Tokens in a step, at most. On a CPU the scheduler takes fewer, so that steps stay short. */
+const stepTokens = 512;
 
 /**
  * Who loads F32 weights wants exact sums. llama.cpp's flash attention on a CPU and its F16 cache move a sum by up to 0.12 nat (measured over
  * contexts of 300 to 700 tokens); without both it is 0.01. Quantised weights move it by more, and flash attention is a seventh faster.
  */
-const exactAttention = { flashAttention: false, experimentalKvCacheKeyType: "F32", experimentalKvCacheValueType: "F32" } as const;
+const exactAttention = {
+  flashAttention: false,
+  experimentalKvCacheKeyType: GgmlType.F32,
+  experimentalKvCacheValueType: GgmlType.F32,
+} as const;
 
-function hasExactWeights(model: LlamaModel): boolean {
-  return model.fileInfo.metadata.general?.file_type === GgufFileType.ALL_F32;
-}
-
-/** Loads the model and its context. Throws what llama.cpp says when it cannot. */
+/** Loads the model and its context. Throws "model_unavailable" where they do not fit, and what llama.cpp says when it cannot load them. */
 export async function loadNative(options: NativeOptions): Promise<Native> {
   const llama = await getLlama({ gpu: options.gpu, logLevel: LlamaLogLevel.error, build: "never" });
-  const threads = options.threads || Math.min(llama.cpuMathCores, availableParallelism());
-  llama.maxThreads = threads; // the library would take at least four
+  const file = await readGgufFileInfo(options.modelPath);
+  const insights = await GgufInsights.from(file, llama);
+  const exact = file.metadata.general?.file_type === GgufFileType.ALL_F32;
+  const needs = {
+    weights: insights.modelSize,
+    trainContext: insights.trainContextSize ?? 4096,
+    contextBytes: (size: number, count: number) => contextBytes(insights, size, count, { exact, gpu: llama.gpu !== false }),
+  };
+  const { contextSize, sequences, why } = chooseSize(needs, await freeRoom(llama), options);
+  const cores = Math.min(llama.cpuMathCores, availableParallelism());
+  llama.maxThreads = options.threads || cores; // the library would take at least four
   const model = await llama.loadModel({ modelPath: options.modelPath });
-  const contextSize = options.contextSize || Math.min(model.trainContextSize, largestDefaultContext);
-  // A step takes at most this many tokens: on a CPU few enough that no step holds up the others for long.
-  const stepTokens = llama.gpu === false ? 128 : 512;
   const context = await model.createContext({
     contextSize,
-    sequences: options.sequences,
+    sequences,
     batchSize: stepTokens,
-    threads,
-    ...(hasExactWeights(model) && exactAttention),
+    threads: llama.maxThreads,
+    // Whole caches can be cut anywhere, which reusing prefixes needs.
+    swaFullCache: true,
+    ...(exact && exactAttention),
   });
-  // Private to the library: the integration tests fail loudly where a version changes them.
-  const internals = { context, llama, model } as unknown as NativeInternals;
-  const native = internals.context._ctx;
-  native.setThreads(threads);
-  const createSampler = (config: Parameters<NativeSampler["applyConfig"]>[0]): NativeSampler => {
-    const sampler = new internals.llama._bindings.AddonSampler(internals.model._model);
-    sampler.applyConfig(config);
-    return sampler;
-  };
+  const { native, createSampler } = openInternals(context, llama, model);
+  const choices = options.threads > 0 ? [options.threads] : llama.gpu === false ? halves(cores) : [cores];
+  const measured = await measureThreads(native, choices);
+  const gpu = llama.gpu === false ? null : llama.gpu;
+  const size = { contextSize, sequences, threads: measured.threads, gpu, why: [why, measured.why] };
   // Without a temperature the chain is greedy and leaves the logits as they are: the selected token is then the maximum.
   const greedy = createSampler({});
+  /** Not in use at present. Each holds a vocabulary's worth of memory, which only the garbage collector would free, and it does not know of it. */
+  const spare: NativeSampler[] = [];
 
   const backend: Backend = {
-    sequences: options.sequences,
+    sequences,
     contextSize,
     stepTokens,
+    prefillSpeed: measured.prefillSpeed,
 
     async decode(feeds: readonly Feed[]): Promise<Logits[][]> {
       native.initBatch(feeds.reduce((sum, feed) => sum + feed.tokens.length, 0));
@@ -137,34 +167,115 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
       return tokens.map((token) => (logits.get(token) ?? Number.NEGATIVE_INFINITY) - logSum);
     },
 
-    createSampler(parameters: SamplingParameters, seed: number): Sampler {
-      const { temperature, topK, topP } = parameters;
-      const sampler = createSampler(temperature > 0 ? { temperature, topK, topP, seed } : {});
+    createSampler({ temperature, topK, topP }: SamplingParameters, seed: number): Sampler {
+      const sampler = temperature === 0 ? greedy : (spare.pop() ?? createSampler({}));
+      if (sampler !== greedy) {
+        // A sampler starts its random numbers anew only where the seed changes.
+        sampler.applyConfig({ temperature, topK, topP, seed: ~seed >>> 0 });
+        sampler.applyConfig({ temperature, topK, topP, seed });
+      }
       return {
         async sample(row: Logits): Promise<Token> {
           const token = await native.sampleToken(row, sampler);
           if (token === -1) throw new Error("llama.cpp could not sample a token");
           return token;
         },
-        dispose: () => sampler.dispose(),
+        dispose(): void {
+          if (sampler !== greedy) spare.push(sampler);
+        },
       };
     },
 
-    async copy(source: number, target: number, length: number): Promise<void> {
+    async copy(source: number, target: number, length: number): Promise<boolean> {
       native.disposeSequence(target);
-      if (length === 0) return;
+      if (length === 0) return true;
       const last = await native.copySequenceStateFromOtherSequence(target, source);
-      if (last !== length - 1) throw new Error(`A copied sequence ends at position ${last}, not ${length - 1}`);
+      if (last < length - 1) throw new Error(`A copied sequence ends at position ${last}, before ${length - 1}`);
+      return last === length - 1 || native.removeTokenCellsFromSequence(target, length, -1);
     },
 
-    truncate(sequence: number, length: number): void {
-      if (!native.removeTokenCellsFromSequence(sequence, length, -1))
-        throw new Error("This model's memory cannot be rewound; set ICDPO_SEQUENCES to at least the number of candidates");
-    },
-
+    truncate: (sequence, length) => native.removeTokenCellsFromSequence(sequence, length, -1),
     clear: (sequence: number) => native.disposeSequence(sequence),
   };
-  return { model: describe(model), backend };
+  return { model: describe(model), backend, size };
+}
+
+/** Private to the library: the integration tests fail loudly where a version changes them. */
+function openInternals(context: LlamaContext, llama: Llama, model: LlamaModel) {
+  const internals = { context, llama, model } as unknown as NativeInternals;
+  const createSampler = (config: Parameters<NativeSampler["applyConfig"]>[0]): NativeSampler => {
+    const sampler = new internals.llama._bindings.AddonSampler(internals.model._model);
+    sampler.applyConfig(config);
+    return sampler;
+  };
+  return { native: internals.context._ctx, createSampler };
+}
+
+/** What may be used: of the GPU if there is one, else of the machine, or of the container it runs in. */
+async function freeRoom(llama: Llama): Promise<Room> {
+  if (llama.gpu === false) return { bytes: process.availableMemory(), where: "memory" };
+  const { free } = await llama.getVramState();
+  return { bytes: free, where: "GPU memory" };
+}
+
+function contextBytes(
+  insights: GgufInsights,
+  contextSize: number,
+  sequences: number,
+  { exact, gpu }: { readonly exact: boolean; readonly gpu: boolean },
+): number {
+  const { cpuRam, gpuVram } = insights.estimateContextResourceRequirements({
+    contextSize,
+    sequences,
+    batchSize: stepTokens,
+    modelGpuLayers: gpu ? insights.totalLayers : 0,
+    swaFullCache: true,
+    flashAttention: !exact,
+    ...(exact && { kvCacheKeyType: GgmlType.F32, kvCacheValueType: GgmlType.F32 }),
+  });
+  return gpu ? gpuVram : cpuRam;
+}
+
+/** All the cores that are good at arithmetic, half of them, and so on: a container may be given less than it sees. */
+function halves(cores: number): number[] {
+  return cores <= 1 ? [1] : [cores, ...halves(Math.floor(cores / 2))];
+}
+
+const measuredPrompt = 64;
+const measuredSteps = 8;
+
+/** Times a short prompt and a few steps with each number of threads; the fastest stays. */
+async function measureThreads(native: NativeContext, choices: readonly number[]) {
+  const feed = async (position: number, tokens: number): Promise<void> => {
+    native.initBatch(tokens);
+    native.addToBatch(0, position, new Uint32Array(tokens).fill(1), Uint32Array.of(tokens - 1));
+    await native.decodeBatch();
+  };
+  const measure = async (threads: number) => {
+    native.setThreads(threads);
+    native.disposeSequence(0);
+    const start = performance.now();
+    await feed(0, measuredPrompt);
+    const prefilled = performance.now();
+    for (let step = 0; step < measuredSteps; step++) await feed(measuredPrompt + step, 1);
+    const end = performance.now();
+    return {
+      threads,
+      prefill: (measuredPrompt / (prefilled - start)) * 1000,
+      decode: (measuredSteps / (end - prefilled)) * 1000,
+      ms: end - start,
+    };
+  };
+  await measure(choices[0] as number); // touches the weights for the first time
+  const measured = [];
+  for (const threads of choices) measured.push(await measure(threads));
+  const best = measured.reduce((a, b) => (b.ms < a.ms ? b : a));
+  native.setThreads(best.threads);
+  native.disposeSequence(0);
+  const figures = measured.map(
+    ({ threads, prefill, decode }) => `${threads}: ${prefill.toFixed(0)} prompt, ${decode.toFixed(0)} decoded tokens/s`,
+  );
+  return { threads: best.threads, prefillSpeed: best.prefill, why: `threads ${figures.join("; ")}` };
 }
 
 function describe(model: LlamaModel): NativeModel {

@@ -2,7 +2,7 @@
 import type { EngineInfo, Prompt, Sample, SampleRequest, Token } from "../../engine/engine.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import type { ErrorCode } from "../../types/error.ts";
-import type { NativeOptions } from "./native.ts";
+import type { EngineSize, NativeOptions } from "./native.ts";
 
 export type Call =
   | { readonly type: "load"; readonly options: NativeOptions & { readonly model: string } }
@@ -10,21 +10,34 @@ export type Call =
   | { readonly type: "text-prompt"; readonly text: string }
   | { readonly type: "chat-prompt"; readonly messages: Conversation }
   | { readonly type: "sample"; readonly prompt: Prompt; readonly request: SampleRequest }
-  | { readonly type: "score"; readonly prompt: Prompt; readonly completions: readonly (readonly Token[])[] }
+  | { readonly type: "score"; readonly prompt: Prompt }
   | { readonly type: "load-report" };
 
-export type ParentMessage = { readonly id: number; readonly call: Call } | { readonly id: number; readonly abort: true };
+export type ParentMessage =
+  | { readonly id: number; readonly call: Call }
+  /** For a "score" call: one more completion; null: no more come. */
+  | { readonly id: number; readonly completion: readonly Token[] | null }
+  | { readonly id: number; readonly abort: true };
 
-/** Tasks and sequences in the engine's process: what a leak would show in. */
+/** Tasks and sequences in the engine's process: what a leak would show in, and what a hang. */
 export interface EngineLoad {
   readonly active: number;
   readonly waiting: number;
   readonly freeSequences: number;
+  /** What the step under way has taken; 0 between steps. */
+  readonly stepMs: number;
 }
 
-export type Result = EngineInfo | Token[][] | Prompt | number[][] | EngineLoad | null;
+export interface Loaded {
+  readonly info: EngineInfo;
+  readonly size: EngineSize;
+}
+
+export type Result = Loaded | Token[][] | Prompt | EngineLoad | null;
 
 export type ChildMessage =
+  | { readonly id: number; readonly cached: number }
+  | { readonly id: number; readonly logprobs: readonly number[]; readonly index: number }
   | { readonly id: number; readonly text: string; readonly index: number }
   | { readonly id: number; readonly sample: Sample; readonly index: number }
   | { readonly id: number; readonly result: Result }

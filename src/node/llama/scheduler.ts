@@ -1,10 +1,13 @@
 /**
  * @module Continuous batching: one loop owns all sequences. A task is one prompt with one or more branches (samples, or completions to
- * score). Its prompt is prefilled once, copied to a sequence per branch, and all branches of all tasks step together: each step takes the
- * decode tokens first, then scoring tokens and prefill chunks in order of arrival, up to `stepTokens`.
+ * score). Its prompt is prefilled once, copied to a lane per branch, and all branches of all tasks step together. A step holds one token of
+ * every running sample, and a chunk of what can wait: prompts, and completions to score (`plan.ts`).
  */
 import type { SamplingParameters, Token } from "../../engine/engine.ts";
 import { cancelled } from "../../types/error.ts";
+import { Pace } from "./pace.ts";
+import { allot, type Portion } from "./plan.ts";
+import { type SequenceMemory, Sequences } from "./sequences.ts";
 
 /** A row of a step's logits, valid until the next step. */
 export type Logits = number & { readonly __logits: unique symbol };
@@ -23,21 +26,18 @@ export interface Sampler {
 }
 
 /** What the scheduler needs of llama.cpp. */
-export interface Backend {
-  readonly sequences: number;
+export interface Backend extends SequenceMemory {
   /** Tokens per sequence. */
   readonly contextSize: number;
   /** Tokens per step, at most. */
   readonly stepTokens: number;
+  /** Prompt tokens a second, measured at the start. */
+  readonly prefillSpeed: number;
   /** `[feeds][offsets]`: rows of logits. */
   decode(feeds: readonly Feed[]): Promise<Logits[][]>;
   /** log π of each token at a row, in nats. */
   logprobs(row: Logits, tokens: readonly Token[]): Promise<number[]>;
   createSampler(parameters: SamplingParameters, seed: number): Sampler;
-  /** The first `length` positions of the source become the target's. */
-  copy(source: number, target: number, length: number): Promise<void>;
-  truncate(sequence: number, length: number): void;
-  clear(sequence: number): void;
 }
 
 /** What follows the prompt in one sequence. */
@@ -49,26 +49,59 @@ export interface Branch {
   dispose(): void;
 }
 
-interface RunningBranch {
-  readonly branch: Branch;
-  sequence: number;
-  position: number;
-  queue: readonly Token[];
+export interface Work {
+  /** Samples step together, one token each; completions to score are fed in chunks. */
+  readonly kind: "sample" | "score";
+  readonly prompt: readonly Token[];
+  readonly branches: readonly Branch[];
+  readonly signal: AbortSignal;
+  /** So many of the prompt's tokens need not be prefilled. */
+  readonly onPrompt?: (cached: number) => void;
 }
 
-interface Task {
-  readonly prompt: readonly Token[];
+/** A task that takes further branches; its prompt is prefilled meanwhile, when nothing else has to be. */
+export interface OpenTask {
+  add(branch: Branch): void;
+  /** No more branches come. */
+  close(): void;
+  /** Resolves when all branches are done. Throws "cancelled" within one step of the signal, or the backend's error. */
+  readonly done: Promise<void>;
+}
+
+interface RunningBranch {
+  readonly branch: Branch;
+  lane: number;
+  queue: readonly Token[];
+  /** Nothing has come of it yet. */
+  fresh: boolean;
+}
+
+interface Task extends Omit<Work, "branches"> {
   readonly waiting: Branch[];
   readonly running: Set<RunningBranch>;
-  /** Sequences of this task, ascending. */
-  sequences: number[];
-  /** Those of them that hold its prompt and wait for a branch. */
+  open: boolean;
+  /** Lanes wanted; then lanes had. */
+  readonly width: number;
+  /** May use the lanes that are kept for single samples. */
+  readonly narrow: boolean;
+  lanes: number[];
+  /** The prompt but for its last token is in the first lane: each branch feeds that one, for its logits. */
+  ready: boolean;
+  /** Tokens of the prompt that were decoded for this task. */
+  prefilled: number;
+  /** Lanes that hold the prompt and wait for a branch. */
   idle: number[];
-  /** Prompt tokens in the first sequence. The last prompt token is not prefilled: each branch feeds it, for its logits. */
-  filled: number;
-  readonly signal: AbortSignal;
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
+  readonly wake: () => void;
+}
+
+/** What can be fed in chunks: the rest of a prompt, or of a completion to score. */
+interface ChunkWork {
+  readonly task: Task;
+  readonly lane: number;
+  readonly rest: readonly Token[];
+  readonly branch?: RunningBranch;
 }
 
 interface PlannedFeed {
@@ -77,49 +110,103 @@ interface PlannedFeed {
   readonly branch?: RunningBranch;
 }
 
+export interface SchedulerOptions {
+  /** Milliseconds, from any origin. */
+  readonly now?: () => number;
+}
+
 export class Scheduler {
   readonly #backend: Backend;
-  readonly #free: number[];
-  readonly #queue: Task[] = [];
+  readonly #sequences: Sequences;
+  readonly #pace: Pace;
+  readonly #now: () => number;
+  #queue: Task[] = [];
   #active: Task[] = [];
   #looping = false;
+  #woken = false;
+  #stepStart: number | null = null;
 
-  constructor(backend: Backend) {
+  constructor(backend: Backend, { now = () => performance.now() }: SchedulerOptions = {}) {
     this.#backend = backend;
-    this.#free = Array.from({ length: backend.sequences }, (_, sequence) => sequence);
+    this.#now = now;
+    const lanes = laneCount(backend.sequences);
+    this.#sequences = new Sequences(backend, lanes);
+    this.#pace = new Pace(backend.prefillSpeed, backend.stepTokens - lanes);
   }
 
-  /** Tasks under way and waiting, and sequences not in use. */
-  get load(): { active: number; waiting: number; freeSequences: number } {
-    return { active: this.#active.length, waiting: this.#queue.length, freeSequences: this.#free.length };
+  /** Tasks under way and waiting, sequences that no task has, and how long the present step has taken. */
+  get load(): { active: number; waiting: number; freeSequences: number; stepMs: number } {
+    const shelf = this.#backend.sequences - this.#sequences.laneCount;
+    return {
+      active: this.#active.length,
+      waiting: this.#queue.length,
+      freeSequences: this.#sequences.freeLanes + shelf,
+      stepMs: this.#stepStart === null ? 0 : this.#now() - this.#stepStart,
+    };
   }
 
   /** Resolves when all branches are done. Throws "cancelled" within one step of the signal, or the backend's error. */
-  run(prompt: readonly Token[], branches: readonly Branch[], signal: AbortSignal): Promise<void> {
-    if (branches.length === 0) return Promise.resolve();
-    return new Promise((resolve, reject) => {
-      this.#queue.push({
+  async run(work: Work): Promise<void> {
+    if (work.branches.length === 0) return;
+    const task = this.#submit(work, false);
+    await task.done;
+  }
+
+  open(work: Work): OpenTask {
+    return this.#submit(work, true);
+  }
+
+  #submit(work: Work, open: boolean): OpenTask {
+    const { kind, prompt, signal, branches, onPrompt } = work;
+    const wake = (): void => this.#wake();
+    let task!: Task;
+    const done = new Promise<void>((resolve, reject) => {
+      // A copied lane costs more than scoring side by side saves.
+      const width = kind === "score" ? 1 : Math.min(branches.length, this.#wideLanes);
+      const state = { waiting: [...branches], running: new Set<RunningBranch>(), lanes: [], idle: [], ready: false, prefilled: 0 };
+      task = {
+        kind,
         prompt,
-        waiting: [...branches],
-        running: new Set(),
-        sequences: [],
-        idle: [],
-        filled: 0,
         signal,
+        ...(onPrompt && { onPrompt }),
+        ...state,
+        open,
+        width,
+        narrow: kind === "sample" && width === 1,
         resolve,
         reject,
-      });
-      if (!this.#looping) void this.#loop();
+        wake,
+      };
     });
+    this.#queue.push(task);
+    signal.addEventListener("abort", wake, { once: true });
+    this.#wake();
+    return {
+      done,
+      add: (branch) => {
+        if (!this.#has(task)) return branch.dispose();
+        task.waiting.push(branch);
+        this.#wake();
+      },
+      close: () => {
+        task.open = false;
+        this.#wake();
+      },
+    };
+  }
+
+  #wake(): void {
+    this.#woken = true;
+    if (!this.#looping) void this.#loop();
   }
 
   async #loop(): Promise<void> {
     this.#looping = true;
-    for (;;) {
+    while (this.#woken) {
+      this.#woken = false;
       this.#dropAborted();
-      this.#admit();
-      if (this.#active.length === 0) break;
-      await this.#step();
+      await this.#admit();
+      if (await this.#step()) this.#woken = true;
     }
     this.#looping = false;
   }
@@ -129,113 +216,176 @@ export class Scheduler {
       if (task.signal.aborted) this.#end(task, () => task.reject(cancelled(task.signal)));
   }
 
-  /** First come, first served: a task starts when there is a sequence for each of its branches (or all there are). */
-  #admit(): void {
-    for (let task = this.#queue[0]; task !== undefined; task = this.#queue[0]) {
-      const wanted = Math.min(task.waiting.length, this.#backend.sequences);
-      if (this.#free.length < wanted) return;
-      this.#queue.shift();
-      task.sequences.push(...takeNeighbours(this.#free, wanted));
+  /** Lanes for tasks of several branches; the rest is kept for single samples, so that neither kind waits for the other. */
+  get #wideLanes(): number {
+    const { laneCount } = this.#sequences;
+    return laneCount - Math.floor(laneCount / 4);
+  }
+
+  /** First come, first served among the wide tasks, and among the narrow ones. */
+  async #admit(): Promise<void> {
+    for (;;) {
+      const task =
+        this.#queue.find(({ narrow }) => !narrow && this.#fits(false)) ?? this.#queue.find(({ narrow }) => narrow && this.#fits(true));
+      if (task === undefined) return;
+      this.#queue = this.#queue.filter((other) => other !== task);
       this.#active.push(task);
+      try {
+        task.lanes = await this.#sequences.take(task.width, task.prompt, task.kind === "sample" ? "low" : "high");
+      } catch (error) {
+        this.#end(task, () => task.reject(error));
+      }
     }
   }
 
-  async #step(): Promise<void> {
+  /** Whether the first waiting task of a kind gets its lanes. */
+  #fits(narrow: boolean): boolean {
+    const first = this.#queue.find((task) => task.narrow === narrow);
+    if (first === undefined) return false;
+    const { laneCount, freeLanes } = this.#sequences;
+    const overtakes = this.#queue[0] !== first;
+    const reserve = laneCount - this.#wideLanes;
+    if (overtakes && reserve === 0) return false;
+    const share = narrow ? (overtakes ? reserve : laneCount) : this.#wideLanes;
+    const taken = this.#active.filter((task) => task.narrow === narrow).reduce((sum, { lanes }) => sum + lanes.length, 0);
+    return first.width <= freeLanes && taken + first.width <= share;
+  }
+
+  /** False when there was nothing to do. */
+  async #step(): Promise<boolean> {
     const planned = await this.#plan();
-    if (planned.length === 0) return;
+    if (planned.length === 0) return false;
+    const start = this.#now();
+    this.#stepStart = start;
+    await this.#perform(planned);
+    this.#stepStart = null;
+    this.#pace.record(
+      planned.reduce((sum, { feed }) => sum + feed.tokens.length, 0),
+      this.#now() - start,
+    );
+    return true;
+  }
+
+  async #perform(planned: readonly PlannedFeed[]): Promise<void> {
     let rows: Logits[][];
     try {
       rows = await this.#backend.decode(planned.map(({ feed }) => feed));
     } catch (error) {
+      for (const { feed } of planned) this.#sequences.forget(feed.sequence);
       for (const task of new Set(planned.map(({ task }) => task))) this.#end(task, () => task.reject(error));
       return;
     }
+    for (const { feed } of planned) this.#sequences.fed(feed.sequence, feed.tokens);
     // A task that failed ends when none of its branches is at work any more.
     const settled = await Promise.allSettled(planned.map((entry, index) => this.#settle(entry, rows[index] ?? [])));
     for (const [index, { task }] of planned.entries()) {
       const outcome = settled[index];
       if (outcome?.status === "rejected") this.#end(task, () => task.reject(outcome.reason));
     }
-    for (const task of [...this.#active]) {
-      if (task.waiting.length > 0 || task.filled < task.prompt.length - 1) continue;
-      if (task.running.size === 0) this.#end(task, task.resolve);
-      else await this.#compact(task).catch((error: unknown) => this.#end(task, () => task.reject(error)));
-    }
-  }
-
-  /** Moves running branches into the gaps that finished ones left, so that they stay neighbours, and frees the rest. */
-  async #compact(task: Task): Promise<void> {
-    const running = [...task.running].sort((a, b) => a.sequence - b.sequence);
-    if (running.length === task.sequences.length) return;
-    const kept = task.sequences.slice(0, running.length);
-    const gaps = kept.filter((sequence) => !running.some((branch) => branch.sequence === sequence));
-    for (const branch of running.filter(({ sequence }) => !kept.includes(sequence))) {
-      const gap = gaps.shift() as number;
-      await this.#backend.copy(branch.sequence, gap, branch.position);
-      branch.sequence = gap;
-    }
-    this.#release(task.sequences.slice(running.length));
-    task.sequences = kept;
-  }
-
-  #release(sequences: readonly number[]): void {
-    for (const sequence of sequences) this.#backend.clear(sequence);
-    this.#free.push(...sequences);
-    this.#free.sort((a, b) => a - b);
   }
 
   async #plan(): Promise<PlannedFeed[]> {
-    for (const task of [...this.#active]) {
-      try {
-        await this.#fork(task);
-      } catch (error) {
-        this.#end(task, () => task.reject(error));
-      }
+    for (;;) {
+      await this.#each([...this.#active], (task) => this.#fork(task));
+      await this.#closeGap();
+      const planned = this.#fill();
+      if (!(await this.#catchUp(planned))) return planned;
     }
-    let budget = this.#backend.stepTokens;
-    const planned: PlannedFeed[] = [];
-    const add = (task: Task, branch: RunningBranch): void => {
-      const tokens = branch.queue.slice(0, budget);
-      if (tokens.length === 0) return;
-      budget -= tokens.length;
-      const feed = { sequence: branch.sequence, position: branch.position, tokens, logits: [...tokens.keys()] };
-      planned.push({ task, branch, feed });
-    };
-    for (const task of this.#active) for (const branch of task.running) if (branch.queue.length === 1) add(task, branch);
-    for (const task of this.#active) {
-      for (const branch of task.running) if (branch.queue.length > 1) add(task, branch);
-      const sequence = task.sequences[0];
-      const tokens = task.prompt.slice(task.filled, Math.min(task.prompt.length - 1, task.filled + budget));
-      if (sequence === undefined || tokens.length === 0) continue;
-      budget -= tokens.length;
-      planned.push({ task, feed: { sequence, position: task.filled, tokens, logits: [] } });
-    }
-    return planned.sort((a, b) => a.feed.sequence - b.feed.sequence);
   }
 
-  /** Starts waiting branches on the task's idle sequences, once its prompt is filled. */
+  /** A task that fails ends; the others go on. */
+  async #each(tasks: readonly Task[], act: (task: Task) => Promise<void>): Promise<void> {
+    for (const task of tasks) await act(task).catch((error: unknown) => this.#end(task, () => task.reject(error)));
+  }
+
+  /** One token of every sample, then a chunk of what can wait. */
+  #fill(): PlannedFeed[] {
+    const samples = this.#active.filter(({ kind }) => kind === "sample");
+    const tokens = samples.flatMap((task) => [...task.running].map((branch) => this.#feed(task, branch.lane, branch.queue, branch)));
+    // A sample's first token does not wait for a chunk of something else.
+    const hasFresh = tokens.some(({ branch }) => branch?.fresh);
+    const granted = hasFresh ? [] : allot(this.#chunkWork(), this.#pace.chunk);
+    const chunk = granted.map(({ item, tokens }) => this.#feed(item.task, item.lane, item.rest.slice(0, tokens), item.branch));
+    // llama.cpp puts neighbours into one batch where they come in order.
+    return [...tokens, ...chunk].toSorted((a, b) => a.feed.sequence - b.feed.sequence);
+  }
+
+  /** Others may have come further with a prompt that is about to be prefilled: whether one of them had. */
+  async #catchUp(planned: readonly PlannedFeed[]): Promise<boolean> {
+    let caughtUp = false;
+    const prompts = planned.filter(({ branch }) => branch === undefined).map(({ task }) => task);
+    await this.#each(prompts, async (task) => {
+      if (await this.#sequences.catchUp(task.lanes[0] as number, task.prompt)) caughtUp = true;
+    });
+    return caughtUp;
+  }
+
+  /** Prompts to prefill and completions to score, in order of arrival. */
+  #chunkWork(): Portion<ChunkWork>[] {
+    return this.#active.flatMap((task): Portion<ChunkWork>[] => {
+      const lane = task.lanes[0] as number;
+      if (!task.ready) {
+        const rest = task.prompt.slice(this.#sequences.length(lane), -1);
+        return [{ item: { task, lane, rest }, tokens: rest.length, urgent: task.waiting.length > 0 }];
+      }
+      if (task.kind === "sample") return [];
+      return [...task.running].map((branch) => {
+        return { item: { task, lane, rest: branch.queue, branch }, tokens: branch.queue.length, urgent: true };
+      });
+    });
+  }
+
+  #feed(task: Task, sequence: number, tokens: readonly Token[], branch?: RunningBranch): PlannedFeed {
+    const feed = { sequence, position: this.#sequences.length(sequence), tokens, logits: branch === undefined ? [] : [...tokens.keys()] };
+    return { task, feed, ...(branch && { branch }) };
+  }
+
+  /** Starts waiting branches on the task's idle lanes, once its prompt is filled. */
   async #fork(task: Task): Promise<void> {
     const length = task.prompt.length - 1;
-    const [first, ...others] = task.sequences;
-    if (task.filled < length || first === undefined) return;
-    if (task.running.size === 0 && task.idle.length === 0) {
-      for (const sequence of others) await this.#backend.copy(first, sequence, length);
-      task.idle = [...task.sequences];
+    const [first, ...others] = task.lanes as [number, ...number[]];
+    if (!task.open && task.waiting.length === 0 && task.running.size === 0) return this.#end(task, task.resolve);
+    if (!task.ready) {
+      if (this.#sequences.length(first) < length) return;
+      task.ready = true;
+      task.onPrompt?.(length - task.prefilled);
+    }
+    if (task.waiting.length > 0 && task.running.size === 0 && task.idle.length === 0) {
+      for (const lane of others) if (this.#sequences.length(lane) === 0) await this.#sequences.fork(first, lane, length);
+      task.idle = [...task.lanes];
     }
     while (task.idle.length > 0 && task.waiting.length > 0) {
-      const sequence = task.idle.shift() as number;
+      const lane = task.idle.shift() as number;
+      this.#sequences.truncate(lane, length);
       const branch = task.waiting.shift() as Branch;
-      task.running.add({ branch, sequence, position: length, queue: [...task.prompt.slice(length), ...branch.start] });
+      task.running.add({ branch, lane, queue: [...task.prompt.slice(length), ...branch.start], fresh: true });
+    }
+  }
+
+  /** llama.cpp steps only neighbouring sequences together: the last sample moves into the gap that another left. */
+  async #closeGap(): Promise<void> {
+    const samples = this.#active.filter(({ kind }) => kind === "sample");
+    const running = samples.flatMap((task) => [...task.running].map((branch) => ({ task, branch })));
+    const gap = this.#sequences.gap(running.map(({ branch }) => branch.lane));
+    const moving = running.find(({ branch }) => branch.lane === gap?.from);
+    if (gap === undefined || moving === undefined) return;
+    const { task, branch } = moving;
+    try {
+      await this.#sequences.move(gap.from, gap.to);
+      task.lanes = task.lanes.map((lane) => (lane === gap.from ? gap.to : lane));
+      branch.lane = gap.to;
+    } catch (error) {
+      this.#end(task, () => task.reject(error));
     }
   }
 
   async #settle({ task, feed, branch }: PlannedFeed, rows: readonly Logits[]): Promise<void> {
     if (branch === undefined) {
-      task.filled += feed.tokens.length;
+      task.prefilled += feed.tokens.length;
       return;
     }
     if (rows.length !== feed.logits.length) throw new Error(`A step returned ${rows.length} rows of logits, not ${feed.logits.length}`);
-    branch.position += feed.tokens.length;
+    branch.fresh = false;
     branch.queue = branch.queue.slice(feed.tokens.length);
     const next = await branch.branch.accept(rows);
     if (branch.queue.length > 0) return;
@@ -243,27 +393,34 @@ export class Scheduler {
     if (next.length > 0) return;
     task.running.delete(branch);
     branch.branch.dispose();
-    if (task.waiting.length === 0) return;
-    this.#backend.truncate(branch.sequence, task.prompt.length - 1);
-    task.idle.push(branch.sequence);
+    if (task.waiting.length > 0 || task.open) task.idle.push(branch.lane);
+    else this.#giveBack(task, branch.lane);
   }
 
-  /** Frees everything a task holds. A task ends once. */
+  #giveBack(task: Task, lane: number): void {
+    task.lanes = task.lanes.filter((other) => other !== lane);
+    this.#sequences.release(lane);
+  }
+
+  #has(task: Task): boolean {
+    return this.#active.includes(task) || this.#queue.includes(task);
+  }
+
+  /** Gives back everything a task holds. A task ends once. */
   #end(task: Task, settle: () => void): void {
-    const known = this.#active.includes(task) || this.#queue.includes(task);
-    if (!known) return;
+    if (!this.#has(task)) return;
     this.#active = this.#active.filter((other) => other !== task);
-    const position = this.#queue.indexOf(task);
-    if (position >= 0) this.#queue.splice(position, 1);
+    this.#queue = this.#queue.filter((other) => other !== task);
+    task.signal.removeEventListener("abort", task.wake);
     for (const { branch } of task.running) branch.dispose();
     for (const branch of task.waiting) branch.dispose();
-    this.#release(task.sequences);
+    for (const lane of task.lanes) this.#sequences.release(lane);
     settle();
+    this.#wake(); // others may have waited for its lanes
   }
 }
 
-/** Takes `count` of the free sequences, neighbours if there are any: llama.cpp steps only neighbouring sequences together. */
-function takeNeighbours(free: number[], count: number): number[] {
-  const start = free.findIndex((first, index) => free[index + count - 1] === first + count - 1);
-  return free.splice(Math.max(0, start), count);
+/** A third of the sequences keeps prefixes; tasks run in the others. */
+function laneCount(sequences: number): number {
+  return sequences - Math.floor(sequences / 3);
 }

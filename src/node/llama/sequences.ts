@@ -1,0 +1,197 @@
+/**
+ * @module What each of llama.cpp's sequences holds: the prefix cache. The first sequences are lanes, in which tasks run; a lane that is given
+ * back keeps its tokens and their state. The others are the shelf: what a lane holds is copied there before the lane is used for something
+ * else, the least recently used out. A new prompt begins with the longest prefix of it that any sequence holds, running ones included.
+ */
+import { LRUCache } from "lru-cache";
+import type { Token } from "../../engine/engine.ts";
+
+/** What the cache needs of llama.cpp. All of it takes effect before the next step. */
+export interface SequenceMemory {
+  readonly sequences: number;
+  /** The first `length` positions of the source become the target's. False: the source's state cannot be cut to that length. */
+  copy(source: number, target: number, length: number): Promise<boolean>;
+  /** False: the state cannot be cut; it is as it was. */
+  truncate(sequence: number, length: number): boolean;
+  clear(sequence: number): void;
+}
+
+/** Fewer tokens are not worth a copy: llama.cpp copies a whole sequence, however little of it is in use (20 ms for 4,096 positions of 135M weights). */
+const fewestWorthKeeping = 32;
+/** A sequence that differs less from another one is not worth a place beside it. */
+const ownShareWorthKeeping = 1 / 4;
+
+export class Sequences {
+  readonly #memory: SequenceMemory;
+  readonly #held: Token[][];
+  /** Lanes that nobody runs in, ascending. */
+  readonly #free: number[];
+  readonly #laneCount: number;
+  /** Sequences of the shelf that hold something. */
+  readonly #shelf: LRUCache<number, true> | null;
+
+  constructor(memory: SequenceMemory, laneCount: number) {
+    this.#memory = memory;
+    this.#laneCount = laneCount;
+    this.#held = Array.from({ length: memory.sequences }, () => []);
+    this.#free = Array.from({ length: laneCount }, (_, lane) => lane);
+    this.#shelf = memory.sequences > laneCount ? new LRUCache({ max: memory.sequences - laneCount }) : null;
+  }
+
+  get laneCount(): number {
+    return this.#laneCount;
+  }
+
+  get freeLanes(): number {
+    return this.#free.length;
+  }
+
+  /** Tokens in a sequence. */
+  length(sequence: number): number {
+    return this.#tokens(sequence).length;
+  }
+
+  /**
+   * Lanes for a prompt: the lowest that are free, or the highest. The first holds what the cache had of the prompt, the others nothing. The
+   * prompt's last token is never taken from the cache: it has to be fed for its logits.
+   */
+  async take(count: number, prompt: readonly Token[], end: "low" | "high"): Promise<number[]> {
+    const found = this.#longestPrefix(prompt.slice(0, -1));
+    const lanes = this.#choose(count, end, found?.sequence);
+    const inPlace = lanes.find((lane) => lane === found?.sequence);
+    const first = inPlace ?? (lanes[0] as number);
+    for (const lane of lanes) {
+      await this.#shelve(lane, found);
+      if (lane !== inPlace) this.#empty(lane);
+    }
+    if (found !== undefined) await this.#begin(first, found);
+    for (const lane of lanes) this.#free.splice(this.#free.indexOf(lane), 1);
+    return [first, ...lanes.filter((lane) => lane !== first)];
+  }
+
+  /** Others may have come further with the same prompt since: then its lane gets what they have. False: they have not. */
+  async catchUp(lane: number, prompt: readonly Token[]): Promise<boolean> {
+    const before = this.length(lane);
+    const found = this.#longestPrefix(prompt.slice(0, -1));
+    if (found === undefined || found.length - before < fewestWorthKeeping) return false;
+    await this.#begin(lane, found);
+    return this.length(lane) > before;
+  }
+
+  /** The lane is free; what it holds is kept until the lane is needed. */
+  release(lane: number): void {
+    this.#free.push(lane);
+    this.#free.sort((a, b) => a - b);
+  }
+
+  /** The state of a sequence is not known any more. */
+  forget(sequence: number): void {
+    this.#empty(sequence);
+  }
+
+  /** Tokens have been decoded. */
+  fed(sequence: number, tokens: readonly Token[]): void {
+    this.#tokens(sequence).push(...tokens);
+  }
+
+  /** An empty lane gets the first `length` tokens of another. */
+  async fork(source: number, target: number, length: number): Promise<void> {
+    if (!(await this.#memory.copy(source, target, length))) throw notRewindable();
+    this.#held[target] = this.#tokens(source).slice(0, length);
+  }
+
+  truncate(sequence: number, length: number): void {
+    if (length === this.length(sequence)) return;
+    if (!this.#memory.truncate(sequence, length)) throw notRewindable();
+    this.#tokens(sequence).length = length;
+  }
+
+  /** A lane in the gap between `lanes`, so that the highest of them can move there and they become neighbours. */
+  gap(lanes: readonly number[]): { readonly from: number; readonly to: number } | undefined {
+    const from = Math.max(...lanes);
+    const to = this.#free.find((lane) => lane > Math.min(...lanes) && lane < from);
+    return to === undefined ? undefined : { from, to };
+  }
+
+  /** What runs in a lane goes on in a free one. */
+  async move(from: number, to: number): Promise<void> {
+    await this.#shelve(to, undefined);
+    this.#empty(to);
+    await this.fork(from, to, this.length(from));
+    this.#empty(from);
+    this.#free.splice(this.#free.indexOf(to), 1);
+    this.release(from);
+  }
+
+  #choose(count: number, end: "low" | "high", source: number | undefined): number[] {
+    if (count === 1 && source !== undefined && this.#free.includes(source)) return [source];
+    return end === "low" ? this.#free.slice(0, count) : this.#free.slice(-count).reverse();
+  }
+
+  #longestPrefix(prompt: readonly Token[]): Prefix | undefined {
+    let best: Prefix | undefined;
+    for (const [sequence, held] of this.#held.entries()) {
+      const length = commonPrefix(held, prompt);
+      if (length > (best?.length ?? 0)) best = { sequence, length };
+    }
+    return best;
+  }
+
+  /** The lane gets the prefix, by a copy or by cutting what it holds; where that cannot be done, it holds nothing. */
+  async #begin(lane: number, { sequence, length }: Prefix): Promise<void> {
+    if (sequence >= this.#laneCount) this.#shelf?.get(sequence);
+    const done =
+      lane !== sequence
+        ? await this.#memory.copy(sequence, lane, length)
+        : length === this.length(lane) || this.#memory.truncate(lane, length);
+    if (done) this.#held[lane] = this.#tokens(sequence).slice(0, length);
+    else this.#empty(lane);
+  }
+
+  /** Copies what a lane holds to the shelf if it is worth it: if enough of it stands nowhere else. `kept` stays where it is. */
+  async #shelve(lane: number, kept: Prefix | undefined): Promise<void> {
+    const held = this.#tokens(lane);
+    if (this.#shelf === null || held.length < fewestWorthKeeping) return;
+    const staying = kept?.sequence === lane ? kept.length : 0;
+    const elsewhere = this.#held.map((other, sequence) => (sequence === lane ? staying : commonPrefix(other, held)));
+    if (held.length - Math.max(...elsewhere) < held.length * ownShareWorthKeeping) return;
+    const place = this.#place(kept?.sequence);
+    if (place === undefined) return;
+    if (!(await this.#memory.copy(lane, place, held.length))) return;
+    this.#held[place] = [...held];
+    this.#shelf.set(place, true);
+  }
+
+  /** An empty sequence of the shelf, or the least recently used one. */
+  #place(kept: number | undefined): number | undefined {
+    for (let sequence = this.#laneCount; sequence < this.#memory.sequences; sequence++) if (this.length(sequence) === 0) return sequence;
+    for (const sequence of this.#shelf?.rkeys() ?? []) if (sequence !== kept) return sequence;
+    return undefined;
+  }
+
+  #empty(sequence: number): void {
+    this.#memory.clear(sequence);
+    this.#held[sequence] = [];
+  }
+
+  #tokens(sequence: number): Token[] {
+    const held = this.#held[sequence];
+    if (held === undefined) throw new RangeError(`There is no sequence ${sequence}`);
+    return held;
+  }
+}
+
+interface Prefix {
+  readonly sequence: number;
+  readonly length: number;
+}
+
+function commonPrefix(a: readonly Token[], b: readonly Token[]): number {
+  const length = Math.min(a.length, b.length);
+  for (let i = 0; i < length; i++) if (a[i] !== b[i]) return i;
+  return length;
+}
+
+function notRewindable(): Error {
+  return new Error("This model's memory cannot be rewound; set ICDPO_SEQUENCES to more than the number of candidates");
+}
