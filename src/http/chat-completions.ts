@@ -18,7 +18,7 @@ export function chatCompletions(dependencies: AppDependencies) {
     setHeaders(c, routeHeaders(resolved, candidateCount(resolved.policy, call.request)));
     if (body.stream) return streamChatCompletion(c, dependencies, call);
 
-    const outcome = await icdpo(dependencies.engine, resolved.policy, call.request);
+    const outcome = await dependencies.admission.run(() => icdpo(dependencies.engine, resolved.policy, call.request));
     setHeaders(c, outcomeHeaders(outcome));
     const answers = answersOf(outcome, call.request.answers);
     return c.json(chatCompletion(call, answers, usageOf(outcome, answers), explained(call, outcome)));

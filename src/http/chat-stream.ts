@@ -15,12 +15,21 @@ export async function streamChatCompletion(c: Context, dependencies: AppDependen
   const signal = AbortSignal.any([left.signal, ...(call.request.signal === undefined ? [] : [call.request.signal])]);
   const pieces = new EventQueue<Piece>();
   const { done } = await new Promise<{ done: Promise<IcdpoOutcome> }>((resolve, reject) => {
-    const onText = call.chooses ? undefined : (index: number, text: string) => pieces.push({ index, text });
+    let sent = false;
+    const sendText = (index: number, text: string): void => {
+      sent = true;
+      pieces.push({ index, text });
+    };
+    const onText = call.chooses ? undefined : sendText;
     const onSampling = (retrieveMs: number): void => {
-      c.header("server-timing", retrieveTiming(retrieveMs));
+      if (!c.finalized) c.header("server-timing", retrieveTiming(retrieveMs));
       resolve({ done });
     };
-    const done = icdpo(dependencies.engine, call.resolved.policy, { ...call.request, signal, onText, onSampling });
+    const request = { ...call.request, signal, onText, onSampling };
+    const done = dependencies.admission.run(
+      () => icdpo(dependencies.engine, call.resolved.policy, request),
+      () => sent,
+    );
     done.then(
       () => pieces.end(),
       (error: unknown) => {

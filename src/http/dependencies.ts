@@ -1,11 +1,14 @@
 /** @module What the gateway needs of the world around it. */
 import type { Engine } from "../engine/engine.ts";
 import type { PolicySet } from "../policy/store.ts";
+import type { Admission } from "./admission.ts";
 
 export interface AppDependencies {
   readonly engine: Engine;
   /** What /health and /ready show; "ready" is the status of an engine that can answer. */
   readonly engineState: () => Promise<{ readonly status: string }>;
+  /** Every request that needs the engine goes through it. */
+  readonly admission: Admission;
   /** The policies in force; a request keeps those it began with. */
   readonly policies: () => PolicySet;
   /** Errors that are the gateway's own fault. */

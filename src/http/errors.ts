@@ -20,6 +20,7 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
   not_found: { status: 404, type: invalid, code: "unknown_url" },
   payload_too_large: { status: 413, type: invalid, code: "payload_too_large" },
   unsupported_media_type: { status: 415, type: invalid, code: "unsupported_media_type" },
+  overloaded: { status: 429, type: "requests", code: "rate_limit_exceeded" },
   cancelled: { status: 499, type: invalid, code: "request_cancelled" },
   timeout: { status: 503, type: "server_error", code: "timeout" },
   engine_unavailable: { status: 503, type: "server_error", code: "engine_unavailable" },
@@ -35,7 +36,8 @@ export function renderError(error: unknown): { status: number; headers: Record<s
     return { status: 500, headers: {}, body: { error: { message, type: "server_error", param: null, code: "internal_error" } } };
   }
   const { status, type, code } = renderings[error.code];
-  const headers: Record<string, string> = status === 503 ? { "retry-after": "1" } : {};
+  const retryAfter = error.retryAfter ?? (status === 503 ? 1 : null);
+  const headers: Record<string, string> = retryAfter === null ? {} : { "retry-after": String(retryAfter) };
   return { status, headers, body: { error: { message: error.message, type, param: error.param, code } } };
 }
 

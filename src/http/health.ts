@@ -14,7 +14,13 @@ export function ready(dependencies: AppDependencies) {
   };
 }
 
-async function describe({ policies, engineState, version }: AppDependencies) {
+async function describe({ admission, policies, engineState, version }: AppDependencies) {
   const { routes } = policies();
-  return { version, engine: await engineState(), routes: Object.fromEntries([...routes].map(([route, policy]) => [route, policy.id])) };
+  const requests = admission.admitted;
+  return {
+    version,
+    requests,
+    engine: await engineState(),
+    routes: Object.fromEntries([...routes].map(([route, policy]) => [route, policy.id])),
+  };
 }

@@ -33,7 +33,7 @@ export function score(dependencies: AppDependencies) {
     const resolved = requestedRoute(c, dependencies.policies(), body.model);
     const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
     const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0, signal };
-    const measurement = await measure(dependencies.engine, resolved.policy, request);
+    const measurement = await dependencies.admission.run(() => measure(dependencies.engine, resolved.policy, request));
     setHeaders(c, routeHeaders(resolved, body.completions.length));
     return c.json({ object: "list", model: body.model, ...renderMeasurement(measurement) });
   };

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import { createApp } from "../app.ts";
+import { Admission } from "../http/admission.ts";
 import { GatewayError } from "../types/error.ts";
 import type { EngineState, LlamaEngine } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
@@ -21,14 +22,16 @@ export interface RunningServer {
 
 /** Throws "configuration" where the address cannot be had. */
 export async function serve(runtime: Runtime, settings: Settings, version: string, report: Report): Promise<RunningServer> {
+  const now = (): number => performance.now();
   const app = createApp({
     engine: runtime.engine,
+    admission: new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now }),
     engineState: () => engineState(runtime.engine),
     policies: () => runtime.policies,
     report: (error) => report(`error: ${error instanceof Error ? (error.stack ?? error.message) : error}`),
     newId: (prefix) => prefix + randomBytes(12).toString("hex"),
     randomSeed: () => randomBytes(4).readUInt32LE(),
-    now: () => performance.now(),
+    now,
     unixTime: () => Math.floor(Date.now() / 1000),
     deadline: () => AbortSignal.timeout(settings.ICDPO_TIMEOUT_MS),
     pingMs,

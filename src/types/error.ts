@@ -8,6 +8,7 @@ export type ErrorCode =
   | "not_found"
   | "payload_too_large"
   | "unsupported_media_type"
+  | "overloaded"
   | "cancelled"
   | "timeout"
   | "engine_unavailable"
@@ -19,18 +20,22 @@ export interface ErrorDetails {
   /** The request's field that is at fault, as a path (`messages.0.content`). */
   readonly param?: string;
   readonly cause?: unknown;
+  /** Seconds after which it is worth trying again. */
+  readonly retryAfter?: number;
 }
 
 /** An error whose message is meant for the person who can do something about it. */
 export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly param: string | null;
+  readonly retryAfter: number | null;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
     this.name = "GatewayError";
     this.code = code;
     this.param = details.param ?? null;
+    this.retryAfter = details.retryAfter ?? null;
   }
 }
 

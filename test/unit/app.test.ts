@@ -1,9 +1,10 @@
 import { describe, expect, it } from "vitest";
 import { createApp } from "../../src/app.ts";
+import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import { buildPolicySet } from "../../src/policy/store.ts";
 import { GatewayError } from "../../src/types/error.ts";
-import { type Script, ScriptedEngine } from "./scripted-engine.ts";
+import { gate, quiet, type Script, ScriptedEngine } from "./scripted-engine.ts";
 
 const demonstrations = [
   { id: "tea", messages: [{ role: "user", content: "How do I brew tea?" }], chosen: "Warm the pot first.", rejected: "Who cares." },
@@ -34,6 +35,7 @@ async function gateway(overrides: Script = {}, dependencies: Partial<AppDependen
   const app = createApp({
     engine,
     engineState: async () => ({ status: "ready" }),
+    admission: new Admission({ limit: 100, now: () => 0 }),
     policies: () => set,
     report: (error) => reported.push(error),
     newId: (prefix) => `${prefix}${ids++}`,
@@ -48,15 +50,22 @@ async function gateway(overrides: Script = {}, dependencies: Partial<AppDependen
     version: "0.0.0",
     ...dependencies,
   });
-  const post = (path: string, body: unknown, headers: Record<string, string> = {}) =>
+  const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
     app.request(path, {
+      ...(signal && { signal }),
       method: "POST",
       headers: { "content-type": "application/json", ...headers },
       body: typeof body === "string" ? body : JSON.stringify(body),
     });
-  const chat = (body: Record<string, unknown>, headers?: Record<string, string>) =>
-    post("/v1/chat/completions", { model: "icdpo", messages: [{ role: "user", content: "How do I brew coffee?" }], ...body }, headers);
-  return { app, engine, post, chat, reported };
+  const chat = (body: Record<string, unknown>, headers?: Record<string, string>, signal?: AbortSignal) =>
+    post(
+      "/v1/chat/completions",
+      { model: "icdpo", messages: [{ role: "user", content: "How do I brew coffee?" }], ...body },
+      headers,
+      signal,
+    );
+  const requests = async (): Promise<number> => (await json(await app.request("/health"))).requests;
+  return { app, engine, post, chat, reported, requests };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came back
@@ -102,6 +111,15 @@ describe("POST /v1/chat/completions", () => {
     expect(headers.get("x-icdpo-tokens")).toMatch(/^prompt=\d+;sampled=57;scored=60;cached=0$/u);
     expect(headers.get("server-timing")).toBe("retrieve;dur=0.0, sample;dur=0.0, score;dur=0.0");
     expect(headers.get("x-request-id")).toBe("req_0");
+  });
+
+  it("says in a header how many of the contexts' tokens were cached", async () => {
+    const cached = (context: string) => (context.includes("Who cares.") ? 30 : 12);
+    const tokens = async (overrides: Script, model = "icdpo") =>
+      (await (await gateway(overrides)).chat({ model })).headers.get("x-icdpo-tokens");
+    expect(await tokens({ cached })).toMatch(/;cached=42$/u);
+    expect(await tokens({ cached }, "plain")).toMatch(/;scored=0;cached=12$/u);
+    expect(await tokens({ cached: null })).toMatch(/;cached=0$/u);
   });
 
   it("explains the candidates and demonstrations when asked", async () => {
@@ -266,6 +284,199 @@ describe("streaming", () => {
     await reader.read();
     await reader.cancel();
     expect(stopped?.aborted).toBe(true);
+  });
+});
+
+/** The texts of a stream's choices, put together, and its last event. */
+async function readTexts(response: Response) {
+  const data = (await response.text()).split("\n\n").filter((event) => event.startsWith("data: "));
+  const events = data.map((event) => event.slice(6)).map((event) => (event === "[DONE]" ? event : JSON.parse(event)));
+  const texts: string[] = [];
+  for (const { choices = [] } of events)
+    for (const { index, delta } of choices) texts[index] = (texts[index] ?? "") + (delta.content ?? "");
+  return { texts, last: events.at(-1) };
+}
+
+describe("a busy gateway", () => {
+  const overloaded = {
+    error: {
+      message: expect.stringMatching(/busy with 1 requests.*Retry in 1 s/u),
+      type: "requests",
+      param: null,
+      code: "rate_limit_exceeded",
+    },
+  };
+  const ask = { model: "plain", messages: [{ role: "user", content: "Hi" }] };
+  /** Takes one request at once; the first stays with the engine until the gate opens. */
+  const full = async (first: Record<string, unknown> = {}, signal?: AbortSignal) => {
+    const { opened, open } = gate();
+    const site = await gateway({ pause: () => opened }, { admission: new Admission({ limit: 1, now: () => 0 }) });
+    const held = Promise.resolve(site.chat({ ...ask, ...first }, {}, signal));
+    await quiet();
+    return { ...site, held, open };
+  };
+
+  it.each([
+    ["a chat completion", "/v1/chat/completions", ask],
+    ["a stream", "/v1/chat/completions", { ...ask, stream: true }],
+    ["a scored stream", "/v1/chat/completions", { ...ask, model: "icdpo", stream: true }],
+    ["a scoring", "/v1/score", { ...ask, completions: ["a"] }],
+  ])("refuses %s in OpenAI's shape, before the first byte, and calls no engine for it", async (_, path, body) => {
+    const { post, engine, held, open, reported } = await full();
+    const response = await post(path, body);
+    expect(response.status).toBe(429);
+    expect(response.headers.get("content-type")).toContain("application/json");
+    expect(response.headers.get("retry-after")).toMatch(/^[1-9]\d*$/u);
+    expect(await json(response)).toEqual(overloaded);
+    expect(engine.calls).toHaveLength(1);
+    expect(reported).toEqual([]);
+    open();
+    expect((await held).status).toBe(200);
+  });
+
+  it("takes the next request once the one under way has been answered, and says in /health how many there are", async () => {
+    const { chat, held, open, requests } = await full();
+    expect(await requests()).toBe(1);
+    open();
+    await held;
+    expect(await requests()).toBe(0);
+    expect((await chat({})).status).toBe(200);
+  });
+
+  it("still tells whether it is alive and ready, lists its models and refuses what is wrong with a request", async () => {
+    const { app, post, chat, held, open } = await full();
+    for (const path of ["/health", "/ready", "/v1/models"]) expect((await app.request(path)).status).toBe(200);
+    expect((await chat({ n: 0 })).status).toBe(400);
+    expect((await post("/v1/chat/completions", { ...ask, model: "unknown" })).status).toBe(404);
+    open();
+    await held;
+  });
+
+  it("counts a stream until its work has ended", async () => {
+    const { held, open, requests } = await full({ stream: true });
+    const response = await held;
+    expect(await requests()).toBe(1);
+    open();
+    expect((await readTexts(response)).texts).toEqual(["Candidate number 0."]);
+    expect(await requests()).toBe(0);
+  });
+
+  it("has room again when a client leaves", async () => {
+    const leave = new AbortController();
+    const { held, requests } = await full({}, leave.signal);
+    leave.abort();
+    expect((await held).status).toBe(499);
+    expect(await requests()).toBe(0);
+  });
+
+  it("has room again when a client leaves a stream", async () => {
+    const { held, requests } = await full({ model: "icdpo", stream: true });
+    await (await held).body?.cancel();
+    await quiet();
+    expect(await requests()).toBe(0);
+  });
+
+  it("has room again when a request fails, or is wrong", async () => {
+    const { chat, requests } = await gateway(
+      { pause: () => Promise.reject(new TypeError("oops")), contextSize: 60 },
+      { admission: new Admission({ limit: 1, now: () => 0 }) },
+    );
+    expect((await chat(ask)).status).toBe(500);
+    expect((await chat({ ...ask, stream: true })).status).toBe(200);
+    expect((await chat({ model: "plain", messages: [{ role: "user", content: "x".repeat(60) }] })).status).toBe(400);
+    expect(await requests()).toBe(0);
+  });
+});
+
+describe("an engine that ends in the middle of a request", () => {
+  const died = new GatewayError("engine_unavailable", "It died.");
+  const oom = new GatewayError("engine_failure", "Out of memory.");
+  /** The engine fails when it is asked to go on for the first so many times at that place. */
+  const failing = (times: number, error: Error, at: "sample" | "score" = "sample", place = 0): Script => {
+    let left = times;
+    return {
+      pause: async (what, _, index) => {
+        if (what === at && index === place && left-- > 0) throw error;
+      },
+    };
+  };
+  const samplings = ({ calls }: ScriptedEngine) => calls.filter(({ type }) => type === "sample").length;
+  const rendered = { error: { message: "It died.", type: "server_error", param: null, code: "engine_unavailable" } };
+
+  it.each([
+    ["sampling", "sample", 2],
+    ["scoring", "score", 0],
+  ] as const)("is not noticed where it comes back: the answer is that of a whole run, after a failure in %s", async (_, at, place) => {
+    const { chat, engine, reported, requests } = await gateway(failing(1, died, at, place));
+    const response = await chat({});
+    expect(response.status).toBe(200);
+    expect(response.headers.get("x-icdpo-tokens")).toMatch(/;sampled=57;scored=60;cached=0$/u);
+    expect((await json(response)).choices[0].message.content).toBe("Candidate number 1.");
+    expect(samplings(engine)).toBe(2);
+    expect(reported).toEqual([]);
+    expect(await requests()).toBe(0);
+  });
+
+  it("is not noticed by who has completions scored", async () => {
+    const body = { model: "icdpo", messages: [{ role: "user", content: "Hi" }], completions: ["a", "b"] };
+    const [whole, broken] = [await gateway(), await gateway(failing(1, died, "score", 1))];
+    const response = await broken.post("/v1/score", body);
+    expect(response.status).toBe(200);
+    expect(await json(response)).toEqual(await json(await whole.post("/v1/score", body)));
+  });
+
+  it.each([
+    ["a plain stream", { model: "plain" }, ["Candidate number 0."], failing(1, died)],
+    ["a scored stream in sampling", {}, ["Candidate number 1."], failing(1, died, "sample", 2)],
+    ["a scored stream in scoring", {}, ["Candidate number 1."], failing(1, died, "score", 1)],
+  ])("is not noticed by who has been sent no text: %s", async (_, body, expected, overrides) => {
+    const { chat, engine, reported } = await gateway(overrides);
+    const response = await chat({ ...body, stream: true });
+    expect(response.headers.get("server-timing")).toBe("retrieve;dur=0.0");
+    const { texts, last } = await readTexts(response);
+    expect(texts).toEqual(expected);
+    expect(last).toBe("[DONE]");
+    expect(samplings(engine)).toBe(2);
+    expect(reported).toEqual([]);
+  });
+
+  it("does not take back text that has been sent: the stream ends with an error, and nothing is sent twice", async () => {
+    const { chat, engine, reported } = await gateway(failing(1, died, "sample", 1));
+    const { texts, last } = await readTexts(await chat({ model: "plain", n: 2, stream: true }));
+    expect(texts).toEqual(["Candidate number 0."]);
+    expect(last).toEqual(rendered);
+    expect(samplings(engine)).toBe(1);
+    expect(reported).toHaveLength(1);
+  });
+
+  it("is tried once more, and no more", async () => {
+    const { chat, engine, reported } = await gateway(failing(2, died));
+    const response = await chat({ model: "plain" });
+    expect(response.status).toBe(503);
+    expect(await json(response)).toEqual(rendered);
+    expect(samplings(engine)).toBe(2);
+    expect(reported).toHaveLength(1);
+    const streamed = await gateway(failing(2, died));
+    expect(await readTexts(await streamed.chat({ model: "plain", stream: true }))).toEqual({ texts: [], last: rendered });
+    expect(samplings(streamed.engine)).toBe(2);
+  });
+
+  it("is another matter than a failure of the engine: that is told at once", async () => {
+    const { chat, engine } = await gateway(failing(1, oom));
+    expect((await chat({ model: "plain" })).status).toBe(500);
+    expect(samplings(engine)).toBe(1);
+  });
+
+  it("is not tried again for a client that has left", async () => {
+    const leave = new AbortController();
+    const pause = async () => {
+      leave.abort();
+      throw died;
+    };
+    const { chat, engine, requests } = await gateway({ pause });
+    expect((await chat({ model: "plain" }, {}, leave.signal)).status).toBe(499);
+    expect(samplings(engine)).toBeLessThan(2);
+    expect(await requests()).toBe(0);
   });
 });
 

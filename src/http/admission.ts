@@ -1,0 +1,58 @@
+/** @module How many requests may be under way or waiting at once; who comes beyond that is told when to come back. */
+import { GatewayError } from "../types/error.ts";
+
+export interface AdmissionOptions {
+  /** Requests, those that wait for the engine included. */
+  readonly limit: number;
+  /** Milliseconds, from any origin. */
+  readonly now: () => number;
+}
+
+const smoothing = 0.2;
+const longestRetrySeconds = 300;
+
+export class Admission {
+  readonly #options: AdmissionOptions;
+  #admitted = 0;
+  /** Milliseconds between two requests' ends while there is work, as measured. */
+  #interval = 1_000;
+  #lastEnd = 0;
+
+  constructor(options: AdmissionOptions) {
+    this.#options = options;
+  }
+
+  /** Requests under way or waiting. */
+  get admitted(): number {
+    return this.#admitted;
+  }
+
+  /**
+   * Does the work of one request. Where the engine ended in the middle of it and nothing has been sent, it is done once more. Throws
+   * "overloaded" where there is no room.
+   */
+  async run<Result>(work: () => Promise<Result>, hasSent: () => boolean = () => false): Promise<Result> {
+    const { limit, now } = this.#options;
+    if (this.#admitted >= limit) throw this.#overloaded();
+    if (this.#admitted === 0) this.#lastEnd = now();
+    this.#admitted += 1;
+    try {
+      return await work().catch((error: unknown) => {
+        if (!(error instanceof GatewayError) || error.code !== "engine_unavailable" || hasSent()) throw error;
+        return work();
+      });
+    } finally {
+      this.#admitted -= 1;
+      this.#interval += smoothing * (now() - this.#lastEnd - this.#interval);
+      this.#lastEnd = now();
+    }
+  }
+
+  /** By the time it names, half of what is under way now will be done. */
+  #overloaded(): GatewayError {
+    const seconds = Math.ceil((this.#interval * this.#admitted) / 2 / 1000);
+    const retryAfter = Math.min(longestRetrySeconds, Math.max(1, seconds));
+    const message = `The gateway is busy with ${this.#admitted} requests, as many as it takes at once. Retry in ${retryAfter} s.`;
+    return new GatewayError("overloaded", message, { retryAfter });
+  }
+}

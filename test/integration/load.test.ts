@@ -1,0 +1,205 @@
+/** Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks, the gateway lives. */
+import { execFileSync } from "node:child_process";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
+
+interface Ready {
+  readonly status: string;
+  readonly requests: number;
+  readonly engine: {
+    readonly status: string;
+    readonly pid: number;
+    readonly restarts: number;
+    readonly active: number;
+    readonly waiting: number;
+    readonly freeSequences: number;
+  };
+}
+
+const sequences = 12;
+const limit = 40;
+const minute = 60_000;
+let gateway: Gateway;
+beforeAll(async () => {
+  const settings = { ICDPO_SEQUENCES: sequences, ICDPO_CONTEXT_SIZE: 1024, ICDPO_MAX_REQUESTS: limit, ICDPO_HANG_MS: 4_000 };
+  gateway = await startGateway(Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)])));
+});
+afterAll(async () => {
+  await gateway.stop();
+});
+
+const ready = async (): Promise<Ready> => (await (await fetch(`${gateway.url}/ready`)).json()) as Ready;
+const idle = async (): Promise<boolean> => {
+  const { requests, engine } = await ready();
+  return requests === 0 && engine.status === "ready" && engine.active === 0 && engine.waiting === 0 && engine.freeSequences === sequences;
+};
+
+/** The same numbers in each run. */
+function seeded(seed: number): (below: number) => number {
+  let state = seed;
+  return (below) => {
+    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
+    return Math.floor((state / 2 ** 32) * below);
+  };
+}
+
+const contents = ["Name a fruit.", "How do I keep basil alive?", "Why is the sky blue?", "Say hello.", "What is bread made of?"];
+
+/** One of the kinds of requests there are. */
+function mixed(number: number): { readonly path: string; readonly body: Record<string, unknown> } {
+  const messages = [{ role: "user", content: contents[number % contents.length] }];
+  const kinds = [
+    { path: "chat/completions", body: { model: "plain", messages, max_tokens: 12 } },
+    { path: "chat/completions", body: { model: "plain", messages, max_tokens: 12, stream: true } },
+    { path: "chat/completions", body: { model: "icdpo", messages, max_tokens: 8 } },
+    { path: "chat/completions", body: { model: "icdpo", messages, max_tokens: 8, stream: true } },
+    { path: "score", body: { model: "icdpo", messages, completions: ["An apple.", "Ask somebody else."] } },
+  ];
+  return kinds[number % kinds.length] as (typeof kinds)[number];
+}
+
+type Outcome = "answered" | "streamed" | "left" | "unavailable" | "error event" | "busy";
+
+/** Sends a request and checks that whatever comes is whole: an answer, an error of OpenAI's shape, or a stream with an end. */
+async function send(number: number, signal?: AbortSignal): Promise<Outcome> {
+  const { path, body } = mixed(number);
+  try {
+    const response = await fetch(`${gateway.url}/v1/${path}`, {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: JSON.stringify(body),
+      ...(signal && { signal }),
+    });
+    const text = await response.text();
+    if (response.status === 503 || response.status === 429) {
+      const { error } = JSON.parse(text) as { error: { message: string; type: string; param: null; code: string } };
+      expect(error).toMatchObject({ message: expect.any(String), type: expect.any(String), param: null, code: expect.any(String) });
+      expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
+      return response.status === 503 ? "unavailable" : "busy";
+    }
+    expect(response.status, text).toBe(200);
+    if (body["stream"] !== true) {
+      expect(JSON.parse(text)).toMatchObject(path === "score" ? { data: [{ index: 0 }, { index: 1 }] } : { object: "chat.completion" });
+      return "answered";
+    }
+    const events = text.split("\n\n").filter((event) => event.startsWith("data: "));
+    const last = events.at(-1)?.slice("data: ".length) ?? "";
+    if (last === "[DONE]") return "streamed";
+    expect(JSON.parse(last)).toMatchObject({ error: { code: "engine_unavailable" } });
+    return "error event";
+  } catch (error) {
+    if (signal?.aborted) return "left";
+    throw error;
+  }
+}
+
+const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Resident memory of the gateway and its engine, in KiB. */
+async function memory(): Promise<number> {
+  const { engine } = await ready();
+  const sizes = execFileSync("ps", ["-o", "rss=", "-p", `${gateway.process.pid},${engine.pid}`], { encoding: "utf8" });
+  return sizes
+    .trim()
+    .split(/\s+/u)
+    .reduce((sum, size) => sum + Number(size), 0);
+}
+
+describe("300 mixed requests, a third of them left at random moments", () => {
+  it("leave all sequences free, and memory as it was after the first 30", { timeout: 8 * minute }, async () => {
+    const random = seeded(7);
+    const outcomes: Outcome[] = [];
+    const run = async (count: number): Promise<void> => {
+      let next = outcomes.length;
+      const end = next + count;
+      const worker = async (): Promise<void> => {
+        for (let number = next++; number < end; number = next++) {
+          const leave = new AbortController();
+          const timer = number % 3 === 0 ? setTimeout(() => leave.abort(), random(900)) : undefined;
+          outcomes.push(await send(number, leave.signal));
+          clearTimeout(timer);
+        }
+      };
+      await Promise.all(Array.from({ length: 8 }, worker));
+      await eventually(idle, 10_000);
+    };
+    await run(30);
+    const early = await memory();
+    await run(270);
+    const late = await memory();
+    expect(outcomes).toHaveLength(300);
+    expect(outcomes.filter((outcome) => outcome === "left").length).toBeGreaterThan(20);
+    expect(outcomes.filter((outcome) => outcome === "answered" || outcome === "streamed").length).toBeGreaterThanOrEqual(200);
+    expect(Math.abs(late - early) / early).toBeLessThan(0.05);
+    expect((await ready()).engine.restarts).toBe(0);
+  });
+});
+
+describe("more requests than the gateway takes", () => {
+  it("get 429 and a time to come back", { timeout: 5 * minute }, async () => {
+    const leave = new AbortController();
+    let busy = 0;
+    const flood = Array.from({ length: limit + 10 }, async (_, number) => {
+      if ((await send(number, leave.signal)) === "busy") busy += 1;
+    });
+    await eventually(async () => busy >= 5);
+    leave.abort();
+    await Promise.all(flood);
+    await eventually(idle, 10_000);
+  });
+});
+
+describe("an engine that is killed 20 times under load", () => {
+  it("ends every request in an answer, a 503 or an error event, and serves the next", { timeout: 8 * minute }, async () => {
+    const random = seeded(11);
+    const outcomes: Outcome[] = [];
+    let killing = true;
+    const worker = async (first: number): Promise<void> => {
+      for (let number = first; killing; number++) outcomes.push(await send(number));
+    };
+    const workers = [0, 1, 2, 3].map(worker);
+    try {
+      for (let kill = 0; kill < 20; kill++) {
+        await eventually(async () => (await ready()).engine.status === "ready");
+        await pause(random(1_200));
+        process.kill((await ready()).engine.pid, "SIGKILL");
+        await pause(50);
+      }
+    } finally {
+      killing = false;
+      await Promise.all(workers);
+    }
+    expect(gateway.process.exitCode).toBeNull();
+    expect((await ready()).engine.restarts).toBe(20);
+    expect(outcomes).not.toContain("busy");
+    expect(await send(0)).toBe("answered");
+    await eventually(idle, 10_000);
+  });
+
+  it("does again what nothing had been sent of", { timeout: minute }, async () => {
+    await eventually(idle);
+    const { engine } = await ready();
+    const body = { model: "icdpo", messages: [{ role: "user", content: "Tell me a long story." }], max_tokens: 48 };
+    let answered = false;
+    const asked = post(`${gateway.url}/v1/chat/completions`, body).finally(() => {
+      answered = true;
+    });
+    await pause(1_000);
+    expect(answered).toBe(false);
+    process.kill(engine.pid, "SIGKILL");
+    expect(await asked).toMatchObject({ status: 200 });
+    expect((await ready()).engine.restarts).toBe(engine.restarts + 1);
+  });
+});
+
+describe("an engine that hangs", () => {
+  it("is noticed, ended and started again", { timeout: minute }, async () => {
+    await eventually(idle);
+    const { engine } = await ready();
+    process.kill(engine.pid, "SIGSTOP");
+    expect(await send(0)).toBe("answered");
+    const after = (await ready()).engine;
+    expect(after.pid).not.toBe(engine.pid);
+    expect(gateway.log()).toContain("has not got on for 4000 ms");
+  });
+});
