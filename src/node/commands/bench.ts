@@ -1,0 +1,148 @@
+/** @module `icdpo bench`: the engine's speed, each figure beside its alternative in the same run. */
+import { execFile } from "node:child_process";
+import { writeFile } from "node:fs/promises";
+import path from "node:path";
+import { promisify } from "node:util";
+import { Command, InvalidArgumentError } from "commander";
+import { buildPolicySet, type PolicySet } from "../../policy/store.ts";
+import type { Demonstration } from "../../types/conversation.ts";
+import { GatewayError } from "../../types/error.ts";
+import { Client } from "../bench/client.ts";
+import { type BenchCase, renderTable, runRounds } from "../bench/figures.ts";
+import { concurrencyCase, Requests, singleCase, streamCase } from "../bench/requests.ts";
+import { retrievalCase } from "../bench/retrieval.ts";
+import { type Speeds, speedCase } from "../bench/speeds.ts";
+import type { Runtime } from "../runtime.ts";
+import { serve } from "../serve.ts";
+import { type World, withRuntime } from "./world.ts";
+
+interface BenchOptions {
+  readonly rounds: number;
+  readonly json?: string;
+  readonly only?: string;
+  readonly llamaCpp?: string;
+  readonly pytorch?: string;
+  readonly python: string;
+}
+
+const execute = promisify(execFile);
+
+export function benchCommand(world: World): Command {
+  return new Command("bench")
+    .description("measure speed: prefill, steps, scoring; whole requests beside their floor; several at once; retrieval")
+    .option("--rounds <count>", "interleaved rounds", positive, 3)
+    .option("--json <file>", "write the figures as JSON, too")
+    .option("--only <text>", "only cases whose name holds this text (the speeds are always measured)")
+    .option("--llama-cpp <folder>", "folder with llama-batched-bench and llama-perplexity, to stand beside")
+    .option(
+      "--pytorch <script>",
+      "a script that times one request the paper's way: SCRIPT MODEL --rounds 2, a line of JSON with total_s each",
+    )
+    .option("--python <program>", "what runs that script", "python3")
+    .action((options: BenchOptions) =>
+      withRuntime(world, async (runtime, signal) => {
+        const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1" };
+        const policies = await benchPolicies(runtime);
+        const server = await serve({ ...runtime, policies }, settings, world.version, world.report);
+        try {
+          const client = new Client(server.url, signal);
+          const cases = await benchCases(runtime, client, options);
+          const chosen = cases.filter(({ name }) => name === "speeds" || name.includes(options.only ?? ""));
+          await client.chat(new Requests().fresh("plain")); // nobody pays for the first request
+          const figures = await runRounds(chosen, options.rounds, world.report);
+          const { state, modelPath } = runtime.engine;
+          process.stdout.write(`${renderTable(figures)}\n`);
+          const run = { version: world.version, date: new Date().toISOString(), model: path.basename(modelPath), size: state.size };
+          if (options.json !== undefined)
+            await writeFile(options.json, `${JSON.stringify({ ...run, rounds: options.rounds, figures }, null, 2)}\n`);
+        } finally {
+          await server.close(0);
+        }
+      }),
+    );
+}
+
+async function benchCases(runtime: Runtime, client: Client, options: BenchOptions): Promise<BenchCase[]> {
+  const { engine } = runtime;
+  const text = everyday(runtime)
+    .map(({ chosen }) => chosen)
+    .join("\n");
+  const speeds: Speeds = { prefill: 0, scoring: 0, step: new Map() };
+  const requests = new Requests();
+  const threads = engine.state.size?.threads ?? 1;
+  const llamaCpp = options.llamaCpp === undefined ? undefined : { folder: options.llamaCpp, modelPath: engine.modelPath, threads };
+  const single = singleCase(client, requests, speeds);
+  return [
+    speedCase(engine, text, speeds, llamaCpp),
+    single,
+    ...(options.pytorch === undefined ? [] : [paperCase(options.pytorch, options.python, engine.modelPath, threads, single.last)]),
+    concurrencyCase(client, requests, "plain", [1, 2, 4, 8]),
+    concurrencyCase(client, requests, "icdpo", [1, 2, 4, 8]),
+    streamCase(client, requests),
+    retrievalCase(engine, await runtime.embedder(), text, [1_000, 10_000, 160_000]),
+  ];
+}
+
+/** The same work in PyTorch; the script's first round is its warm-up. */
+function paperCase(script: string, python: string, modelPath: string, threads: number, ours: { cold: number; warm: number }): BenchCase {
+  return {
+    name: "one request, the paper's way",
+    async run() {
+      const { stdout } = await execute(python, [script, modelPath, "--rounds", "2", "--threads", String(threads)]);
+      const { total_s: total } = JSON.parse(stdout.trim().split("\n").at(-1) ?? "") as { total_s: number };
+      const name = "the paper's way in PyTorch";
+      return [
+        { name, unit: "s", value: total, against: { name: "ICDPO, one request, cold", value: ours.cold } },
+        { name, unit: "s", value: total, against: { name: "ICDPO, one request, same demonstrations", value: ours.warm } },
+      ];
+    },
+  };
+}
+
+/** Characters of a response, so that two demonstrations make a context of about 512 tokens. */
+const responseCharacters = 900;
+
+const policyFiles = {
+  icdpo: `demonstrations: bench
+retriever: { type: random }
+shots: 2
+candidates: 3
+score: { type: contrast, negative: rejected }
+`,
+  plain: "candidates: 1\nscore: { type: none }\n",
+};
+
+/** Demonstrations are drawn by the request's seed, so that a request can have the same ones again, or others. */
+async function benchPolicies(runtime: Runtime): Promise<PolicySet> {
+  const source = everyday(runtime);
+  const lengthened = (from: number, of: (demonstration: Demonstration) => string | undefined): string =>
+    Array.from({ length: source.length }, (_, i) => of(source[(from + i) % source.length] as Demonstration))
+      .join(" ")
+      .slice(0, responseCharacters);
+  const lines = source.map(({ id, messages }, i) =>
+    JSON.stringify({ id, messages, chosen: lengthened(i, ({ chosen }) => chosen), rejected: lengthened(i, ({ rejected }) => rejected) }),
+  );
+  return buildPolicySet(
+    {
+      policies: new Map(Object.entries(policyFiles)),
+      routes: "routes: { icdpo: { policy: icdpo }, plain: { policy: plain } }",
+      demonstrations: new Map([["bench", lines.join("\n")]]),
+    },
+    runtime,
+  );
+}
+
+function everyday({ policies }: Runtime): readonly Demonstration[] {
+  const paired = [...policies.policies.values()].find(({ demonstrations }) =>
+    demonstrations.some(({ rejected }) => rejected !== undefined),
+  );
+  if (paired === undefined)
+    throw new GatewayError("configuration", "The benchmark needs a policy whose demonstrations have rejected responses.");
+  return paired.demonstrations.filter(({ rejected }) => rejected !== undefined);
+}
+
+function positive(text: string): number {
+  const value = Number(text);
+  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("must be a whole number, 1 or more");
+  return value;
+}
