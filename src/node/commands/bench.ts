@@ -100,7 +100,7 @@ function paperCase(script: string, python: string, modelPath: string, threads: n
 }
 
 /** Characters of a response, so that two demonstrations make a context of about 512 tokens. */
-const responseCharacters = 900;
+const responseCharacters = 800;
 
 const policyFiles = {
   icdpo: `demonstrations: bench
