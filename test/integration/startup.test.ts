@@ -79,14 +79,16 @@ describe("running", () => {
     expect((await ready()).engine.pid).not.toBe(engine.pid);
   });
 
-  it("answers what was under way with 503 when the engine is killed", async () => {
+  it("begins again what was under way when the engine is killed, and answers 503 when it is killed once more", async () => {
     gateway = await startGateway();
     const { url } = gateway;
     const messages = [{ role: "user", content: "Tell me a very long story about a fox, a river and a lighthouse." }];
     const pending = post(`${url}/v1/chat/completions`, { model: "plain", messages, n: 4, max_tokens: 2000 });
     const engine = async () => ((await (await fetch(`${url}/ready`)).json()) as { engine: { pid: number; active: number } }).engine;
+    const first = (await engine()).pid;
     await eventually(async () => (await engine()).active === 1);
-    await new Promise((resolve) => setTimeout(resolve, 500)); // by now it has said something: too late to begin again
+    process.kill(first, "SIGKILL");
+    await eventually(async () => (await engine()).pid !== first && (await engine()).active === 1);
     process.kill((await engine()).pid, "SIGKILL");
     const { status, body } = await pending;
     expect(status).toBe(503);
