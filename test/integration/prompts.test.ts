@@ -79,9 +79,9 @@ describe.skipIf(dataFolder === undefined)(`${count} prompts of HH-RLHF, ${atOnce
       expect(empty).toBeLessThanOrEqual(Math.max(1, largestEmptyShare * count));
       await eventually(async () => {
         const { engine } = (await (await fetch(`${gateway.url}/ready`)).json()) as {
-          engine: { active: number; waiting: number; freeSequences: number };
+          engine: { active: number; waiting: number; freeSequences: number; size: { sequences: number } };
         };
-        return engine.active === 0 && engine.waiting === 0 && engine.freeSequences === 8;
+        return engine.active === 0 && engine.waiting === 0 && engine.freeSequences === engine.size.sequences;
       }, 5_000);
     },
     hour,
