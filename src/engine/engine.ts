@@ -1,5 +1,5 @@
 /** @module The narrow interface between the method and whatever runs the language model. */
-import type { Conversation } from "../types/conversation.ts";
+import type { Conversation, Tool, ToolSyntax } from "../types/conversation.ts";
 
 export type Token = number;
 
@@ -15,6 +15,8 @@ export interface Capabilities {
   readonly chat: boolean;
   /** Log-probabilities of given completions can be had. */
   readonly score: boolean;
+  /** The chat template's own tool calls; null where it has none, or writes them in a way that cannot be read. */
+  readonly tools: ToolSyntax | null;
 }
 
 export interface EngineInfo {
@@ -34,6 +36,27 @@ export interface SamplingParameters {
   readonly maxTokens: number;
   /** Generation ends before the first of these strings. */
   readonly stop: readonly string[];
+  /** Subtracted from the logit of each token that the completion holds already, and as often as it does: OpenAI's definition. */
+  readonly presencePenalty?: number | undefined;
+  readonly frequencyPenalty?: number | undefined;
+  /** Added to tokens' logits. */
+  readonly logitBias?: ReadonlyMap<Token, number> | undefined;
+}
+
+export interface TokenText {
+  readonly text: string;
+  /** Its bytes in UTF-8: a token may hold half a character. */
+  readonly bytes: readonly number[];
+}
+
+/** A token with what a client may want to know of it. */
+export interface TokenDetail extends TokenText {
+  /** The model's own log-probability, in nats. */
+  readonly logprob: number;
+  /** Where it begins in the text, in UTF-16 code units. */
+  readonly offset: number;
+  /** The most likely tokens at its place, the likeliest first, as many as asked for. */
+  readonly top: readonly Omit<TokenDetail, "top" | "offset">[];
 }
 
 export interface SampleRequest extends SamplingParameters {
@@ -41,6 +64,10 @@ export interface SampleRequest extends SamplingParameters {
   readonly seeds: readonly number[];
   /** Note the log-probabilities of sampled tokens, and of ending before each. */
   readonly logprobs: boolean;
+  /** Details of each token, with so many alternatives. */
+  readonly topLogprobs?: number | undefined;
+  /** GBNF: the completion is a text of this grammar, or a beginning of one where it ends in "length". */
+  readonly grammar?: string | undefined;
 }
 
 /** "stop": the model closed its turn, or a stop string was met. "length": `maxTokens` or the context's end. */
@@ -56,6 +83,8 @@ export interface Sample {
   readonly logprobs: readonly number[];
   /** `[tokens + 1]` or one less, if asked for: log π(end ∣ prompt, the first i tokens). */
   readonly endLogprobs: readonly number[];
+  /** `[tokens in the text]`, if asked for. */
+  readonly details?: readonly TokenDetail[] | undefined;
 }
 
 /** The prompt is at hand; so many of its tokens were found in a cache of prefixes. */
@@ -66,13 +95,19 @@ export interface PromptEvent {
 
 export type SampleEvent =
   | PromptEvent
-  | { readonly type: "text"; readonly index: number; readonly text: string }
+  /** Text that is now certain to belong to the completion, and the details of the tokens that begin in it. */
+  | { readonly type: "text"; readonly index: number; readonly text: string; readonly details?: readonly TokenDetail[] | undefined }
   | { readonly type: "done"; readonly index: number; readonly sample: Sample };
 
 export type ScoreEvent =
   | PromptEvent
-  /** `[tokens]`: log π(token i ∣ prompt, tokens before i) of the completion that came as number `index`. */
-  | { readonly type: "scored"; readonly index: number; readonly logprobs: readonly number[] };
+  /** `[tokens]`: log π(token i ∣ prompt, tokens before i) of the completion that came as number `index`; details if asked for. */
+  | {
+      readonly type: "scored";
+      readonly index: number;
+      readonly logprobs: readonly number[];
+      readonly details?: readonly TokenDetail[] | undefined;
+    };
 
 /**
  * An engine tokenises, renders its chat template, samples completions of a prompt, and returns log-probabilities of given completions.
@@ -84,19 +119,22 @@ export interface Engine {
   info(signal?: AbortSignal): Promise<EngineInfo>;
   /** `[texts][tokens]`, each text on its own, without BOS; the spelling of a control token stays plain text. */
   tokenize(texts: readonly string[], signal?: AbortSignal): Promise<Token[][]>;
+  /** `[tokens]`: text and bytes of each token on its own. */
+  describe(tokens: readonly Token[], signal?: AbortSignal): Promise<TokenText[]>;
   /** Raw text as a context: BOS where the model's tokenizer says so; responses end with EOS. */
   textPrompt(text: string, signal?: AbortSignal): Promise<Prompt>;
-  /** The model's chat template applied to the messages, ready for the assistant's turn. */
-  chatPrompt(messages: Conversation, signal?: AbortSignal): Promise<Prompt>;
+  /** The model's chat template applied to the messages and tools (only where it has a syntax for them), ready for the assistant's turn. */
+  chatPrompt(messages: Conversation, signal?: AbortSignal, tools?: readonly Tool[]): Promise<Prompt>;
   /** n samples, stepped together; "text" events as they decode, one "done" a sample. Leaving the loop stops the work. */
   sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncIterable<SampleEvent>;
   /**
    * Teacher forcing: the log-probabilities of each completion after the prompt. Completions are scored as they come, in any order; the prompt is
-   * made ready while the first is awaited. Leaving the loop stops the work.
+   * made ready while the first is awaited. Leaving the loop stops the work. With `topLogprobs`: details of each token, with so many alternatives.
    */
   score(
     prompt: Prompt,
     completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
     signal?: AbortSignal,
+    topLogprobs?: number,
   ): AsyncIterable<ScoreEvent>;
 }

@@ -1,57 +1,81 @@
-/** @module An outcome in the words of OpenAI's chat completions. */
+/** @module Answers in the words of OpenAI's chat completions. */
+import type { TokenDetail } from "../engine/engine.ts";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
-import type { ScoredResponse } from "../icdpo/score.ts";
 import type { ResolvedRoute } from "../policy/resolve.ts";
-import type { ChatCall } from "./chat-request.ts";
+import type { ToolCall } from "../types/conversation.ts";
+import type { ChatRequest } from "./chat-request.ts";
+import type { Answer, Generated } from "./generation.ts";
 
-export interface Usage {
-  readonly prompt_tokens: number;
-  readonly completion_tokens: number;
-  readonly total_tokens: number;
+/** What all chunks of an answer have in common. */
+export interface ChatCall {
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly created: number;
+  readonly body: ChatRequest;
+  readonly resolved: ResolvedRoute;
 }
 
-/** The `count` best, best first. A greedy sample stands for as many as were asked for: they would all be the same. */
-export function answersOf(outcome: IcdpoOutcome, count: number): ScoredResponse[] {
-  const { ranked } = outcome;
-  return Array.from({ length: count }, (_, place) => ranked[place] ?? (ranked[0] as ScoredResponse));
-}
-
-/** What a plain request would have used: the tokens of C⁰, and of the returned texts without their closing token. */
-export function usageOf(outcome: IcdpoOutcome, answers: readonly ScoredResponse[]): Usage {
-  const completionTokens = answers.reduce((total, { closed }) => total + closed.length - 1, 0);
-  return {
-    prompt_tokens: outcome.basePromptTokens,
-    completion_tokens: completionTokens,
-    total_tokens: outcome.basePromptTokens + completionTokens,
-  };
-}
-
-export function chatCompletion(call: ChatCall, answers: readonly ScoredResponse[], usage: Usage, extra: Record<string, unknown>) {
+export function chatCompletion(call: ChatCall, generated: Generated) {
   return {
     id: call.id,
     object: "chat.completion",
     created: call.created,
     model: call.body.model,
-    choices: answers.map(({ text, finish }, index) => ({
+    choices: generated.answers.map((answer, index) => ({
       index,
-      message: { role: "assistant", content: text, refusal: null },
-      logprobs: null,
-      finish_reason: finish,
+      message: message(answer),
+      logprobs: renderLogprobs(answer.logprobs),
+      finish_reason: answer.finish,
     })),
-    usage,
-    system_fingerprint: fingerprint(call),
-    ...extra,
+    usage: renderUsage(generated),
+    system_fingerprint: fingerprint(call.resolved),
+    ...explained(call.body, call.resolved, generated),
   };
 }
 
+function message({ content, toolCalls }: Answer) {
+  return {
+    role: "assistant",
+    content,
+    refusal: null,
+    ...(toolCalls.length > 0 && { tool_calls: toolCalls.map(renderToolCall) }),
+  };
+}
+
+function renderToolCall({ id, name, arguments: text }: ToolCall) {
+  return { id, type: "function", function: { name, arguments: text } };
+}
+
+export function renderUsage({ usage: { promptTokens, completionTokens } }: Generated) {
+  return { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: promptTokens + completionTokens };
+}
+
+export function renderLogprobs(details: readonly TokenDetail[] | null) {
+  if (details === null) return null;
+  return { content: details.map((detail) => ({ ...renderToken(detail), top_logprobs: detail.top.map(renderToken) })), refusal: null };
+}
+
+/** JSON has no −∞: OpenAI writes −9999. */
+export function finiteLogprob(logprob: number): number {
+  return Number.isFinite(logprob) ? logprob : -9999;
+}
+
+function renderToken({ text, logprob, bytes }: Pick<TokenDetail, "text" | "logprob" | "bytes">) {
+  return { token: text, logprob: finiteLogprob(logprob), bytes };
+}
+
 /** Changes when the policy, its demonstrations or the model change. */
-export function fingerprint(call: ChatCall): string {
-  return `fp_${call.resolved.policy.id.split("@").at(-1)}`;
+export function fingerprint({ policy }: ResolvedRoute): string {
+  return `fp_${policy.id.split("@").at(-1)}`;
 }
 
 /** The body's `icdpo` field, if the request asks for it. */
-export function explained(call: ChatCall, outcome: IcdpoOutcome): { icdpo?: ReturnType<typeof explanation> } {
-  return call.body.icdpo?.explain ? { icdpo: explanation(call.resolved, outcome) } : {};
+export function explained(
+  { icdpo }: Pick<ChatRequest, "icdpo">,
+  resolved: ResolvedRoute,
+  { outcome }: Generated,
+): { icdpo?: ReturnType<typeof explanation> } {
+  return icdpo?.explain ? { icdpo: explanation(resolved, outcome) } : {};
 }
 
 /** The hidden work, for `"icdpo": {"explain": true}`. `tokens` of a candidate counts its closing token. */

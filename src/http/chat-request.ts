@@ -1,89 +1,125 @@
 /** @module The body of POST /v1/chat/completions: each field works, has no effect by design, or is refused by name. */
 import { z } from "zod";
-import type { SamplingParameters } from "../engine/engine.ts";
-import type { IcdpoRequest } from "../icdpo/pipeline.ts";
-import type { ResolvedRoute } from "../policy/resolve.ts";
-import type { PolicySettings } from "../policy/schema.ts";
-import { GatewayError } from "../types/error.ts";
-import { messagesSchema } from "./wire.ts";
+import type { AnswerFormat, Generation, ToolChoice } from "./generation.ts";
+import {
+  biasMap,
+  functionName,
+  jsonSchemaFormat,
+  messagesSchema,
+  metadata,
+  refuse,
+  samplingFields,
+  stopStrings,
+  toConversation,
+  toStops,
+} from "./wire.ts";
 
-const maxStops = 4;
+const maxTools = 128;
 
-const chatRequestSchema = z.object({
-  model: z.string(),
-  messages: messagesSchema,
-  stream: z.boolean().nullish(),
-  stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
-  n: z.int().min(1).nullish(),
-  temperature: z.number().min(0).max(2).nullish(),
-  top_p: z.number().min(0).max(1).nullish(),
-  max_tokens: z.int().min(1).nullish(),
-  max_completion_tokens: z.int().min(1).nullish(),
-  stop: z
-    .union(
-      [z.string().min(1), z.array(z.string().min(1)).max(maxStops)],
-      `must be a string or up to ${maxStops} strings, none of them empty`,
-    )
-    .nullish(),
-  seed: z.int().nullish(),
-  user: z.string().nullish(),
-  icdpo: z.object({ explain: z.boolean().nullish() }).nullish(),
+const tool = z.object({
+  type: z.literal("function", "only tools of type function can be called"),
+  function: z.object({
+    name: functionName,
+    description: z.string().nullish(),
+    parameters: z.record(z.string(), z.unknown()).nullish(),
+    strict: z.boolean().nullish(),
+  }),
 });
-export type ChatRequest = z.output<typeof chatRequestSchema>;
 
-/** One request, once everything about it is known. */
-export interface ChatCall {
-  readonly id: string;
-  /** Seconds since 1970. */
-  readonly created: number;
-  readonly body: ChatRequest;
-  readonly resolved: ResolvedRoute;
-  readonly request: IcdpoRequest;
-  /** Candidates compete: nothing can be shown before the choice. */
-  readonly chooses: boolean;
-}
+const toolChoice = z.union(
+  [z.enum(["none", "auto", "required"]), z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })],
+  "must be none, auto, required or a function of the request's tools",
+);
 
-/** Fields with an effect that this gateway does not have yet; each with the values that ask for nothing. */
-const refusals: Readonly<Record<string, (value: unknown) => boolean>> = {
-  tools: isEmptyArray,
-  tool_choice: (value) => value === "none" || value === "auto",
-  functions: isEmptyArray,
-  function_call: (value) => value === "none" || value === "auto",
-  response_format: (value) => typeof value === "object" && value !== null && "type" in value && value.type === "text",
-  logprobs: (value) => value === false,
-  top_logprobs: (value) => value === 0,
-  logit_bias: (value) => typeof value === "object" && value !== null && Object.keys(value).length === 0,
-  presence_penalty: (value) => value === 0,
-  frequency_penalty: (value) => value === 0,
-  audio: () => false,
-  modalities: (value) => Array.isArray(value) && value.every((modality) => modality === "text"),
-  web_search_options: () => false,
+const responseFormat = z.discriminatedUnion("type", [
+  z.object({ type: z.literal("text") }),
+  z.object({ type: z.literal("json_object") }),
+  z.object({ type: z.literal("json_schema"), json_schema: jsonSchemaFormat }),
+]);
+
+/** Fields whose effect this gateway does not have. */
+const refusals = {
+  functions: { reason: "use tools", harmless: [[]] },
+  function_call: { reason: "use tool_choice", harmless: ["none", "auto"] },
+  audio: { reason: "the model writes text only", harmless: [] },
+  modalities: { reason: "the model writes text only", harmless: [["text"]] },
+  web_search_options: { reason: "the gateway does not search the web", harmless: [] },
 };
 
-function isEmptyArray(value: unknown): boolean {
-  return Array.isArray(value) && value.length === 0;
+export const chatBodySchema = z
+  .looseObject({
+    model: z.string(),
+    messages: messagesSchema,
+    stream: z.boolean().nullish(),
+    stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
+    n: z.int().min(1).nullish(),
+    ...samplingFields,
+    max_tokens: z.int().min(1).nullish(),
+    max_completion_tokens: z.int().min(1).nullish(),
+    stop: stopStrings,
+    logprobs: z.boolean().nullish(),
+    top_logprobs: z.int().min(0).max(20).nullish(),
+    response_format: responseFormat.nullish(),
+    tools: z.array(tool).max(maxTools).nullish(),
+    tool_choice: toolChoice.nullish(),
+    parallel_tool_calls: z.boolean().nullish(),
+    metadata,
+    user: z.string().nullish(),
+    safety_identifier: z.string().nullish(),
+    icdpo: z.object({ explain: z.boolean().nullish() }).nullish(),
+  })
+  .superRefine((body, context) => {
+    refuse(body, refusals, context);
+    const complain = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
+    if (body.top_logprobs && !body.logprobs) complain("top_logprobs", "needs logprobs: true");
+    if (body.tool_choice && body.tool_choice !== "none" && !body.tools?.length) complain("tool_choice", "is only allowed with tools");
+  });
+export type ChatRequest = z.output<typeof chatBodySchema>;
+
+export function toGeneration(body: ChatRequest): Generation {
+  return {
+    conversation: toConversation(body.messages),
+    sampling: {
+      temperature: body.temperature ?? undefined,
+      topP: body.top_p ?? undefined,
+      presencePenalty: body.presence_penalty ?? undefined,
+      frequencyPenalty: body.frequency_penalty ?? undefined,
+      logitBias: biasMap(body.logit_bias),
+      maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
+      stop: toStops(body.stop),
+    },
+    answers: body.n ?? 1,
+    seed: body.seed ?? undefined,
+    tools: body.tool_choice === "none" ? [] : toTools(body.tools ?? []),
+    toolChoice: toToolChoice(body.tool_choice),
+    parallelToolCalls: body.parallel_tool_calls ?? true,
+    format: toFormat(body.response_format),
+    topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
+  };
 }
 
-/** Throws "unsupported_parameter" for the first field that would silently have no effect. */
-export const chatBodySchema = z
-  .looseObject({})
-  .transform((body) => {
-    for (const [field, asksForNothing] of Object.entries(refusals)) {
-      const value = body[field];
-      if (value !== undefined && value !== null && !asksForNothing(value))
-        throw new GatewayError("unsupported_parameter", `'${field}' is not supported by this gateway yet; leave it out.`, { param: field });
-    }
-    return body;
-  })
-  .pipe(chatRequestSchema);
+function toTools(tools: NonNullable<ChatRequest["tools"]>): Generation["tools"] {
+  return tools.map(({ function: { name, description, parameters } }, index) => ({
+    name,
+    description: description ?? undefined,
+    parameters: parameters ?? { type: "object", properties: {} },
+    path: `tools.${index}.function.parameters`,
+  }));
+}
 
-/** The client's own parameters win over the policy's. */
-export function samplingOf(request: ChatRequest, defaults: PolicySettings["sampling"]): SamplingParameters {
-  return {
-    temperature: request.temperature ?? defaults.temperature,
-    topP: request.top_p ?? defaults.top_p,
-    topK: defaults.top_k,
-    maxTokens: request.max_completion_tokens ?? request.max_tokens ?? defaults.max_tokens,
-    stop: typeof request.stop === "string" ? [request.stop] : (request.stop ?? []),
-  };
+function toToolChoice(choice: ChatRequest["tool_choice"]): ToolChoice {
+  if (choice === "required") return "required";
+  return typeof choice === "object" && choice !== null ? { name: choice.function.name } : "auto";
+}
+
+function toFormat(format: ChatRequest["response_format"]): AnswerFormat {
+  switch (format?.type) {
+    case undefined:
+    case "text":
+      return { type: "text" };
+    case "json_object":
+      return { type: "json-object" };
+    case "json_schema":
+      return { type: "json-schema", schema: format.json_schema.schema ?? { type: "object" }, path: "response_format.json_schema.schema" };
+  }
 }

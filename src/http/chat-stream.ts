@@ -1,152 +1,76 @@
-/** @module Streamed chat completions: plain policies as they decode; scored ones after the choice, with comments to keep the connection alive. */
+/** @module Streamed chat completions: answers' events as chunks. */
 import type { Context } from "hono";
-import { type SSEStreamingApi, streamSSE } from "hono/streaming";
-import { type IcdpoOutcome, icdpo } from "../icdpo/pipeline.ts";
-import { EventQueue } from "../types/event-queue.ts";
-import { answersOf, explained, fingerprint, usageOf } from "./chat-answer.ts";
-import type { ChatCall } from "./chat-request.ts";
+import type { TokenDetail } from "../engine/engine.ts";
+import { type ChatCall, explained, fingerprint, renderLogprobs, renderUsage } from "./chat-answer.ts";
 import type { AppDependencies } from "./dependencies.ts";
-import { renderError } from "./errors.ts";
-import { retrieveTiming } from "./headers.ts";
+import type { GenerationStream } from "./generate.ts";
+import type { AnswerEvent } from "./generation.ts";
+import { type ServerSentEvent, streamAnswer } from "./sse.ts";
 
-/** Everything wrong with the request is thrown before the first byte; later errors go out as an event. */
-export async function streamChatCompletion(c: Context, dependencies: AppDependencies, call: ChatCall): Promise<Response> {
-  const left = new AbortController();
-  const signal = AbortSignal.any([left.signal, ...(call.request.signal === undefined ? [] : [call.request.signal])]);
-  const pieces = new EventQueue<Piece>();
-  const { done } = await new Promise<{ done: Promise<IcdpoOutcome> }>((resolve, reject) => {
-    let sent = false;
-    const sendText = (index: number, text: string): void => {
-      sent = true;
-      pieces.push({ index, text });
-    };
-    const onText = call.chooses ? undefined : sendText;
-    const onSampling = (retrieveMs: number): void => {
-      if (!c.finalized) c.header("server-timing", retrieveTiming(retrieveMs));
-      resolve({ done });
-    };
-    const request = { ...call.request, signal, onText, onSampling };
-    const done = dependencies.admission.run(
-      () => icdpo(dependencies.engine, call.resolved.policy, request),
-      () => sent,
-    );
-    done.then(
-      () => pieces.end(),
-      (error: unknown) => {
-        pieces.fail(error);
-        reject(error);
-      },
-    );
-  });
+export function streamChatCompletion(c: Context, dependencies: AppDependencies, call: ChatCall, stream: GenerationStream): Response {
+  return streamAnswer(
+    c,
+    dependencies,
+    stream,
+    () => chatEvents(call, stream),
+    (error) => [{ data: error }],
+  );
+}
 
-  return streamSSE(c, async (stream) => {
-    stream.onAbort(() => left.abort());
-    try {
-      await send(stream, call, pieces, done, dependencies.pingMs);
-    } catch (error) {
-      if (stream.aborted) return;
-      dependencies.report(error);
-      await stream.writeSSE({ data: JSON.stringify(renderError(error).body) });
+async function* chatEvents(call: ChatCall, { events, done }: GenerationStream): AsyncGenerator<ServerSentEvent> {
+  const { body, resolved } = call;
+  const answers = body.n ?? 1;
+  const opened = new Set<number>();
+  let finished = 0;
+  for await (const event of events) {
+    const { index } = event;
+    // The first chunk of a choice says who speaks.
+    if (!opened.has(index)) yield choice(call, { index, delta: { role: "assistant", content: "", refusal: null } });
+    opened.add(index);
+    if (event.type !== "finish")
+      yield choice(call, { index, delta: delta(event), logprobs: event.type === "text" ? event.logprobs : null });
+    else {
+      finished += 1;
+      const extra = finished === answers ? explained(body, resolved, await done) : {};
+      yield choice(call, { index, delta: {}, finish: event.answer.finish }, extra);
     }
+  }
+  if (body.stream_options?.include_usage) yield chunk(call, { choices: [], usage: renderUsage(await done) });
+  yield { data: "[DONE]" };
+}
+
+function delta(event: Exclude<AnswerEvent, { type: "finish" }>): Record<string, unknown> {
+  switch (event.type) {
+    case "text":
+      return { content: event.text };
+    case "call":
+      return { tool_calls: [{ index: event.call, id: event.id, type: "function", function: { name: event.name, arguments: "" } }] };
+    case "arguments":
+      return { tool_calls: [{ index: event.call, function: { arguments: event.text } }] };
+  }
+}
+
+interface ChoiceChunk {
+  readonly index: number;
+  readonly delta: Record<string, unknown>;
+  readonly finish?: string;
+  readonly logprobs?: readonly TokenDetail[] | null;
+}
+
+function choice(
+  call: ChatCall,
+  { index, delta, finish = "", logprobs = null }: ChoiceChunk,
+  extra: Record<string, unknown> = {},
+): ServerSentEvent {
+  const usage = call.body.stream_options?.include_usage ? { usage: null } : {};
+  return chunk(call, {
+    choices: [{ index, delta, logprobs: renderLogprobs(logprobs), finish_reason: finish || null }],
+    ...usage,
+    ...extra,
   });
 }
 
-/** Text of a choice as it is sampled. */
-interface Piece {
-  readonly index: number;
-  readonly text: string;
-}
-
-async function send(
-  stream: SSEStreamingApi,
-  call: ChatCall,
-  pieces: EventQueue<Piece>,
-  done: Promise<IcdpoOutcome>,
-  pingMs: number,
-): Promise<void> {
-  const chunks = new Chunks(stream, call);
-  const pings = call.chooses ? startPings(stream, pingMs) : undefined;
-  try {
-    for await (const { index, text } of pieces) await chunks.text(index, text);
-  } finally {
-    clearInterval(pings);
-  }
-  const outcome = await done;
-  const answers = answersOf(outcome, call.request.answers);
-  // What was streamed as it was sampled keeps its place.
-  const ordered = call.chooses ? answers : answers.toSorted((a, b) => a.index - b.index);
-  for (const [index, answer] of ordered.entries()) {
-    for (const piece of unsent(answer.text, chunks.sent(index))) await chunks.text(index, piece);
-    await chunks.finish(index, answer.finish, index === ordered.length - 1 ? explained(call, outcome) : {});
-  }
-  if (call.body.stream_options?.include_usage) await chunks.usage(usageOf(outcome, answers));
-  await stream.writeSSE({ data: "[DONE]" });
-}
-
-/** What of a text has not been streamed, in pieces of a few words. */
-function unsent(text: string, sent: number): string[] {
-  return text.slice(sent).match(/\s*(?:\S+\s*){1,4}|\s+/gu) ?? [];
-}
-
-function startPings(stream: SSEStreamingApi, pingMs: number): NodeJS.Timeout {
-  const ping = (): void => void stream.write(": ping\n\n").catch(() => stream.abort());
-  ping();
-  return setInterval(ping, pingMs);
-}
-
-/** Writes chunks of one completion, and remembers what each choice has been sent. */
-class Chunks {
-  readonly #stream: SSEStreamingApi;
-  readonly #call: ChatCall;
-  readonly #sent = new Map<number, number>();
-
-  constructor(stream: SSEStreamingApi, call: ChatCall) {
-    this.#stream = stream;
-    this.#call = call;
-  }
-
-  /** Characters of a choice that have gone out. */
-  sent(index: number): number {
-    return this.#sent.get(index) ?? 0;
-  }
-
-  async text(index: number, text: string): Promise<void> {
-    await this.#open(index);
-    this.#sent.set(index, this.sent(index) + text.length);
-    await this.#choice(index, { content: text }, null);
-  }
-
-  async finish(index: number, reason: string, extra: Record<string, unknown>): Promise<void> {
-    await this.#open(index);
-    await this.#choice(index, {}, reason, extra);
-  }
-
-  async usage(usage: unknown): Promise<void> {
-    await this.#write({ choices: [], usage });
-  }
-
-  /** The first chunk of a choice says who speaks. */
-  async #open(index: number): Promise<void> {
-    if (this.#sent.has(index)) return;
-    this.#sent.set(index, 0);
-    await this.#choice(index, { role: "assistant", content: "", refusal: null }, null);
-  }
-
-  #choice(index: number, delta: Record<string, unknown>, reason: string | null, extra: Record<string, unknown> = {}): Promise<void> {
-    const usage = this.#call.body.stream_options?.include_usage ? { usage: null } : {};
-    return this.#write({ choices: [{ index, delta, logprobs: null, finish_reason: reason }], ...usage, ...extra });
-  }
-
-  async #write(fields: Record<string, unknown>): Promise<void> {
-    const { id, created, body } = this.#call;
-    const chunk = {
-      id,
-      object: "chat.completion.chunk",
-      created,
-      model: body.model,
-      system_fingerprint: fingerprint(this.#call),
-      ...fields,
-    };
-    await this.#stream.writeSSE({ data: JSON.stringify(chunk) });
-  }
+function chunk({ id, created, body, resolved }: ChatCall, fields: Record<string, unknown>): ServerSentEvent {
+  const common = { id, object: "chat.completion.chunk", created, model: body.model, system_fingerprint: fingerprint(resolved) };
+  return { data: { ...common, ...fields } };
 }

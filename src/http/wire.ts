@@ -1,36 +1,120 @@
 /** @module What clients send: only the fields that are used, checked by zod. Unknown fields are ignored, as OpenAI's clients expect. */
 import type { Context } from "hono";
 import { z } from "zod";
-import type { Conversation, Role } from "../types/conversation.ts";
+import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 
-const textPart = z.object({ type: z.literal("text", "only text parts can be read by this model"), text: z.string() });
-const content = z.union([z.string(), z.array(textPart)], "must be a string or a list of text parts");
+const textPart = z.object({ type: z.literal("text"), text: z.string() });
+const refusalPart = z.object({ type: z.literal("refusal"), refusal: z.string() });
+const part = z.discriminatedUnion("type", [textPart, refusalPart], "only text parts can be read by this model");
+const content = z.union([z.string(), z.array(part)], "must be a string or a list of text parts");
+
+/** What OpenAI allows as the name of a function or a schema. */
+export const functionName = z.string().regex(/^[\w-]{1,64}$/u, "may hold up to 64 letters, digits, '_' and '-'");
+
+const toolCall = z.object({
+  id: z.string(),
+  type: z.literal("function", "only calls of functions are known"),
+  function: z.object({ name: functionName, arguments: z.string() }),
+});
 
 const messageSchema = z
   .object({
     role: z.enum(["system", "developer", "user", "assistant", "tool"]),
     content: content.nullish(),
-    tool_calls: z.array(z.unknown()).max(0, "tool calls are not supported yet").nullish(),
+    tool_calls: z.array(toolCall).nullish(),
+    tool_call_id: z.string().nullish(),
   })
-  .superRefine((message, context) => {
-    if (message.role !== "assistant" && (message.content === undefined || message.content === null))
-      context.addIssue({ code: "custom", path: ["content"], message: `a message of role ${message.role} needs content` });
+  .superRefine(({ role, content, tool_calls, tool_call_id }, context) => {
+    const complain = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
+    const isEmpty = content === undefined || content === null;
+    if (isEmpty && role !== "assistant") complain("content", `a message of role ${role} needs content`);
+    if (tool_calls?.length && role !== "assistant") complain("tool_calls", "only an assistant's message can hold tool calls");
+    if (role === "tool" && !tool_call_id) complain("tool_call_id", "a message of role tool needs the id of the call that it answers");
   });
 
-export const messagesSchema = z.array(messageSchema).min(1, "must hold at least one message");
+const maxMessages = 2_048;
+
+export const messagesSchema = z
+  .array(messageSchema)
+  .min(1, "must hold at least one message")
+  .max(maxMessages, `must hold at most ${maxMessages} messages`)
+  .superRefine((messages, context) => {
+    const calls = new Set<string>();
+    for (const [index, { role, tool_calls, tool_call_id }] of messages.entries()) {
+      for (const { id } of tool_calls ?? []) calls.add(id);
+      if (role === "tool" && tool_call_id && !calls.has(tool_call_id))
+        context.addIssue({ code: "custom", path: [index, "tool_call_id"], message: "no earlier message holds a call of this id" });
+    }
+  });
 
 export function toConversation(messages: z.output<typeof messagesSchema>): Conversation {
-  return messages.map((message) => ({ role: toRole(message.role), content: toText(message.content) }));
-}
-
-function toRole(role: z.output<typeof messageSchema>["role"]): Role {
-  return role === "developer" ? "system" : role;
+  return messages.map(({ role, content, tool_calls, tool_call_id }) => ({
+    role: role === "developer" ? "system" : role,
+    content: toText(content),
+    ...(tool_calls?.length && {
+      toolCalls: tool_calls.map((call) => ({ id: call.id, name: call.function.name, arguments: call.function.arguments })),
+    }),
+    ...(role === "tool" && { toolCallId: tool_call_id ?? "" }),
+  }));
 }
 
 /** Text parts are pieces of one text, as chat templates join them. */
 function toText(given: z.output<typeof content> | null | undefined): string {
-  return typeof given === "string" ? given : (given ?? []).map((part) => part.text).join("");
+  return typeof given === "string" ? given : (given ?? []).map((part) => (part.type === "text" ? part.text : part.refusal)).join("");
+}
+
+/** What the protocols have in common. */
+export const samplingFields = {
+  temperature: z.number().min(0).max(2).nullish(),
+  top_p: z.number().min(0).max(1).nullish(),
+  presence_penalty: z.number().min(-2).max(2).nullish(),
+  frequency_penalty: z.number().min(-2).max(2).nullish(),
+  logit_bias: z.record(z.string().regex(/^\d{1,9}$/u, "must name tokens by their numbers"), z.number().min(-100).max(100)).nullish(),
+  seed: z.int().nullish(),
+};
+
+const maxStops = 4;
+
+export const stopStrings = z
+  .union([z.string().min(1), z.array(z.string().min(1)).max(maxStops)], `must be a string or up to ${maxStops} strings, none of them empty`)
+  .nullish();
+
+export const metadata = z.record(z.string().max(64), z.string().max(512)).nullish();
+
+export const jsonSchemaFormat = z.object({
+  name: functionName,
+  description: z.string().nullish(),
+  schema: z.record(z.string(), z.unknown()).nullish(),
+  strict: z.boolean().nullish(),
+});
+
+export function toStops(stop: z.output<typeof stopStrings>): string[] {
+  return typeof stop === "string" ? [stop] : (stop ?? []);
+}
+
+export function biasMap(bias: Readonly<Record<string, number>> | null | undefined): ReadonlyMap<number, number> {
+  return new Map(Object.entries(bias ?? {}).map(([token, value]) => [Number(token), value]));
+}
+
+export interface Refusal {
+  readonly reason: string;
+  /** Values that ask for nothing. */
+  readonly harmless: readonly unknown[];
+}
+
+/** Complains about fields that would silently have no effect. */
+export function refuse(
+  body: Readonly<Record<string, unknown>>,
+  refusals: Readonly<Record<string, Refusal>>,
+  context: z.core.$RefinementCtx,
+): void {
+  for (const [field, { reason, harmless }] of Object.entries(refusals)) {
+    const value = body[field];
+    if (value === undefined || value === null || harmless.some((one) => JSON.stringify(one) === JSON.stringify(value))) continue;
+    const params = { code: "unsupported_parameter" };
+    context.addIssue({ code: "custom", path: [field], message: `is not supported: ${reason}`, input: value, params });
+  }
 }
 
 /** The request's body against a schema. Throws "unsupported_media_type", or "invalid_request" naming the field. */
@@ -50,7 +134,7 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
   const issue = parsed.error.issues[0];
   const path = issue?.path.join(".") ?? "";
   throw new GatewayError(
-    "invalid_request",
+    issue?.code === "custom" && issue.params?.["code"] === "unsupported_parameter" ? "unsupported_parameter" : "invalid_request",
     path === "" ? `Invalid body: ${issue?.message}` : `Invalid '${path}': ${issue?.message}`,
     path === "" ? {} : { param: path },
   );

@@ -31,7 +31,7 @@ export interface ContextNeeds {
 /** Drops demonstrations, the least similar first, until both contexts fit. Throws "context_length_exceeded" where even none leave too little room. */
 export async function buildContexts(engine: Engine, format: PromptFormat, parts: ContextParts, needs: ContextNeeds): Promise<Contexts> {
   const { contextSize } = await engine.info(needs.signal);
-  const base = await encodeContext(engine, baseContext(format, parts.conversation), needs.signal);
+  const base = await encodeContext(engine, baseContext(format, parts.conversation, parts.tools), needs.signal);
   const retrieved = parts.demonstrations.length;
   for (let shots = retrieved; ; shots--) {
     const kept = { ...parts, demonstrations: parts.demonstrations.slice(0, shots) };

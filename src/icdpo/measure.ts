@@ -49,7 +49,7 @@ export async function measure(engine: Engine, policy: Policy, request: MeasureRe
   const guided = demonstrations.length > 0 || instructions !== null;
   const paired = demonstrations.every(({ rejected }) => rejected !== undefined);
 
-  const plain = completions.map((text, index) => ({ index, text, finish: "stop", sample: null }) as const);
+  const plain = completions.map((text, index) => ({ index, text, finish: "stop", sample: null, details: [] }) as const);
   const { end } = await encodeContext(engine, baseContext(format, conversation), signal);
   const responses = await Promise.all(plain.map((candidate) => closeResponse(engine, format, candidate, end, signal)));
   const parts = { conversation, demonstrations, instructions };

@@ -2,17 +2,25 @@
 import type { Engine, SamplingParameters } from "../engine/engine.ts";
 import type { Policy } from "../policy/store.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
-import type { Conversation } from "../types/conversation.ts";
+import type { Conversation, Tool } from "../types/conversation.ts";
 import { pickRandom, rank } from "./choose.ts";
 import { buildContexts } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
-import { type Candidate, sampleCandidates, type TokenWork } from "./sample.ts";
+import { type Candidate, type OnText, sampleCandidates, type TokenWork } from "./sample.ts";
 import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
 import { randomFrom } from "./seed.ts";
+
+export type Stage = "retrieve" | "queue" | "sample" | "score";
 
 export interface IcdpoRequest {
   readonly conversation: Conversation;
   readonly sampling: SamplingParameters;
+  /** What the model may call. */
+  readonly tools?: readonly Tool[] | undefined;
+  /** GBNF that responses keep to. */
+  readonly grammar?: string | undefined;
+  /** Details of each token, with so many alternatives. */
+  readonly topLogprobs?: number | undefined;
   /** How many answers are wanted, best first. */
   readonly answers: number;
   /** Unsigned 32-bit; decides every chance in the request. */
@@ -25,7 +33,9 @@ export interface IcdpoRequest {
   /** Everything that can be wrong with the request has been checked, demonstrations are at hand (after so many ms): sampling begins. */
   readonly onSampling?: ((retrieveMs: number) => void) | undefined;
   /** Text as it is sampled; only where nothing is left to choose (`choosesAmong`). */
-  readonly onText?: ((index: number, text: string) => void) | undefined;
+  readonly onText?: OnText | undefined;
+  /** What is being done now; "queue" is waiting for the model to begin. */
+  readonly onStage?: ((stage: Stage) => void) | undefined;
 }
 
 export interface IcdpoOutcome {
@@ -53,7 +63,7 @@ export function choosesAmong(policy: Policy, request: Pick<IcdpoRequest, "sampli
 
 export async function icdpo(engine: Engine, policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
   const { settings, format } = policy;
-  const { sampling, seed, budget, onText } = request;
+  const { sampling, seed, budget, grammar, topLogprobs, onText, onStage } = request;
   const stop = new AbortController();
   const signal = eitherOf(request.signal, stop.signal);
   const competes = choosesAmong(policy, request) && settings.score.type !== "none";
@@ -61,20 +71,27 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   const random = randomFrom(seed);
   const lap = stopwatch(request.now);
 
+  onStage?.("retrieve");
   // Generation: retrieve m demonstrations d; sample n responses from π(y ∣ [d; x])
   const retrieved = (await policy.retriever?.retrieve(request.conversation, { shots: settings.shots, random, signal })) ?? [];
-  const parts = contextParts(policy, request.conversation, retrieved);
+  const parts = { ...contextParts(policy, request.conversation, retrieved), tools: request.tools };
   const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens);
   const contexts = await buildContexts(engine, format, parts, { negative: competes ? negativeOf(settings.score) : null, reserve, signal });
   const timings = { retrieve: lap(), sample: 0, score: 0 };
   request.onSampling?.(timings.retrieve);
+  onStage?.("queue");
   const scorer = new Scorer(engine, contexts, settings.score, { work, signal: eitherOf(signal, budget) });
-  const onBegin = competes ? () => scorer.begin() : undefined;
+  const onBegin = (): void => {
+    onStage?.("sample");
+    if (competes) scorer.begin();
+  };
   // A response must fit after both contexts, or it could not be scored.
   const parameters = { ...sampling, maxTokens: Math.min(sampling.maxTokens, contexts.room) };
-  const options = { parameters, count: candidateCount(policy, request), seed, logprobs: competes, work, signal, budget, onBegin, onText };
+  const count = candidateCount(policy, request);
+  const options = { parameters, count, seed, logprobs: competes, topLogprobs, grammar, work, signal, budget, onBegin, onText };
   const candidates = whenDone(sampleCandidates(engine, contexts.positive, format, options), () => {
     timings.sample = lap();
+    if (competes) onStage?.("score");
   });
 
   // Scoring: estimate S or Ŝ of each response as it ends; the largest wins

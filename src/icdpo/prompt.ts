@@ -4,11 +4,14 @@
  */
 import type { Engine, Prompt, Token } from "../engine/engine.ts";
 import type { Instructions, PromptFormat } from "../policy/schema.ts";
-import type { Conversation, Demonstration, Message } from "../types/conversation.ts";
+import type { Conversation, Demonstration, Message, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { withToolsAsText } from "./tool-prompt.ts";
 
 /** A context before tokenisation: messages for the chat template, or raw text. */
-export type Context = { readonly type: "chat"; readonly messages: Conversation } | { readonly type: "text"; readonly text: string };
+export type Context =
+  | { readonly type: "chat"; readonly messages: Conversation; readonly tools: readonly Tool[] }
+  | { readonly type: "text"; readonly text: string };
 
 export interface ContextParts {
   readonly conversation: Conversation;
@@ -16,6 +19,8 @@ export interface ContextParts {
   readonly demonstrations: readonly Demonstration[];
   /** What the chat format's system message adds; the other formats have their own wording. Null: no instruction. */
   readonly instructions: Instructions | null;
+  /** What the model may call; the chat format only. */
+  readonly tools?: readonly Tool[] | undefined;
 }
 
 const manners = {
@@ -32,7 +37,7 @@ export function signedContext(format: PromptFormat, sign: Sign, parts: ContextPa
   const ordered = parts.demonstrations.toReversed();
   switch (format) {
     case "chat":
-      return { type: "chat", messages: chatMessages(sign, parts, ordered) };
+      return { type: "chat", messages: chatMessages(sign, parts, ordered), tools: parts.tools ?? [] };
     case "hh-rlhf":
       return {
         type: "text",
@@ -44,10 +49,10 @@ export function signedContext(format: PromptFormat, sign: Sign, parts: ContextPa
 }
 
 /** C⁰: the client's messages alone. */
-export function baseContext(format: PromptFormat, conversation: Conversation): Context {
+export function baseContext(format: PromptFormat, conversation: Conversation, tools: readonly Tool[] = []): Context {
   switch (format) {
     case "chat":
-      return { type: "chat", messages: conversation };
+      return { type: "chat", messages: conversation, tools };
     case "hh-rlhf":
       return { type: "text", text: `${transcript(conversation)}\n\nAssistant:` };
     case "synthetic-gpt":
@@ -55,8 +60,12 @@ export function baseContext(format: PromptFormat, conversation: Conversation): C
   }
 }
 
-export function encodeContext(engine: Engine, context: Context, signal?: AbortSignal): Promise<Prompt> {
-  return context.type === "chat" ? engine.chatPrompt(context.messages, signal) : engine.textPrompt(context.text, signal);
+export async function encodeContext(engine: Engine, context: Context, signal?: AbortSignal): Promise<Prompt> {
+  if (context.type === "text") return engine.textPrompt(context.text, signal);
+  const { capabilities } = await engine.info(signal);
+  return capabilities.tools === null
+    ? engine.chatPrompt(withToolsAsText(context.messages, context.tools), signal)
+    : engine.chatPrompt(context.messages, signal, context.tools);
 }
 
 /** A response as the format writes it after a context: as it is, or after one space. */

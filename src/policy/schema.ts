@@ -42,6 +42,24 @@ const samplingSchema = z.strictObject({
   max_tokens: z.int().min(1).default(512),
 });
 
+const pattern = z.string().min(1).refine(isPattern, "must be a regular expression");
+
+/** Requests that are answered by one plain sample each: any of these is enough. */
+const bypassSchema = z.strictObject({
+  max_tokens: z.int().min(1).optional().describe("requests for at most so many tokens"),
+  prompts: z.array(pattern).default([]).describe("the last user message matches, as the title and tag requests of chat front-ends do"),
+  tools: z.boolean().default(false).describe("requests with tools"),
+  json: z.boolean().default(false).describe("requests for JSON"),
+});
+
+function isPattern(source: string): boolean {
+  try {
+    return new RegExp(source, "u") !== undefined;
+  } catch {
+    return false;
+  }
+}
+
 export const policySchema = z
   .strictObject({
     description: z.string().optional(),
@@ -57,6 +75,7 @@ export const policySchema = z
     budget_ms: z.int().min(1).optional(),
     prompt: z.enum(["auto", ...promptFormats]).default("auto"),
     sampling: samplingSchema.prefault({}),
+    bypass: bypassSchema.optional(),
   })
   .superRefine((policy, context) => {
     const wantsDemonstrations = policy.retriever.type !== "none";

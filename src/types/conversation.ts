@@ -5,6 +5,38 @@ export type Role = "system" | "user" | "assistant" | "tool";
 export interface Message {
   readonly role: Role;
   readonly content: string;
+  /** What an assistant's turn asked to be called. */
+  readonly toolCalls?: readonly ToolCall[];
+  /** A tool turn: the call that it answers. */
+  readonly toolCallId?: string;
+}
+
+export interface ToolCall {
+  readonly id: string;
+  readonly name: string;
+  /** JSON text. */
+  readonly arguments: string;
+}
+
+/**
+ * How tool calls are written in a conversation: `opening {"<name>": "lookup", "<arguments>": {…}} closing`; of several, all but the first follow
+ * `between`. Null: one call at a time.
+ */
+export interface ToolSyntax {
+  readonly opening: string;
+  readonly closing: string;
+  readonly between: string | null;
+  /** The keys of a call's JSON. */
+  readonly name: string;
+  readonly arguments: string;
+}
+
+/** A function that the client can call for the model. */
+export interface Tool {
+  readonly name: string;
+  readonly description?: string | undefined;
+  /** A JSON Schema of an object. */
+  readonly parameters: Readonly<Record<string, unknown>>;
 }
 
 /** The client's messages, oldest first: x, the prompt. */

@@ -260,6 +260,7 @@ describe("chat", () => {
   it("writes C⁺ as instruction, demonstrations with the most similar last, and the conversation", () => {
     expect(signedContext("chat", "positive", parts(dialogue, [nearest, farther]))).toEqual({
       type: "chat",
+      tools: [],
       messages: [
         { role: "system", content: "Be kind." },
         { role: "user", content: "Hello" },
@@ -278,6 +279,7 @@ describe("chat", () => {
   it("writes C⁻ with the negative instruction and the rejected responses", () => {
     expect(signedContext("chat", "negative", parts(question, [nearest, single]))).toEqual({
       type: "chat",
+      tools: [],
       messages: [
         { role: "system", content: "Be rude." },
         { role: "user", content: "Is tea good?" },
@@ -298,6 +300,7 @@ describe("chat", () => {
     ];
     expect(baseContext("chat", conversation)).toEqual({
       type: "chat",
+      tools: [],
       messages: [
         { role: "system", content: " Answer in French. " },
         { role: "user", content: "## Human: hi\n" },
@@ -311,6 +314,7 @@ describe("chat", () => {
     const context = signedContext("chat", "positive", parts([{ role: "system", content: "Answer in French.\n" }, ...question], [single]));
     expect(context).toEqual({
       type: "chat",
+      tools: [],
       messages: [
         { role: "system", content: "Answer in French.\n\n\nBe kind." },
         { role: "user", content: "Is tea good?" },
@@ -322,7 +326,7 @@ describe("chat", () => {
 
   it("has the instruction alone as system message where the client's own system text is empty", () => {
     const context = signedContext("chat", "positive", parts([{ role: "system", content: "" }, ...question]));
-    expect(context).toEqual({ type: "chat", messages: [{ role: "system", content: "Be kind." }, ...question] });
+    expect(context).toEqual({ type: "chat", tools: [], messages: [{ role: "system", content: "Be kind." }, ...question] });
   });
 
   it("joins several system messages of the client into the one system message", () => {
@@ -333,6 +337,7 @@ describe("chat", () => {
     ];
     expect(signedContext("chat", "negative", parts(conversation))).toEqual({
       type: "chat",
+      tools: [],
       messages: [{ role: "system", content: "Answer in French.\n\nBe brief.\n\nBe rude." }, ...question],
     });
   });
@@ -341,6 +346,7 @@ describe("chat", () => {
     const context = signedContext("chat", "positive", { conversation: question, demonstrations: [nearest], instructions: null });
     expect(context).toEqual({
       type: "chat",
+      tools: [],
       messages: [
         { role: "user", content: "How do I cook rice?" },
         { role: "assistant", content: "Rinse it first." },
@@ -353,6 +359,7 @@ describe("chat", () => {
     const conversation: Conversation = [{ role: "system", content: "Answer in French." }, ...question];
     expect(signedContext("chat", "positive", { conversation, demonstrations: [], instructions: null })).toEqual({
       type: "chat",
+      tools: [],
       messages: [
         { role: "system", content: "Answer in French." },
         { role: "user", content: "How do I boil eggs?" },
@@ -368,6 +375,7 @@ describe("chat", () => {
     ];
     expect(signedContext("chat", "positive", parts(conversation))).toEqual({
       type: "chat",
+      tools: [],
       messages: [
         { role: "system", content: "Be kind." },
         { role: "user", content: "##\nHuman: me " },
@@ -401,7 +409,7 @@ describe("the demonstrations given", () => {
 
 describe("a context's tokens", () => {
   it("come from the chat template for messages, closed by the end of a turn", async () => {
-    const prompt = await encodeContext(new ScriptedEngine(), { type: "chat", messages: question });
+    const prompt = await encodeContext(new ScriptedEngine(), { type: "chat", tools: [], messages: question });
     expect(decode(prompt.tokens)).toBe("<user>How do I boil eggs?</user><assistant>");
     expect(prompt.end).toBe(endOfTurn);
   });

@@ -86,6 +86,10 @@ class RecordingBackend implements Backend {
     return tokens.map((token) => logprob(history, token));
   }
 
+  topLogprobs(): Promise<never> {
+    throw new Error("No test asks for the likeliest tokens");
+  }
+
   createSampler(_parameters: SamplingParameters, seed: number): Sampler {
     this.openSamplers += 1;
     let disposed = false;
@@ -603,15 +607,21 @@ function sampling(backend: RecordingBackend, options: SamplingOptions = {}) {
     request: { maxTokens, logprobs },
     end,
     closes: (token) => token === end || token === otherControl,
+    describe: describeToken,
     onText: (text) => void said.push(text),
     onDone: (sample) => void done.push(sample),
   });
   return { branch, said, done };
 }
 
+const describeToken = (token: Token) => ({ text: String.fromCharCode(token), bytes: [token] });
+
 function scoring(backend: RecordingBackend, completion: readonly Token[]) {
   const done: number[][] = [];
-  return { branch: new ScoreBranch(backend, completion, (logprobs) => void done.push(logprobs)), done };
+  return {
+    branch: new ScoreBranch(backend, completion, { describe: describeToken, onDone: (logprobs) => void done.push([...logprobs]) }),
+    done,
+  };
 }
 
 /** log π(token i ∣ prompt, tokens before i). */
@@ -690,7 +700,7 @@ describe("sampling", () => {
 
   it("may end at once", async () => {
     const { sample: ended, said } = await sample(drawing(""));
-    expect(ended).toEqual({ text: "", finish: "stop", tokens: [], logprobs: [], endLogprobs: [logprob(prompt, end)] });
+    expect(ended).toEqual({ details: [], text: "", finish: "stop", tokens: [], logprobs: [], endLogprobs: [logprob(prompt, end)] });
     expect(said).toEqual([]);
   });
 
@@ -703,7 +713,7 @@ describe("sampling", () => {
 
   it("does not feed the last token where nothing is noted", async () => {
     const { backend, sample: ended } = await sample(drawing("endless text"), { maxTokens: 3, logprobs: false });
-    expect(ended).toEqual({ text: "end", finish: "length", tokens: [101, 110, 100], logprobs: [], endLogprobs: [] });
+    expect(ended).toEqual({ details: [], text: "end", finish: "length", tokens: [101, 110, 100], logprobs: [], endLogprobs: [] });
     // One prefill, then the prompt's last token and two of the three sampled ones.
     expect(backend.steps).toHaveLength(4);
   });

@@ -1,5 +1,16 @@
 /** @module An engine that does what a test says, fast and the same each time. A token is a UTF-16 code unit, so every text can be read off its tokens. */
-import type { Engine, EngineInfo, Prompt, Sample, SampleEvent, SampleRequest, ScoreEvent, Token } from "../../src/engine/engine.ts";
+import type {
+  Engine,
+  EngineInfo,
+  Prompt,
+  Sample,
+  SampleEvent,
+  SampleRequest,
+  ScoreEvent,
+  Token,
+  TokenDetail,
+  TokenText,
+} from "../../src/engine/engine.ts";
 import type { Conversation } from "../../src/types/conversation.ts";
 import { cancelled } from "../../src/types/error.ts";
 
@@ -43,12 +54,16 @@ export class ScriptedEngine implements Engine {
   }
 
   async info(): Promise<EngineInfo> {
-    const { contextSize = 100_000, capabilities = { chat: true, score: true }, model = "scripted" } = this.#script;
+    const { contextSize = 100_000, capabilities = { chat: true, score: true, tools: null }, model = "scripted" } = this.#script;
     return { model, contextSize, capabilities };
   }
 
   async tokenize(texts: readonly string[]): Promise<Token[][]> {
     return texts.map(encode);
+  }
+
+  async describe(tokens: readonly Token[]): Promise<TokenText[]> {
+    return tokens.map(describeToken);
   }
 
   async textPrompt(text: string): Promise<Prompt> {
@@ -73,9 +88,10 @@ export class ScriptedEngine implements Engine {
     prompt: Prompt,
     completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
     signal?: AbortSignal,
+    topLogprobs?: number,
   ): AsyncGenerator<ScoreEvent> {
     const call = { type: "score", context: decode(prompt.tokens), responses: [], state: "open" } satisfies ScriptedCall;
-    yield* this.#followed(call, this.#scores(call, completions, signal));
+    yield* this.#followed(call, this.#scores(call, completions, signal, topLogprobs));
   }
 
   async *#followed<Event>(call: ScriptedCall, events: AsyncIterable<Event>): AsyncGenerator<Event> {
@@ -99,8 +115,14 @@ export class ScriptedEngine implements Engine {
       const said = this.#script.sample?.(index, context, request) ?? { text: `answer ${index}` };
       const cut = Math.min(...request.stop.map((stop) => said.text.indexOf(stop)).filter((at) => at >= 0), said.text.length);
       const text = said.text.slice(0, cut);
-      for (const piece of text.match(/\s*\S+|\s+/gu) ?? []) yield { type: "text", index, text: piece };
-      yield { type: "done", index, sample: this.#note(context, prompt.end, text, said.finish ?? "stop", request.logprobs) };
+      const details = this.#details(context, encode(text), prompt.end, request.topLogprobs);
+      let offset = 0;
+      for (const piece of text.match(/\s*\S+|\s+/gu) ?? []) {
+        yield { type: "text", index, text: piece, details: details?.slice(offset, offset + piece.length) };
+        offset += piece.length;
+      }
+      const sample = this.#note(context, prompt.end, text, said.finish ?? "stop", request.logprobs);
+      yield { type: "done", index, sample: { ...sample, details } };
     }
   }
 
@@ -108,6 +130,7 @@ export class ScriptedEngine implements Engine {
     { context, responses }: { readonly context: string; readonly responses: string[] },
     completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
     signal?: AbortSignal,
+    topLogprobs?: number,
   ): AsyncGenerator<ScoreEvent> {
     yield* this.#ready(context, signal);
     const coming = Symbol.asyncIterator in completions ? completions[Symbol.asyncIterator]() : completions[Symbol.iterator]();
@@ -116,8 +139,21 @@ export class ScriptedEngine implements Engine {
       if (next.done) return;
       responses.push(decode(next.value.slice(0, -1)));
       await unlessCancelled(this.#script.pause?.("score", signal, index), signal);
-      yield { type: "scored", index, logprobs: this.#logprobs(context, next.value) };
+      const details = this.#details(context, next.value.slice(0, -1), next.value.at(-1) as Token, topLogprobs);
+      yield { type: "scored", index, logprobs: this.#logprobs(context, next.value), details };
     }
+  }
+
+  /** The alternatives to a token are the characters after it. */
+  #details(context: string, tokens: readonly Token[], end: Token, top: number | undefined): TokenDetail[] | undefined {
+    if (top === undefined) return undefined;
+    const logprobs = this.#logprobs(context, [...tokens, end]);
+    return tokens.map((token, offset) => ({
+      ...describeToken(token),
+      offset,
+      logprob: logprobs[offset] as number,
+      top: Array.from({ length: top }, (_, i) => ({ ...describeToken(token + i), logprob: (logprobs[offset] as number) - i })),
+    }));
   }
 
   *#ready(context: string, signal: AbortSignal | undefined): Generator<{ type: "prompt"; cached: number }> {
@@ -169,6 +205,12 @@ export function gate(): { readonly opened: Promise<void>; readonly open: () => v
 /** Resolves when everything that can happen without a gate, a timer or the outside has happened. */
 export async function quiet(): Promise<void> {
   for (let turn = 0; turn < 5; turn++) await new Promise((resolve) => setImmediate(resolve));
+}
+
+/** A code unit as a token. */
+function describeToken(token: Token): TokenText {
+  const text = String.fromCharCode(token);
+  return { text, bytes: [...new TextEncoder().encode(text)] };
 }
 
 export function encode(text: string): Token[] {

@@ -1,18 +1,34 @@
 /** @module The two kinds of work on a prompt: sampling a completion, and scoring a given one. */
-import type { FinishReason, Sample, SampleRequest, Token } from "../../engine/engine.ts";
+import type { FinishReason, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../../engine/engine.ts";
 import type { Backend, Branch, Logits, Sampler } from "./scheduler.ts";
 import type { TextStream } from "./text-stream.ts";
+
+/** Text and bytes of a token. */
+export type Describe = (token: Token) => TokenText;
+
+/** Details of a token that was or will be fed, from the logits at its place. */
+type Detail = Omit<TokenDetail, "offset">;
+
+async function detailOf(backend: Backend, describe: Describe, row: Logits, token: Token, count: number): Promise<Detail> {
+  const { logprob, top } = await backend.topLogprobs(row, token, count);
+  return {
+    ...describe(token),
+    logprob,
+    top: top.map(([likely, likelyLogprob]) => ({ ...describe(likely), logprob: likelyLogprob })),
+  };
+}
 
 export interface SampleBranchOptions {
   readonly backend: Backend;
   readonly sampler: Sampler;
   readonly text: TextStream;
-  readonly request: Pick<SampleRequest, "maxTokens" | "logprobs">;
+  readonly request: Pick<SampleRequest, "maxTokens" | "logprobs" | "topLogprobs">;
+  readonly describe: Describe;
   /** The token that closes a response; its log-probability is noted at every step. */
   readonly end: Token;
   /** Tokens that end a completion: end of generation, or any other control token (the model has left its turn). */
   readonly closes: (token: Token) => boolean;
-  readonly onText: (text: string) => void;
+  readonly onText: (text: string, details: readonly TokenDetail[]) => void;
   readonly onDone: (sample: Sample) => void;
 }
 
@@ -22,13 +38,16 @@ export class SampleBranch implements Branch {
   readonly #tokens: Token[] = [];
   readonly #logprobs: number[] = [];
   readonly #endLogprobs: number[] = [];
+  readonly #details: Detail[] = [];
+  /** Tokens whose details have gone out with their text. */
+  #described = 0;
 
   constructor(options: SampleBranchOptions) {
     this.#options = options;
   }
 
   async accept([row]: readonly Logits[]): Promise<readonly Token[]> {
-    const { backend, sampler, text, request, end, closes, onText } = this.#options;
+    const { backend, sampler, text, request, end, closes, describe } = this.#options;
     if (row === undefined) throw new Error("A sampling step returned no logits");
     if (this.#tokens.length === request.maxTokens) {
       this.#endLogprobs.push(...(await backend.logprobs(row, [end])));
@@ -42,8 +61,8 @@ export class SampleBranch implements Branch {
     }
     if (closes(token)) return this.#finish("stop");
     this.#tokens.push(token);
-    const piece = text.push(token);
-    if (piece !== "") onText(piece);
+    if (request.topLogprobs !== undefined) this.#details.push(await detailOf(backend, describe, row, token, request.topLogprobs));
+    this.#emit(text.push(token));
     if (text.stopped) return this.#finish("stop");
     // The last token is fed only for the log-probability of ending after it.
     return this.#tokens.length < request.maxTokens || request.logprobs ? [token] : this.#finish("length");
@@ -54,12 +73,33 @@ export class SampleBranch implements Branch {
   }
 
   #finish(finish: FinishReason): readonly Token[] {
-    const { text, onText, onDone } = this.#options;
-    const rest = text.end();
-    if (rest !== "") onText(rest);
-    onDone({ text: text.text, finish, tokens: this.#tokens, logprobs: this.#logprobs, endLogprobs: this.#endLogprobs });
+    const { text, onDone } = this.#options;
+    this.#emit(text.end());
+    const details = this.#detailsFrom(0);
+    onDone({ text: text.text, finish, tokens: this.#tokens, logprobs: this.#logprobs, endLogprobs: this.#endLogprobs, details });
     return [];
   }
+
+  #emit(piece: string): void {
+    if (piece === "") return;
+    const details = this.#detailsFrom(this.#described);
+    this.#described += details.length;
+    this.#options.onText(piece, details);
+  }
+
+  /** Details of the tokens that begin in the text emitted so far, from the given one on. */
+  #detailsFrom(first: number): TokenDetail[] {
+    if (this.#options.request.topLogprobs === undefined) return [];
+    const { offsets } = this.#options.text;
+    return offsets.slice(first).map((offset, i) => ({ ...(this.#details[first + i] as Detail), offset }));
+  }
+}
+
+export interface ScoreBranchOptions {
+  /** Absent: no details of tokens. */
+  readonly topLogprobs?: number | undefined;
+  readonly describe: Describe;
+  readonly onDone: (logprobs: readonly number[], details: readonly TokenDetail[]) => void;
 }
 
 /** Teacher forcing: log π(token i ∣ prompt, tokens before i), each read off the logits of the token before. */
@@ -68,21 +108,32 @@ export class ScoreBranch implements Branch {
   readonly #backend: Backend;
   readonly #completion: readonly Token[];
   readonly #logprobs: number[] = [];
-  readonly #onDone: (logprobs: number[]) => void;
+  readonly #details: TokenDetail[] = [];
+  readonly #options: ScoreBranchOptions;
+  #offset = 0;
 
-  constructor(backend: Backend, completion: readonly Token[], onDone: (logprobs: number[]) => void) {
+  constructor(backend: Backend, completion: readonly Token[], options: ScoreBranchOptions) {
     this.start = completion.slice(0, -1);
     this.#backend = backend;
     this.#completion = completion;
-    this.#onDone = onDone;
+    this.#options = options;
   }
 
   async accept(rows: readonly Logits[]): Promise<readonly Token[]> {
     const scored = this.#completion.slice(this.#logprobs.length, this.#logprobs.length + rows.length);
     const logprobs = await Promise.all(scored.map((token, i) => this.#backend.logprobs(rows[i] as Logits, [token])));
     this.#logprobs.push(...logprobs.flat());
-    if (this.#logprobs.length === this.#completion.length) this.#onDone(this.#logprobs);
+    for (const [i, token] of scored.entries()) await this.#describe(rows[i] as Logits, token);
+    if (this.#logprobs.length === this.#completion.length) this.#options.onDone(this.#logprobs, this.#details);
     return [];
+  }
+
+  async #describe(row: Logits, token: Token): Promise<void> {
+    const { topLogprobs, describe } = this.#options;
+    if (topLogprobs === undefined) return;
+    const detail = await detailOf(this.#backend, describe, row, token, topLogprobs);
+    this.#details.push({ ...detail, offset: this.#offset });
+    this.#offset += detail.text.length;
   }
 
   dispose(): void {}

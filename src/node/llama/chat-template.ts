@@ -4,8 +4,9 @@
  */
 import { Template } from "@huggingface/jinja";
 import type { Token } from "../../engine/engine.ts";
-import type { Conversation } from "../../types/conversation.ts";
+import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
+import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
 
 /** What the template needs of the model's tokenizer. */
 export interface Vocabulary {
@@ -34,6 +35,8 @@ export class ChatTemplate {
   readonly #plainDelimiters: readonly string[];
   /** The token that the template itself closes an assistant turn with. */
   readonly end: Token;
+  /** The template's own tool calls, if it has any that can be read. */
+  readonly tools: ToolSyntax | null;
 
   constructor(source: string, vocabulary: Vocabulary) {
     this.#template = new Template(source);
@@ -42,16 +45,19 @@ export class ChatTemplate {
     this.#control = spellings.length === 0 ? /(?!)/u : new RegExp(`(${spellings.map(escapeRegExp).join("|")})`, "u");
     this.#systemRole = this.#acceptsSystem();
     const { delimiters, end } = this.#probe();
-    this.#plainDelimiters = delimiters;
+    const render: Render = (messages, tools, prompt) => this.#render(messages, tools, prompt);
+    this.tools = probeToolSyntax(render, this.#control);
+    const markers = this.tools === null ? [] : toolMarkers(render).filter((marker) => !vocabulary.control.has(marker));
+    this.#plainDelimiters = [...new Set([...delimiters, ...markers])];
     this.end = end;
   }
 
   /** The conversation's tokens, ready for the assistant's turn. Throws "invalid_request" with the template's own words where it refuses. */
-  encode(conversation: Conversation): Token[] {
+  encode(conversation: Conversation, tools: readonly Tool[] = []): Token[] {
     const messages = this.#systemRole ? conversation : withoutSystem(conversation);
-    const mark = unusedMark(messages);
-    const marked = messages.map((message) => ({ ...message, content: this.#disarm(message.content, mark) }));
-    const rendered = this.#render(marked, true);
+    const mark = unusedMark(JSON.stringify([messages, tools]));
+    const disarm = (text: string): string => this.#disarm(text, mark);
+    const rendered = this.#render(mapTexts(messages, disarm), mapTexts(tools, disarm), true);
     if (!rendered.includes(mark)) return this.#vocabulary.tokenizeSpecial(rendered);
     return rendered
       .split(this.#control)
@@ -69,10 +75,11 @@ export class ChatTemplate {
       .join("");
   }
 
-  #render(messages: Conversation, addGenerationPrompt: boolean): string {
+  #render(messages: Conversation, tools: readonly Tool[], addGenerationPrompt: boolean): string {
     try {
       return this.#template.render({
-        messages: messages.map((message) => ({ ...message })),
+        messages: messages.map(templateMessage),
+        ...(tools.length > 0 && { tools: tools.map((tool) => ({ type: "function", function: { ...tool } })) }),
         add_generation_prompt: addGenerationPrompt,
         bos_token: this.#vocabulary.bos,
         eos_token: this.#vocabulary.eos,
@@ -93,6 +100,7 @@ export class ChatTemplate {
           { role: "system", content: "SYSTEM-TEXT" },
           { role: "user", content: "USER-TEXT" },
         ],
+        [],
         true,
       ).includes("SYSTEM-TEXT");
     } catch {
@@ -109,7 +117,7 @@ export class ChatTemplate {
       { role: "assistant", content: "ASSISTANT-TEXT" },
       { role: "user", content: "SECOND-USER-TEXT" },
     ];
-    const rendered = this.#render(probes, true);
+    const rendered = this.#render(probes, [], true);
     const literals = rendered.split(new RegExp(probes.map(({ content }) => content).join("|"), "u"));
     const plain = literals.flatMap((literal) => (this.#control.test(literal) ? plainMarkers(literal, this.#control) : [literal.trim()]));
     const whole = userDefined.filter((spelling) => spelling.trim() !== "" && literals.some((literal) => literal.includes(spelling)));
@@ -134,23 +142,58 @@ function plainMarkers(literal: string, control: RegExp): string[] {
 
 /** For templates without a system role: system text becomes a paragraph before the user's next turn. */
 function withoutSystem(conversation: Conversation): Conversation {
-  const messages: { role: "user" | "assistant" | "tool"; content: string }[] = [];
+  const messages: Message[] = [];
   let system: string[] = [];
-  for (const { role, content } of conversation) {
-    if (role === "system") system.push(content);
-    else if (role === "user") {
-      messages.push({ role, content: [...system, content].join("\n\n") });
+  for (const message of conversation) {
+    if (message.role === "system") system.push(message.content);
+    else if (message.role === "user") {
+      messages.push({ ...message, content: [...system, message.content].join("\n\n") });
       system = [];
-    } else messages.push({ role, content });
+    } else messages.push(message);
   }
   if (system.length > 0) messages.push({ role: "user", content: system.join("\n\n") });
   return messages;
 }
 
-function unusedMark(messages: Conversation): string {
+/** A message as templates know it: arguments as an object, where they are one. */
+function templateMessage({ role, content, toolCalls, toolCallId }: Message): Record<string, unknown> {
+  return {
+    role,
+    content,
+    ...(toolCalls && {
+      tool_calls: toolCalls.map((call) => ({
+        id: call.id,
+        type: "function",
+        function: { name: call.name, arguments: parsedArguments(call.arguments) },
+      })),
+    }),
+    ...(toolCallId !== undefined && { tool_call_id: toolCallId }),
+  };
+}
+
+function parsedArguments(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Every string inside, keys included. */
+function mapTexts<Value>(value: Value, change: (text: string) => string): Value {
+  const changed = (inner: unknown): unknown => {
+    if (typeof inner === "string") return change(inner);
+    if (Array.isArray(inner)) return inner.map(changed);
+    if (typeof inner !== "object" || inner === null) return inner;
+    return Object.fromEntries(Object.entries(inner).map(([key, field]) => [change(key), changed(field)]));
+  };
+  return changed(value) as Value;
+}
+
+function unusedMark(text: string): string {
   for (let code = firstMark; code <= lastMark; code++) {
     const mark = String.fromCharCode(code);
-    if (!messages.some((message) => message.content.includes(mark))) return mark;
+    if (!text.includes(mark)) return mark;
   }
   throw new GatewayError("invalid_request", "The messages use every private-use character of Unicode's first plane.", {
     param: "messages",

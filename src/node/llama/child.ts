@@ -2,7 +2,7 @@
 import type { Prompt, SampleRequest, Token } from "../../engine/engine.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
-import { SampleBranch, ScoreBranch } from "./branches.ts";
+import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.ts";
 import { type LoadedModel, loadModel } from "./model.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
@@ -64,15 +64,17 @@ async function perform(id: number, call: Call, completions: EventQueue<readonly 
   switch (call.type) {
     case "tokenize":
       return call.texts.map((text) => model.tokenize(text));
+    case "describe":
+      return call.tokens.map((token) => model.describe(token));
     case "text-prompt":
       return model.textPrompt(call.text);
     case "chat-prompt":
-      return model.chatPrompt(call.messages);
+      return model.chatPrompt(call.messages, call.tools);
     case "sample":
       await sample(id, call.prompt, call.request, model, scheduler, signal);
       return null;
     case "score":
-      await score(id, call.prompt, completions, model, scheduler, signal);
+      await score(id, call, completions, model, scheduler, signal);
       return null;
   }
 }
@@ -88,7 +90,7 @@ async function sample(
   const { backend } = model;
   const room = backend.contextSize - prompt.tokens.length;
   checkPrompt(prompt, room, backend.contextSize);
-  const limits = { maxTokens: Math.min(request.maxTokens, room), logprobs: request.logprobs };
+  const limits = { maxTokens: Math.min(request.maxTokens, room), logprobs: request.logprobs, topLogprobs: request.topLogprobs };
   const branches = request.seeds.map(
     (seed, index) =>
       new SampleBranch({
@@ -98,7 +100,8 @@ async function sample(
         request: limits,
         end: prompt.end,
         closes: model.closes,
-        onText: (text) => send({ id, index, text }),
+        describe: model.describe,
+        onText: (text, details) => send({ id, index, text, details }),
         onDone: (sample) => send({ id, index, sample }),
       }),
   );
@@ -107,7 +110,7 @@ async function sample(
 
 async function score(
   id: number,
-  prompt: Prompt,
+  { prompt, topLogprobs }: Extract<Call, { type: "score" }>,
   completions: EventQueue<readonly Token[]>,
   model: LoadedModel,
   scheduler: Scheduler,
@@ -123,8 +126,9 @@ async function score(
   for await (const completion of completions) {
     const index = count++;
     check(completion.length);
-    if (completion.length === 0) send({ id, index, logprobs: [] });
-    else task.add(new ScoreBranch(backend, completion, (logprobs) => send({ id, index, logprobs })));
+    const onDone: ScoreBranchOptions["onDone"] = (logprobs, details) => send({ id, index, logprobs, details });
+    if (completion.length === 0) onDone([], []);
+    else task.add(new ScoreBranch(backend, completion, { topLogprobs, describe: model.describe, onDone }));
   }
   task.close();
   await task.done;

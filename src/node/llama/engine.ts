@@ -1,7 +1,7 @@
 /** @module The embedded engine as the gateway sees it: a child process, started again whenever it dies. */
 import { type ChildProcess, fork } from "node:child_process";
-import type { Engine, EngineInfo, Prompt, SampleEvent, SampleRequest, ScoreEvent, Token } from "../../engine/engine.ts";
-import type { Conversation } from "../../types/conversation.ts";
+import type { Engine, EngineInfo, Prompt, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "../../engine/engine.ts";
+import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
@@ -86,12 +86,16 @@ export class LlamaEngine implements Engine {
     return texts.length === 0 ? [] : ((await this.#call({ type: "tokenize", texts }, signal)) as Token[][]);
   }
 
+  async describe(tokens: readonly Token[], signal?: AbortSignal): Promise<TokenText[]> {
+    return tokens.length === 0 ? [] : ((await this.#call({ type: "describe", tokens }, signal)) as TokenText[]);
+  }
+
   async textPrompt(text: string, signal?: AbortSignal): Promise<Prompt> {
     return (await this.#call({ type: "text-prompt", text }, signal)) as Prompt;
   }
 
-  async chatPrompt(messages: Conversation, signal?: AbortSignal): Promise<Prompt> {
-    return (await this.#call({ type: "chat-prompt", messages }, signal)) as Prompt;
+  async chatPrompt(messages: Conversation, signal?: AbortSignal, tools: readonly Tool[] = []): Promise<Prompt> {
+    return (await this.#call({ type: "chat-prompt", messages, tools }, signal)) as Prompt;
   }
 
   sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
@@ -102,8 +106,9 @@ export class LlamaEngine implements Engine {
     prompt: Prompt,
     completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
     signal?: AbortSignal,
+    topLogprobs?: number,
   ): AsyncGenerator<ScoreEvent> {
-    return this.#stream({ type: "score", prompt }, completions, signal) as AsyncGenerator<ScoreEvent>;
+    return this.#stream({ type: "score", prompt, topLogprobs }, completions, signal) as AsyncGenerator<ScoreEvent>;
   }
 
   async *#stream(
@@ -268,8 +273,9 @@ export class LlamaEngine implements Engine {
     const pending = this.#pending.get(message.id);
     if (pending === undefined) return;
     if ("cached" in message) pending.events.push({ type: "prompt", cached: message.cached });
-    else if ("logprobs" in message) pending.events.push({ type: "scored", index: message.index, logprobs: message.logprobs });
-    else if ("text" in message) pending.events.push({ type: "text", index: message.index, text: message.text });
+    else if ("logprobs" in message)
+      pending.events.push({ type: "scored", index: message.index, logprobs: message.logprobs, details: message.details });
+    else if ("text" in message) pending.events.push({ type: "text", index: message.index, text: message.text, details: message.details });
     else if ("sample" in message) pending.events.push({ type: "done", index: message.index, sample: message.sample });
     else if ("error" in message) {
       const { code, message: text, param } = message.error;

@@ -1,7 +1,8 @@
 /** @module A loaded model: its tokenizer, its chat template, and what ends a completion. */
 import type { EngineInfo, Prompt, Token } from "../../engine/engine.ts";
-import type { Conversation } from "../../types/conversation.ts";
+import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
+import type { Describe } from "./branches.ts";
 import { ChatTemplate, type Vocabulary } from "./chat-template.ts";
 import { type EngineSize, loadNative, type NativeModel, type NativeOptions } from "./native.ts";
 import type { Backend } from "./scheduler.ts";
@@ -14,9 +15,10 @@ export interface LoadedModel {
   readonly detokenize: Detokenize;
   /** End of generation, or any other control token: the model has left its turn. */
   readonly closes: (token: Token) => boolean;
+  readonly describe: Describe;
   tokenize(text: string): Token[];
   textPrompt(text: string): Prompt;
-  chatPrompt(messages: Conversation): Prompt;
+  chatPrompt(messages: Conversation, tools: readonly Tool[]): Prompt;
 }
 
 /** Loads the model file into a context. Throws llama.cpp's error where it cannot. */
@@ -28,19 +30,27 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     model.bos !== undefined && model.prependsBos && tokens[0] !== model.bos ? [model.bos, ...tokens] : tokens;
 
   return {
-    info: { model: options.model, contextSize: backend.contextSize, capabilities: { chat: template !== undefined, score: true } },
+    info: {
+      model: options.model,
+      contextSize: backend.contextSize,
+      capabilities: { chat: template !== undefined, score: true, tools: template?.tools ?? null },
+    },
     size,
     backend,
     detokenize: model.detokenize,
     closes: (token) => model.endsGeneration(token) || model.kind(token) === "control",
+    describe(token) {
+      const bytes = model.bytes(token);
+      return { text: new TextDecoder().decode(bytes), bytes: [...bytes] };
+    },
     tokenize: (text) => model.tokenizeContinuation(text),
     textPrompt: (text) => ({ tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence }),
-    chatPrompt(messages) {
+    chatPrompt(messages, tools) {
       if (template === undefined)
         throw new GatewayError("invalid_request", "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.", {
           param: "prompt",
         });
-      return { tokens: withBos(template.encode(messages)), end: template.end };
+      return { tokens: withBos(template.encode(messages, tools)), end: template.end };
     },
   };
 }

@@ -16,28 +16,18 @@ import {
   type Token as LlamaToken,
   readGgufFileInfo,
 } from "node-llama-cpp";
-import type { SamplingParameters, Token } from "../../engine/engine.ts";
+import type { SampleRequest, Token } from "../../engine/engine.ts";
+import { GatewayError } from "../../types/error.ts";
+import { type GrammarState, type NativeSampler, readLogprobs, type SamplerConfig, samplerConfig, type TokenSampling } from "./sampler.ts";
 import type { Backend, Feed, Logits, Sampler } from "./scheduler.ts";
 import { chooseSize, type Room } from "./sizing.ts";
 import type { Detokenize } from "./text-stream.ts";
+import { tokenBytes } from "./token-bytes.ts";
 
-interface NativeSampler {
-  applyConfig(config: { temperature?: number; topK?: number; topP?: number; seed?: number }): void;
-}
-type SampledLogits = [token: Token, probabilities: unknown, confidence: unknown, logits?: number[], totalWeight?: number];
-interface NativeContext {
+interface NativeContext extends TokenSampling {
   initBatch(size: number): void;
   addToBatch(sequence: number, position: number, tokens: Uint32Array, logitIndexes: Uint32Array): Uint32Array;
   decodeBatch(): Promise<void>;
-  sampleToken(row: number, sampler: NativeSampler): Promise<Token>;
-  sampleToken(
-    row: number,
-    sampler: NativeSampler,
-    probabilities: false,
-    confidence: false,
-    logits: [tokens: readonly Token[], max: boolean, min: boolean, selected: boolean, top: number],
-    totalWeight: true,
-  ): Promise<SampledLogits>;
   disposeSequence(sequence: number): void;
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
   copySequenceStateFromOtherSequence(target: number, source: number): Promise<number>;
@@ -45,7 +35,13 @@ interface NativeContext {
 }
 interface NativeInternals {
   readonly context: { readonly _ctx: NativeContext };
-  readonly llama: { readonly _bindings: { readonly AddonSampler: new (model: unknown) => NativeSampler } };
+  readonly llama: {
+    readonly _bindings: {
+      readonly AddonSampler: new (model: unknown) => NativeSampler;
+      readonly AddonGrammar: new (gbnf: string, options: { readonly addonExports: unknown }) => object;
+      readonly AddonGrammarEvaluationState: new (model: unknown, grammar: object) => GrammarState;
+    };
+  };
   readonly model: { readonly _model: unknown };
 }
 
@@ -76,9 +72,13 @@ export interface NativeModel {
   readonly bos: Token | undefined;
   readonly eos: Token | undefined;
   readonly prependsBos: boolean;
+  /** Those that do not end a generation. */
+  readonly controlTokens: readonly Token[];
   kind(token: Token): "text" | "control" | "user-defined";
   endsGeneration(token: Token): boolean;
   spelling(token: Token): string;
+  /** What a token adds to a text, in UTF-8. */
+  bytes(token: Token): Uint8Array;
   tokenize(text: string, special: boolean): Token[];
   /** Plain text that goes on where another stopped: without the space that some tokenizers put first. */
   tokenizeContinuation(text: string): Token[];
@@ -128,7 +128,8 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
     swaFullCache: true,
     ...(exact && exactAttention),
   });
-  const { native, createSampler } = openInternals(context, llama, model);
+  const described = describe(model);
+  const { native, createSampler, beginGrammar } = openInternals(context, llama, model);
   const choices = options.threads > 0 ? [options.threads] : llama.gpu === false ? halves(cores) : [cores];
   const measured = await measureThreads(native, choices);
   const gpu = llama.gpu === false ? null : llama.gpu;
@@ -156,23 +157,26 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
       return rows;
     },
 
-    /** log π(token) = logit − max − log Σ exp(logit − max). The library's `includeMax` does not work; "selected" of a greedy chain is the max. */
     async logprobs(row: Logits, tokens: readonly Token[]): Promise<number[]> {
-      const filter: [readonly Token[], boolean, boolean, boolean, number] = [tokens, false, false, true, 0];
-      const [, , , pairs, totalWeight] = await native.sampleToken(row, greedy, false, false, filter, true);
-      if (pairs === undefined || totalWeight === undefined) throw new Error("llama.cpp returned no logits");
-      const logits = new Map<number, number>();
-      for (let i = 0; i + 1 < pairs.length; i += 2) logits.set(pairs[i] as number, pairs[i + 1] as number);
-      const logSum = Math.max(...logits.values()) + Math.log(totalWeight);
-      return tokens.map((token) => (logits.get(token) ?? Number.NEGATIVE_INFINITY) - logSum);
+      const logprobs = await readLogprobs(native, greedy, row, tokens, 0);
+      return tokens.map((token) => logprobs.get(token) ?? Number.NEGATIVE_INFINITY);
     },
 
-    createSampler({ temperature, topK, topP }: SamplingParameters, seed: number): Sampler {
-      const sampler = temperature === 0 ? greedy : (spare.pop() ?? createSampler({}));
+    async topLogprobs(row: Logits, token: Token, count: number) {
+      const logprobs = await readLogprobs(native, greedy, row, [token], count);
+      const top = [...logprobs].sort(([a, x], [b, y]) => y - x || a - b).slice(0, count);
+      return { logprob: logprobs.get(token) ?? Number.NEGATIVE_INFINITY, top };
+    },
+
+    createSampler(request: SampleRequest, seed: number): Sampler {
+      const config = { ...samplerConfig(request, described, contextSize), ...beginGrammar(request.grammar) };
+      const isPlain = Object.keys(config).length === 0;
+      const sampler = isPlain ? greedy : (spare.pop() ?? createSampler({}));
       if (sampler !== greedy) {
-        // A sampler starts its random numbers anew only where the seed changes.
-        sampler.applyConfig({ temperature, topK, topP, seed: ~seed >>> 0 });
-        sampler.applyConfig({ temperature, topK, topP, seed });
+        // Random numbers start anew only where the seed changes, and penalties forget what was sampled only where there were none in between.
+        const { temperature, topK, topP } = request;
+        sampler.applyConfig({ ...(temperature > 0 && { temperature, topK, topP }), seed: ~seed >>> 0 });
+        sampler.applyConfig({ ...config, seed });
       }
       return {
         async sample(row: Logits): Promise<Token> {
@@ -197,7 +201,7 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
     truncate: (sequence, length) => native.removeTokenCellsFromSequence(sequence, length, -1),
     clear: (sequence: number) => native.disposeSequence(sequence),
   };
-  return { model: describe(model), backend, size };
+  return { model: described, backend, size };
 }
 
 /** Private to the library: the integration tests fail loudly where a version changes them. */
@@ -208,7 +212,20 @@ function openInternals(context: LlamaContext, llama: Llama, model: LlamaModel) {
     sampler.applyConfig(config);
     return sampler;
   };
-  return { native: internals.context._ctx, createSampler };
+  const { AddonGrammar, AddonGrammarEvaluationState } = internals.llama._bindings;
+  const beginGrammar = (gbnf: string | undefined): SamplerConfig => {
+    if (gbnf === undefined) return {};
+    let grammar: object;
+    try {
+      grammar = new AddonGrammar(gbnf, { addonExports: internals.llama._bindings });
+    } catch (error) {
+      throw new GatewayError("invalid_request", "The engine cannot read the grammar of this request: it is too large or too deep.", {
+        cause: error,
+      });
+    }
+    return { grammarEvaluationState: new AddonGrammarEvaluationState(internals.model._model, grammar) };
+  };
+  return { native: internals.context._ctx, createSampler, beginGrammar };
 }
 
 /** What may be used: of the GPU if there is one, else of the machine, or of the container it runs in. */
@@ -282,18 +299,24 @@ function describe(model: LlamaModel): NativeModel {
   const { metadata } = model.fileInfo;
   // llama.cpp takes plain text for what it is at the beginning only: a SentencePiece vocabulary puts a space before it.
   const addsSpace = model.detokenize(model.tokenize("a", false)).startsWith(" ");
+  const { tokens, model: vocabulary } = metadata.tokenizer.ggml;
+  const kind = (token: Token) => {
+    const attributes = model.getTokenAttributes(token as LlamaToken);
+    return attributes.control || attributes.unknown ? "control" : attributes.userDefined ? "user-defined" : "text";
+  };
+  const spelling = (token: Token) => model.detokenize([token as LlamaToken], true);
   return {
-    vocabularySize: metadata.tokenizer.ggml.tokens.length,
+    vocabularySize: tokens.length,
+    controlTokens: [...tokens.keys()].filter((token) => kind(token) === "control" && !model.isEogToken(token as LlamaToken)),
     chatTemplate: metadata.tokenizer.chat_template,
     bos: model.tokens.bos ?? undefined,
     eos: model.tokens.eos ?? undefined,
     prependsBos: model.tokens.shouldPrependBosToken,
-    kind(token) {
-      const attributes = model.getTokenAttributes(token as LlamaToken);
-      return attributes.control || attributes.unknown ? "control" : attributes.userDefined ? "user-defined" : "text";
-    },
+    kind,
     endsGeneration: (token) => model.isEogToken(token as LlamaToken),
-    spelling: (token) => model.detokenize([token as LlamaToken], true),
+    spelling,
+    bytes: (token) =>
+      (kind(token) === "text" ? tokenBytes(vocabulary, tokens[token] ?? "") : undefined) ?? new TextEncoder().encode(spelling(token)),
     tokenize: (text, special) => model.tokenize(text, special),
     tokenizeContinuation: (text) => model.tokenize(text, false, addsSpace ? "trimLeadingSpace" : undefined),
     detokenize: (tokens, previous) => model.detokenize(tokens as LlamaToken[], false, previous as LlamaToken[]),

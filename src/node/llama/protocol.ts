@@ -1,16 +1,17 @@
 /** @module Messages between the gateway's process and the engine's. */
-import type { EngineInfo, Prompt, Sample, SampleRequest, Token } from "../../engine/engine.ts";
-import type { Conversation } from "../../types/conversation.ts";
+import type { EngineInfo, Prompt, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../../engine/engine.ts";
+import type { Conversation, Tool } from "../../types/conversation.ts";
 import type { ErrorCode } from "../../types/error.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 
 export type Call =
   | { readonly type: "load"; readonly options: NativeOptions & { readonly model: string } }
   | { readonly type: "tokenize"; readonly texts: readonly string[] }
+  | { readonly type: "describe"; readonly tokens: readonly Token[] }
   | { readonly type: "text-prompt"; readonly text: string }
-  | { readonly type: "chat-prompt"; readonly messages: Conversation }
+  | { readonly type: "chat-prompt"; readonly messages: Conversation; readonly tools: readonly Tool[] }
   | { readonly type: "sample"; readonly prompt: Prompt; readonly request: SampleRequest }
-  | { readonly type: "score"; readonly prompt: Prompt }
+  | { readonly type: "score"; readonly prompt: Prompt; readonly topLogprobs?: number | undefined }
   | { readonly type: "load-report" };
 
 export type ParentMessage =
@@ -33,12 +34,17 @@ export interface Loaded {
   readonly size: EngineSize;
 }
 
-export type Result = Loaded | Token[][] | Prompt | EngineLoad | null;
+export type Result = Loaded | Token[][] | TokenText[] | Prompt | EngineLoad | null;
 
 export type ChildMessage =
   | { readonly id: number; readonly cached: number }
-  | { readonly id: number; readonly logprobs: readonly number[]; readonly index: number }
-  | { readonly id: number; readonly text: string; readonly index: number }
+  | {
+      readonly id: number;
+      readonly logprobs: readonly number[];
+      readonly details?: readonly TokenDetail[] | undefined;
+      readonly index: number;
+    }
+  | { readonly id: number; readonly text: string; readonly details?: readonly TokenDetail[] | undefined; readonly index: number }
   | { readonly id: number; readonly sample: Sample; readonly index: number }
   | { readonly id: number; readonly result: Result }
   | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string; readonly param: string | null } };

@@ -3,7 +3,7 @@
  * score). Its prompt is prefilled once, copied to a lane per branch, and all branches of all tasks step together. A step holds one token of
  * every running sample, and a chunk of what can wait: prompts, and completions to score (`plan.ts`).
  */
-import type { SamplingParameters, Token } from "../../engine/engine.ts";
+import type { SampleRequest, Token } from "../../engine/engine.ts";
 import { cancelled } from "../../types/error.ts";
 import { Pace } from "./pace.ts";
 import { allot, type Portion } from "./plan.ts";
@@ -25,6 +25,11 @@ export interface Sampler {
   dispose(): void;
 }
 
+export interface TopLogprobs {
+  readonly logprob: number;
+  readonly top: readonly (readonly [token: Token, logprob: number])[];
+}
+
 /** What the scheduler needs of llama.cpp. */
 export interface Backend extends SequenceMemory {
   /** Tokens per sequence. */
@@ -37,7 +42,10 @@ export interface Backend extends SequenceMemory {
   decode(feeds: readonly Feed[]): Promise<Logits[][]>;
   /** log π of each token at a row, in nats. */
   logprobs(row: Logits, tokens: readonly Token[]): Promise<number[]>;
-  createSampler(parameters: SamplingParameters, seed: number): Sampler;
+  /** log π of a token at a row, and `[count]` of the likeliest ones, the likeliest first. */
+  topLogprobs(row: Logits, token: Token, count: number): Promise<TopLogprobs>;
+  /** Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
+  createSampler(parameters: SampleRequest, seed: number): Sampler;
 }
 
 /** What follows the prompt in one sequence. */

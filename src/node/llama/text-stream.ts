@@ -20,6 +20,8 @@ export class TextStream {
   #taken = 0;
   #waiting = 0;
   #text = "";
+  /** `[tokens]`: where each begins in the text. */
+  readonly #offsets: number[] = [];
   #emitted = 0;
   #stopped = false;
 
@@ -37,8 +39,15 @@ export class TextStream {
     return this.#text;
   }
 
+  /** `[tokens]`: where each that begins in the emitted text begins, in UTF-16 code units. */
+  get offsets(): readonly number[] {
+    const beyond = this.#offsets.findIndex((offset) => offset >= this.#emitted);
+    return beyond < 0 ? this.#offsets : this.#offsets.slice(0, beyond);
+  }
+
   /** Adds a token; returns the text that is now certain to belong to the answer. */
   push(token: Token): string {
+    this.#offsets.push(this.#text.length);
     this.#pending.push(token);
     const piece = this.#detokenize(this.#pending, this.#previous);
     const whole = piece.replace(incompleteEnd, "");

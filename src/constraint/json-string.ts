@@ -1,0 +1,72 @@
+/** @module JSON strings of a length, a format or a pattern, as grammars. */
+import { z } from "zod";
+import { type Grammar, literal, repeat } from "./gbnf.ts";
+import { anyCharacter, mostRepetitions, patternGrammar } from "./pattern.ts";
+
+const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
+const label = "[a-z0-9](?:[a-z0-9-]{0,20}[a-z0-9])?";
+const domain = `${label}(?:\\.${label}){0,3}\\.[a-z]{2,8}`;
+const date = "(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])";
+const time = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,3})?Z";
+
+/** What is written for each format: part of what the format allows, so that no validator objects. */
+const formats: Readonly<Record<string, string>> = {
+  date,
+  time,
+  "date-time": `${date}T${time}`,
+  duration: "P(?:[1-9][0-9]{0,2}D(?:T[1-9][0-9]?H)?|T[1-9][0-9]{0,2}[HMS]|[1-9][0-9]?W)",
+  email: `[a-z0-9]+(?:[._-][a-z0-9]+){0,2}@${domain}`,
+  hostname: domain,
+  ipv4: `${octet}(?:\\.${octet}){3}`,
+  ipv6: "(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}",
+  uuid: "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}",
+  uri: `https?://${domain}(?:/[A-Za-z0-9._~-]{1,40}){0,6}`,
+};
+
+export const knownFormats: readonly string[] = Object.keys(formats);
+
+/** The rule of any JSON string. */
+export function anyString(grammar: Grammar): string {
+  return grammar.shared("string", () => quoted(repeat(anyCharacter(grammar), 0, undefined)));
+}
+
+/** Lengths in code points; a bound that is beyond what llama.cpp can count is drawn in. Null: no text is that long. */
+export function stringOfLength(grammar: Grammar, least: number, most: number | undefined): string | null {
+  if (least > (most ?? least) || least > mostRepetitions) return null;
+  if (least === 0 && most === undefined) return anyString(grammar);
+  const drawnIn = most === undefined ? undefined : Math.min(most, mostRepetitions);
+  return quoted(repeat(anyCharacter(grammar), least, drawnIn));
+}
+
+/** Throws UnsupportedPattern. */
+export function stringOfPattern(grammar: Grammar, pattern: string): string {
+  return quoted(patternGrammar(grammar, pattern));
+}
+
+/** `format` is one of the known ones. */
+export function stringOfFormat(grammar: Grammar, format: string): string {
+  return grammar.shared(`format-${format}`, () => quoted(patternGrammar(grammar, `^${group(formats[format] ?? "")}$`)));
+}
+
+/** Whether everything that is written for a format matches the pattern: those that zod writes beside formats are known (and tested). */
+export function formatImplies(format: string, pattern: string): boolean {
+  return (zodPatterns[format] ?? []).some(({ source }) => source === pattern);
+}
+
+const { regexes } = z;
+const zodPatterns: Readonly<Record<string, readonly RegExp[]>> = {
+  date: [regexes.date],
+  "date-time": [regexes.datetime({})],
+  email: [regexes.email, regexes.html5Email, regexes.rfc5322Email, regexes.unicodeEmail],
+  ipv4: [regexes.ipv4],
+  ipv6: [regexes.ipv6],
+  uuid: [regexes.uuid(), regexes.uuid(4), regexes.guid],
+};
+
+function group(pattern: string): string {
+  return `(?:${pattern})`;
+}
+
+function quoted(body: string): string {
+  return [literal('"'), body, literal('"')].filter((part) => part !== "").join(" ");
+}

@@ -1,0 +1,302 @@
+/** @module Regular expressions as grammars of what stands between the quotes of a JSON string. */
+import { alternatives, type Grammar, literal, oneOf, type Ranges, repeat } from "./gbnf.ts";
+
+/** A pattern uses what a grammar does not have. */
+export class UnsupportedPattern extends Error {}
+
+const digits: Ranges = [[0x30, 0x39]];
+const wordCharacters: Ranges = [
+  [0x30, 0x39],
+  [0x41, 0x5a],
+  [0x5f, 0x5f],
+  [0x61, 0x7a],
+];
+const whiteSpace: Ranges = [
+  [0x09, 0x0d],
+  [0x20, 0x20],
+  [0xa0, 0xa0],
+  [0x1680, 0x1680],
+  [0x2000, 0x200a],
+  [0x2028, 0x2029],
+  [0x202f, 0x202f],
+  [0x205f, 0x205f],
+  [0x3000, 0x3000],
+  [0xfeff, 0xfeff],
+];
+const lineEnds: Ranges = [
+  [0x0a, 0x0a],
+  [0x0d, 0x0d],
+  [0x2028, 0x2029],
+];
+/** Surrogates are no characters of a text. */
+const everything: Ranges = [
+  [0x00, 0xd7ff],
+  [0xe000, 0x10ffff],
+];
+
+/** Characters that JSON writes with a backslash. */
+const escapes: ReadonlyMap<number, string> = new Map([
+  [0x22, '\\"'],
+  [0x5c, "\\\\"],
+  [0x08, "\\b"],
+  [0x09, "\\t"],
+  [0x0a, "\\n"],
+  [0x0c, "\\f"],
+  [0x0d, "\\r"],
+]);
+const unescaped: Ranges = [
+  [0x20, 0x21],
+  [0x23, 0x5b],
+  [0x5d, 0x7e],
+  [0x80, 0xd7ff],
+  [0xe000, 0x10ffff],
+];
+
+/** The rule of any character, as it stands in a JSON string. */
+export function anyCharacter(grammar: Grammar): string {
+  return grammar.shared("char", () => characterIn(everything));
+}
+
+/** GBNF of the texts that match; where the pattern is not anchored, any text may stand around them. Throws UnsupportedPattern. */
+export function patternGrammar(grammar: Grammar, source: string): string {
+  try {
+    new RegExp(source, "u");
+  } catch {
+    throw new UnsupportedPattern("it is not a regular expression");
+  }
+  return new PatternReader(grammar, source).read();
+}
+
+/** One character out of the ranges, as it stands in a JSON string. */
+export function characterIn(ranges: Ranges): string {
+  const plain = intersect(ranges, unescaped);
+  const written = [...escapes].filter(([code]) => contains(ranges, code)).map(([, spelling]) => literal(spelling));
+  const parts = [...(plain.length > 0 ? [oneOf(plain)] : []), ...written];
+  if (parts.length === 0) throw new UnsupportedPattern("it asks for a character that no text here can hold");
+  return alternatives(parts);
+}
+
+/** Reads a pattern from left to right. `RegExp` has checked that it is well formed. */
+class PatternReader {
+  readonly #grammar: Grammar;
+  readonly #characters: readonly string[];
+  #at = 0;
+
+  constructor(grammar: Grammar, source: string) {
+    this.#grammar = grammar;
+    this.#characters = Array.from(source);
+  }
+
+  read(): string {
+    const bodies: string[] = [];
+    do bodies.push(this.#anchoredAlternative());
+    while (this.#skip("|"));
+    return alternatives(bodies.map((body) => body || '""'));
+  }
+
+  #anchoredAlternative(): string {
+    const anything = repeat(anyCharacter(this.#grammar), 0, undefined);
+    const before = this.#skip("^") ? "" : anything;
+    const body = this.#sequence();
+    const after = this.#skip("$") ? "" : anything;
+    if (this.#at < this.#characters.length && this.#peek() !== "|") throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
+    return joined([before, body, after]);
+  }
+
+  #sequence(): string {
+    const parts: string[] = [];
+    while (this.#at < this.#characters.length && !["|", ")", "$"].includes(this.#peek())) parts.push(this.#term());
+    return joined(parts);
+  }
+
+  #term(): string {
+    const body = this.#atom();
+    const bounds = this.#quantifier();
+    // llama.cpp multiplies nested repetitions: as a rule of its own, what is repeated counts as one.
+    return bounds === null ? body : repeat(this.#grammar.add("part", body || '""'), ...bounds);
+  }
+
+  #atom(): string {
+    const character = this.#next();
+    switch (character) {
+      case "(":
+        return this.#group();
+      case "[":
+        return characterIn(this.#class());
+      case ".":
+        return characterIn(complement(lineEnds));
+      case "^":
+        throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
+      case "\\":
+        return characterIn(this.#escape());
+      default:
+        return characterIn(single(character));
+    }
+  }
+
+  #group(): string {
+    if (this.#skip("?")) {
+      if (!this.#skip(":")) {
+        if (!this.#skip("<") || ["=", "!"].includes(this.#peek())) throw new UnsupportedPattern("it looks ahead or behind");
+        while (this.#next() !== ">");
+      }
+    }
+    const bodies: string[] = [];
+    do bodies.push(this.#sequence());
+    while (this.#skip("|"));
+    if (!this.#skip(")")) throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
+    return `( ${bodies.map((body) => body || '""').join(" | ")} )`;
+  }
+
+  #quantifier(): [least: number, most: number | undefined] | null {
+    const bounds = this.#bounds();
+    if (bounds !== null) this.#skip("?"); // lazy or not, the same texts match
+    return bounds;
+  }
+
+  #bounds(): [number, number | undefined] | null {
+    if (this.#skip("*")) return [0, undefined];
+    if (this.#skip("+")) return [1, undefined];
+    if (this.#skip("?")) return [0, 1];
+    if (!this.#skip("{")) return null;
+    let text = "";
+    while (this.#peek() !== "}") text += this.#next();
+    this.#next();
+    const [least = "", most] = text.split(",");
+    const bounds: [number, number | undefined] = [
+      Number(least),
+      most === undefined ? Number(least) : most === "" ? undefined : Number(most),
+    ];
+    if (Math.max(bounds[0], bounds[1] ?? 0) > mostRepetitions)
+      throw new UnsupportedPattern(`it repeats something more than ${mostRepetitions} times`);
+    return bounds;
+  }
+
+  #class(): Ranges {
+    const negated = this.#skip("^");
+    let ranges: Ranges = [];
+    while (!this.#skip("]")) {
+      const first = this.#classAtom();
+      const isRange =
+        this.#peek() === "-" && this.#characters[this.#at + 1] !== "]" && first.length === 1 && first[0]?.[0] === first[0]?.[1];
+      if (!isRange) {
+        ranges = union(ranges, first);
+        continue;
+      }
+      this.#next();
+      const last = this.#classAtom();
+      ranges = union(ranges, [[first[0]?.[0] as number, last[0]?.[0] as number]]);
+    }
+    return negated ? complement(ranges) : intersect(ranges, everything);
+  }
+
+  #classAtom(): Ranges {
+    const character = this.#next();
+    if (character !== "\\") return single(character);
+    if (this.#skip("b")) return [[0x08, 0x08]];
+    return this.#escape();
+  }
+
+  #escape(): Ranges {
+    const character = this.#next();
+    switch (character) {
+      case "d":
+        return digits;
+      case "D":
+        return complement(digits);
+      case "w":
+        return wordCharacters;
+      case "W":
+        return complement(wordCharacters);
+      case "s":
+        return whiteSpace;
+      case "S":
+        return complement(whiteSpace);
+      case "x":
+        return this.#hexadecimal(2);
+      case "u":
+        return this.#skip("{") ? this.#braced() : this.#hexadecimal(4);
+    }
+    const control = controlEscapes[character];
+    if (control !== undefined) return [[control, control]];
+    if (/[A-Za-z0-9]/u.test(character)) throw new UnsupportedPattern(`it holds \\${character}`);
+    return single(character);
+  }
+
+  #hexadecimal(length: number): Ranges {
+    let text = "";
+    for (let i = 0; i < length; i++) text += this.#next();
+    const code = Number.parseInt(text, 16);
+    if (code >= 0xd800 && code <= 0xdfff) throw new UnsupportedPattern("it holds half a surrogate pair");
+    return [[code, code]];
+  }
+
+  #braced(): Ranges {
+    let text = "";
+    for (let character = this.#next(); character !== "}"; character = this.#next()) text += character;
+    const code = Number.parseInt(text, 16);
+    return [[code, code]];
+  }
+
+  #peek(): string {
+    return this.#characters[this.#at] ?? "";
+  }
+
+  #next(): string {
+    const character = this.#characters[this.#at++];
+    if (character === undefined) throw new UnsupportedPattern("it ends too early");
+    return character;
+  }
+
+  #skip(character: string): boolean {
+    if (this.#peek() !== character) return false;
+    this.#at += 1;
+    return true;
+  }
+}
+
+const controlEscapes: Readonly<Record<string, number>> = { t: 0x09, n: 0x0a, v: 0x0b, f: 0x0c, r: 0x0d, 0: 0x00 };
+
+/** llama.cpp refuses grammars that repeat more often. */
+export const mostRepetitions = 1_000;
+
+function single(character: string): Ranges {
+  const code = character.codePointAt(0) as number;
+  return [[code, code]];
+}
+
+function joined(parts: readonly string[]): string {
+  return parts.filter((part) => part !== "").join(" ");
+}
+
+function contains(ranges: Ranges, code: number): boolean {
+  return ranges.some(([first, last]) => first <= code && code <= last);
+}
+
+function union(a: Ranges, b: Ranges): Ranges {
+  const sorted = [...a, ...b].sort(([x], [y]) => x - y);
+  const merged: [number, number][] = [];
+  for (const [first, last] of sorted) {
+    const previous = merged.at(-1);
+    if (previous !== undefined && first <= previous[1] + 1) previous[1] = Math.max(previous[1], last);
+    else merged.push([first, last]);
+  }
+  return merged;
+}
+
+function complement(ranges: Ranges): Ranges {
+  const gaps: [number, number][] = [];
+  let from = 0;
+  for (const [first, last] of union(ranges, [])) {
+    if (first > from) gaps.push([from, first - 1]);
+    from = last + 1;
+  }
+  if (from <= 0x10ffff) gaps.push([from, 0x10ffff]);
+  return intersect(gaps, everything);
+}
+
+function intersect(a: Ranges, b: Ranges): Ranges {
+  return a.flatMap(([first, last]) =>
+    b.map(([from, to]) => [Math.max(first, from), Math.min(last, to)] as const).filter(([from, to]) => from <= to),
+  );
+}

@@ -1,0 +1,203 @@
+/** @module Generates the answers of a request, whatever protocol it came in: whole, or as events while they are generated. */
+import type { Context } from "hono";
+import type { SamplingParameters, TokenDetail } from "../engine/engine.ts";
+import { candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
+import type { ScoredResponse } from "../icdpo/score.ts";
+import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
+import { bypasses, plainly } from "../policy/bypass.ts";
+import type { ResolvedRoute } from "../policy/resolve.ts";
+import type { Policy } from "../policy/store.ts";
+import { GatewayError } from "../types/error.ts";
+import { EventQueue } from "../types/event-queue.ts";
+import { answerGrammar } from "./answer-grammar.ts";
+import { AnswerReader } from "./answer-reader.ts";
+import type { AppDependencies } from "./dependencies.ts";
+import type { Answer, AnswerEvent, Generated, Generation } from "./generation.ts";
+import { outcomeHeaders, retrieveTiming, routeHeaders, setHeaders } from "./headers.ts";
+
+/** A request, once everything about it is known. */
+interface Prepared {
+  /** The route's policy, or what a bypass leaves of it. */
+  readonly policy: Policy;
+  readonly bypassed: boolean;
+  readonly request: IcdpoRequest;
+  /** Candidates compete: nothing can be shown before the choice. */
+  readonly choosing: boolean;
+  readonly reader: (index: number) => AnswerReader;
+}
+
+/** Generates whole answers, and sets the response's headers. */
+export async function generate(
+  c: Context,
+  dependencies: AppDependencies,
+  resolved: ResolvedRoute,
+  generation: Generation,
+): Promise<Generated> {
+  const prepared = await prepare(c, dependencies, resolved, generation);
+  const outcome = await dependencies.admission.run(() => run(dependencies, prepared, prepared.request));
+  setHeaders(c, outcomeHeaders(outcome));
+  const responses = answersOf(outcome, generation.answers);
+  const answers = responses.map((response, index) => {
+    const reader = prepared.reader(index);
+    reader.push(response.text, response.details);
+    return finished(reader.end(response.finish));
+  });
+  return { answers, usage: usageOf(outcome, responses), outcome };
+}
+
+export interface GenerationStream {
+  /** Ends when every answer has been given; throws what went wrong. */
+  readonly events: AsyncIterable<AnswerEvent>;
+  readonly done: Promise<Generated>;
+  /** Nothing comes before the choice: something else must keep the connection alive until then. */
+  readonly choosing: boolean;
+  /** The client has left: the work stops. */
+  readonly leave: () => void;
+}
+
+/** Resolves when sampling begins: everything wrong with the request is thrown before. */
+export async function generateStream(
+  c: Context,
+  dependencies: AppDependencies,
+  resolved: ResolvedRoute,
+  generation: Generation,
+): Promise<GenerationStream> {
+  const prepared = await prepare(c, dependencies, resolved, generation);
+  const { choosing } = prepared;
+  const left = new AbortController();
+  const signal = AbortSignal.any([left.signal, ...(prepared.request.signal === undefined ? [] : [prepared.request.signal])]);
+  const events = new EventQueue<AnswerEvent>();
+  const readers = Array.from({ length: generation.answers }, (_, index) => prepared.reader(index));
+  const send = (index: number, text: string, details: readonly TokenDetail[]): void => {
+    for (const event of readers[index]?.push(text, details) ?? []) events.push(event);
+  };
+  const { done } = await new Promise<{ done: Promise<Generated> }>((resolve, reject) => {
+    const onSampling = (retrieveMs: number): void => {
+      if (!c.finalized) c.header("server-timing", retrieveTiming(retrieveMs));
+      resolve({ done });
+    };
+    const request = { ...prepared.request, signal, onSampling, onText: choosing ? undefined : send };
+    const hasSent = (): boolean => readers.some(({ consumed }) => consumed > 0);
+    const done = dependencies.admission
+      .run(() => run(dependencies, prepared, request), hasSent)
+      .then((outcome) => finishAnswers(outcome, generation, choosing, readers, events));
+    done.catch((error: unknown) => {
+      events.fail(error);
+      reject(error);
+    });
+  });
+  return { events, done, choosing, leave: () => left.abort() };
+}
+
+async function prepare(c: Context, dependencies: AppDependencies, resolved: ResolvedRoute, generation: Generation): Promise<Prepared> {
+  const { tools, answers, format, topLogprobs, conversation } = generation;
+  checkAnswers(answers, dependencies.maxAnswers);
+  const sampling = withDefaults(generation.sampling, resolved.policy);
+  const facts = { conversation, maxTokens: sampling.maxTokens, usesTools: tools.length > 0, wantsJson: format.type !== "text" };
+  const bypassed = bypasses(resolved.policy, facts);
+  const policy = bypassed ? plainly(resolved.policy) : resolved.policy;
+  if (tools.length > 0 && policy.format !== "chat")
+    throw new GatewayError("unsupported_parameter", `This route's prompt format, ${policy.format}, has no tools.`, { param: "tools" });
+  const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
+  const syntax = (await dependencies.engine.info(signal)).capabilities.tools ?? genericToolSyntax;
+  const { budget_ms: budget } = policy.settings;
+  const request: IcdpoRequest = {
+    conversation,
+    sampling,
+    tools,
+    grammar: answerGrammar(generation, syntax),
+    topLogprobs: topLogprobs ?? undefined,
+    answers,
+    seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,
+    signal,
+    budget: budget === undefined ? undefined : AbortSignal.timeout(budget),
+    now: dependencies.now,
+  };
+  setHeaders(c, routeHeaders(resolved, candidateCount(policy, request)));
+  const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
+  const newCallId = (): string => dependencies.newId("call_");
+  const reader = (index: number): AnswerReader =>
+    new AnswerReader({ index, mustCall, syntax: tools.length > 0 ? syntax : null, logprobs: topLogprobs !== null, newCallId });
+  return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader };
+}
+
+function checkAnswers(answers: number, most: number): void {
+  if (answers > most)
+    throw new GatewayError("invalid_request", `Invalid 'n': ${answers} answers are more than the ${most} allowed.`, { param: "n" });
+}
+
+/** The client's own parameters win over the policy's. */
+function withDefaults(given: Generation["sampling"], { settings: { sampling } }: Policy): SamplingParameters {
+  return {
+    ...given,
+    temperature: given.temperature ?? sampling.temperature,
+    topP: given.topP ?? sampling.top_p,
+    topK: given.topK ?? sampling.top_k,
+    maxTokens: given.maxTokens ?? sampling.max_tokens,
+    stop: given.stop ?? [],
+  };
+}
+
+async function run({ engine }: AppDependencies, { policy, bypassed }: Prepared, request: IcdpoRequest): Promise<IcdpoOutcome> {
+  const outcome = await icdpo(engine, policy, request);
+  return bypassed ? { ...outcome, fallback: outcome.fallback ?? "bypass" } : outcome;
+}
+
+/** Gives what has not been given while it was sampled, and ends the events. */
+function finishAnswers(
+  outcome: IcdpoOutcome,
+  { answers, topLogprobs }: Generation,
+  choosing: boolean,
+  readers: readonly AnswerReader[],
+  events: EventQueue<AnswerEvent>,
+): Generated {
+  const best = answersOf(outcome, answers);
+  // What was given as it was sampled keeps its place.
+  const ordered = choosing ? best : best.toSorted((a, b) => a.index - b.index);
+  const given = ordered.map((response, index) => {
+    const reader = readers[index] as AnswerReader;
+    const rest = [...piecesFrom(response, reader.consumed, topLogprobs !== null)].flatMap(({ text, details }) =>
+      reader.push(text, details),
+    );
+    const last = reader.end(response.finish);
+    for (const event of [...rest, ...last]) events.push(event);
+    return finished(last);
+  });
+  events.end();
+  return { answers: given, usage: usageOf(outcome, best), outcome };
+}
+
+/** The rest of a text in pieces: of a few words, or of a token each where log-probabilities go with them. */
+function* piecesFrom(
+  { text, details }: ScoredResponse,
+  from: number,
+  byToken: boolean,
+): Generator<{ text: string; details: TokenDetail[] }> {
+  const rest = details.filter(({ offset }) => offset >= from);
+  if (!byToken || rest.length === 0) {
+    const pieces = text.slice(from).match(/\s*(?:\S+\s*){1,4}|\s+/gu) ?? [];
+    for (const piece of pieces) yield { text: piece, details: [] };
+    return;
+  }
+  // Tokens of one character come together.
+  const starts = [...new Set([from, ...rest.map(({ offset }) => offset)])];
+  for (const [i, start] of starts.entries())
+    yield { text: text.slice(start, starts[i + 1]), details: rest.filter(({ offset }) => offset === start) };
+}
+
+/** The `count` best, best first. A greedy sample stands for as many as were asked for: they would all be the same. */
+function answersOf({ ranked }: IcdpoOutcome, count: number): ScoredResponse[] {
+  return Array.from({ length: count }, (_, place) => ranked[place] ?? (ranked[0] as ScoredResponse));
+}
+
+/** What a plain request would have used: the tokens of C⁰, and of the returned texts without their closing token. */
+function usageOf(outcome: IcdpoOutcome, responses: readonly ScoredResponse[]): Generated["usage"] {
+  const completionTokens = responses.reduce((total, { closed }) => total + closed.length - 1, 0);
+  return { promptTokens: outcome.basePromptTokens, completionTokens };
+}
+
+function finished(events: readonly AnswerEvent[]): Answer {
+  const last = events.at(-1);
+  if (last?.type !== "finish") throw new Error("An answer did not end");
+  return last.answer;
+}

@@ -1,0 +1,62 @@
+/** @module One request to generate answers, whatever protocol it came in: what is asked for, and what happens until it is answered. */
+import type { SamplingParameters, TokenDetail } from "../engine/engine.ts";
+import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
+import type { Conversation, Tool, ToolCall } from "../types/conversation.ts";
+
+/** Which of the tools may or must be called: none or any number; at least one; at least one of this name. */
+export type ToolChoice = "auto" | "required" | { readonly name: string };
+
+export type AnswerFormat =
+  | { readonly type: "text" }
+  | { readonly type: "json-object" }
+  /** `path` is where the schema stands in the request. */
+  | { readonly type: "json-schema"; readonly schema: unknown; readonly path: string };
+
+/** A request in the gateway's own words. */
+export interface Generation {
+  readonly conversation: Conversation;
+  /** Only what the client says itself; the policy says the rest. */
+  readonly sampling: { readonly [Name in keyof SamplingParameters]?: SamplingParameters[Name] | undefined };
+  /** How many answers are wanted, best first. */
+  readonly answers: number;
+  readonly seed?: number | undefined;
+  /** Empty: none. Each with the place in the request where its schema stands. */
+  readonly tools: readonly (Tool & { readonly path: string })[];
+  readonly toolChoice: ToolChoice;
+  readonly parallelToolCalls: boolean;
+  readonly format: AnswerFormat;
+  /** So many alternatives are wanted beside each token's log-probability; null: no log-probabilities. */
+  readonly topLogprobs: number | null;
+}
+
+export type AnswerFinish = "stop" | "length" | "tool_calls";
+
+/** What a client sees of an answer. */
+export interface Answer {
+  /** Null where there are only tool calls. */
+  readonly content: string | null;
+  readonly toolCalls: readonly ToolCall[];
+  readonly finish: AnswerFinish;
+  /** Tokens of the text and their log-probabilities, where they were asked for. */
+  readonly logprobs: readonly TokenDetail[] | null;
+}
+
+/** Pieces of an answer in the order of its text; `index` is the answer's, `call` the tool call's within it. */
+export type AnswerEvent =
+  | { readonly type: "text"; readonly index: number; readonly text: string; readonly logprobs: readonly TokenDetail[] | null }
+  | { readonly type: "call"; readonly index: number; readonly call: number; readonly id: string; readonly name: string }
+  | { readonly type: "arguments"; readonly index: number; readonly call: number; readonly text: string }
+  | { readonly type: "finish"; readonly index: number; readonly answer: Answer };
+
+/** What a plain request would have used. */
+export interface Usage {
+  readonly promptTokens: number;
+  readonly completionTokens: number;
+}
+
+export interface Generated {
+  /** Best first. */
+  readonly answers: readonly Answer[];
+  readonly usage: Usage;
+  readonly outcome: IcdpoOutcome;
+}

@@ -1,0 +1,27 @@
+/** @module Requests that go past a policy's demonstrations and scores: one plain sample each. */
+import type { Conversation } from "../types/conversation.ts";
+import type { Policy } from "./store.ts";
+
+export interface BypassFacts {
+  readonly conversation: Conversation;
+  readonly maxTokens: number;
+  readonly usesTools: boolean;
+  readonly wantsJson: boolean;
+}
+
+export function bypasses({ settings: { bypass } }: Policy, { conversation, maxTokens, usesTools, wantsJson }: BypassFacts): boolean {
+  if (bypass === undefined) return false;
+  const prompt = conversation.findLast(({ role }) => role === "user")?.content ?? "";
+  return (
+    (bypass.max_tokens !== undefined && maxTokens <= bypass.max_tokens) ||
+    (bypass.tools && usesTools) ||
+    (bypass.json && wantsJson) ||
+    bypass.prompts.some((source) => new RegExp(source, "u").test(prompt))
+  );
+}
+
+/** The same policy, without its method. */
+export function plainly(policy: Policy): Policy {
+  const settings = { ...policy.settings, candidates: 1, score: { type: "none", pick: "first" } as const, instructions: undefined };
+  return { ...policy, settings, retriever: null };
+}

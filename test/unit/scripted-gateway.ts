@@ -1,0 +1,96 @@
+/** @module The app around a scripted engine, with a scored, a plain and a slow route. */
+import { expect } from "vitest";
+import { createApp } from "../../src/app.ts";
+import { Admission } from "../../src/http/admission.ts";
+import type { AppDependencies } from "../../src/http/dependencies.ts";
+import { buildPolicySet } from "../../src/policy/store.ts";
+import { type Script, ScriptedEngine } from "./scripted-engine.ts";
+
+const demonstrations = [
+  { id: "tea", messages: [{ role: "user", content: "How do I brew tea?" }], chosen: "Warm the pot first.", rejected: "Who cares." },
+  { id: "rain", messages: [{ role: "user", content: "Will it rain?" }], chosen: "Look at the clouds.", rejected: "Google it." },
+];
+const policies = new Map([
+  ["plain", "candidates: 1\nscore: { type: none }\n"],
+  ["scored", "demonstrations: set\nretriever: { type: bm25 }\nscore: { type: contrast, negative: rejected }\n"],
+  ["slow", "candidates: 2\ninstructions: {}\nscore: { type: contrast, negative: rejected }\nbudget_ms: 20\n"],
+]);
+const routes = "routes: { icdpo: { policy: scored }, plain: { policy: plain }, slow: { policy: slow } }\naliases: { gpt-4o-mini: icdpo }\n";
+
+/** C⁺ is told from C⁻ by the demonstrations' responses; candidate 1 is liked best under C⁺. */
+const script: Script = {
+  sample: (index) => ({ text: `Candidate number ${index}.` }),
+  sum: (context, response) =>
+    context.includes("Who cares.") || context.includes("Google it.") ? -30 : response.includes("number 1") ? -20 : -28,
+};
+
+export async function gateway(
+  overrides: Script = {},
+  dependencies: Partial<AppDependencies> = {},
+  morePolicies: Record<string, string> = {},
+) {
+  const engine = new ScriptedEngine({ ...script, ...overrides });
+  const set = await buildPolicySet(
+    {
+      policies: new Map([...policies, ...Object.entries(morePolicies)]),
+      routes: routes.replace(
+        "}\n",
+        `${Object.keys(morePolicies)
+          .map((name) => `, ${name}: { policy: ${name} }`)
+          .join("")} }\n`,
+      ),
+      demonstrations: new Map([["set", demonstrations.map((one) => JSON.stringify(one)).join("\n")]]),
+    },
+    { engine, embedder: () => Promise.reject(new Error("not needed")) },
+  );
+  const reported: unknown[] = [];
+  let ids = 0;
+  const app = createApp({
+    engine,
+    engineState: async () => ({ status: "ready" }),
+    admission: new Admission({ limit: 100, now: () => 0 }),
+    policies: () => set,
+    report: (error) => reported.push(error),
+    newId: (prefix) => `${prefix}${ids++}`,
+    randomSeed: () => 7,
+    now: () => 0,
+    unixTime: () => 1_700_000_000,
+    deadline: () => AbortSignal.timeout(60_000),
+    pingMs: 5,
+    maxAnswers: 16,
+    maxBodyBytes: 100_000,
+    startedAt: 1_600_000_000,
+    version: "0.0.0",
+    ...dependencies,
+  });
+  const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
+    app.request(path, {
+      ...(signal && { signal }),
+      method: "POST",
+      headers: { "content-type": "application/json", ...headers },
+      body: typeof body === "string" ? body : JSON.stringify(body),
+    });
+  const chat = (body: Record<string, unknown>, headers?: Record<string, string>, signal?: AbortSignal) =>
+    post(
+      "/v1/chat/completions",
+      { model: "icdpo", messages: [{ role: "user", content: "How do I brew coffee?" }], ...body },
+      headers,
+      signal,
+    );
+  const requests = async (): Promise<number> => (await json(await app.request("/health"))).requests;
+  return { app, engine, post, chat, reported, requests };
+}
+
+// biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came back
+export async function json(response: Response): Promise<any> {
+  return response.json();
+}
+
+/** The `data:` payloads of a stream, [DONE] last; comments apart. */
+export async function readStream(response: Response) {
+  const text = await response.text();
+  const events = text.split("\n\n").filter((event) => event !== "");
+  const data = events.filter((event) => event.startsWith("data: ")).map((event) => event.slice(6));
+  expect(data.at(-1)).toBe("[DONE]");
+  return { comments: events.filter((event) => event.startsWith(":")), chunks: data.slice(0, -1).map((event) => JSON.parse(event)) };
+}
