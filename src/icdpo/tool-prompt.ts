@@ -4,10 +4,11 @@
  */
 import type { Conversation, Message, Tool, ToolCall, ToolSyntax } from "../types/conversation.ts";
 
+/** No line break between two calls: after a call, a small model writes one far more often than it ends its turn. */
 export const genericToolSyntax = {
   opening: "<tool_call>\n",
   closing: "\n</tool_call>",
-  between: "\n</tool_call>\n<tool_call>\n",
+  between: "\n</tool_call><tool_call>\n",
   name: "name",
   arguments: "arguments",
 } satisfies ToolSyntax;

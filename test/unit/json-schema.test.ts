@@ -350,7 +350,7 @@ describe("tool calls", () => {
 
   it("must be calls of the tools where calls are required", () => {
     const includes = grammarOf(callsOnly);
-    expect([call(lookup), call(now), `${call(lookup)}\n${call(now)}`].every(includes)).toBe(true);
+    expect([call(lookup), call(now), `${call(lookup)}${call(now)}`].every(includes)).toBe(true);
     expect(
       ["", "Hello", call('{"name": "other", "arguments": {}}'), call('{"name": "lookup", "arguments": {}}'), `Hi ${call(now)}`].some(
         includes,
@@ -361,7 +361,7 @@ describe("tool calls", () => {
   it("are one where they may not be parallel", () => {
     const includes = grammarOf(callsOnly, false);
     expect(includes(call(now))).toBe(true);
-    expect(includes(`${call(lookup)}\n${call(now)}`)).toBe(false);
+    expect(includes(`${call(lookup)}${call(now)}`)).toBe(false);
   });
 
   it("may follow any text, and what begins like a call must be one", () => {
