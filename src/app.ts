@@ -2,6 +2,8 @@
 import { Hono } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { authenticate, limitRate } from "./http/access.ts";
+import { browserRules } from "./http/browsers.ts";
 import { chatCompletions } from "./http/chat-completions.ts";
 import type { AppDependencies } from "./http/dependencies.ts";
 import { isFault, renderError } from "./http/errors.ts";
@@ -16,9 +18,11 @@ export function createApp(dependencies: AppDependencies): Hono {
     c.header("x-request-id", dependencies.newId("req_"));
     await next();
   });
+  for (const rule of browserRules(dependencies)) app.use(rule);
   app.use(bodyLimit({ maxSize: dependencies.maxBodyBytes, onError: () => Promise.reject(tooLarge(dependencies.maxBodyBytes)) }));
 
   for (const base of ["/v1", "/routes/:route/v1"]) {
+    app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies));
     app.post(`${base}/chat/completions`, chatCompletions(dependencies));
     app.post(`${base}/score`, score(dependencies));
     app.get(`${base}/models`, listModels(dependencies));

@@ -1,9 +1,11 @@
 /** @module What the gateway needs of the world around it. */
 import type { Engine } from "../engine/engine.ts";
 import type { PolicySet } from "../policy/store.ts";
+import type { AccessDependencies } from "./access.ts";
 import type { Admission } from "./admission.ts";
+import type { BrowserSettings } from "./browsers.ts";
 
-export interface AppDependencies {
+export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly engine: Engine;
   /** What /health and /ready show; "ready" is the status of an engine that can answer. */
   readonly engineState: () => Promise<{ readonly status: string }>;

@@ -20,6 +20,9 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
   not_found: { status: 404, type: invalid, code: "unknown_url" },
   payload_too_large: { status: 413, type: invalid, code: "payload_too_large" },
   unsupported_media_type: { status: 415, type: invalid, code: "unsupported_media_type" },
+  invalid_api_key: { status: 401, type: invalid, code: "invalid_api_key" },
+  forbidden_host: { status: 403, type: invalid, code: "forbidden_host" },
+  rate_limited: { status: 429, type: "requests", code: "rate_limit_exceeded" },
   overloaded: { status: 429, type: "requests", code: "rate_limit_exceeded" },
   cancelled: { status: 499, type: invalid, code: "request_cancelled" },
   timeout: { status: 503, type: "server_error", code: "timeout" },
@@ -37,7 +40,10 @@ export function renderError(error: unknown): { status: number; headers: Record<s
   }
   const { status, type, code } = renderings[error.code];
   const retryAfter = error.retryAfter ?? (status === 503 ? 1 : null);
-  const headers: Record<string, string> = retryAfter === null ? {} : { "retry-after": String(retryAfter) };
+  const headers: Record<string, string> = {
+    ...(retryAfter !== null && { "retry-after": String(retryAfter) }),
+    ...(status === 401 && { "www-authenticate": "Bearer" }),
+  };
   return { status, headers, body: { error: { message: error.message, type, param: error.param, code } } };
 }
 

@@ -34,7 +34,7 @@ export async function generate(
   generation: Generation,
 ): Promise<Generated> {
   const prepared = await prepare(c, dependencies, resolved, generation);
-  const outcome = await dependencies.admission.run(() => run(dependencies, prepared, prepared.request));
+  const outcome = await dependencies.admission.run(() => run(c, dependencies, prepared, prepared.request));
   setHeaders(c, outcomeHeaders(outcome));
   const responses = answersOf(outcome, generation.answers);
   const answers = responses.map((response, index) => {
@@ -79,7 +79,7 @@ export async function generateStream(
     const request = { ...prepared.request, signal, onSampling, onText: choosing ? undefined : send };
     const hasSent = (): boolean => readers.some(({ consumed }) => consumed > 0);
     const done = dependencies.admission
-      .run(() => run(dependencies, prepared, request), hasSent)
+      .run(() => run(c, dependencies, prepared, request), hasSent)
       .then((outcome) => finishAnswers(outcome, generation, choosing, readers, events));
     done.catch((error: unknown) => {
       events.fail(error);
@@ -138,8 +138,15 @@ function withDefaults(given: Generation["sampling"], { settings: { sampling } }:
   };
 }
 
-async function run({ engine }: AppDependencies, { policy, bypassed }: Prepared, request: IcdpoRequest): Promise<IcdpoOutcome> {
+async function run(
+  c: Context,
+  { engine, limiter }: AppDependencies,
+  { policy, bypassed }: Prepared,
+  request: IcdpoRequest,
+): Promise<IcdpoOutcome> {
   const outcome = await icdpo(engine, policy, request);
+  const { prompt, sampled, scored, cached } = outcome.tokens;
+  await limiter.spend(c.get("caller"), prompt - cached + sampled + scored);
   return bypassed ? { ...outcome, fallback: outcome.fallback ?? "bypass" } : outcome;
 }
 

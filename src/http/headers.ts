@@ -3,10 +3,12 @@ import type { Context } from "hono";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
 import { type ResolvedRoute, resolveRoute } from "../policy/resolve.ts";
 import type { PolicySet } from "../policy/store.ts";
+import { mayUse } from "./access.ts";
 
 /** Path first, then header, then the body's `model`. Throws "model_not_found". */
 export function requestedRoute(c: Context, policies: PolicySet, model: string): ResolvedRoute {
-  return resolveRoute(policies, { path: c.req.param("route"), header: c.req.header("x-icdpo-route"), model });
+  const names = { path: c.req.param("route"), header: c.req.header("x-icdpo-route"), model };
+  return resolveRoute(policies, names, (route) => mayUse(c.get("caller"), route));
 }
 
 export function setHeaders(c: Context, headers: Readonly<Record<string, string>>): void {

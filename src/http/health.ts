@@ -1,17 +1,22 @@
 /** @module GET /health (the process lives) and /ready (engine and policies can answer). */
 import type { Context } from "hono";
+import { isTrusted } from "./access.ts";
 import type { AppDependencies } from "./dependencies.ts";
 
 export function health(dependencies: AppDependencies) {
-  return async (c: Context): Promise<Response> => c.json({ status: "ok", ...(await describe(dependencies)) });
+  return async (c: Context): Promise<Response> => c.json({ status: "ok", ...(await details(c, dependencies)) });
 }
 
 export function ready(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const described = await describe(dependencies);
-    const isReady = described.engine.status === "ready";
-    return c.json({ status: isReady ? "ready" : "not ready", ...described }, isReady ? 200 : 503);
+    const isReady = (await dependencies.engineState()).status === "ready";
+    return c.json({ status: isReady ? "ready" : "not ready", ...(await details(c, dependencies)) }, isReady ? 200 : 503);
   };
+}
+
+/** Where there are keys, strangers learn no more than the status. */
+async function details(c: Context, dependencies: AppDependencies) {
+  return (await isTrusted(c, dependencies)) ? describe(dependencies) : {};
 }
 
 async function describe({ admission, policies, engineState, version }: AppDependencies) {

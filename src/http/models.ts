@@ -2,11 +2,13 @@
 import type { Context } from "hono";
 import type { PolicySet } from "../policy/store.ts";
 import { GatewayError } from "../types/error.ts";
+import { type Caller, mayUse } from "./access.ts";
 import type { AppDependencies } from "./dependencies.ts";
 
 export function listModels(dependencies: AppDependencies) {
   return (c: Context): Response => {
-    const data = [...dependencies.policies().routes.keys()].map((id) => model(id, dependencies));
+    const routes = [...dependencies.policies().routes.keys()].filter((route) => mayUse(c.get("caller"), route));
+    const data = routes.map((id) => model(id, dependencies));
     return c.json({ object: "list", data });
   };
 }
@@ -14,14 +16,15 @@ export function listModels(dependencies: AppDependencies) {
 export function getModel(dependencies: AppDependencies) {
   return (c: Context): Response => {
     const id = c.req.param("id") ?? "";
-    known(dependencies.policies(), id);
+    known(dependencies.policies(), id, c.get("caller"));
     return c.json(model(id, dependencies));
   };
 }
 
 /** A route or an alias; the default route's readiness to serve any name makes no model of it. */
-function known(set: PolicySet, id: string): void {
-  if (!set.routes.has(id) && !set.aliases.has(id))
+function known(set: PolicySet, id: string, caller: Caller): void {
+  const route = set.aliases.get(id) ?? id;
+  if (!set.routes.has(route) || !mayUse(caller, route))
     throw new GatewayError("model_not_found", `The model "${id}" does not exist.`, { param: "model" });
 }
 

@@ -122,14 +122,7 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
   const type = c.req.header("content-type");
   if (type !== undefined && !/^application\/(?:[\w.+-]+\+)?json\b/iu.test(type))
     throw new GatewayError("unsupported_media_type", `The body must be JSON (content-type: application/json), not ${type}.`);
-  let json: unknown;
-  try {
-    json = JSON.parse(await c.req.text());
-  } catch (error) {
-    if (!(error instanceof SyntaxError)) throw error;
-    throw new GatewayError("invalid_request", `The body is not valid JSON: ${error.message}`, { cause: error });
-  }
-  const parsed = schema.safeParse(json);
+  const parsed = schema.safeParse(parseJson(decodeBody(await c.req.arrayBuffer())));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = issue?.path.join(".") ?? "";
@@ -138,4 +131,48 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
     path === "" ? `Invalid body: ${issue?.message}` : `Invalid '${path}': ${issue?.message}`,
     path === "" ? {} : { param: path },
   );
+}
+
+function decodeBody(bytes: ArrayBuffer): string {
+  if (bytes.byteLength === 0) throw new GatewayError("invalid_request", "The body is empty; it must be a JSON object.");
+  try {
+    return new TextDecoder("utf-8", { fatal: true }).decode(bytes);
+  } catch (error) {
+    throw new GatewayError("invalid_request", "The body is not UTF-8.", { cause: error });
+  }
+}
+
+/** How deep lists and objects may stand in each other. */
+const deepest = 100;
+/** Half a surrogate pair can only come from an escape. */
+const surrogateEscape = /\\u[dD][89a-fA-F]/u;
+
+/** Half surrogate pairs, which no tokenizer can read, become U+FFFD. Throws "invalid_request". */
+function parseJson(text: string): unknown {
+  if (depthOf(text) > deepest)
+    throw new GatewayError("invalid_request", `The body's lists and objects stand more than ${deepest} deep in each other.`);
+  try {
+    return surrogateEscape.test(text) ? JSON.parse(text, wellFormed) : JSON.parse(text);
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+    throw new GatewayError("invalid_request", `The body is not valid JSON: ${error.message}`, { cause: error });
+  }
+}
+
+function wellFormed(_key: string, value: unknown): unknown {
+  return typeof value === "string" ? value.toWellFormed() : value;
+}
+
+function depthOf(text: string): number {
+  let [depth, deepest, inString] = [0, 0, false];
+  for (let i = 0; i < text.length; i++) {
+    const character = text[i];
+    if (inString) {
+      if (character === "\\") i += 1;
+      else if (character === '"') inString = false;
+    } else if (character === '"') inString = true;
+    else if (character === "{" || character === "[") deepest = Math.max(deepest, ++depth);
+    else if (character === "}" || character === "]") depth -= 1;
+  }
+  return deepest;
 }

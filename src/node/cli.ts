@@ -7,6 +7,7 @@ import { Command } from "commander";
 import { GatewayError, isCancellation } from "../types/error.ts";
 import { benchCommand } from "./commands/bench.ts";
 import { evalCommand } from "./commands/eval.ts";
+import { keysCommand } from "./commands/keys.ts";
 import { modelsCommand } from "./commands/models.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
@@ -27,7 +28,8 @@ async function main(): Promise<void> {
     .description("An OpenAI-compatible gateway that lets a local model choose its own best answer under a better model's example (ICDPO).")
     .version(version)
     .showHelpAfterError();
-  for (const command of [serveCommand, scoreCommand, modelsCommand, evalCommand, benchCommand]) program.addCommand(command(world));
+  for (const command of [serveCommand, scoreCommand, modelsCommand, keysCommand, evalCommand, benchCommand])
+    program.addCommand(command(world));
   await program.parseAsync();
 }
 

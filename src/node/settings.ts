@@ -9,6 +9,12 @@ import { defaultCacheDirectory } from "./models/store.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
 const positive = z.coerce.number().int().min(1);
+const list = z.string().transform((text) =>
+  text
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== ""),
+);
 const flag = z.enum(["0", "1", "false", "true"]).transform((value) => value === "1" || value === "true");
 
 const environmentSchema = z.object({
@@ -29,6 +35,15 @@ const environmentSchema = z.object({
   ICDPO_MAX_REQUESTS: positive.default(64),
   ICDPO_TIMEOUT_MS: positive.default(300_000),
   ICDPO_MAX_BODY_BYTES: positive.default(10 * 1024 * 1024),
+  ICDPO_KEYS_FILE: z.string().min(1).optional(),
+  ICDPO_API_KEYS: z.string().min(1).optional(),
+  ICDPO_REQUESTS_PER_MINUTE: positive.optional(),
+  ICDPO_TOKENS_PER_MINUTE: positive.optional(),
+  ICDPO_ALLOW_ANONYMOUS: flag.default(false),
+  ICDPO_CORS_ORIGINS: list.default([]),
+  ICDPO_ALLOWED_HOSTS: list.default([]),
+  ICDPO_REQUEST_TIMEOUT_MS: positive.default(60_000),
+  ICDPO_DRAIN_MS: positive.default(30_000),
   HF_ENDPOINT: z.url().optional(),
   HF_TOKEN: z.string().min(1).optional(),
 });

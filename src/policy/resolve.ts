@@ -13,16 +13,17 @@ export interface ResolvedRoute {
   readonly policy: Policy;
 }
 
-/** Throws "model_not_found". The default route serves unknown model names only: a path or header that names no route is a mistake. */
-export function resolveRoute(set: PolicySet, names: RouteNames): ResolvedRoute {
+/** Throws "model_not_found"; a route that may not be used might as well not exist. The default route serves unknown model names only: a path or header that names no route is a mistake. */
+export function resolveRoute(set: PolicySet, names: RouteNames, mayUse: (route: string) => boolean = () => true): ResolvedRoute {
   const name = names.path ?? names.header ?? names.model ?? "";
-  const known = [name, set.aliases.get(name)].find((candidate) => candidate !== undefined && set.routes.has(candidate));
+  const known = [name, set.aliases.get(name)].find(
+    (candidate) => candidate !== undefined && set.routes.has(candidate) && mayUse(candidate),
+  );
   const byModel = names.path === undefined && names.header === undefined;
   const route = known ?? (byModel ? set.defaultRoute : undefined);
-  const policy = route === undefined ? undefined : set.routes.get(route);
+  const policy = route === undefined || !mayUse(route) ? undefined : set.routes.get(route);
+  const available = [...set.routes.keys()].filter(mayUse).join(", ");
   if (route === undefined || policy === undefined)
-    throw new GatewayError("model_not_found", `The model "${name}" does not exist. Available: ${[...set.routes.keys()].join(", ")}.`, {
-      param: "model",
-    });
+    throw new GatewayError("model_not_found", `The model "${name}" does not exist. Available: ${available}.`, { param: "model" });
   return { route, policy };
 }

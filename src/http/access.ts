@@ -1,0 +1,97 @@
+/** @module Who may use the gateway, for which routes, and how much: API keys and their limits. */
+import type { Context, MiddlewareHandler } from "hono";
+import { GatewayError } from "../types/error.ts";
+
+/** A key as the gateway keeps it: never the key itself. */
+export interface ApiKey {
+  readonly name: string;
+  /** SHA-256. Keys are random and long, so that salt and slowness would add nothing. */
+  readonly hash: Uint8Array;
+  /** Null: all routes. */
+  readonly routes: ReadonlySet<string> | null;
+  readonly limits: KeyLimits;
+}
+
+export interface KeyLimits {
+  readonly requestsPerMinute?: number | undefined;
+  /** Tokens that the machine works through: prompts that are not in the cache, samples, scorings. */
+  readonly tokensPerMinute?: number | undefined;
+}
+
+/** Counts what each key uses. */
+export interface RateLimiter {
+  /** Counts one request. Returns headers, OpenAI's, that say what is left; throws "rate_limited". */
+  admit(caller: NonNullable<Caller>): Promise<Record<string, string>>;
+  /** Counts tokens that were worked through for a request; what is over the limit counts against the next ones. */
+  spend(caller: Caller, tokens: number): Promise<void>;
+}
+
+/** Who sent a request; null where there are no keys. */
+export type Caller = Pick<ApiKey, "name" | "routes" | "limits"> | null;
+
+export interface AccessDependencies {
+  /** Empty: everybody may use everything. */
+  readonly keys: readonly ApiKey[];
+  readonly limiter: RateLimiter;
+}
+
+declare module "hono" {
+  interface ContextVariableMap {
+    caller: Caller;
+  }
+}
+
+/** Lets requests through that bring a key, and remembers whose it is. Throws "invalid_api_key". */
+export function authenticate({ keys }: AccessDependencies): MiddlewareHandler {
+  return async (c, next) => {
+    c.set("caller", await identify(keys, c.req.header("authorization")));
+    await next();
+  };
+}
+
+/** Counts a request against its key's limits. Throws "rate_limited" where they are reached. */
+export function limitRate({ limiter }: AccessDependencies): MiddlewareHandler {
+  return async (c, next) => {
+    const caller = c.get("caller");
+    if (caller !== null) for (const [name, value] of Object.entries(await limiter.admit(caller))) c.header(name, value);
+    await next();
+  };
+}
+
+/** Whether a caller may know of a route. */
+export function mayUse(caller: Caller, route: string): boolean {
+  return caller === null || caller.routes === null || caller.routes.has(route);
+}
+
+/** Whether what only an operator should see may be shown: with keys, only to those who bring one. */
+export async function isTrusted(c: Context, { keys }: AccessDependencies): Promise<boolean> {
+  return identify(keys, c.req.header("authorization")).then(
+    () => true,
+    () => false,
+  );
+}
+
+async function identify(keys: readonly ApiKey[], authorization: string | undefined): Promise<Caller> {
+  if (keys.length === 0) return null;
+  const [, given] = /^Bearer +(\S+) *$/iu.exec(authorization ?? "") ?? [];
+  if (given === undefined)
+    throw new GatewayError("invalid_api_key", "You didn't provide an API key. Send it as a header, Authorization: Bearer YOUR_KEY.");
+  const key = findKey(keys, await hashKey(given));
+  if (key === undefined) throw new GatewayError("invalid_api_key", "Incorrect API key provided.");
+  return key;
+}
+
+export async function hashKey(key: string): Promise<Uint8Array> {
+  return new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(key)));
+}
+
+/** Compares with every key, and every byte of it, so that the time it takes tells nothing. */
+export function findKey(keys: readonly ApiKey[], hash: Uint8Array): ApiKey | undefined {
+  let found: ApiKey | undefined;
+  for (const key of keys) {
+    let difference = key.hash.length ^ hash.length;
+    for (let i = 0; i < hash.length; i++) difference |= (key.hash[i] ?? 0) ^ (hash[i] as number);
+    if (difference === 0) found = key;
+  }
+  return found;
+}

@@ -1,0 +1,273 @@
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, request, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { getRequestListener } from "@hono/node-server";
+import { afterEach, describe, expect, it } from "vitest";
+import { type ApiKey, findKey, hashKey } from "../../src/http/access.ts";
+import { createKey, readKeys } from "../../src/node/keys.ts";
+import { MemoryRateLimiter } from "../../src/node/rate-limit.ts";
+import { GatewayError } from "../../src/types/error.ts";
+import { gateway, json } from "./scripted-gateway.ts";
+
+const secret = "icdpo_a-long-enough-secret";
+const other = "icdpo_another-long-secret";
+
+async function key(name: string, text: string, more: Partial<ApiKey> = {}): Promise<ApiKey> {
+  return { name, hash: await hashKey(text), routes: null, limits: {}, ...more };
+}
+
+const bearer = (text: string) => ({ authorization: `Bearer ${text}` });
+
+async function withKeys(...keys: ApiKey[]) {
+  return gateway({}, { keys, limiter: new MemoryRateLimiter({}) });
+}
+
+describe("API keys", () => {
+  it.each([
+    ["none", {}],
+    ["a wrong one", bearer("icdpo_wrong")],
+    ["another scheme", { authorization: `Basic ${secret}` }],
+    ["nothing after the scheme", { authorization: "Bearer " }],
+  ])("refuses a request with %s as OpenAI does", async (_, headers) => {
+    const { chat, engine } = await withKeys(await key("alice", secret));
+    const response = await chat({}, headers);
+    expect(response.status).toBe(401);
+    expect(response.headers.get("www-authenticate")).toBe("Bearer");
+    const { error } = await json(response);
+    expect(error).toMatchObject({ type: "invalid_request_error", code: "invalid_api_key", param: null });
+    expect(error.message).not.toContain("icdpo_wrong");
+    expect(engine.calls).toEqual([]);
+  });
+
+  it("takes each of several keys, whatever the scheme's case", async () => {
+    const { chat } = await withKeys(await key("alice", secret), await key("bob", other));
+    expect((await chat({}, bearer(secret))).status).toBe(200);
+    expect((await chat({}, { authorization: `bearer ${other}` })).status).toBe(200);
+  });
+
+  it("asks for them on every path of the API, before the body is read", async () => {
+    const { app, post } = await withKeys(await key("alice", secret));
+    for (const path of ["/v1/models", "/v1/models/icdpo", "/routes/plain/v1/models"]) expect((await app.request(path)).status).toBe(401);
+    for (const path of ["/v1/score", "/routes/icdpo/v1/chat/completions"]) expect((await post(path, "not JSON")).status).toBe(401);
+  });
+
+  it("shows strangers whether the gateway lives, and no more", async () => {
+    const { app } = await withKeys(await key("alice", secret));
+    expect(await json(await app.request("/health"))).toEqual({ status: "ok" });
+    expect(await json(await app.request("/ready"))).toEqual({ status: "ready" });
+    expect(await json(await app.request("/health", { headers: bearer(secret) }))).toHaveProperty("routes");
+  });
+
+  it("compares with every key, whichever it is", async () => {
+    const keys = await Promise.all(["a", "b", "c"].map((name) => key(name, `secret of ${name}`)));
+    const read: string[] = [];
+    const watched = keys.map((one) => ({
+      ...one,
+      get hash() {
+        read.push(one.name);
+        return one.hash;
+      },
+    }));
+    expect(findKey(watched, await hashKey("secret of a"))?.name).toBe("a");
+    const bytes = 32;
+    expect(read.filter((name) => name === "c").length).toBeGreaterThanOrEqual(bytes);
+    expect(findKey(keys, await hashKey("secret of d"))).toBeUndefined();
+  });
+
+  it("hides the routes that a key may not use", async () => {
+    const { app, chat, post } = await withKeys(await key("alice", secret, { routes: new Set(["plain"]) }));
+    const models = await json(await app.request("/v1/models", { headers: bearer(secret) }));
+    expect(models.data.map(({ id }: { id: string }) => id)).toEqual(["plain"]);
+    expect((await app.request("/v1/models/icdpo", { headers: bearer(secret) })).status).toBe(404);
+    expect((await chat({ model: "plain" }, bearer(secret))).status).toBe(200);
+    for (const model of ["icdpo", "gpt-4o-mini"]) {
+      const response = await chat({ model }, bearer(secret));
+      expect(response.status).toBe(404);
+      expect((await json(response)).error.message).toBe(`The model "${model}" does not exist. Available: plain.`);
+    }
+    expect(
+      (await post("/routes/icdpo/v1/score", { model: "x", messages: [{ role: "user", content: "a" }], completions: ["b"] }, bearer(secret)))
+        .status,
+    ).toBe(404);
+  });
+});
+
+describe("limits of a key", () => {
+  it("counts requests, and says in OpenAI's headers what is left", async () => {
+    const { chat } = await withKeys(await key("alice", secret, { limits: { requestsPerMinute: 2 } }), await key("bob", other));
+    const first = await chat({ model: "plain" }, bearer(secret));
+    expect(first.headers.get("x-ratelimit-limit-requests")).toBe("2");
+    expect(first.headers.get("x-ratelimit-remaining-requests")).toBe("1");
+    expect(first.headers.get("x-ratelimit-reset-requests")).toMatch(/^\d+s$/u);
+    await chat({ model: "plain" }, bearer(secret));
+    const third = await chat({ model: "plain" }, bearer(secret));
+    expect(third.status).toBe(429);
+    expect(Number(third.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect((await json(third)).error).toMatchObject({
+      code: "rate_limit_exceeded",
+      message: expect.stringContaining("2 requests a minute"),
+    });
+    expect((await chat({ model: "plain" }, bearer(other))).status).toBe(200);
+  });
+
+  it("counts the tokens that were worked through, the hidden ones too, against the next request", async () => {
+    const { chat } = await withKeys(await key("alice", secret, { limits: { tokensPerMinute: 200 } }));
+    expect((await chat({}, bearer(secret))).status).toBe(200);
+    const next = await chat({}, bearer(secret));
+    expect(next.status).toBe(429);
+    expect((await json(next)).error.message).toContain("200 tokens a minute");
+  });
+
+  it("applies the defaults where a key has none", async () => {
+    const limiter = new MemoryRateLimiter({ requestsPerMinute: 1 });
+    const { chat } = await gateway({}, { keys: [await key("alice", secret)], limiter });
+    expect((await chat({ model: "plain" }, bearer(secret))).status).toBe(200);
+    expect((await chat({ model: "plain" }, bearer(secret))).status).toBe(429);
+  });
+});
+
+describe("reading keys", () => {
+  const folders: string[] = [];
+  afterEach(async () => {
+    for (const folder of folders.splice(0)) await rm(folder, { recursive: true });
+  });
+  const file = async (text: string): Promise<string> => {
+    const folder = await mkdtemp(path.join(tmpdir(), "keys-"));
+    folders.push(folder);
+    await writeFile(path.join(folder, "keys.yaml"), text);
+    return path.join(folder, "keys.yaml");
+  };
+  const refusal = async (settings: Parameters<typeof readKeys>[0]): Promise<string> =>
+    readKeys(settings).then(
+      () => "none",
+      (error: unknown) => (error instanceof GatewayError ? error.message : String(error)),
+    );
+
+  it("finds the keys that `icdpo keys new` made in the file, with routes and limits", async () => {
+    const { key: made, entry } = await createKey("alice");
+    expect(made).toMatch(/^icdpo_[\w-]{43}$/u);
+    const text = `keys:\n  - { name: alice, hash: "${entry.hash}", routes: [plain], limits: { requests_per_minute: 3, tokens_per_minute: 500 } }\n`;
+    const keys = await readKeys({ ICDPO_KEYS_FILE: await file(text), ICDPO_API_KEYS: undefined });
+    expect(findKey(keys, await hashKey(made))).toMatchObject({
+      name: "alice",
+      routes: new Set(["plain"]),
+      limits: { requestsPerMinute: 3, tokensPerMinute: 500 },
+    });
+  });
+
+  it("reads names and keys from the variable, and keeps hashes only", async () => {
+    const keys = await readKeys({ ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: `alice=${secret}, ${other}` });
+    expect(keys.map(({ name }) => name)).toEqual(["alice", "key-2"]);
+    expect(findKey(keys, await hashKey(other))?.name).toBe("key-2");
+    expect(JSON.stringify(keys)).not.toContain("secret");
+  });
+
+  it("says what is wrong, and where", async () => {
+    const wrong = await file("keys:\n  - { name: alice, hash: abc }\n");
+    expect(await refusal({ ICDPO_KEYS_FILE: wrong, ICDPO_API_KEYS: undefined })).toMatch(/keys\.yaml:2: keys\.0\.hash: must be sha256/u);
+    expect(await refusal({ ICDPO_KEYS_FILE: "/nowhere/keys.yaml", ICDPO_API_KEYS: undefined })).toContain("ICDPO_KEYS_FILE cannot be read");
+    expect(await refusal({ ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: "short" })).toContain("at least 16 characters");
+    expect(await refusal({ ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: `a=${secret},a=${other}` })).toContain('Two API keys are named "a"');
+  });
+});
+
+describe("browsers", () => {
+  it("are told nothing of other origins unless they are allowed", async () => {
+    const ask = { method: "OPTIONS", headers: { origin: "https://chat.example.com", "access-control-request-method": "POST" } };
+    const closed = await gateway();
+    expect((await closed.app.request("/v1/chat/completions", ask)).headers.get("access-control-allow-origin")).toBeNull();
+    const open = await gateway({}, { corsOrigins: ["https://chat.example.com"] });
+    const preflight = await open.app.request("/v1/chat/completions", ask);
+    expect(preflight.status).toBe(204);
+    expect(preflight.headers.get("access-control-allow-origin")).toBe("https://chat.example.com");
+    expect((await open.chat({}, { origin: "https://chat.example.com" })).headers.get("access-control-expose-headers")).toContain(
+      "x-icdpo-score",
+    );
+    expect((await open.chat({}, { origin: "https://evil.example.com" })).headers.get("access-control-allow-origin")).toBeNull();
+  });
+
+  it("get headers that keep answers from being taken for pages", async () => {
+    const { headers } = await (await gateway()).chat({});
+    expect(headers.get("x-content-type-options")).toBe("nosniff");
+    expect(headers.get("content-security-policy")).toContain("default-src 'none'");
+  });
+
+  it("cannot reach a gateway without keys by another site's name", async () => {
+    const { app } = await gateway({}, { allowedHosts: new Set(["localhost"]) });
+    expect((await app.request("http://localhost:8080/health")).status).toBe(200);
+    const response = await app.request("http://evil.example.com/v1/models");
+    expect(response.status).toBe(403);
+    expect((await json(response)).error.message).toContain("ICDPO_ALLOWED_HOSTS");
+  });
+});
+
+describe("bodies", () => {
+  it.each([
+    ["empty", ""],
+    ["not JSON", "{"],
+    ["no object", "[1]"],
+    ["too deep", `{"messages": ${"[".repeat(200)}${"]".repeat(200)}}`],
+    ["far too deep", "[".repeat(90_000)],
+    [
+      "full of messages",
+      JSON.stringify({ model: "plain", messages: Array.from({ length: 2_049 }, () => ({ role: "user", content: "a" })) }),
+    ],
+  ])("that are %s are refused", async (_, body) => {
+    const { post, engine } = await gateway();
+    const response = await post("/v1/chat/completions", body);
+    expect(response.status).toBe(400);
+    expect((await json(response)).error.message).not.toBe("");
+    expect(engine.calls).toEqual([]);
+  });
+
+  it("that are not UTF-8 are refused", async () => {
+    const { app } = await gateway();
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body: Uint8Array.of(0x22, 0xff, 0x22) };
+    const response = await app.request("/v1/chat/completions", init);
+    expect((await json(response)).error.message).toBe("The body is not UTF-8.");
+  });
+
+  it("may hold half a surrogate pair, which becomes a replacement character", async () => {
+    const { post, engine } = await gateway();
+    const response = await post(
+      "/v1/chat/completions",
+      '{"model": "plain", "messages": [{"role": "user", "content": "a\\ud83d b\\ud83d\\ude00"}]}',
+    );
+    expect(response.status).toBe(200);
+    expect(engine.calls[0]?.context).toContain("a\ufffd b😀");
+  });
+
+  it("brackets in strings do not count as depth", async () => {
+    const { chat } = await gateway();
+    expect((await chat({ messages: [{ role: "user", content: `\\"${"[".repeat(500)}` }] })).status).toBe(200);
+  });
+
+  it("are cut off at the limit even where their length is not announced", async () => {
+    const { app } = await gateway({}, { maxBodyBytes: 1_000 });
+    const server: Server = createServer(getRequestListener(app.fetch));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const { port } = server.address() as AddressInfo;
+    const status = await new Promise<number | undefined>((resolve, reject) => {
+      const sent = request(
+        {
+          port,
+          method: "POST",
+          path: "/v1/chat/completions",
+          headers: { "content-type": "application/json", "transfer-encoding": "chunked" },
+        },
+        (response) => {
+          response.resume();
+          resolve(response.statusCode);
+        },
+      );
+      sent.on("error", reject);
+      for (let i = 0; i < 20; i++) sent.write(`"${"a".repeat(100)}",`);
+      sent.end();
+    });
+    server.close();
+    server.closeAllConnections();
+    expect(status).toBe(413);
+  });
+});
