@@ -6,6 +6,7 @@ import { authenticate, limitRate } from "./http/access.ts";
 import { browserRules } from "./http/browsers.ts";
 import { chatCompletions } from "./http/chat-completions.ts";
 import type { AppDependencies } from "./http/dependencies.ts";
+import { embeddings } from "./http/embeddings.ts";
 import { isFault, renderError } from "./http/errors.ts";
 import { health, ready } from "./http/health.ts";
 import { getModel, listModels } from "./http/models.ts";
@@ -24,6 +25,7 @@ export function createApp(dependencies: AppDependencies): Hono {
   for (const base of ["/v1", "/routes/:route/v1"]) {
     app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies));
     app.post(`${base}/chat/completions`, chatCompletions(dependencies));
+    app.post(`${base}/embeddings`, embeddings(dependencies));
     app.post(`${base}/score`, score(dependencies));
     app.get(`${base}/models`, listModels(dependencies));
     app.get(`${base}/models/:id`, getModel(dependencies));

@@ -1,6 +1,7 @@
 /** @module What the gateway needs of the world around it. */
 import type { Engine } from "../engine/engine.ts";
 import type { PolicySet } from "../policy/store.ts";
+import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import type { AccessDependencies } from "./access.ts";
 import type { Admission } from "./admission.ts";
 import type { BrowserSettings } from "./browsers.ts";
@@ -13,6 +14,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly admission: Admission;
   /** The policies in force; a request keeps those it began with. */
   readonly policies: () => PolicySet;
+  /** Sentence embeddings, loaded when they are first asked for. */
+  readonly embedder: () => Promise<EmbeddingModel>;
   /** Errors that are the gateway's own fault. */
   readonly report: (error: unknown) => void;
   /** Unique, with the given prefix. */

@@ -2,14 +2,14 @@
 import path from "node:path";
 import type { FeatureExtractionPipeline } from "@huggingface/transformers";
 import { LRUCache } from "lru-cache";
-import type { Embedder } from "../retrieval/retriever.ts";
+import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { cancelled } from "../types/error.ts";
 
 /** Texts whose embeddings are kept: what several policies share, and prompts that come again. 1.5 kB each. */
 const keptTexts = 2_000;
 
 /** Loads the model from a folder that holds `onnx/model_quantized.onnx`, `config.json` and the tokenizer's files. */
-export async function loadEmbedder(folder: string, model: string): Promise<Embedder> {
+export async function loadEmbedder(folder: string, model: string): Promise<EmbeddingModel> {
   // Imported when first needed: a gateway without embeddings does not pay for the runtime.
   const { env, pipeline } = await import("@huggingface/transformers");
   env.allowRemoteModels = false;
@@ -25,6 +25,8 @@ export async function loadEmbedder(folder: string, model: string): Promise<Embed
   };
   return {
     model,
+    name: path.basename(folder),
+    countTokens: (text) => Math.min(extract.tokenizer.encode(text).length, extract.tokenizer.model_max_length ?? Number.POSITIVE_INFINITY),
     async embed(texts, signal) {
       const embeddings: Float32Array[] = [];
       for (const text of texts) {

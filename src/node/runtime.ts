@@ -1,7 +1,7 @@
 /** @module What every command needs: the models at hand, the engine running, the policies built. */
 import { stat } from "node:fs/promises";
 import { buildPolicySet, type PolicySet } from "../policy/store.ts";
-import type { Embedder } from "../retrieval/retriever.ts";
+import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
 import { loadEmbedder } from "./embedder.ts";
 import { LlamaEngine } from "./llama/engine.ts";
@@ -14,7 +14,7 @@ export interface Runtime {
   readonly engine: LlamaEngine;
   readonly policies: PolicySet;
   /** Loads the sentence-embedding model when it is first asked for. */
-  readonly embedder: () => Promise<Embedder>;
+  readonly embedder: () => Promise<EmbeddingModel>;
   close(): Promise<void>;
 }
 
@@ -60,7 +60,7 @@ export async function openRuntime(settings: Settings, report: Report, signal?: A
   }
 }
 
-async function openEmbedder(settings: Settings, store: ModelStore, signal?: AbortSignal): Promise<Embedder> {
+async function openEmbedder(settings: Settings, store: ModelStore, signal?: AbortSignal): Promise<EmbeddingModel> {
   const folder = settings.ICDPO_EMBEDDING_MODEL;
   if (folder === undefined) {
     const { path, id } = await store.ensure(embeddingModel, signal);

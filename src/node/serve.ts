@@ -33,6 +33,7 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
     admission: new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now }),
     engineState: () => engineState(runtime.engine),
     policies: () => runtime.policies,
+    embedder: runtime.embedder,
     keys,
     limiter: new MemoryRateLimiter({
       requestsPerMinute: settings.ICDPO_REQUESTS_PER_MINUTE,

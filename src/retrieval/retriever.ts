@@ -30,6 +30,13 @@ export interface Embedder {
   embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
 }
 
+/** An embedding model as clients know it. */
+export interface EmbeddingModel extends Embedder {
+  readonly name: string;
+  /** Tokens that the model reads of a text, its own marks included. */
+  countTokens(text: string): number;
+}
+
 /** Indices of the `k` largest values, largest first; ties: the lower index. NaN is less than anything. */
 export function largest(values: ArrayLike<number>, k: number, allowed: (index: number) => boolean = () => true): number[] {
   const at = (index: number): number => {

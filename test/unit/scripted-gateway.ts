@@ -4,6 +4,7 @@ import { createApp } from "../../src/app.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import { buildPolicySet } from "../../src/policy/store.ts";
+import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
 
 const demonstrations = [
@@ -22,6 +23,14 @@ const script: Script = {
   sample: (index) => ({ text: `Candidate number ${index}.` }),
   sum: (context, response) =>
     context.includes("Who cares.") || context.includes("Google it.") ? -30 : response.includes("number 1") ? -20 : -28,
+};
+
+/** A text's embedding is its length, and a half. A word is a token. */
+const scriptedEmbedder: EmbeddingModel = {
+  model: "scripted-embeddings@1",
+  name: "scripted-embeddings",
+  embed: async (texts) => texts.map((text) => Float32Array.of(text.length, 0.5)),
+  countTokens: (text) => text.split(" ").length,
 };
 
 export async function gateway(
@@ -50,6 +59,7 @@ export async function gateway(
     engineState: async () => ({ status: "ready" }),
     admission: new Admission({ limit: 100, now: () => 0 }),
     policies: () => set,
+    embedder: async () => scriptedEmbedder,
     keys: [],
     limiter: { admit: async () => ({}), spend: async () => {} },
     corsOrigins: [],

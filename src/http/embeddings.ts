@@ -1,0 +1,60 @@
+/** @module POST /v1/embeddings: sentence embeddings of the model that retrieves demonstrations. */
+import type { Context } from "hono";
+import { z } from "zod";
+import type { EmbeddingModel } from "../retrieval/retriever.ts";
+import { GatewayError } from "../types/error.ts";
+import type { AppDependencies } from "./dependencies.ts";
+import { requestedRoute } from "./headers.ts";
+import { readBody } from "./wire.ts";
+
+const mostTexts = 2_048;
+const text = z.string().min(1, "must not be empty");
+
+export const embeddingsBodySchema = z.object({
+  model: z.string().describe("the embedding model's name, or a route's"),
+  input: z.union(
+    [text, z.array(text).min(1).max(mostTexts)],
+    `must be a text or up to ${mostTexts} texts, none of them empty; token ids cannot be read`,
+  ),
+  encoding_format: z.enum(["float", "base64"]).nullish(),
+  dimensions: z.int().min(1).nullish(),
+  user: z.string().nullish(),
+});
+
+export function embeddings(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const body = await readBody(c, embeddingsBodySchema);
+    const embedder = await dependencies.embedder();
+    if (body.model !== embedder.name) requestedRoute(c, dependencies.policies(), body.model);
+    const texts = typeof body.input === "string" ? [body.input] : body.input;
+    const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
+    const vectors = await dependencies.admission.run(() => embedder.embed(texts, signal));
+    checkDimensions(embedder, vectors[0]?.length ?? 0, body.dimensions ?? undefined);
+    const tokens = texts.reduce((sum, one) => sum + embedder.countTokens(one), 0);
+    await dependencies.limiter.spend(c.get("caller"), tokens);
+    return c.json({
+      object: "list",
+      data: vectors.map((vector, index) => ({
+        object: "embedding",
+        index,
+        embedding: body.encoding_format === "base64" ? toBase64(vector) : [...vector],
+      })),
+      model: body.model,
+      usage: { prompt_tokens: tokens, total_tokens: tokens },
+    });
+  };
+}
+
+function checkDimensions({ name }: EmbeddingModel, has: number, wanted: number | undefined): void {
+  if (wanted !== undefined && wanted !== has)
+    throw new GatewayError("invalid_request", `Invalid 'dimensions': embeddings of ${name} have ${has} dimensions.`, {
+      param: "dimensions",
+    });
+}
+
+/** Little-endian 32-bit floats, as OpenAI's clients ask for. */
+function toBase64(vector: Float32Array): string {
+  const bytes = new DataView(new ArrayBuffer(vector.length * 4));
+  for (const [i, value] of vector.entries()) bytes.setFloat32(i * 4, value, true);
+  return btoa(Array.from(new Uint8Array(bytes.buffer), (byte) => String.fromCharCode(byte)).join(""));
+}
