@@ -11,14 +11,12 @@ import { isFault, renderError } from "./http/errors.ts";
 import { health, ready } from "./http/health.ts";
 import { getModel, listModels } from "./http/models.ts";
 import { score } from "./http/score.ts";
+import { metrics, observe } from "./http/telemetry.ts";
 import { GatewayError } from "./types/error.ts";
 
 export function createApp(dependencies: AppDependencies): Hono {
   const app = new Hono();
-  app.use(async (c, next) => {
-    c.header("x-request-id", dependencies.newId("req_"));
-    await next();
-  });
+  app.use(observe(dependencies));
   for (const rule of browserRules(dependencies)) app.use(rule);
   app.use(bodyLimit({ maxSize: dependencies.maxBodyBytes, onError: () => Promise.reject(tooLarge(dependencies.maxBodyBytes)) }));
 
@@ -32,6 +30,7 @@ export function createApp(dependencies: AppDependencies): Hono {
   }
   app.get("/health", health(dependencies));
   app.get("/ready", ready(dependencies));
+  app.get("/metrics", authenticate(dependencies), metrics(dependencies));
 
   app.notFound((c) => {
     throw new GatewayError("not_found", `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`);

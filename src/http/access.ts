@@ -44,7 +44,9 @@ declare module "hono" {
 /** Lets requests through that bring a key, and remembers whose it is. Throws "invalid_api_key". */
 export function authenticate({ keys }: AccessDependencies): MiddlewareHandler {
   return async (c, next) => {
-    c.set("caller", await identify(keys, c.req.header("authorization")));
+    const caller = await identify(keys, c.req.header("authorization"));
+    c.set("caller", caller);
+    if (caller !== null) c.get("observer").note({ key: caller.name });
     await next();
   };
 }

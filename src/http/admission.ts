@@ -17,6 +17,8 @@ export class Admission {
   /** Milliseconds between two requests' ends while there is work, as measured. */
   #interval = 1_000;
   #lastEnd = 0;
+  #isClosed = false;
+  #onIdle: (() => void) | undefined;
 
   constructor(options: AdmissionOptions) {
     this.#options = options;
@@ -33,6 +35,7 @@ export class Admission {
    */
   async run<Result>(work: () => Promise<Result>, hasSent: () => boolean = () => false): Promise<Result> {
     const { limit, now } = this.#options;
+    if (this.#isClosed) throw shuttingDown();
     if (this.#admitted >= limit) throw this.#overloaded();
     if (this.#admitted === 0) this.#lastEnd = now();
     this.#admitted += 1;
@@ -43,9 +46,23 @@ export class Admission {
       });
     } finally {
       this.#admitted -= 1;
+      if (this.#admitted === 0) this.#onIdle?.();
       this.#interval += smoothing * (now() - this.#lastEnd - this.#interval);
       this.#lastEnd = now();
     }
+  }
+
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Takes no more requests. Resolves when those under way are over. */
+  close(): Promise<void> {
+    this.#isClosed = true;
+    return new Promise((resolve) => {
+      this.#onIdle = resolve;
+      if (this.#admitted === 0) resolve();
+    });
   }
 
   /** By the time it names, half of what is under way now will be done. */
@@ -55,4 +72,8 @@ export class Admission {
     const message = `The gateway is busy with ${this.#admitted} requests, as many as it takes at once. Retry in ${retryAfter} s.`;
     return new GatewayError("overloaded", message, { retryAfter });
   }
+}
+
+export function shuttingDown(): GatewayError {
+  return new GatewayError("shutting_down", "The gateway is shutting down. Retry the request.");
 }

@@ -5,6 +5,8 @@ import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import type { AccessDependencies } from "./access.ts";
 import type { Admission } from "./admission.ts";
 import type { BrowserSettings } from "./browsers.ts";
+import type { StageLimits } from "./deadlines.ts";
+import type { Telemetry } from "./telemetry.ts";
 
 export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly engine: Engine;
@@ -16,6 +18,10 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly policies: () => PolicySet;
   /** Sentence embeddings, loaded when they are first asked for. */
   readonly embedder: () => Promise<EmbeddingModel>;
+  readonly telemetry: Telemetry;
+  readonly stageLimits: StageLimits;
+  /** Fires when the gateway ends and cannot wait any longer. */
+  readonly shutdown: AbortSignal;
   /** Errors that are the gateway's own fault. */
   readonly report: (error: unknown) => void;
   /** Unique, with the given prefix. */

@@ -25,6 +25,7 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
   rate_limited: { status: 429, type: "requests", code: "rate_limit_exceeded" },
   overloaded: { status: 429, type: "requests", code: "rate_limit_exceeded" },
   cancelled: { status: 499, type: invalid, code: "request_cancelled" },
+  shutting_down: { status: 503, type: "server_error", code: "shutting_down" },
   timeout: { status: 503, type: "server_error", code: "timeout" },
   engine_unavailable: { status: 503, type: "server_error", code: "engine_unavailable" },
   engine_failure: { status: 500, type: "server_error", code: "engine_failure" },
@@ -42,6 +43,7 @@ export function renderError(error: unknown): { status: number; headers: Record<s
   const retryAfter = error.retryAfter ?? (status === 503 ? 1 : null);
   const headers: Record<string, string> = {
     ...(retryAfter !== null && { "retry-after": String(retryAfter) }),
+    ...(error.code === "shutting_down" && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": "Bearer" }),
   };
   return { status, headers, body: { error: { message: error.message, type, param: error.param, code } } };

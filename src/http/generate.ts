@@ -11,6 +11,7 @@ import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import { answerGrammar } from "./answer-grammar.ts";
 import { AnswerReader } from "./answer-reader.ts";
+import { StageDeadlines } from "./deadlines.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Answer, AnswerEvent, Generated, Generation } from "./generation.ts";
 import { outcomeHeaders, retrieveTiming, routeHeaders, setHeaders } from "./headers.ts";
@@ -24,6 +25,7 @@ interface Prepared {
   /** Candidates compete: nothing can be shown before the choice. */
   readonly choosing: boolean;
   readonly reader: (index: number) => AnswerReader;
+  readonly deadlines: StageDeadlines;
 }
 
 /** Generates whole answers, and sets the response's headers. */
@@ -42,7 +44,27 @@ export async function generate(
     reader.push(response.text, response.details);
     return finished(reader.end(response.finish));
   });
-  return { answers, usage: usageOf(outcome, responses), outcome };
+  return noted(c, { answers, usage: usageOf(outcome, responses), outcome });
+}
+
+/** Tells what came of a request. */
+function noted(c: Context, generated: Generated): Generated {
+  const { outcome, usage, answers } = generated;
+  const [best, next] = outcome.ranked;
+  const observer = c.get("observer");
+  observer.note({
+    ...usage,
+    work: outcome.tokens,
+    ...(typeof best?.score === "number" && { score: best.score }),
+    ...(typeof best?.score === "number" && typeof next?.score === "number" && { margin: best.score - next.score }),
+    ...(answers[0] && { finish: answers[0].finish }),
+    ...(outcome.fallback !== null && { fallback: outcome.fallback }),
+  });
+  observer.text(
+    "answers",
+    answers.map(({ content, toolCalls }) => ({ content, toolCalls })),
+  );
+  return generated;
 }
 
 export interface GenerationStream {
@@ -64,6 +86,7 @@ export async function generateStream(
 ): Promise<GenerationStream> {
   const prepared = await prepare(c, dependencies, resolved, generation);
   const { choosing } = prepared;
+  c.get("observer").note({ stream: true });
   const left = new AbortController();
   const signal = AbortSignal.any([left.signal, ...(prepared.request.signal === undefined ? [] : [prepared.request.signal])]);
   const events = new EventQueue<AnswerEvent>();
@@ -80,7 +103,7 @@ export async function generateStream(
     const hasSent = (): boolean => readers.some(({ consumed }) => consumed > 0);
     const done = dependencies.admission
       .run(() => run(c, dependencies, prepared, request), hasSent)
-      .then((outcome) => finishAnswers(outcome, generation, choosing, readers, events));
+      .then((outcome) => noted(c, finishAnswers(outcome, generation, choosing, readers, events)));
     done.catch((error: unknown) => {
       events.fail(error);
       reject(error);
@@ -98,7 +121,9 @@ async function prepare(c: Context, dependencies: AppDependencies, resolved: Reso
   const policy = bypassed ? plainly(resolved.policy) : resolved.policy;
   if (tools.length > 0 && policy.format !== "chat")
     throw new GatewayError("unsupported_parameter", `This route's prompt format, ${policy.format}, has no tools.`, { param: "tools" });
-  const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
+  const observer = c.get("observer");
+  const deadlines = new StageDeadlines(dependencies.stageLimits);
+  const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline(), dependencies.shutdown, deadlines.signal]);
   const syntax = (await dependencies.engine.info(signal)).capabilities.tools ?? genericToolSyntax;
   const { budget_ms: budget } = policy.settings;
   const request: IcdpoRequest = {
@@ -112,13 +137,19 @@ async function prepare(c: Context, dependencies: AppDependencies, resolved: Reso
     signal,
     budget: budget === undefined ? undefined : AbortSignal.timeout(budget),
     now: dependencies.now,
+    onStage: (stage) => {
+      observer.stage(stage);
+      deadlines.enter(stage);
+    },
   };
+  observer.note({ answers, candidates: candidateCount(policy, request) });
+  observer.text("request", conversation);
   setHeaders(c, routeHeaders(resolved, candidateCount(policy, request)));
   const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
   const newCallId = (): string => dependencies.newId("call_");
   const reader = (index: number): AnswerReader =>
     new AnswerReader({ index, mustCall, syntax: tools.length > 0 ? syntax : null, logprobs: topLogprobs !== null, newCallId });
-  return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader };
+  return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader, deadlines };
 }
 
 function checkAnswers(answers: number, most: number): void {
@@ -141,10 +172,10 @@ function withDefaults(given: Generation["sampling"], { settings: { sampling } }:
 async function run(
   c: Context,
   { engine, limiter }: AppDependencies,
-  { policy, bypassed }: Prepared,
+  { policy, bypassed, deadlines }: Prepared,
   request: IcdpoRequest,
 ): Promise<IcdpoOutcome> {
-  const outcome = await icdpo(engine, policy, request);
+  const outcome = await icdpo(engine, policy, request).finally(() => deadlines.close());
   const { prompt, sampled, scored, cached } = outcome.tokens;
   await limiter.spend(c.get("caller"), prompt - cached + sampled + scored);
   return bypassed ? { ...outcome, fallback: outcome.fallback ?? "bypass" } : outcome;

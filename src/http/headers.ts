@@ -8,7 +8,9 @@ import { mayUse } from "./access.ts";
 /** Path first, then header, then the body's `model`. Throws "model_not_found". */
 export function requestedRoute(c: Context, policies: PolicySet, model: string): ResolvedRoute {
   const names = { path: c.req.param("route"), header: c.req.header("x-icdpo-route"), model };
-  return resolveRoute(policies, names, (route) => mayUse(c.get("caller"), route));
+  const resolved = resolveRoute(policies, names, (route) => mayUse(c.get("caller"), route));
+  c.get("observer").note({ route: resolved.route, policy: resolved.policy.id });
+  return resolved;
 }
 
 export function setHeaders(c: Context, headers: Readonly<Record<string, string>>): void {

@@ -9,8 +9,12 @@ export function health(dependencies: AppDependencies) {
 
 export function ready(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const isReady = (await dependencies.engineState()).status === "ready";
-    return c.json({ status: isReady ? "ready" : "not ready", ...(await details(c, dependencies)) }, isReady ? 200 : 503);
+    const isClosing = dependencies.admission.isClosed;
+    const isReady = !isClosing && (await dependencies.engineState()).status === "ready";
+    return c.json(
+      { status: isReady ? "ready" : isClosing ? "shutting down" : "not ready", ...(await details(c, dependencies)) },
+      isReady ? 200 : 503,
+    );
   };
 }
 

@@ -33,6 +33,9 @@ async function main(): Promise<void> {
   await program.parseAsync();
 }
 
+// Whoever read what we say has gone: that is no reason to end.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => {});
+
 main().catch((error: unknown) => {
   if (isCancellation(error)) {
     process.exitCode = interruptedExitCode;

@@ -1,47 +1,54 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
 import { randomBytes } from "node:crypto";
-import type { AddressInfo } from "node:net";
-import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import { createApp } from "../app.ts";
-import { Admission } from "../http/admission.ts";
+import type { AccessDependencies } from "../http/access.ts";
+import { Admission, shuttingDown } from "../http/admission.ts";
+import type { BrowserSettings } from "../http/browsers.ts";
+import { isFault } from "../http/errors.ts";
 import { GatewayError } from "../types/error.ts";
+import { isLoopback, listen, loopbackNames } from "./http-server.ts";
 import { readKeys } from "./keys.ts";
 import type { EngineState, LlamaEngine } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
 import { MemoryRateLimiter } from "./rate-limit.ts";
 import type { Report, Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
+import { openLog } from "./telemetry/log.ts";
+import { createMetrics } from "./telemetry/metrics.ts";
+import { createTelemetry } from "./telemetry/telemetry.ts";
+import { openTraces } from "./telemetry/traces.ts";
 
 const pingMs = 5_000;
 const loadReportMs = 1_000;
+/** After the gateway has stopped waiting, streams have so long to say so. */
+const farewellMs = 2_000;
 
 export interface RunningServer {
   /** `http://host:port` */
   readonly url: string;
-  /** Stops taking requests, lets those under way finish within `graceMs`, then ends. */
-  close(graceMs: number): Promise<void>;
+  /** Takes no more requests, lets those under way finish for `ICDPO_DRAIN_MS`, then ends them. */
+  close(): Promise<void>;
 }
 
-/** Throws "configuration" where the address cannot be had. */
+/** Throws "configuration" where the address cannot be had, or must not be. */
 export async function serve(runtime: Runtime, settings: Settings, version: string, report: Report): Promise<RunningServer> {
-  const keys = await readKeys(settings);
-  const isLocal = isLoopback(settings.HOST);
-  if (keys.length === 0 && !isLocal && !settings.ICDPO_ALLOW_ANONYMOUS) throw openToAll(settings.HOST);
+  const access = await accessOf(settings);
   const now = (): number => performance.now();
+  const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now });
+  const state = () => engineState(runtime.engine);
+  const telemetry = await openTelemetry(settings, version, admission, state, report);
+  const shutdown = new AbortController();
   const app = createApp({
+    ...access,
     engine: runtime.engine,
-    admission: new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now }),
-    engineState: () => engineState(runtime.engine),
+    admission,
+    engineState: state,
     policies: () => runtime.policies,
     embedder: runtime.embedder,
-    keys,
-    limiter: new MemoryRateLimiter({
-      requestsPerMinute: settings.ICDPO_REQUESTS_PER_MINUTE,
-      tokensPerMinute: settings.ICDPO_TOKENS_PER_MINUTE,
-    }),
-    corsOrigins: settings.ICDPO_CORS_ORIGINS,
-    allowedHosts: keys.length === 0 && isLocal ? new Set([...loopbackNames, settings.HOST, ...settings.ICDPO_ALLOWED_HOSTS]) : null,
-    report: (error) => report(`error: ${error instanceof Error ? (error.stack ?? error.message) : error}`),
+    telemetry: telemetry.telemetry,
+    stageLimits: { retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS, queue: settings.ICDPO_QUEUE_TIMEOUT_MS },
+    shutdown: shutdown.signal,
+    report: telemetry.reportError,
     newId: (prefix) => prefix + randomBytes(12).toString("hex"),
     randomSeed: () => randomBytes(4).readUInt32LE(),
     now,
@@ -53,31 +60,77 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
     startedAt: Math.floor(Date.now() / 1000),
     version,
   });
-  const server = createAdaptorServer({ fetch: app.fetch, serverOptions: slowClientLimits(settings) });
-  const address = await listen(server, settings.PORT, settings.HOST);
-  const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
-  return { url: `http://${host}:${address.port}`, close: (graceMs) => close(server, graceMs) };
+  const server = await listen(app.fetch, settings);
+  return {
+    url: server.url,
+    async close() {
+      const closed = server.close();
+      const idle = admission.close();
+      const isDone = await Promise.race([Promise.all([closed, idle]).then(() => true), pause(settings.ICDPO_DRAIN_MS).then(() => false)]);
+      if (!isDone) {
+        report(`${admission.admitted} requests did not finish within ICDPO_DRAIN_MS (${settings.ICDPO_DRAIN_MS} ms); ending them`);
+        shutdown.abort(shuttingDown());
+        await Promise.race([closed, pause(farewellMs)]);
+        server.closeAll();
+      }
+      await telemetry.close();
+    },
+  };
 }
 
-const loopbackNames = ["localhost", "127.0.0.1", "[::1]", "::1"];
+function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms).unref());
+}
 
-function isLoopback(host: string): boolean {
-  return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/u.test(host);
+async function accessOf(settings: Settings): Promise<AccessDependencies & BrowserSettings> {
+  const { HOST: host, ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute, ICDPO_TOKENS_PER_MINUTE: tokensPerMinute } = settings;
+  const keys = await readKeys(settings);
+  const isOpen = keys.length === 0;
+  if (isOpen && !isLoopback(host) && !settings.ICDPO_ALLOW_ANONYMOUS) throw openToAll(host);
+  return {
+    keys,
+    limiter: new MemoryRateLimiter({ requestsPerMinute, tokensPerMinute }),
+    corsOrigins: settings.ICDPO_CORS_ORIGINS,
+    allowedHosts: isOpen && isLoopback(host) ? new Set([...loopbackNames, host, ...settings.ICDPO_ALLOWED_HOSTS]) : null,
+  };
 }
 
 function openToAll(host: string): GatewayError {
-  const message = `Without API keys, everybody who reaches ${host} could use this gateway. Set ICDPO_KEYS_FILE or ICDPO_API_KEYS (\`icdpo keys new\` makes a key), or ICDPO_ALLOW_ANONYMOUS=1 if that is meant.`;
-  return new GatewayError("configuration", message);
+  const remedy = "Set ICDPO_KEYS_FILE or ICDPO_API_KEYS (`icdpo keys new` makes a key), or ICDPO_ALLOW_ANONYMOUS=1 if that is meant.";
+  return new GatewayError("configuration", `Without API keys, everybody who reaches ${host} could use this gateway. ${remedy}`);
 }
 
-/** A client that sends slowly, or keeps a connection without using it, is cut off; proxies keep theirs for 60 s, so ours are kept longer. */
-function slowClientLimits({ ICDPO_REQUEST_TIMEOUT_MS: requestTimeout }: Settings) {
+async function openTelemetry(
+  settings: Settings,
+  version: string,
+  admission: Admission,
+  state: () => ReturnType<typeof engineState>,
+  report: Report,
+) {
+  const metrics = createMetrics({ engineState: state, admitted: () => admission.admitted });
+  let isReported = false;
+  const onDropped = (): void => {
+    metrics.logLinesDropped();
+    if (!isReported) report("The log cannot be written; its lines are lost (icdpo_log_lines_dropped_total counts them).");
+    isReported = true;
+  };
+  const log = openLog({ level: settings.ICDPO_LOG_LEVEL, file: settings.ICDPO_LOG_FILE, text: settings.ICDPO_LOG_TEXT, onDropped });
+  const traces = await openTraces(process.env, version);
+  if (settings.ICDPO_LOG_FILE !== undefined) process.on("SIGHUP", log.reopen);
+  const recorders = [log, metrics, ...(traces === null ? [] : [traces])];
+  const onFailure = (error: unknown): void => {
+    metrics.telemetryFailed();
+    report(`telemetry: ${error}`);
+  };
   return {
-    requestTimeout,
-    headersTimeout: Math.min(15_000, requestTimeout),
-    keepAliveTimeout: 75_000,
-    connectionsCheckingInterval: 1_000,
-    maxHeaderSize: 16_384,
+    telemetry: createTelemetry({ recorders, metrics: () => metrics.render(), now: Date.now, onFailure }),
+    // Only faults of the gateway's own need a stack; a client's leave-taking is no error.
+    reportError: (error: unknown) => isFault(error) && log.logger.error({ err: error }, "fault"),
+    async close() {
+      process.off("SIGHUP", log.reopen);
+      await traces?.close();
+      await log.close();
+    },
   };
 }
 
@@ -89,24 +142,4 @@ async function engineState(engine: LlamaEngine): Promise<Omit<EngineState, "stat
   } catch {
     return engine.state.status === "ready" ? { ...engine.state, status: "unresponsive" } : engine.state;
   }
-}
-
-function listen(server: ServerType, port: number, host: string): Promise<AddressInfo> {
-  return new Promise((resolve, reject) => {
-    server.once("error", (error: NodeJS.ErrnoException) => {
-      const reason = error.code === "EADDRINUSE" ? "another program listens there; set PORT to another one" : error.message;
-      reject(new GatewayError("configuration", `Cannot listen on ${host}:${port}: ${reason}.`, { cause: error }));
-    });
-    server.listen(port, host, () => resolve(server.address() as AddressInfo));
-  });
-}
-
-async function close(server: ServerType, graceMs: number): Promise<void> {
-  const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-  if ("closeIdleConnections" in server) server.closeIdleConnections();
-  const timer = setTimeout(() => {
-    if ("closeAllConnections" in server) server.closeAllConnections();
-  }, graceMs);
-  await closed;
-  clearTimeout(timer);
 }

@@ -9,6 +9,7 @@ export type ErrorCode =
   | "payload_too_large"
   | "unsupported_media_type"
   | "overloaded"
+  | "shutting_down"
   | "rate_limited"
   | "invalid_api_key"
   | "forbidden_host"

@@ -3,10 +3,10 @@ import { loadEmbedder } from "../../src/node/embedder.ts";
 import { embeddingModel } from "../../src/node/models/catalog.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
-import type { Embedder } from "../../src/retrieval/retriever.ts";
+import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 
-let load: () => Promise<Embedder>;
-let embedder: Embedder;
+let load: () => Promise<EmbeddingModel>;
+let embedder: EmbeddingModel;
 beforeAll(async () => {
   const { path, id } = await openModelStore(readSettings(process.env, process.cwd()), () => {}).ensure(embeddingModel);
   load = () => loadEmbedder(path, id);
@@ -34,6 +34,11 @@ describe("sentence embeddings", () => {
     const [beside] = await embed("Rain again.", "A much longer text about something else entirely, with many words in it.");
     const [alone] = await (await load()).embed(["Rain again."]);
     expect(alone).toEqual(beside);
+  });
+
+  it("count the tokens that the model reads, its marks included and cut at its length", () => {
+    expect(embedder.countTokens("hello world")).toBe(4);
+    expect(embedder.countTokens("word ".repeat(2_000))).toBe(512);
   });
 
   it("are kept for a text that comes again", async () => {

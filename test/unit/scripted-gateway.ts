@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
+import type { RequestObserver } from "../../src/http/telemetry.ts";
 import { buildPolicySet } from "../../src/policy/store.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
@@ -24,6 +25,14 @@ const script: Script = {
   sum: (context, response) =>
     context.includes("Who cares.") || context.includes("Google it.") ? -30 : response.includes("number 1") ? -20 : -28,
 };
+
+class SilentObserver implements RequestObserver {
+  note(): void {}
+  stage(): void {}
+  text(): void {}
+  begin(): void {}
+  end(): void {}
+}
 
 /** A text's embedding is its length, and a half. A word is a token. */
 const scriptedEmbedder: EmbeddingModel = {
@@ -60,6 +69,9 @@ export async function gateway(
     admission: new Admission({ limit: 100, now: () => 0 }),
     policies: () => set,
     embedder: async () => scriptedEmbedder,
+    telemetry: { observe: () => new SilentObserver(), metrics: async () => ({ contentType: "text/plain", body: "" }) },
+    stageLimits: {},
+    shutdown: new AbortController().signal,
     keys: [],
     limiter: { admit: async () => ({}), spend: async () => {} },
     corsOrigins: [],

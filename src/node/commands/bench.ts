@@ -56,7 +56,7 @@ export function benchCommand(world: World): Command {
           if (options.json !== undefined)
             await writeFile(options.json, `${JSON.stringify({ ...run, rounds: options.rounds, figures }, null, 2)}\n`);
         } finally {
-          await server.close(0);
+          await server.close();
         }
       }),
     );

@@ -3,9 +3,6 @@ import { Command } from "commander";
 import { serve } from "../serve.ts";
 import { type World, withRuntime } from "./world.ts";
 
-/** Requests under way may take this long to finish after SIGTERM. */
-const graceMs = 10_000;
-
 export function serveCommand(world: World): Command {
   return new Command("serve").description("start the gateway (settings: environment variables, see .env.example)").action(() =>
     withRuntime(world, async (runtime, signal) => {
@@ -15,7 +12,7 @@ export function serveCommand(world: World): Command {
       await aborted(signal);
       world.report("stopping; once more to stop at once");
       process.once("SIGINT", () => process.exit(130)).once("SIGTERM", () => process.exit(143));
-      await server.close(graceMs);
+      await server.close();
     }),
   );
 }

@@ -1,0 +1,67 @@
+/** @module The HTTP server: where it listens, how long it waits for slow clients, how it ends. */
+import type { AddressInfo } from "node:net";
+import { createAdaptorServer, type ServerType } from "@hono/node-server";
+import { GatewayError } from "../types/error.ts";
+import type { Settings } from "./settings.ts";
+
+export const loopbackNames: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
+
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/u.test(host);
+}
+
+/** Proxies commonly keep connections for 60 s: ours live longer, so that they never send into one that is being closed. */
+const keepAliveMs = 75_000;
+const headersMs = 15_000;
+const maxHeaderBytes = 16_384;
+const sweepMs = 100;
+/** Beyond the longest request: a client that reads nothing for so long is gone. */
+const slackMs = 60_000;
+
+export interface HttpServer {
+  /** `http://host:port` */
+  readonly url: string;
+  /** Listens no more; resolves when the last connection has ended. */
+  close(): Promise<void>;
+  /** Cuts what is left. */
+  closeAll(): void;
+}
+
+type Fetch = Parameters<typeof createAdaptorServer>[0]["fetch"];
+
+/** Throws "configuration" where the address cannot be had. */
+export async function listen(fetch: Fetch, settings: Settings): Promise<HttpServer> {
+  const { PORT: port, HOST: host, ICDPO_REQUEST_TIMEOUT_MS: requestTimeout, ICDPO_TIMEOUT_MS: longest } = settings;
+  const headersTimeout = Math.min(headersMs, requestTimeout);
+  const limits = {
+    requestTimeout,
+    headersTimeout,
+    keepAliveTimeout: keepAliveMs,
+    connectionsCheckingInterval: 1_000,
+    maxHeaderSize: maxHeaderBytes,
+  };
+  const server = createAdaptorServer({ fetch, serverOptions: limits });
+  if ("timeout" in server) server.timeout = longest + slackMs;
+  const { family, address, port: bound } = await bind(server, port, host);
+  return {
+    url: `http://${family === "IPv6" ? `[${address}]` : address}:${bound}`,
+    async close() {
+      const closed = new Promise<void>((resolve) => server.close(() => resolve()));
+      // Connections that are kept alive become idle one after another.
+      const sweep = setInterval(() => "closeIdleConnections" in server && server.closeIdleConnections(), sweepMs);
+      await closed;
+      clearInterval(sweep);
+    },
+    closeAll: () => "closeAllConnections" in server && server.closeAllConnections(),
+  };
+}
+
+function bind(server: ServerType, port: number, host: string): Promise<AddressInfo> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const reason = error.code === "EADDRINUSE" ? "another program listens there; set PORT to another one" : error.message;
+      reject(new GatewayError("configuration", `Cannot listen on ${host}:${port}: ${reason}.`, { cause: error }));
+    });
+    server.listen(port, host, () => resolve(server.address() as AddressInfo));
+  });
+}

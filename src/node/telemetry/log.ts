@@ -1,0 +1,73 @@
+/** @module The log: a JSON line for each request, without message text unless that is asked for. A log that cannot be written harms nobody. */
+import { type Logger, pino } from "pino";
+import { SonicBoom } from "sonic-boom";
+import type { Recorder, RequestRecord } from "./telemetry.ts";
+
+export interface LogOptions {
+  readonly level: string;
+  /** Absent: stderr. */
+  readonly file?: string | undefined;
+  /** Texts of requests and answers are logged as well. */
+  readonly text: boolean;
+  /** A line, or what was waiting to be written, is lost. */
+  readonly onDropped: () => void;
+}
+
+export interface Log extends Recorder {
+  readonly logger: Logger;
+  /** Opens the file anew, after somebody moved it away. */
+  reopen(): void;
+  /** Writes what is waiting, if it can be written soon. */
+  close(): Promise<void>;
+}
+
+const stderr = 2;
+const closeMs = 500;
+/** What may wait to be written, in characters; more is dropped. */
+const mostWaiting = 1_000_000;
+
+export function openLog({ level, file, text, onDropped }: LogOptions): Log {
+  // Not pino's own destination: at the process's end that one writes what is waiting, and on a full disk it would try for ever.
+  const destination = new SonicBoom({
+    ...(file === undefined ? { fd: stderr } : { dest: file }),
+    append: true,
+    mkdir: true,
+    maxLength: mostWaiting,
+  });
+  destination.on("error", onDropped);
+  destination.on("drop", onDropped);
+  const logger = pino(
+    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    destination,
+  );
+  return {
+    logger,
+    record: (record) => logger[levelOf(record)](lineOf(record, text), "request"),
+    reopen: () => file !== undefined && destination.reopen(),
+    async close() {
+      const closed = new Promise((resolve) => destination.once("close", resolve));
+      destination.end();
+      await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, closeMs).unref())]);
+      destination.destroy();
+    },
+  };
+}
+
+function levelOf({ status }: RequestRecord): "info" | "warn" | "error" {
+  return status >= 500 ? "error" : status >= 400 ? "warn" : "info";
+}
+
+/** Everything but what only traces need; milliseconds with one decimal. */
+function lineOf({ stages, texts, startedAt, traceparent, ms, firstByteMs, ...facts }: RequestRecord, withText: boolean) {
+  return {
+    ...facts,
+    ms: rounded(ms),
+    ...(firstByteMs !== undefined && { first_byte_ms: rounded(firstByteMs) }),
+    stages_ms: Object.fromEntries(stages.map((stage) => [stage.stage, rounded(stage.ms)])),
+    ...(withText && texts),
+  };
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

@@ -1,0 +1,96 @@
+/** @module Prometheus metrics. Labels are names from the gateway's own configuration, never a client's words. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { EngineState } from "../llama/engine.ts";
+import type { EngineLoad } from "../llama/protocol.ts";
+import type { Recorder, RequestRecord } from "./telemetry.ts";
+
+export interface MetricsSources {
+  readonly engineState: () => Promise<Pick<EngineState, "restarts"> & { readonly status: string } & Partial<EngineLoad>>;
+  /** Requests under way or waiting. */
+  readonly admitted: () => number;
+}
+
+export interface Metrics extends Recorder {
+  readonly logLinesDropped: () => void;
+  readonly telemetryFailed: () => void;
+  render(): Promise<{ contentType: string; body: string }>;
+}
+
+const seconds = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
+const nats = [-20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
+
+export function createMetrics({ engineState, admitted }: MetricsSources): Metrics {
+  const registry = new Registry();
+  const registers = [registry];
+  const counter = (name: string, help: string, labelNames: string[] = []) =>
+    new Counter({ name: `icdpo_${name}`, help, labelNames, registers });
+  const histogram = (name: string, help: string, labelNames: string[], buckets: number[]) =>
+    new Histogram({ name: `icdpo_${name}`, help, labelNames, buckets, registers });
+  const gauge = (name: string, help: string) => new Gauge({ name: `icdpo_${name}`, help, registers });
+  collectDefaultMetrics({ register: registry });
+
+  const requests = counter("requests_total", "Requests that are over", ["route", "method", "path", "status"]);
+  const errors = counter("errors_total", "Requests that ended in an error, by OpenAI's code", ["route", "code"]);
+  const durations = histogram("request_duration_seconds", "From a request's arrival to its answer's last byte", ["route", "path"], seconds);
+  const firstBytes = histogram(
+    "time_to_first_byte_seconds",
+    "From a request's arrival to its answer's first byte",
+    ["route", "path"],
+    seconds,
+  );
+  const stages = histogram(
+    "stage_duration_seconds",
+    "Retrieving, waiting for the model, sampling, scoring what is left",
+    ["route", "stage"],
+    seconds,
+  );
+  const tokens = counter(
+    "tokens_total",
+    "Tokens: prompt and completion as usage counts them; fed, sampled, scored and cached by the engine",
+    ["route", "kind"],
+  );
+  const scores = histogram("score_nats", "Scores of chosen candidates", ["policy"], nats);
+  const margins = histogram("score_margin_nats", "Lead of the chosen candidate over the next", ["policy"], nats);
+  const fallbacks = counter("fallbacks_total", "Answers that were produced otherwise than the policy says", ["route", "reason"]);
+  const dropped = counter("log_lines_dropped_total", "Times that the log could not be written");
+  const failures = counter("telemetry_errors_total", "Times that telemetry itself failed");
+  const inFlight = gauge("requests_in_flight", "Requests under way or waiting");
+  const ready = gauge("engine_ready", "1: the engine can answer");
+  const restarts = gauge("engine_restarts_total", "Times that the engine's process was started again");
+  const active = gauge("engine_tasks_active", "Tasks in the engine's steps");
+  const waiting = gauge("engine_tasks_waiting", "Tasks that wait for sequences");
+  const free = gauge("engine_sequences_free", "Sequences that no task uses");
+
+  return {
+    logLinesDropped: () => dropped.inc(),
+    telemetryFailed: () => failures.inc(),
+    record(record: RequestRecord) {
+      const { route = "none", path, method, status, policy } = record;
+      requests.inc({ route, method: knownMethod(method), path, status });
+      durations.observe({ route, path }, record.ms / 1000);
+      if (record.firstByteMs !== undefined) firstBytes.observe({ route, path }, record.firstByteMs / 1000);
+      if (record.error !== undefined) errors.inc({ route, code: record.error });
+      for (const { stage, ms } of record.stages) stages.observe({ route, stage }, ms / 1000);
+      const { promptTokens = 0, completionTokens = 0, work } = record;
+      for (const [kind, count] of Object.entries({ usage_prompt: promptTokens, usage_completion: completionTokens, ...work }))
+        tokens.inc({ route, kind }, count);
+      if (policy !== undefined && record.score !== undefined) scores.observe({ policy }, record.score);
+      if (policy !== undefined && record.margin !== undefined) margins.observe({ policy }, record.margin);
+      if (record.fallback !== undefined) fallbacks.inc({ route, reason: record.fallback.split(":")[0] as string });
+    },
+    async render() {
+      const state = await engineState();
+      inFlight.set(admitted());
+      ready.set(state.status === "ready" ? 1 : 0);
+      restarts.set(state.restarts);
+      active.set(state.active ?? 0);
+      waiting.set(state.waiting ?? 0);
+      free.set(state.freeSequences ?? 0);
+      return { contentType: registry.contentType, body: await registry.metrics() };
+    },
+  };
+}
+
+function knownMethod(method: string): string {
+  return ["GET", "POST", "OPTIONS", "HEAD"].includes(method) ? method : "other";
+}

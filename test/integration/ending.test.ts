@@ -1,0 +1,84 @@
+/** SIGTERM under load, and a log that cannot be written: no request notices either. */
+import { afterEach, expect, it } from "vitest";
+import { type Gateway, startGateway } from "./gateway.ts";
+
+let gateway: Gateway | undefined;
+afterEach(async () => {
+  await gateway?.stop();
+});
+
+const messages = [{ role: "user", content: "Name a fruit." }];
+const bodies = [
+  { model: "plain", messages, max_tokens: 40 },
+  { model: "plain", messages, max_tokens: 40, stream: true },
+  { model: "icdpo", messages, max_tokens: 12 },
+  { model: "icdpo", messages, max_tokens: 12, stream: true },
+];
+
+/** Sends a request; resolves to its whole answer. */
+async function ask(url: string, number: number): Promise<string> {
+  const response = await fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify(bodies[number % bodies.length]),
+  });
+  const text = await response.text();
+  expect(response.status, text).toBe(200);
+  return text;
+}
+
+function expectWhole(text: string): void {
+  if (!text.startsWith("{")) expect(text).toMatch(/"finish_reason":"(?:stop|length)".*data: \[DONE\]\n\n$/su);
+  else expect(JSON.parse(text)).toHaveProperty("usage");
+}
+
+it("finishes what is under way after SIGTERM, takes no more, and ends with code 0", async () => {
+  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
+  const { url } = gateway;
+  const answers = Promise.all(Array.from({ length: 12 }, (_, number) => ask(url, number)));
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  gateway.process.kill("SIGTERM");
+  const refused = await fetch(`${url}/v1/models`).then(
+    ({ status }) => status,
+    () => "refused",
+  );
+  expect([503, "refused", 200]).toContain(refused);
+  for (const text of await answers) expectWhole(text);
+  expect(await gateway.stop()).toBe(0);
+});
+
+it("ends what takes longer than it may with an error event, and still ends with code 0", async () => {
+  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024", ICDPO_DRAIN_MS: "300" });
+  const { url } = gateway;
+  const long = fetch(`${url}/v1/chat/completions`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "icdpo", messages, max_tokens: 600, stream: true, temperature: 2 }),
+  }).then((response) => response.text());
+  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  const code = await gateway.stop();
+  expect(await long).toMatch(/"code":"shutting_down"/u);
+  expect(code).toBe(0);
+  expect(gateway.log()).toContain("did not finish within ICDPO_DRAIN_MS");
+});
+
+it.each([
+  ["a full disk", { ICDPO_LOG_FILE: "/dev/full" }, false],
+  ["a log that nobody reads any more", {}, true],
+])("answers with %s", async (_, settings, isClosed) => {
+  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024", ...settings });
+  if (isClosed) gateway.process.stderr?.destroy();
+  const { url } = gateway;
+  for (let number = 0; number < 4; number++) expectWhole(await ask(url, number));
+  const metrics = await (await fetch(`${url}/metrics`)).text();
+  expect(Number(/icdpo_log_lines_dropped_total (\d+)/u.exec(metrics)?.[1])).toBeGreaterThan(0);
+  expect(await gateway.stop()).toBe(0);
+});
+
+it("says nothing of messages in its log, unless that is asked for", async () => {
+  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
+  await ask(gateway.url, 0);
+  await gateway.stop();
+  expect(gateway.log()).toContain('"path":"/v1/chat/completions"');
+  expect(gateway.log()).not.toContain("Name a fruit");
+});
