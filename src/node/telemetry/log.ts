@@ -1,6 +1,6 @@
 /** @module The log: a JSON line for each request, without message text unless that is asked for. A log that cannot be written harms nobody. */
 import { type Logger, pino } from "pino";
-import { SonicBoom } from "sonic-boom";
+import sonicBoom from "sonic-boom";
 import type { Recorder, RequestRecord } from "./telemetry.ts";
 
 export interface LogOptions {
@@ -28,7 +28,7 @@ const mostWaiting = 1_000_000;
 
 export function openLog({ level, file, text, onDropped }: LogOptions): Log {
   // Not pino's own destination: at the process's end that one writes what is waiting, and on a full disk it would try for ever.
-  const destination = new SonicBoom({
+  const destination = new sonicBoom.SonicBoom({
     ...(file === undefined ? { fd: stderr } : { dest: file }),
     append: true,
     mkdir: true,
