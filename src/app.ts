@@ -10,6 +10,7 @@ import { embeddings } from "./http/embeddings.ts";
 import { isFault, renderError } from "./http/errors.ts";
 import { health, ready } from "./http/health.ts";
 import { getModel, listModels } from "./http/models.ts";
+import { responses } from "./http/responses.ts";
 import { score } from "./http/score.ts";
 import { metrics, observe } from "./http/telemetry.ts";
 import { GatewayError } from "./types/error.ts";
@@ -23,6 +24,7 @@ export function createApp(dependencies: AppDependencies): Hono {
   for (const base of ["/v1", "/routes/:route/v1"]) {
     app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies));
     app.post(`${base}/chat/completions`, chatCompletions(dependencies));
+    app.post(`${base}/responses`, responses(dependencies));
     app.post(`${base}/embeddings`, embeddings(dependencies));
     app.post(`${base}/score`, score(dependencies));
     app.get(`${base}/models`, listModels(dependencies));

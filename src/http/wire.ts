@@ -33,7 +33,7 @@ const messageSchema = z
     if (role === "tool" && !tool_call_id) complain("tool_call_id", "a message of role tool needs the id of the call that it answers");
   });
 
-const maxMessages = 2_048;
+export const maxMessages = 2_048;
 
 export const messagesSchema = z
   .array(messageSchema)

@@ -1,0 +1,33 @@
+/** @module POST /v1/responses. */
+import type { Context } from "hono";
+import type { AppDependencies } from "./dependencies.ts";
+import { generate, generateStream } from "./generate.ts";
+import type { Answer } from "./generation.ts";
+import { requestedRoute } from "./headers.ts";
+import { finishedResponse, outputItems, type ResponsesCall } from "./responses-answer.ts";
+import { responsesBodySchema, toGeneration } from "./responses-request.ts";
+import { ResponseEvents } from "./responses-stream.ts";
+import { streamAnswer } from "./sse.ts";
+import { readBody } from "./wire.ts";
+
+export function responses(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const body = await readBody(c, responsesBodySchema);
+    const resolved = requestedRoute(c, dependencies.policies(), body.model);
+    const { newId, unixTime } = dependencies;
+    const call: ResponsesCall = { id: newId("resp_"), created: unixTime(), body, resolved, newId };
+    if (!body.stream) {
+      const generated = await generate(c, dependencies, resolved, toGeneration(body));
+      return c.json(finishedResponse(call, generated, outputItems(call, generated.answers[0] as Answer)));
+    }
+    const stream = await generateStream(c, dependencies, resolved, toGeneration(body));
+    const events = new ResponseEvents(call);
+    return streamAnswer(
+      c,
+      dependencies,
+      stream,
+      () => events.write(stream),
+      (error) => events.fail(error),
+    );
+  };
+}
