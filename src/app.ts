@@ -5,6 +5,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { authenticate, limitRate } from "./http/access.ts";
 import { browserRules } from "./http/browsers.ts";
 import { chatCompletions } from "./http/chat-completions.ts";
+import { completions } from "./http/completions.ts";
 import type { AppDependencies } from "./http/dependencies.ts";
 import { embeddings } from "./http/embeddings.ts";
 import { isFault, renderError } from "./http/errors.ts";
@@ -24,6 +25,7 @@ export function createApp(dependencies: AppDependencies): Hono {
   for (const base of ["/v1", "/routes/:route/v1"]) {
     app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies));
     app.post(`${base}/chat/completions`, chatCompletions(dependencies));
+    app.post(`${base}/completions`, completions(dependencies));
     app.post(`${base}/responses`, responses(dependencies));
     app.post(`${base}/embeddings`, embeddings(dependencies));
     app.post(`${base}/score`, score(dependencies));

@@ -15,7 +15,7 @@ export interface ServerSentEvent {
 export function streamAnswer(
   c: Context,
   { pingMs, report }: AppDependencies,
-  stream: GenerationStream,
+  stream: Pick<GenerationStream, "choosing" | "leave">,
   write: () => AsyncIterable<ServerSentEvent>,
   fail: (error: ErrorBody) => Iterable<ServerSentEvent>,
 ): Response {

@@ -115,7 +115,7 @@ export class ScriptedEngine implements Engine {
       const said = this.#script.sample?.(index, context, request) ?? { text: `answer ${index}` };
       const cut = Math.min(...request.stop.map((stop) => said.text.indexOf(stop)).filter((at) => at >= 0), said.text.length);
       const text = said.text.slice(0, cut);
-      const details = this.#details(context, encode(text), prompt.end, request.topLogprobs);
+      const details = this.#details(encode(text), this.#logprobs(context, [...encode(text), prompt.end]), request.topLogprobs);
       let offset = 0;
       for (const piece of text.match(/\s*\S+|\s+/gu) ?? []) {
         yield { type: "text", index, text: piece, details: details?.slice(offset, offset + piece.length) };
@@ -139,21 +139,19 @@ export class ScriptedEngine implements Engine {
       if (next.done) return;
       responses.push(decode(next.value.slice(0, -1)));
       await unlessCancelled(this.#script.pause?.("score", signal, index), signal);
-      const details = this.#details(context, next.value.slice(0, -1), next.value.at(-1) as Token, topLogprobs);
-      yield { type: "scored", index, logprobs: this.#logprobs(context, next.value), details };
+      const logprobs = this.#logprobs(context, next.value);
+      yield { type: "scored", index, logprobs, details: this.#details(next.value, logprobs, topLogprobs) };
     }
   }
 
   /** The alternatives to a token are the characters after it. */
-  #details(context: string, tokens: readonly Token[], end: Token, top: number | undefined): TokenDetail[] | undefined {
+  #details(tokens: readonly Token[], logprobs: readonly number[], top: number | undefined): TokenDetail[] | undefined {
     if (top === undefined) return undefined;
-    const logprobs = this.#logprobs(context, [...tokens, end]);
-    return tokens.map((token, offset) => ({
-      ...describeToken(token),
-      offset,
-      logprob: logprobs[offset] as number,
-      top: Array.from({ length: top }, (_, i) => ({ ...describeToken(token + i), logprob: (logprobs[offset] as number) - i })),
-    }));
+    return tokens.map((token, offset) => {
+      const logprob = logprobs[offset] as number;
+      const alternatives = Array.from({ length: top }, (_, i) => ({ ...describeToken(token + i), logprob: logprob - i }));
+      return { ...describeToken(token), offset, logprob, top: alternatives };
+    });
   }
 
   *#ready(context: string, signal: AbortSignal | undefined): Generator<{ type: "prompt"; cached: number }> {

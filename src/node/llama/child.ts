@@ -65,6 +65,7 @@ async function perform(id: number, call: Call, completions: EventQueue<readonly 
     case "tokenize":
       return call.texts.map((text) => model.tokenize(text));
     case "describe":
+      checkTokens(call.tokens, model);
       return call.tokens.map((token) => model.describe(token));
     case "text-prompt":
       return model.textPrompt(call.text);
@@ -89,6 +90,7 @@ async function sample(
 ): Promise<void> {
   const { backend } = model;
   const room = backend.contextSize - prompt.tokens.length;
+  checkTokens(prompt.tokens, model);
   checkPrompt(prompt, room, backend.contextSize);
   const limits = { maxTokens: Math.min(request.maxTokens, room), logprobs: request.logprobs, topLogprobs: request.topLogprobs };
   const branches = request.seeds.map(
@@ -118,6 +120,7 @@ async function score(
 ): Promise<void> {
   const { backend } = model;
   const check = (tokens: number): void => checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
+  checkTokens(prompt.tokens, model);
   check(1);
   const task = scheduler.open({ kind: "score", prompt: prompt.tokens, branches: [], signal, onPrompt: (cached) => send({ id, cached }) });
   task.done.catch((error: unknown) => completions.fail(error));
@@ -126,12 +129,22 @@ async function score(
   for await (const completion of completions) {
     const index = count++;
     check(completion.length);
+    checkTokens(completion, model);
     const onDone: ScoreBranchOptions["onDone"] = (logprobs, details) => send({ id, index, logprobs, details });
     if (completion.length === 0) onDone([], []);
     else task.add(new ScoreBranch(backend, completion, { topLogprobs, describe: model.describe, onDone }));
   }
   task.close();
   await task.done;
+}
+
+/** llama.cpp would read beyond its tables. */
+function checkTokens(tokens: readonly Token[], { vocabularySize }: LoadedModel): void {
+  const unknown = tokens.find((token) => !(token >= 0 && token < vocabularySize));
+  if (unknown !== undefined)
+    throw new GatewayError("invalid_request", `The model has no token ${unknown}: its tokens are 0 to ${vocabularySize - 1}.`, {
+      param: "prompt",
+    });
 }
 
 function checkPrompt(prompt: Prompt, room: number, contextSize: number): void {

@@ -15,6 +15,7 @@ export interface LoadedModel {
   readonly detokenize: Detokenize;
   /** End of generation, or any other control token: the model has left its turn. */
   readonly closes: (token: Token) => boolean;
+  readonly vocabularySize: number;
   readonly describe: Describe;
   tokenize(text: string): Token[];
   textPrompt(text: string): Prompt;
@@ -39,6 +40,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     backend,
     detokenize: model.detokenize,
     closes: (token) => model.endsGeneration(token) || model.kind(token) === "control",
+    vocabularySize: model.vocabularySize,
     describe(token) {
       const bytes = model.bytes(token);
       return { text: new TextDecoder().decode(bytes), bytes: [...bytes] };

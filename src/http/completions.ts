@@ -1,0 +1,188 @@
+/** @module POST /v1/completions, for plain routes: raw text goes on, with the log-probabilities of the prompt itself where `echo` asks for them. */
+import type { Context } from "hono";
+import type { Engine, Prompt, Token, TokenDetail } from "../engine/engine.ts";
+import { type Candidate, sampleCandidates, type TokenWork } from "../icdpo/sample.ts";
+import type { Policy, PolicySet } from "../policy/store.ts";
+import { GatewayError } from "../types/error.ts";
+import { EventQueue } from "../types/event-queue.ts";
+import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";
+import { completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
+import type { AppDependencies } from "./dependencies.ts";
+import { requestedRoute, routeHeaders, setHeaders } from "./headers.ts";
+import { type ServerSentEvent, streamAnswer } from "./sse.ts";
+import { readBody } from "./wire.ts";
+
+interface Call extends CompletionCall {
+  readonly seed: number;
+  readonly signal: AbortSignal;
+  readonly work: TokenWork;
+}
+
+interface Usage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
+}
+
+export function completions(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const body = await readBody(c, completionsBodySchema);
+    const resolved = requestedRoute(c, dependencies.policies(), body.model);
+    checkPlain(resolved.policy, dependencies.policies());
+    if ((body.n ?? 1) > dependencies.maxAnswers)
+      throw new GatewayError("invalid_request", `Invalid 'n': at most ${dependencies.maxAnswers} answers are allowed.`, { param: "n" });
+    const left = new AbortController();
+    const { newId, unixTime, randomSeed, shutdown } = dependencies;
+    const call: Call = {
+      id: newId("cmpl-"),
+      created: unixTime(),
+      body,
+      resolved,
+      seed: (body.seed ?? randomSeed()) >>> 0,
+      signal: AbortSignal.any([c.req.raw.signal, left.signal, dependencies.deadline(), shutdown]),
+      work: { prompt: 0, sampled: 0, scored: 0, cached: 0 },
+    };
+    setHeaders(c, routeHeaders(resolved, body.n ?? 1));
+    if (body.stream) return stream(c, dependencies, call, left);
+    const { choices, usage } = await dependencies.admission.run(() => complete(c, dependencies, call, () => {}));
+    return c.json({ ...common(call), choices: choices.map((choice) => renderChoice(choice, body)), usage });
+  };
+}
+
+function checkPlain(policy: Policy, set: PolicySet): void {
+  if (isPlain(policy)) return;
+  const plain = [...set.routes].filter(([, other]) => isPlain(other)).map(([route]) => route);
+  const message = `/v1/completions is for plain routes, without demonstrations and scores${plain.length > 0 ? `: ${plain.join(", ")}` : "; there is none"}.`;
+  throw new GatewayError("invalid_request", message, { param: "model" });
+}
+
+function isPlain({ settings, retriever }: Policy): boolean {
+  return settings.score.type === "none" && retriever === null && settings.instructions === undefined;
+}
+
+/** All choices of all prompts, side by side; `onPiece` gets text as it comes. */
+async function complete(c: Context, dependencies: AppDependencies, call: Call, onPiece: (choice: Choice) => void) {
+  const { engine, limiter } = dependencies;
+  const { body, signal, work } = call;
+  // What every text begins with, BOS or nothing, and what closes one.
+  const { tokens: beginning, end } = await engine.textPrompt("", signal);
+  const prompts = await Promise.all(
+    promptsOf(body).map((given) => (typeof given === "string" ? engine.textPrompt(given, signal) : { tokens: given, end })),
+  );
+  if (prompts.some(({ tokens }) => tokens.length === 0))
+    throw new GatewayError("invalid_request", "Invalid 'prompt': it is empty.", { param: "prompt" });
+  const lead = typeof promptsOf(body)[0] === "string" ? beginning.length : 0;
+  const choices = (await Promise.all(prompts.map((prompt, i) => completeOne(engine, call, { ...prompt, lead }, i, onPiece)))).flat();
+  const counted = await engine.tokenize(
+    choices.map(({ sampled }) => sampled),
+    signal,
+  );
+  await limiter.spend(c.get("caller"), work.prompt - work.cached + work.sampled + work.scored);
+  const usage = usageOf(prompts, counted);
+  c.get("observer").note({ promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, work });
+  return { choices: choices.map(({ choice }) => choice), usage };
+}
+
+function usageOf(prompts: readonly Prompt[], completions: readonly (readonly Token[])[]): Usage {
+  const count = (lists: readonly { readonly length: number }[]): number => lists.reduce((sum, { length }) => sum + length, 0);
+  const [prompt, completion] = [count(prompts.map(({ tokens }) => tokens)), count(completions)];
+  return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
+}
+
+/** Its first `lead` tokens are not part of its text. */
+interface LedPrompt extends Prompt {
+  readonly lead: number;
+}
+
+/** A prompt's choices, and what was sampled of each. */
+async function completeOne(engine: Engine, call: Call, prompt: LedPrompt, place: number, onPiece: (choice: Choice) => void) {
+  const { body, resolved, work, signal } = call;
+  const count = body.n ?? 1;
+  const first = place * count;
+  const echo = body.echo ? await echoOf(engine, call, prompt) : { text: "", details: [] };
+  const indexes = Array.from({ length: count }, (_, i) => first + i);
+  if (body.echo) for (const index of indexes) onPiece({ index, ...echo, finish: null });
+  const parameters = samplingOf(body, resolved.policy);
+  const shift = (details: readonly TokenDetail[]) => details.map((detail) => ({ ...detail, offset: detail.offset + echo.text.length }));
+  const greedy = parameters.temperature === 0;
+  const options = {
+    parameters,
+    count: greedy ? 1 : count,
+    seed: call.seed + place,
+    logprobs: false,
+    topLogprobs: body.logprobs ?? undefined,
+    work,
+    signal,
+    onText: (i: number, text: string, details: readonly TokenDetail[]) => {
+      for (const index of greedy ? indexes : [first + i]) onPiece({ index, text, finish: null, details: shift(details) });
+    },
+  };
+  const sampled: Omit<Candidate, "index">[] = [];
+  if (parameters.maxTokens === 0) sampled.push({ text: "", finish: "length", sample: null, details: [] });
+  else for await (const candidate of sampleCandidates(engine, prompt, "chat", options)) sampled[candidate.index] = candidate;
+  return indexes.map((index, i) => {
+    const { text, finish, details } = (sampled[i] ?? sampled[0]) as Candidate;
+    const choice: Choice = { index, text: echo.text + text, finish, details: [...echo.details, ...shift(details)] };
+    onPiece({ index, text: "", finish, details: [] });
+    return { choice, sampled: text };
+  });
+}
+
+/** The prompt's text, and what the model thinks of its tokens. */
+async function echoOf(
+  engine: Engine,
+  { body, work, signal }: Call,
+  { tokens, lead }: LedPrompt,
+): Promise<{ text: string; details: PlacedDetail[] }> {
+  const described = await engine.describe(tokens, signal);
+  const scored: TokenDetail[] = [];
+  const [head, ...rest] = tokens as [Token, ...Token[]];
+  if (body.logprobs !== undefined && body.logprobs !== null && rest.length > 0) {
+    work.prompt += 1;
+    work.scored += rest.length;
+    for await (const event of engine.score({ tokens: [head], end: head }, [rest], signal, body.logprobs))
+      if (event.type === "scored") scored.push(...(event.details ?? []));
+  }
+  let offset = 0;
+  const details: PlacedDetail[] = [];
+  for (const [i, { text, bytes }] of described.entries()) {
+    if (i < lead) continue;
+    const { logprob = null, top = [] } = scored[i - 1] ?? {};
+    details.push({ text, bytes, logprob, top, offset });
+    offset += text.length;
+  }
+  const bytes = details.flatMap((detail) => detail.bytes);
+  return {
+    text: new TextDecoder().decode(Uint8Array.from(bytes)),
+    details: body.logprobs === undefined || body.logprobs === null ? [] : details,
+  };
+}
+
+async function stream(c: Context, dependencies: AppDependencies, call: Call, left: AbortController): Promise<Response> {
+  const { body } = call;
+  const pieces = new EventQueue<Choice>();
+  let hasSent = false;
+  const onPiece = (choice: Choice): void => {
+    hasSent = true;
+    pieces.push(choice);
+  };
+  const done = dependencies.admission.run(
+    () => complete(c, dependencies, call, onPiece),
+    () => hasSent,
+  );
+  done.then(
+    () => pieces.end(),
+    (error: unknown) => pieces.fail(error),
+  );
+  // What is wrong with the request is thrown before the first byte.
+  const first = await pieces[Symbol.asyncIterator]().next();
+  async function* write(): AsyncGenerator<ServerSentEvent> {
+    const usage = body.stream_options?.include_usage ? { usage: null } : {};
+    const chunk = (choice: Choice): ServerSentEvent => ({ data: { ...common(call), choices: [renderChoice(choice, body)], ...usage } });
+    if (!first.done) yield chunk(first.value);
+    for await (const choice of pieces) yield chunk(choice);
+    if (body.stream_options?.include_usage) yield { data: { ...common(call), choices: [], usage: (await done).usage } };
+    yield { data: "[DONE]" };
+  }
+  return streamAnswer(c, dependencies, { choosing: false, leave: () => left.abort() }, write, (error) => [{ data: error }]);
+}
