@@ -39,8 +39,10 @@ export function createApp(dependencies: AppDependencies): Hono {
   app.notFound((c) => {
     throw new GatewayError("not_found", `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`);
   });
-  app.onError((error, c) => {
+  app.onError(async (error, c) => {
     if (isFault(error)) dependencies.report(error);
+    // A body that is left unread would end the connection, and with it whatever the client sends next.
+    if (!c.req.raw.bodyUsed) await c.req.arrayBuffer().catch(() => c.header("connection", "close"));
     const { status, headers, body } = renderError(error);
     return c.json(body, status as ContentfulStatusCode, headers);
   });

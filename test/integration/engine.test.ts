@@ -236,3 +236,74 @@ describe("an engine whose process dies", () => {
     expect(engine.state).toMatchObject({ status: "ready", restarts: before + 1 });
   });
 });
+
+describe("a request's own wishes", () => {
+  const greedy = { temperature: 0, seeds: [1] };
+  const sampleOne = async (prompt: Prompt, overrides: Partial<SampleRequest>): Promise<Sample> =>
+    (await samples(prompt, { ...greedy, ...overrides }))[0] as Sample;
+
+  it("details each token: its text and bytes, its own log-probability, the likeliest alternatives", async () => {
+    const prompt = await ask("Write the word café, then 😀.");
+    const sample = await sampleOne(prompt, { topLogprobs: 3, maxTokens: 24 });
+    const details = sample.details ?? [];
+    expect(new TextDecoder().decode(Uint8Array.from(details.flatMap(({ bytes }) => bytes)))).toBe(sample.text);
+    for (const [i, { logprob, top, offset }] of details.entries()) {
+      // What is greedy takes the likeliest.
+      expect(top).toHaveLength(3);
+      expect(logprob).toBe(top[0]?.logprob);
+      expect(top.map((one) => one.logprob)).toEqual(top.map((one) => one.logprob).toSorted((a, b) => b - a));
+      expect(logprob).toBeCloseTo(sample.logprobs[i] as number, 3);
+      expect(offset).toBeLessThanOrEqual(sample.text.length);
+    }
+  });
+
+  it("details the tokens of a given completion as well", async () => {
+    const prompt = await engine.textPrompt("The capital of France");
+    const [tokens = []] = await engine.tokenize([" is Paris."]);
+    for await (const event of engine.score(prompt, [tokens], undefined, 2)) {
+      if (event.type !== "scored") continue;
+      expect(event.details?.map(({ text }) => text).join("")).toBe(" is Paris.");
+      for (const [i, { logprob }] of (event.details ?? []).entries()) expect(logprob).toBeCloseTo(event.logprobs[i] as number, 4);
+    }
+    expect((await engine.describe(tokens)).map(({ text }) => text).join("")).toBe(" is Paris.");
+  });
+
+  it("forbids and forces tokens by their biases", async () => {
+    const prompt = await ask("Say yes or no.");
+    const [first] = (await sampleOne(prompt, { maxTokens: 1 })).tokens as [number];
+    expect((await sampleOne(prompt, { maxTokens: 1, logitBias: new Map([[first, -100]]) })).tokens[0]).not.toBe(first);
+    const [forced] = ((await engine.tokenize([" tea"]))[0] ?? []) as [number];
+    expect((await sampleOne(prompt, { maxTokens: 3, logitBias: new Map([[forced, 100]]) })).tokens).toEqual([forced, forced, forced]);
+    await expect(sampleOne(prompt, { logitBias: new Map([[10_000_000, 1]]) })).rejects.toMatchObject({ param: "logit_bias" });
+  });
+
+  it("penalises what was said already, and forgets it for the next request", async () => {
+    const prompt = await engine.textPrompt("tea tea tea tea tea tea tea tea");
+    const repeated = async (overrides: Partial<SampleRequest>): Promise<number> => {
+      const { tokens } = await sampleOne(prompt, { maxTokens: 24, ...overrides });
+      return tokens.length - new Set(tokens).size;
+    };
+    const before = await repeated({});
+    const penalised = await repeated({ presencePenalty: 2, frequencyPenalty: 2 });
+    expect(penalised).toBeLessThan(before);
+    expect(await repeated({ presencePenalty: 2, frequencyPenalty: 2 })).toBe(penalised);
+    expect(await repeated({})).toBe(before);
+  });
+
+  it("keeps to a grammar, in which no control token can end a text before it is whole", async () => {
+    const prompt = await ask("Say something.");
+    const grammar = 'root ::= "{" ( [a-z<>|_] ){30,60} "}"';
+    const bias = new Map([[special.end, 50]]);
+    for (const temperature of [0, 1]) {
+      const sample = await sampleOne(prompt, { temperature, grammar, maxTokens: 100, logitBias: bias });
+      expect(sample.text).toMatch(/^\{[a-z<>|_]{30,60}\}$/u);
+      expect(sample.finish).toBe("stop");
+    }
+    expect((await sampleOne(prompt, { maxTokens: 8 })).text).not.toMatch(/^\{/u);
+  });
+
+  it("says that it cannot read a grammar", async () => {
+    await expect(sampleOne(await ask("a"), { grammar: "root ::= nothing" })).rejects.toMatchObject({ code: "invalid_request" });
+    expect((await sampleOne(await ask("a"), { maxTokens: 2 })).tokens).toHaveLength(2);
+  });
+});
