@@ -11,6 +11,7 @@ import { embeddings } from "./http/embeddings.ts";
 import { isFault, renderError } from "./http/errors.ts";
 import { health, ready } from "./http/health.ts";
 import { getModel, listModels } from "./http/models.ts";
+import { openapi } from "./http/openapi.ts";
 import { responses } from "./http/responses.ts";
 import { score } from "./http/score.ts";
 import { metrics, observe } from "./http/telemetry.ts";
@@ -35,6 +36,8 @@ export function createApp(dependencies: AppDependencies): Hono {
   app.get("/health", health(dependencies));
   app.get("/ready", ready(dependencies));
   app.get("/metrics", authenticate(dependencies), metrics(dependencies));
+
+  app.get("/openapi.json", openapi(dependencies));
 
   app.notFound((c) => {
     throw new GatewayError("not_found", `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`);

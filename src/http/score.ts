@@ -25,7 +25,7 @@ export const scoreInputSchema = z.object({
 });
 export type ScoreInput = z.output<typeof scoreInputSchema>;
 
-const scoreRequestSchema = scoreInputSchema.extend({ model: z.string() });
+export const scoreRequestSchema = scoreInputSchema.extend({ model: z.string() });
 
 export function score(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {

@@ -1,0 +1,215 @@
+/** @module What answers look like, for the described API and for tests that hold every answer to it. */
+import { z } from "zod";
+
+const finish = z.enum(["stop", "length", "tool_calls"]);
+const unixTime = z.int().min(0);
+
+const tokenFields = { token: z.string(), logprob: z.number(), bytes: z.array(z.int().min(0).max(255)).nullable() };
+const tokenLogprob = z.strictObject({ ...tokenFields, top_logprobs: z.array(z.strictObject(tokenFields)) });
+const logprobs = z.strictObject({ content: z.array(tokenLogprob).nullable(), refusal: z.null() }).nullable();
+
+const usage = z.strictObject({ prompt_tokens: z.int(), completion_tokens: z.int(), total_tokens: z.int() });
+
+const work = z.strictObject({ prompt: z.int(), sampled: z.int(), scored: z.int(), cached: z.int() });
+const explanation = z
+  .strictObject({
+    route: z.string(),
+    policy: z.string(),
+    arm: z.string().nullable(),
+    demonstrations: z.array(z.strictObject({ id: z.string(), similarity: z.number().nullable() })),
+    candidates: z.array(
+      z.strictObject({
+        index: z.int(),
+        content: z.string(),
+        finish_reason: z.enum(["stop", "length"]),
+        tokens: z.int().describe("the closing token counts"),
+        positive: z.number().nullable().describe("log π(y ∣ C⁺), in nats"),
+        negative: z.number().nullable().describe("log π(y ∣ C⁻) or log π(y ∣ C⁰), in nats"),
+        score: z.number().nullable(),
+        chosen: z.boolean(),
+      }),
+    ),
+    tokens: work,
+    timings_ms: z.strictObject({ retrieve: z.number(), sample: z.number(), score: z.number() }),
+    fallback: z.string().nullable(),
+  })
+  .optional()
+  .describe("only where the request says icdpo.explain");
+
+const toolCall = z.strictObject({
+  id: z.string(),
+  type: z.literal("function"),
+  function: z.strictObject({ name: z.string(), arguments: z.string() }),
+});
+
+const completionFields = { id: z.string(), created: unixTime, model: z.string(), system_fingerprint: z.string() };
+
+export const chatCompletionSchema = z.strictObject({
+  ...completionFields,
+  object: z.literal("chat.completion"),
+  choices: z.array(
+    z.strictObject({
+      index: z.int(),
+      message: z.strictObject({
+        role: z.literal("assistant"),
+        content: z.string().nullable(),
+        refusal: z.null(),
+        tool_calls: z.array(toolCall).min(1).optional(),
+      }),
+      logprobs,
+      finish_reason: finish,
+    }),
+  ),
+  usage,
+  icdpo: explanation,
+});
+
+const toolCallDelta = z.strictObject({
+  index: z.int(),
+  id: z.string().optional(),
+  type: z.literal("function").optional(),
+  function: z.strictObject({ name: z.string().optional(), arguments: z.string() }),
+});
+
+export const chatChunkSchema = z.strictObject({
+  ...completionFields,
+  object: z.literal("chat.completion.chunk"),
+  choices: z.array(
+    z.strictObject({
+      index: z.int(),
+      delta: z.strictObject({
+        role: z.literal("assistant").optional(),
+        content: z.string().optional(),
+        refusal: z.null().optional(),
+        tool_calls: z.array(toolCallDelta).optional(),
+      }),
+      logprobs,
+      finish_reason: finish.nullable(),
+    }),
+  ),
+  usage: usage.nullable().optional(),
+  icdpo: explanation,
+});
+
+export const textCompletionSchema = z.strictObject({
+  ...completionFields,
+  object: z.literal("text_completion"),
+  choices: z.array(
+    z.strictObject({
+      text: z.string(),
+      index: z.int(),
+      logprobs: z
+        .strictObject({
+          tokens: z.array(z.string()),
+          token_logprobs: z.array(z.number().nullable()),
+          top_logprobs: z.array(z.record(z.string(), z.number()).nullable()).nullable(),
+          text_offset: z.array(z.int()),
+        })
+        .nullable(),
+      finish_reason: z.enum(["stop", "length"]).nullable(),
+    }),
+  ),
+  usage: usage.nullable().optional(),
+});
+
+const responseToken = z.strictObject({ ...tokenFields, top_logprobs: z.array(z.strictObject(tokenFields)) });
+const responseText = z.strictObject({
+  type: z.literal("output_text"),
+  text: z.string(),
+  annotations: z.array(z.never()),
+  logprobs: z.array(responseToken),
+});
+const itemStatus = z.enum(["in_progress", "completed", "incomplete"]);
+const responseItem = z.discriminatedUnion("type", [
+  z.strictObject({
+    id: z.string(),
+    type: z.literal("message"),
+    status: itemStatus,
+    role: z.literal("assistant"),
+    content: z.array(responseText),
+  }),
+  z.strictObject({
+    id: z.string(),
+    type: z.literal("function_call"),
+    status: itemStatus,
+    call_id: z.string(),
+    name: z.string(),
+    arguments: z.string(),
+  }),
+]);
+
+export const responseSchema = z.strictObject({
+  id: z.string(),
+  object: z.literal("response"),
+  created_at: unixTime,
+  status: z.enum(["in_progress", "completed", "incomplete", "failed"]),
+  background: z.literal(false),
+  error: z.strictObject({ code: z.string(), message: z.string() }).nullable(),
+  incomplete_details: z.strictObject({ reason: z.literal("max_output_tokens") }).nullable(),
+  instructions: z.string().nullable(),
+  max_output_tokens: z.int().nullable(),
+  max_tool_calls: z.null(),
+  model: z.string(),
+  output: z.array(responseItem),
+  parallel_tool_calls: z.boolean(),
+  previous_response_id: z.null(),
+  reasoning: z.strictObject({ effort: z.null(), summary: z.null() }),
+  service_tier: z.literal("default"),
+  store: z.literal(false),
+  temperature: z.number(),
+  text: z.strictObject({ format: z.looseObject({ type: z.string() }) }),
+  tool_choice: z.union([z.string(), z.looseObject({ type: z.string() })]),
+  tools: z.array(z.looseObject({ type: z.literal("function"), name: z.string() })),
+  top_logprobs: z.int(),
+  top_p: z.number(),
+  truncation: z.literal("disabled"),
+  usage: z
+    .strictObject({
+      input_tokens: z.int(),
+      input_tokens_details: z.strictObject({ cached_tokens: z.int() }),
+      output_tokens: z.int(),
+      output_tokens_details: z.strictObject({ reasoning_tokens: z.int() }),
+      total_tokens: z.int(),
+    })
+    .nullable(),
+  user: z.string().nullable(),
+  metadata: z.record(z.string(), z.string()),
+  icdpo: explanation,
+});
+
+export const responseEventSchema = z.looseObject({ type: z.string(), sequence_number: z.int().min(0) });
+
+export const embeddingsSchema = z.strictObject({
+  object: z.literal("list"),
+  data: z.array(z.strictObject({ object: z.literal("embedding"), index: z.int(), embedding: z.union([z.array(z.number()), z.string()]) })),
+  model: z.string(),
+  usage: z.strictObject({ prompt_tokens: z.int(), total_tokens: z.int() }),
+});
+
+export const scoreSchema = z.strictObject({
+  object: z.literal("list"),
+  model: z.string(),
+  chosen: z.int().nullable(),
+  data: z.array(
+    z.strictObject({
+      index: z.int(),
+      tokens: z.int().describe("the end-of-sequence token counts"),
+      positive: z.number().nullable(),
+      negative: z.number().nullable(),
+      base: z.number(),
+      s: z.number().nullable(),
+      s_hat: z.number().nullable(),
+    }),
+  ),
+  fallback: z.string().optional(),
+});
+
+export const modelSchema = z.strictObject({ id: z.string(), object: z.literal("model"), created: unixTime, owned_by: z.string() });
+export const modelListSchema = z.strictObject({ object: z.literal("list"), data: z.array(modelSchema) });
+
+/** Without a key, where there are keys, no more than the status. */
+export const healthSchema = z.looseObject({ status: z.string() });
+
+export const errorSchema = z.strictObject({
+  error: z.strictObject({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string().nullable() }),
+});

@@ -1,0 +1,158 @@
+/** @module GET /openapi.json: the API as the server's own schemas describe it. */
+import type { Context } from "hono";
+import { z } from "zod";
+import {
+  chatChunkSchema,
+  chatCompletionSchema,
+  embeddingsSchema,
+  errorSchema,
+  healthSchema,
+  modelListSchema,
+  modelSchema,
+  responseEventSchema,
+  responseSchema,
+  scoreSchema,
+  textCompletionSchema,
+} from "./answer-schemas.ts";
+import { chatBodySchema } from "./chat-request.ts";
+import { completionsBodySchema } from "./completion-request.ts";
+import { embeddingsBodySchema } from "./embeddings.ts";
+import { responsesBodySchema } from "./responses-request.ts";
+import { scoreRequestSchema } from "./score.ts";
+
+export interface Endpoint {
+  readonly method: "get" | "post";
+  /** As Hono writes it. */
+  readonly path: string;
+  readonly summary: string;
+  readonly request?: z.ZodType;
+  /** Absent: text. */
+  readonly answer?: z.ZodType;
+  /** One event of a streamed answer. */
+  readonly event?: z.ZodType;
+  /** Asked for also where there are no keys, and never for one. */
+  readonly isOpen?: boolean;
+}
+
+/** Those under /v1 exist under /routes/{route}/v1 as well, where the path names the route instead of `model`. */
+export const endpoints: readonly Endpoint[] = [
+  {
+    method: "post",
+    path: "/v1/chat/completions",
+    summary: "Answer a conversation",
+    request: chatBodySchema,
+    answer: chatCompletionSchema,
+    event: chatChunkSchema,
+  },
+  {
+    method: "post",
+    path: "/v1/responses",
+    summary: "Answer a conversation, in OpenAI's newer protocol",
+    request: responsesBodySchema,
+    answer: responseSchema,
+    event: responseEventSchema,
+  },
+  {
+    method: "post",
+    path: "/v1/completions",
+    summary: "Go on from raw text, on plain routes",
+    request: completionsBodySchema,
+    answer: textCompletionSchema,
+    event: textCompletionSchema,
+  },
+  { method: "post", path: "/v1/embeddings", summary: "Sentence embeddings", request: embeddingsBodySchema, answer: embeddingsSchema },
+  {
+    method: "post",
+    path: "/v1/score",
+    summary: "Log-probability sums, S and Ŝ of given completions",
+    request: scoreRequestSchema,
+    answer: scoreSchema,
+  },
+  { method: "get", path: "/v1/models", summary: "The routes", answer: modelListSchema },
+  { method: "get", path: "/v1/models/:id", summary: "One route", answer: modelSchema },
+  { method: "get", path: "/health", summary: "Whether the process lives", answer: healthSchema, isOpen: true },
+  { method: "get", path: "/ready", summary: "Whether engine and policies can answer", answer: healthSchema, isOpen: true },
+  { method: "get", path: "/metrics", summary: "Metrics in Prometheus's format" },
+  { method: "get", path: "/openapi.json", summary: "This document", answer: z.looseObject({ openapi: z.string() }), isOpen: true },
+];
+
+const errorStatuses = {
+  400: "a field is wrong",
+  401: "no key, or a wrong one",
+  403: "called by a foreign name",
+  404: "no such route or path",
+  413: "too large",
+  415: "not JSON",
+  429: "too many requests",
+  500: "the gateway failed",
+  503: "the engine starts, or the gateway ends",
+};
+
+export function openapi({ version }: { readonly version: string }) {
+  const document = describeApi(version);
+  return (c: Context): Response => c.json(document);
+}
+
+export function describeApi(version: string) {
+  const paths: Record<string, Record<string, unknown>> = {};
+  for (const endpoint of endpoints) {
+    const path = endpoint.path.replace(/:(\w+)/gu, "{$1}");
+    paths[path] = { ...paths[path], [endpoint.method]: operation(endpoint) };
+  }
+  return {
+    openapi: "3.1.0",
+    info: {
+      title: "ICDPO gateway",
+      version,
+      description: "An OpenAI-compatible endpoint whose local model chooses its own best answer under a better model's example.",
+    },
+    servers: [
+      { url: "/" },
+      { url: "/routes/{route}", description: "The path names the route", variables: { route: { default: "icdpo" } } },
+    ],
+    security: [{}, { key: [] }],
+    paths,
+    components: {
+      securitySchemes: { key: { type: "http", scheme: "bearer" } },
+      schemas: { Error: jsonSchema(errorSchema, "output") },
+      responses: Object.fromEntries(
+        Object.entries(errorStatuses).map(([status, description]) => [`Error${status}`, errorResponse(description)]),
+      ),
+    },
+  };
+}
+
+function operation({ summary, path, request, answer, event, isOpen }: Endpoint) {
+  const parameters = [...path.matchAll(/:(\w+)/gu)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
+  const route = { name: "x-icdpo-route", in: "header", description: "names the route instead of `model`", schema: { type: "string" } };
+  const errors = Object.keys(errorStatuses).map((status) => [status, { $ref: `#/components/responses/Error${status}` }]);
+  const content = {
+    ...(answer ? { "application/json": { schema: jsonSchema(answer, "output") } } : { "text/plain": { schema: { type: "string" } } }),
+    ...(event && {
+      "text/event-stream": {
+        schema: { type: "string", description: "Server-sent events; the data of each is described in x-event" },
+        "x-event": jsonSchema(event, "output"),
+      },
+    }),
+  };
+  return {
+    summary,
+    ...(isOpen && { security: [{}] }),
+    parameters: [...parameters, ...(request ? [route] : [])],
+    ...(request && { requestBody: { required: true, content: { "application/json": { schema: jsonSchema(request, "input") } } } }),
+    responses: {
+      200: { description: "the answer", content },
+      ...Object.fromEntries(errors),
+      ...(path === "/ready" && { 503: { description: "not ready", content } }),
+    },
+  };
+}
+
+function errorResponse(description: string) {
+  return { description, content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } } };
+}
+
+function jsonSchema(schema: z.ZodType, io: "input" | "output"): Record<string, unknown> {
+  const { $schema: _, ...described } = z.toJSONSchema(schema, { io, unrepresentable: "any" });
+  return described;
+}
