@@ -128,12 +128,7 @@ function operation({ summary, path, request, answer, event, isOpen }: Endpoint) 
   const errors = Object.keys(errorStatuses).map((status) => [status, { $ref: `#/components/responses/Error${status}` }]);
   const content = {
     ...(answer ? { "application/json": { schema: jsonSchema(answer, "output") } } : { "text/plain": { schema: { type: "string" } } }),
-    ...(event && {
-      "text/event-stream": {
-        schema: { type: "string", description: "Server-sent events; the data of each is described in x-event" },
-        "x-event": jsonSchema(event, "output"),
-      },
-    }),
+    ...(event && { "text/event-stream": { schema: eventSchema(event) } }),
   };
   return {
     summary,
@@ -146,6 +141,12 @@ function operation({ summary, path, request, answer, event, isOpen }: Endpoint) 
       ...(path === "/ready" && { 503: { description: "not ready", content } }),
     },
   };
+}
+
+/** Of each server-sent event; the last one's data may be [DONE]. */
+function eventSchema(event: z.ZodType) {
+  const json = { type: "string", contentMediaType: "application/json", contentSchema: jsonSchema(event, "output") };
+  return { type: "object", required: ["data"], properties: { event: { type: "string" }, data: { anyOf: [{ const: "[DONE]" }, json] } } };
 }
 
 function errorResponse(description: string) {

@@ -83,7 +83,7 @@ export const stopStrings = z
 export const metadata = z.record(z.string().max(64), z.string().max(512)).nullish();
 
 export const jsonSchemaFormat = z.object({
-  name: functionName,
+  name: functionName.nullish(),
   description: z.string().nullish(),
   schema: z.record(z.string(), z.unknown()).nullish(),
   strict: z.boolean().nullish(),

@@ -27,7 +27,7 @@ const { status } = spawnSync(
   path.join(programs, "schemathesis"),
   [
     ...["run", `${gateway.url}/openapi.json`, "--checks", checks.join(","), "--phases", "examples,coverage,fuzzing"],
-    ...["--max-examples", examples, "--seed", "1", "--workers", "2", "--request-timeout", "60", "--suppress-health-check", "all"],
+    ...["--max-examples", examples, "--seed", "1", "--workers", "1", "--request-timeout", "60", "--suppress-health-check", "all"],
     ...["--warnings", "off", "--generation-database", "none", "--report-ndjson-path", report],
   ],
   { stdio: "inherit", cwd: folder },

@@ -13,13 +13,14 @@ const question = { messages: [{ role: "user", content: "How do I brew coffee?" }
 const tool = { type: "function", function: { name: "lookup", parameters: { type: "object", properties: {} } } };
 const calls = `${genericToolSyntax.opening}{"name": "lookup", "arguments": {}}${genericToolSyntax.closing}`;
 
+interface DescribedAnswer {
+  readonly properties?: { readonly data?: { readonly anyOf: readonly { readonly contentSchema?: object }[] } };
+}
+
 interface Described {
   readonly paths: Record<
     string,
-    Record<
-      string,
-      { readonly responses: Record<string, { readonly content: Record<string, { readonly schema: object; readonly "x-event"?: object }> }> }
-    >
+    Record<string, { readonly responses: Record<string, { readonly content: Record<string, { readonly schema: DescribedAnswer }> }> }>
   >;
 }
 
@@ -44,9 +45,9 @@ describe("the described API", () => {
     const requests = Object.values(document.paths).flatMap((path) => Object.values(path));
     for (const operation of requests)
       for (const { content } of Object.values(operation.responses).filter((response) => "content" in response))
-        for (const { schema, "x-event": event } of Object.values(content)) {
+        for (const { schema } of Object.values(content)) {
           ajv.compile(schema);
-          if (event) ajv.compile(event);
+          for (const { contentSchema } of schema.properties?.data?.anyOf ?? []) if (contentSchema) ajv.compile(contentSchema);
         }
   });
 });
@@ -84,8 +85,9 @@ describe("answers are as described", () => {
     expect(response.status).toBe(200);
     const operation = document.paths[path.replace("/icdpo", "/{id}")]?.[body === null ? "get" : "post"];
     const type = response.headers.get("content-type")?.split(";")[0] as string;
-    const { schema = {}, "x-event": event } = operation?.responses["200"]?.content[type] ?? {};
-    const validate = ajv.compile(event ?? schema);
+    const { schema } = operation?.responses["200"]?.content[type] ?? {};
+    const event = type === "text/event-stream" ? schema?.properties?.data?.anyOf[1]?.contentSchema : undefined;
+    const validate = ajv.compile(event ?? schema ?? false);
     const answers = event === undefined ? [await response.json()] : eventsOf(await response.text());
     expect(answers.length).toBeGreaterThan(0);
     for (const answer of answers) expect(validate(answer), `${JSON.stringify(answer)}: ${ajv.errorsText(validate.errors)}`).toBe(true);
