@@ -166,13 +166,13 @@ export const responseSchema = z.strictObject({
   usage: z
     .strictObject({
       input_tokens: z.int(),
-      input_tokens_details: z.strictObject({ cached_tokens: z.int() }),
+      input_tokens_details: z.strictObject({ cached_tokens: z.int(), cache_write_tokens: z.int() }),
       output_tokens: z.int(),
       output_tokens_details: z.strictObject({ reasoning_tokens: z.int() }),
       total_tokens: z.int(),
     })
-    .nullable(),
-  user: z.string().nullable(),
+    .optional(),
+  user: z.string().optional(),
   metadata: z.record(z.string(), z.string()),
   icdpo: explanation,
 });

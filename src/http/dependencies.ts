@@ -1,4 +1,5 @@
 /** @module What the gateway needs of the world around it. */
+import type { Context } from "hono";
 import type { Engine } from "../engine/engine.ts";
 import type { PolicySet } from "../policy/store.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
@@ -22,6 +23,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly stageLimits: StageLimits;
   /** Fires when the gateway ends and cannot wait any longer. */
   readonly shutdown: AbortSignal;
+  /** Where a request comes from, as far as that is known. */
+  readonly clientAddress: (c: Context) => string | undefined;
   /** Errors that are the gateway's own fault. */
   readonly report: (error: unknown) => void;
   /** Unique, with the given prefix. */

@@ -47,8 +47,8 @@ export function responseObject(call: ResponsesCall, status: ResponseStatus, outp
     top_logprobs: body.top_logprobs ?? 0,
     top_p: body.top_p ?? sampling.top_p,
     truncation: "disabled",
-    usage: generated === undefined ? null : renderUsage(generated),
-    user: body.user ?? null,
+    ...(generated && { usage: renderUsage(generated) }),
+    ...(body.user && { user: body.user }),
     metadata: body.metadata ?? {},
     ...(generated && explained(body, resolved, generated)),
   };
@@ -96,7 +96,7 @@ function renderToken({ text, logprob, bytes }: Pick<TokenDetail, "text" | "logpr
 function renderUsage({ usage: { promptTokens, completionTokens } }: Generated) {
   return {
     input_tokens: promptTokens,
-    input_tokens_details: { cached_tokens: 0 },
+    input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
     output_tokens: completionTokens,
     output_tokens_details: { reasoning_tokens: 0 },
     total_tokens: promptTokens + completionTokens,

@@ -12,6 +12,8 @@ export interface RequestFacts {
   readonly policy?: string;
   /** The name of the API key. */
   readonly key?: string;
+  /** The client's address. */
+  readonly client?: string;
   readonly stream?: boolean;
   readonly candidates?: number;
   readonly answers?: number;
@@ -58,19 +60,21 @@ declare module "hono" {
   }
 }
 
-/** Watches a request until its answer has gone out whole, or the client has left. */
-export function observe({
-  telemetry,
-  newId,
-}: {
+export interface ObserveDependencies {
   readonly telemetry: Telemetry;
   readonly newId: (prefix: string) => string;
-}): MiddlewareHandler {
+  readonly clientAddress: (c: Context) => string | undefined;
+}
+
+/** Watches a request until its answer has gone out whole, or the client has left. */
+export function observe({ telemetry, newId, clientAddress }: ObserveDependencies): MiddlewareHandler {
   return async (c, next) => {
     const id = newId("req_");
     c.header("x-request-id", id);
     const observer = telemetry.observe({ id, method: c.req.method, traceparent: c.req.header("traceparent") });
     c.set("observer", observer);
+    const client = clientAddress(c);
+    if (client !== undefined) observer.note({ client });
     await next();
     observer.begin();
     const end = {

@@ -1,6 +1,8 @@
 /** @module The HTTP server: where it listens, how long it waits for slow clients, how it ends. */
 import type { AddressInfo } from "node:net";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
+import { getConnInfo } from "@hono/node-server/conninfo";
+import type { Context } from "hono";
 import { GatewayError } from "../types/error.ts";
 import type { Settings } from "./settings.ts";
 
@@ -8,6 +10,14 @@ export const loopbackNames: readonly string[] = ["localhost", "127.0.0.1", "[::1
 
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127(?:\.\d{1,3}){3}$/u.test(host);
+}
+
+/** Behind a proxy that is trusted, the address that it adds to X-Forwarded-For, the last one; else the connection's. */
+export function clientAddress(trustsProxy: boolean): (c: Context) => string | undefined {
+  return (c) => {
+    const forwarded = trustsProxy ? c.req.header("x-forwarded-for")?.split(",").at(-1)?.trim() : undefined;
+    return forwarded || getConnInfo(c).remote.address;
+  };
 }
 
 /** Proxies commonly keep connections for 60 s: ours live longer, so that they never send into one that is being closed. */

@@ -6,7 +6,7 @@ import { Admission, shuttingDown } from "../http/admission.ts";
 import type { BrowserSettings } from "../http/browsers.ts";
 import { isFault } from "../http/errors.ts";
 import { GatewayError } from "../types/error.ts";
-import { isLoopback, listen, loopbackNames } from "./http-server.ts";
+import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
 import { readKeys } from "./keys.ts";
 import type { EngineState, LlamaEngine } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
@@ -49,6 +49,7 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
     stageLimits: { retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS, queue: settings.ICDPO_QUEUE_TIMEOUT_MS },
     shutdown: shutdown.signal,
     report: telemetry.reportError,
+    clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),
     newId: (prefix) => prefix + randomBytes(12).toString("hex"),
     randomSeed: () => randomBytes(4).readUInt32LE(),
     now,

@@ -40,6 +40,7 @@ const environmentSchema = z.object({
   ICDPO_REQUESTS_PER_MINUTE: positive.optional(),
   ICDPO_TOKENS_PER_MINUTE: positive.optional(),
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
+  ICDPO_TRUST_PROXY: flag.default(false),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_ALLOWED_HOSTS: list.default([]),
   ICDPO_RETRIEVE_TIMEOUT_MS: positive.default(30_000),

@@ -4,8 +4,10 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { getRequestListener } from "@hono/node-server";
+import { Hono } from "hono";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ApiKey, findKey, hashKey } from "../../src/http/access.ts";
+import { clientAddress } from "../../src/node/http-server.ts";
 import { createKey, readKeys } from "../../src/node/keys.ts";
 import { MemoryRateLimiter } from "../../src/node/rate-limit.ts";
 import { GatewayError } from "../../src/types/error.ts";
@@ -269,5 +271,22 @@ describe("bodies", () => {
     server.close();
     server.closeAllConnections();
     expect(status).toBe(413);
+  });
+});
+
+describe("a client's address", () => {
+  it.each([
+    ["the connection's, whatever a header says", false, "9.9.9.9", "127.0.0.1"],
+    ["what the trusted proxy added last", true, "6.6.6.6, 9.9.9.9", "9.9.9.9"],
+    ["the connection's where the proxy says nothing", true, undefined, "127.0.0.1"],
+  ])("is %s", async (_, trusts, forwarded, expected) => {
+    const app = new Hono().get("/", (c) => c.text(clientAddress(trusts)(c) ?? "none"));
+    const server: Server = createServer(getRequestListener(app.fetch));
+    await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+    const headers = forwarded === undefined ? {} : { "x-forwarded-for": forwarded };
+    const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`, { headers });
+    expect(await response.text()).toBe(expected);
+    server.close();
+    server.closeAllConnections();
   });
 });

@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type OpenAI from "openai";
 import { describe, expect, expectTypeOf, it } from "vitest";
@@ -52,32 +53,32 @@ describe("the described API", () => {
   });
 });
 
-describe("answers are as described", () => {
-  const cases: [what: string, path: string, body: Record<string, unknown> | null, text?: string][] = [
-    ["a plain answer", "/v1/chat/completions", { model: "plain", ...question }],
-    ["a scored answer, explained", "/v1/chat/completions", { model: "icdpo", ...question, n: 2, icdpo: { explain: true } }],
-    ["log-probabilities", "/v1/chat/completions", { model: "icdpo", ...question, logprobs: true, top_logprobs: 2 }],
-    ["tool calls", "/v1/chat/completions", { model: "plain", ...question, tools: [tool] }, calls],
-    [
-      "a stream",
-      "/v1/chat/completions",
-      { model: "plain", ...question, stream: true, logprobs: true, stream_options: { include_usage: true } },
-    ],
-    ["a scored stream", "/v1/chat/completions", { model: "icdpo", ...question, stream: true, icdpo: { explain: true } }],
-    ["a stream of tool calls", "/v1/chat/completions", { model: "plain", ...question, stream: true, tools: [tool] }, `Wait. ${calls}`],
-    ["a response", "/v1/responses", { model: "icdpo", input: "Tea?", instructions: "a", icdpo: { explain: true } }],
-    ["a response with calls", "/v1/responses", { model: "plain", input: "Tea?", tools: [{ type: "function", name: "lookup" }] }, calls],
-    ["a streamed response", "/v1/responses", { model: "plain", input: "Tea?", stream: true }],
-    ["a completion", "/v1/completions", { model: "plain", prompt: ["a", "b"], logprobs: 2, echo: true }],
-    ["a streamed completion", "/v1/completions", { model: "plain", prompt: "a", stream: true, stream_options: { include_usage: true } }],
-    ["embeddings", "/v1/embeddings", { model: "icdpo", input: ["a"], encoding_format: "base64" }],
-    ["scores", "/v1/score", { model: "icdpo", ...question, completions: ["a", "b"] }],
-    ["models", "/v1/models", null],
-    ["a model", "/v1/models/icdpo", null],
-    ["health", "/health", null],
-    ["readiness", "/ready", null],
-  ];
+const cases: [what: string, path: string, body: Record<string, unknown> | null, text?: string][] = [
+  ["a plain answer", "/v1/chat/completions", { model: "plain", ...question }],
+  ["a scored answer, explained", "/v1/chat/completions", { model: "icdpo", ...question, n: 2, icdpo: { explain: true } }],
+  ["log-probabilities", "/v1/chat/completions", { model: "icdpo", ...question, logprobs: true, top_logprobs: 2 }],
+  ["tool calls", "/v1/chat/completions", { model: "plain", ...question, tools: [tool] }, calls],
+  [
+    "a stream",
+    "/v1/chat/completions",
+    { model: "plain", ...question, stream: true, logprobs: true, stream_options: { include_usage: true } },
+  ],
+  ["a scored stream", "/v1/chat/completions", { model: "icdpo", ...question, stream: true, icdpo: { explain: true } }],
+  ["a stream of tool calls", "/v1/chat/completions", { model: "plain", ...question, stream: true, tools: [tool] }, `Wait. ${calls}`],
+  ["a response", "/v1/responses", { model: "icdpo", input: "Tea?", instructions: "a", icdpo: { explain: true } }],
+  ["a response with calls", "/v1/responses", { model: "plain", input: "Tea?", tools: [{ type: "function", name: "lookup" }] }, calls],
+  ["a streamed response", "/v1/responses", { model: "plain", input: "Tea?", stream: true }],
+  ["a completion", "/v1/completions", { model: "plain", prompt: ["a", "b"], logprobs: 2, echo: true }],
+  ["a streamed completion", "/v1/completions", { model: "plain", prompt: "a", stream: true, stream_options: { include_usage: true } }],
+  ["embeddings", "/v1/embeddings", { model: "icdpo", input: ["a"], encoding_format: "base64" }],
+  ["scores", "/v1/score", { model: "icdpo", ...question, completions: ["a", "b"] }],
+  ["models", "/v1/models", null],
+  ["a model", "/v1/models/icdpo", null],
+  ["health", "/health", null],
+  ["readiness", "/ready", null],
+];
 
+describe("answers are as described", () => {
   it.each(cases)("%s", async (_, path, body, text) => {
     const { document } = await described();
     const { app, post } = await gateway(text === undefined ? {} : { sample: () => ({ text }) });
@@ -127,3 +128,42 @@ function eventsOf(text: string): unknown[] {
     .filter((line) => line.startsWith("data: ") && line !== "data: [DONE]")
     .map((line) => JSON.parse(line.slice(6)));
 }
+
+/** It still uses OpenAPI 3.0's `nullable` in places, beside references even. */
+function withoutNullable(_: string, value: unknown): unknown {
+  if (typeof value !== "object" || value === null || !("nullable" in value) || typeof value.nullable !== "boolean") return value;
+  const { nullable, ...schema } = value;
+  return nullable ? { anyOf: [schema, { type: "null" }] } : schema;
+}
+
+/** The path of OpenAI's own openapi.json, where it is at hand. */
+const specification = process.env["ICDPO_TEST_OPENAI_SPEC"];
+
+describe.skipIf(specification === undefined)("answers are as OpenAI's own specification describes them", () => {
+  const openai = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
+  if (specification !== undefined) openai.addSchema(JSON.parse(readFileSync(specification, "utf8"), withoutNullable), "openai");
+  const check = (schema: string, answer: unknown): void => {
+    const validate = openai.getSchema(`openai#/components/schemas/${schema}`);
+    if (validate === undefined) throw new Error(`OpenAI describes no ${schema}`);
+    expect(validate(answer), `${JSON.stringify(answer)}: ${openai.errorsText(validate.errors)}`).toBe(true);
+  };
+  const schemas: Readonly<Record<string, readonly [whole: string, event: string]>> = {
+    "/v1/chat/completions": ["CreateChatCompletionResponse", "CreateChatCompletionStreamResponse"],
+    "/v1/responses": ["Response", "ResponseStreamEvent"],
+    "/v1/completions": ["CreateCompletionResponse", "CreateCompletionResponse"],
+    "/v1/models": ["ListModelsResponse", ""],
+    "/v1/models/icdpo": ["Model", ""],
+  };
+
+  // Of completions it describes whole answers only, and not that the prompt's first token has no log-probability.
+  const described = cases.filter(
+    ([, path, body]) => path in schemas && !(path === "/v1/completions" && (body?.["stream"] || body?.["echo"])),
+  );
+  it.each(described)("%s", async (_, path, body, text) => {
+    const { app, post } = await gateway(text === undefined ? {} : { sample: () => ({ text }) });
+    const response = body === null ? await app.request(path) : await post(path, body);
+    const [whole, event] = schemas[path] as readonly [string, string];
+    if (response.headers.get("content-type")?.startsWith("application/json")) return check(whole, await response.json());
+    for (const one of eventsOf(await response.text())) check(event, one);
+  });
+});

@@ -69,7 +69,7 @@ describe("POST /v1/responses", () => {
     });
     expect(response.usage).toEqual({
       input_tokens: "<system>Be brief.</system><user>How do I brew tea?</user><assistant>".length,
-      input_tokens_details: { cached_tokens: 0 },
+      input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
       output_tokens: 13,
       output_tokens_details: { reasoning_tokens: 0 },
       total_tokens: response.usage.input_tokens + 13,

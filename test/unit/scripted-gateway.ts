@@ -70,6 +70,7 @@ export async function gateway(
     policies: () => set,
     embedder: async () => scriptedEmbedder,
     telemetry: { observe: () => new SilentObserver(), metrics: async () => ({ contentType: "text/plain", body: "" }) },
+    clientAddress: () => undefined,
     stageLimits: {},
     shutdown: new AbortController().signal,
     keys: [],
