@@ -30,6 +30,11 @@ await runFeatures(`LangChain (JS) ${version}`, {
   stream: async () => assert(await text(chat("plain").stream(ask)), "No text"),
   "scored stream": async () => assert(await text(chat("icdpo").stream(ask)), "No text"),
   usage: async () => assert((await whole(chat("plain").stream(ask))).usage_metadata.output_tokens > 0, "No usage"),
+  "n, stop, seed": async () => {
+    const options = { stop: ["."], seed: 7 };
+    const [one, two] = [await chat("plain").invoke(ask, options), await chat("plain").invoke(ask, options)];
+    assert(!one.text.includes(".") && one.text === two.text, "Not stopped, or another answer");
+  },
   "JSON schema": async () =>
     assertFruit(
       await chat("plain", { maxTokens: 100 })
@@ -64,11 +69,26 @@ await runFeatures(`LangChain (JS) ${version}`, {
   completions: async () => assert(await new OpenAI({ model: "plain", maxTokens: 5, ...common }).invoke("A fruit is"), "No text"),
   responses: async () => assert((await chat("icdpo", { useResponsesApi: true }).invoke(ask)).text, "No text"),
   "responses stream": async () => assert(await text(chat("plain", { useResponsesApi: true }).stream(ask)), "No text"),
+  // With the Responses API it sends no "required" (as of 1.5), but a function's name.
   "responses tools": async () =>
     assertWeather(
-      (await chat("plain", { useResponsesApi: true, maxTokens: 150 }).bindTools(tools, { tool_choice: "required" }).invoke([question]))
+      (await chat("plain", { useResponsesApi: true, maxTokens: 150 }).bindTools(tools, { tool_choice: "get_weather" }).invoke([question]))
         .tool_calls[0].args,
     ),
+  "responses JSON": async () =>
+    assertFruit(
+      await chat("plain", { maxTokens: 100, useResponsesApi: true })
+        .withStructuredOutput(schema, { name: "fruit", method: "jsonSchema", strict: true })
+        .invoke(ask),
+    ),
+  abort: async () => {
+    const controller = new AbortController();
+    const stream = await chat("plain", { maxTokens: 200 }).stream(ask, { signal: controller.signal });
+    const left = await (async () => {
+      for await (const _ of stream) controller.abort();
+    })().catch((error) => error);
+    assert(/abort/iu.test(String(left)), `It was not left: ${left}`);
+  },
   errors: async () => {
     const error = await chat("none")
       .invoke(ask)

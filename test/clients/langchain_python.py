@@ -54,6 +54,17 @@ def errors():
         pass
 
 
+def stop_seed():
+    one, two = (chat("plain", seed=7).invoke(ASK, stop=["."]).text for _ in range(2))
+    check("." not in one and one == two)
+
+
+def abort():
+    stream = chat("plain", max_tokens=200).stream(ASK)
+    next(stream)
+    stream.close()
+
+
 run_features(
     f"LangChain (Python) {version('langchain-openai')}",
     {
@@ -62,6 +73,7 @@ run_features(
         "stream": lambda: check(text(chat("plain").stream(ASK))),
         "scored stream": lambda: check(text(chat("icdpo").stream(ASK))),
         "usage": lambda: check(whole(chat("plain", stream_usage=True).stream(ASK)).usage_metadata["output_tokens"] > 0),
+        "n, stop, seed": stop_seed,
         "JSON schema": lambda: check_fruit(structured(strict=True).invoke(ASK)),
         "JSON schema stream": lambda: check_fruit(list(structured().stream(ASK))[-1]),
         "tools": lambda: check_weather(calling().invoke([QUESTION]).tool_calls[0]["args"]),
@@ -74,6 +86,10 @@ run_features(
         "responses": lambda: check(chat("icdpo", use_responses_api=True).invoke(ASK).text),
         "responses stream": lambda: check(text(chat("plain", use_responses_api=True).stream(ASK))),
         "responses tools": lambda: check_weather(calling(use_responses_api=True).invoke([QUESTION]).tool_calls[0]["args"]),
+        "responses JSON": lambda: check_fruit(
+            chat("plain", max_tokens=100, use_responses_api=True).with_structured_output(SCHEMA, method="json_schema", strict=True).invoke(ASK)
+        ),
         "errors": errors,
+        "abort": abort,
     },
 )

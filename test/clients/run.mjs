@@ -13,6 +13,7 @@ const features = [
   ...["tools", "tools stream", "tool result", "logprobs", "embeddings", "completions"],
   ...["responses", "responses stream", "responses tools", "responses JSON", "errors", "abort"],
 ];
+const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : undefined;
 const key = "a-key-for-the-client-checks";
 
 const installed = spawnSync("npm", ["ci", "--silent", "--no-audit", "--no-fund"], { cwd: here, stdio: ["ignore", "ignore", "inherit"] });
@@ -27,7 +28,7 @@ gateway.stop();
 printTable();
 const results = columns.flatMap(({ results }) => [...results.values()]);
 const failed =
-  columns.filter(({ code, results }) => code !== 0 || (results.size === 0 && !process.env.ICDPO_ONLY)).length +
+  columns.filter(({ code, results }) => code !== 0 || (results.size === 0 && only === undefined)).length +
   results.filter(({ ok }) => !ok).length;
 for (const { client, results } of columns)
   for (const [feature, { ok, detail }] of results) if (!ok) console.log(`\n${client}, ${feature}:\n${detail}`);
@@ -36,13 +37,12 @@ process.exitCode = failed > 0 ? 1 : 0;
 
 async function runClient(script) {
   const command = script.endsWith(".py") ? path.join(programs, "python") : process.execPath;
-  const only = process.argv[process.argv.indexOf("--only") + 1];
   const env = {
     ...process.env,
     ICDPO_URL: gateway.url,
     ICDPO_KEY: key,
     OPENAI_API_KEY: key,
-    ...(process.argv.includes("--only") && { ICDPO_ONLY: only }),
+    ...(only !== undefined && { ICDPO_ONLY: only }),
   };
   const child = spawn(command, [script], { cwd: here, env, stdio: ["ignore", "pipe", "inherit"] });
   const column = { client: script, results: new Map(), code: null };
