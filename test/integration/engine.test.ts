@@ -307,3 +307,10 @@ describe("a request's own wishes", () => {
     expect((await sampleOne(await ask("a"), { maxTokens: 2 })).tokens).toHaveLength(2);
   });
 });
+
+it("refuses texts that cannot fit without reading them, and reads the longest that might", async () => {
+  const huge = "a".repeat(9_000_000);
+  for (const work of [engine.tokenize([huge]), engine.textPrompt(huge), ask(huge)])
+    await expect(work).rejects.toMatchObject({ code: "context_length_exceeded" });
+  await expect(engine.tokenize(["a".repeat(20_000)])).resolves.toHaveLength(1);
+});

@@ -27,6 +27,11 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
   const { model, backend, size } = await loadNative(options);
   const vocabulary = readVocabulary(model);
   const template = model.chatTemplate === undefined ? undefined : new ChatTemplate(model.chatTemplate, vocabulary);
+  /** A text that cannot fit is not even tokenised: that takes long, and everybody waits. */
+  const checkLength = (characters: number): void => {
+    const least = Math.ceil(characters / model.longestToken);
+    if (least > backend.contextSize) throw tooLong(backend.contextSize, least);
+  };
   const withBos = (tokens: Token[]): Token[] =>
     model.bos !== undefined && model.prependsBos && tokens[0] !== model.bos ? [model.bos, ...tokens] : tokens;
 
@@ -45,13 +50,20 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       const bytes = model.bytes(token);
       return { text: new TextDecoder().decode(bytes), bytes: [...bytes] };
     },
-    tokenize: (text) => model.tokenizeContinuation(text),
-    textPrompt: (text) => ({ tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence }),
+    tokenize(text) {
+      checkLength(text.length);
+      return model.tokenizeContinuation(text);
+    },
+    textPrompt(text) {
+      checkLength(text.length);
+      return { tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence };
+    },
     chatPrompt(messages, tools) {
       if (template === undefined)
         throw new GatewayError("invalid_request", "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.", {
           param: "prompt",
         });
+      checkLength(messages.reduce((sum, { content }) => sum + content.length, 0));
       return { tokens: withBos(template.encode(messages, tools)), end: template.end };
     },
   };
@@ -75,4 +87,9 @@ function readVocabulary(model: NativeModel): Vocabulary {
     tokenize: (text) => model.tokenize(text, false),
     tokenizeSpecial: (text) => model.tokenize(text, true),
   };
+}
+
+function tooLong(contextSize: number, tokens: number): GatewayError {
+  const message = `The model's context holds ${contextSize} tokens, but the messages take at least ${tokens}. Shorten them.`;
+  return new GatewayError("context_length_exceeded", message, { param: "messages" });
 }

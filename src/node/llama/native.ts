@@ -68,6 +68,8 @@ export interface EngineSize {
 /** The tokenizer's side of a model, without the library's types. */
 export interface NativeModel {
   readonly vocabularySize: number;
+  /** No token is written with more characters. */
+  readonly longestToken: number;
   readonly chatTemplate: string | undefined;
   readonly bos: Token | undefined;
   readonly eos: Token | undefined;
@@ -307,6 +309,7 @@ function describe(model: LlamaModel): NativeModel {
   const spelling = (token: Token) => model.detokenize([token as LlamaToken], true);
   return {
     vocabularySize: tokens.length,
+    longestToken: tokens.reduce((longest, entry) => Math.max(longest, entry.length), 1),
     controlTokens: [...tokens.keys()].filter((token) => kind(token) === "control" && !model.isEogToken(token as LlamaToken)),
     chatTemplate: metadata.tokenizer.chat_template,
     bos: model.tokens.bos ?? undefined,
