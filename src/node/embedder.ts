@@ -23,17 +23,19 @@ export async function loadEmbedder(folder: string, model: string): Promise<Embed
     kept.set(text, embedding);
     return embedding;
   };
+  const embed = async (texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> => {
+    const embeddings: Float32Array[] = [];
+    for (const text of texts) {
+      if (signal?.aborted) throw cancelled(signal);
+      embeddings.push(kept.get(text) ?? (await embedOne(text)));
+    }
+    return embeddings;
+  };
   return {
     model,
     name: path.basename(folder),
     countTokens: (text) => Math.min(extract.tokenizer.encode(text).length, extract.tokenizer.model_max_length ?? Number.POSITIVE_INFINITY),
-    async embed(texts, signal) {
-      const embeddings: Float32Array[] = [];
-      for (const text of texts) {
-        if (signal?.aborted) throw cancelled(signal);
-        embeddings.push(kept.get(text) ?? (await embedOne(text)));
-      }
-      return embeddings;
-    },
+    embed,
+    embedKept: embed,
   };
 }

@@ -4,7 +4,7 @@
  */
 import type { Engine, Token } from "../engine/engine.ts";
 import { type Conversation, type Demonstration, promptText } from "../types/conversation.ts";
-import { largest, permitted, type Retriever } from "./retriever.ts";
+import { type ArtifactStore, largest, permitted, type Retriever } from "./retriever.ts";
 
 const k1 = 1.5;
 const b = 0.75;
@@ -12,15 +12,24 @@ const epsilon = 0.25;
 
 /** Tokenised in portions, so that no message to the engine grows without bound. */
 const tokenizePortion = 2_000;
+/** Of a sum of floats: half the distance between two neighbouring ones, relative to the greater. */
+const floatError = 2 ** -24;
 
 export interface Bm25Index {
   readonly documents: number;
-  /** Token → its postings' range in `postings` and `weights`. */
-  readonly ranges: ReadonlyMap<Token, readonly [start: number, end: number]>;
-  /** Document of each posting. */
+  /** `[tokens]`, with its postings from `starts[i]` to `starts[i + 1]` in `postings` and `weights`. */
+  readonly tokens: Uint32Array;
+  readonly starts: Uint32Array;
+  /** Token → its place in `tokens`. */
+  readonly places: ReadonlyMap<Token, number>;
+  /** Document of each posting, ascending within a token. */
   readonly postings: Uint32Array;
   /** idf · tf·(k1 + 1) / (tf + k1·(1 − b + b·length/mean length)) of each posting. */
   readonly weights: Float64Array;
+  /** The same to six digits: half the memory to go through. */
+  readonly roughWeights: Float32Array;
+  /** `[documents]`, to add up in: fresh memory costs more than the additions. */
+  readonly sums: Float32Array;
 }
 
 /** `documents`: `[documents][tokens]`. */
@@ -36,34 +45,109 @@ export function buildBm25Index(documents: readonly (readonly Token[])[]): Bm25In
   const idf = inverseDocumentFrequencies(frequencies, documents.length);
   const meanLength = documents.reduce((sum, tokens) => sum + tokens.length, 0) / Math.max(1, documents.length);
   const total = [...frequencies.values()].reduce((sum, postings) => sum + postings.size, 0);
-  const ranges = new Map<Token, readonly [number, number]>();
+  const starts = new Uint32Array(frequencies.size + 1);
   const postings = new Uint32Array(total);
   const weights = new Float64Array(total);
-  let next = 0;
+  let [next, place] = [0, 0];
   for (const [token, documentFrequencies] of frequencies) {
-    const start = next;
     for (const [document, frequency] of documentFrequencies) {
       const length = (documents[document] as readonly Token[]).length;
       postings[next] = document;
       weights[next] = ((idf.get(token) as number) * (frequency * (k1 + 1))) / (frequency + k1 * (1 - b + (b * length) / meanLength));
       next += 1;
     }
-    ranges.set(token, [start, next]);
+    place += 1;
+    starts[place] = next;
   }
-  return { documents: documents.length, ranges, postings, weights };
+  return indexOf(documents.length, Uint32Array.from(frequencies.keys()), starts, postings, weights);
+}
+
+/** What follows from an index's stored parts. */
+function indexOf(documents: number, tokens: Uint32Array, starts: Uint32Array, postings: Uint32Array, weights: Float64Array): Bm25Index {
+  const places = new Map([...tokens].map((token, place) => [token, place]));
+  return {
+    documents,
+    tokens,
+    starts,
+    places,
+    postings,
+    weights,
+    roughWeights: Float32Array.from(weights),
+    sums: new Float32Array(documents),
+  };
 }
 
 /** `[documents]`: the BM25 score of each for the query. */
-export function bm25Scores(index: Bm25Index, query: readonly Token[]): Float64Array {
-  const scores = new Float64Array(index.documents);
+export function bm25Scores({ documents, places, starts, postings, weights }: Bm25Index, query: readonly Token[]): Float64Array {
+  const scores = new Float64Array(documents);
   for (const token of query) {
-    const [start, end] = index.ranges.get(token) ?? [0, 0];
-    for (let posting = start; posting < end; posting++) {
-      const document = index.postings[posting] as number;
-      scores[document] = (scores[document] as number) + (index.weights[posting] as number);
+    const place = places.get(token);
+    if (place === undefined) continue;
+    for (let posting = starts[place] as number; posting < (starts[place + 1] as number); posting++) {
+      const document = postings[posting] as number;
+      scores[document] = (scores[document] as number) + (weights[posting] as number);
     }
   }
   return scores;
+}
+
+export interface Ranked {
+  readonly index: number;
+  readonly score: number;
+}
+
+/** The `k` best documents, best first, ties to the lower index: the same as sorting `bm25Scores`, found by sums in single precision and summed again. */
+export function bm25Best(index: Bm25Index, query: readonly Token[], k: number, allowed?: (document: number) => boolean): Ranked[] {
+  const rough = roughScores(index, query);
+  const best = largest(rough, k, allowed);
+  const [greatest, least] = [rough[best[0] ?? 0] ?? 0, rough[best.at(-1) ?? 0] ?? 0];
+  // Each addition rounds, and both of two documents may be off.
+  const bound = least - 4 * (query.length + 1) * floatError * Math.abs(greatest);
+  const candidates = atLeast(rough, bound).filter((document) => allowed?.(document) ?? true);
+  const exact = candidates.map((document) => scoreOf(index, query, document));
+  return largest(exact, k).map((place) => ({ index: candidates[place] as number, score: exact[place] as number }));
+}
+
+function roughScores({ sums, places, starts, postings, roughWeights }: Bm25Index, query: readonly Token[]): Float32Array {
+  sums.fill(0);
+  const counts = new Map<number, number>();
+  for (const token of query) {
+    const place = places.get(token);
+    if (place !== undefined) counts.set(place, (counts.get(place) ?? 0) + 1);
+  }
+  for (const [place, count] of counts)
+    addPostings(sums, postings, roughWeights, count, starts[place] as number, starts[place + 1] as number);
+  return sums;
+}
+
+function atLeast(scores: Float32Array, bound: number): number[] {
+  const documents: number[] = [];
+  for (let document = 0; document < scores.length; document++) if ((scores[document] as number) >= bound) documents.push(document);
+  return documents;
+}
+
+function addPostings(scores: Float32Array, postings: Uint32Array, weights: Float32Array, count: number, start: number, end: number): void {
+  for (let posting = start; posting < end; posting++) {
+    const document = postings[posting] as number;
+    scores[document] = (scores[document] as number) + count * (weights[posting] as number);
+  }
+}
+
+/** One document's score: the same additions in the same order as `bm25Scores`. */
+function scoreOf({ places, starts, postings, weights }: Bm25Index, query: readonly Token[], document: number): number {
+  let score = 0;
+  for (const token of query) {
+    const place = places.get(token);
+    if (place === undefined) continue;
+    let [low, high] = [starts[place] as number, starts[place + 1] as number];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((postings[middle] as number) < document) low = middle + 1;
+      else high = middle;
+    }
+    if (low < (starts[place + 1] as number) && postings[low] === document) score += weights[low] as number;
+  }
+  return score;
 }
 
 function inverseDocumentFrequencies(frequencies: ReadonlyMap<Token, ReadonlyMap<number, number>>, documents: number): Map<Token, number> {
@@ -74,33 +158,90 @@ function inverseDocumentFrequencies(frequencies: ReadonlyMap<Token, ReadonlyMap<
   return idf;
 }
 
-/** `[demonstrations]`: BM25 scores for a prompt. */
-export type Bm25Ranking = (prompt: Conversation, signal?: AbortSignal) => Promise<Float64Array>;
+/** The `k` best demonstrations for a prompt, best first. */
+export type Bm25Ranking = (
+  prompt: Conversation,
+  k: number,
+  allowed?: (index: number) => boolean,
+  signal?: AbortSignal,
+) => Promise<Ranked[]>;
+
+export interface Bm25Source {
+  readonly engine: Engine;
+  /** Where the index is kept; absent: nowhere. */
+  readonly artifacts?: ArtifactStore | undefined;
+  /** What the demonstrations and the tokenizer are: the same, the same index. */
+  readonly source: string;
+}
 
 /** Stage 1 of the retriever: BM25 over the last `window` tokens (L), by the model's own tokenizer. */
-export async function bm25Ranking(demonstrations: readonly Demonstration[], engine: Engine, window: number): Promise<Bm25Ranking> {
+export async function bm25Ranking(
+  demonstrations: readonly Demonstration[],
+  { engine, artifacts, source }: Bm25Source,
+  window: number,
+): Promise<Bm25Ranking> {
   const lastTokens = async (conversations: readonly Conversation[], signal?: AbortSignal): Promise<Token[][]> =>
     (await engine.tokenize(conversations.map(promptText), signal)).map((tokens) => tokens.slice(-window));
-  const documents: Token[][] = [];
-  for (let start = 0; start < demonstrations.length; start += tokenizePortion)
-    documents.push(...(await lastTokens(demonstrations.slice(start, start + tokenizePortion).map(({ messages }) => messages))));
-  const index = buildBm25Index(documents);
-  return async (prompt, signal) => {
+  const key = JSON.stringify(["bm25", indexFormat, source, window]);
+  const stored = await artifacts?.get(key);
+  const index = (stored && readIndex(stored, demonstrations.length)) ?? (await build());
+  return async (prompt, k, allowed, signal) => {
     const [query = []] = await lastTokens([prompt], signal);
-    return bm25Scores(index, query);
+    return bm25Best(index, query, k, allowed);
   };
+
+  async function build(): Promise<Bm25Index> {
+    const documents: Token[][] = [];
+    for (let start = 0; start < demonstrations.length; start += tokenizePortion)
+      documents.push(...(await lastTokens(demonstrations.slice(start, start + tokenizePortion).map(({ messages }) => messages))));
+    const built = buildBm25Index(documents);
+    await artifacts?.put(key, writeIndex(built));
+    return built;
+  }
+}
+
+const indexFormat = 1;
+const headerBytes = 16;
+
+/** Counts (documents, tokens, postings), then weights, tokens, starts and postings. */
+function writeIndex({ documents, tokens, starts, postings, weights }: Bm25Index): Uint8Array {
+  const parts = [Uint32Array.of(documents, tokens.length, postings.length, 0), weights, tokens, starts, postings];
+  const bytes = new Uint8Array(parts.reduce((sum, { byteLength }) => sum + byteLength, 0));
+  let offset = 0;
+  for (const part of parts) {
+    bytes.set(new Uint8Array(part.buffer, part.byteOffset, part.byteLength), offset);
+    offset += part.byteLength;
+  }
+  return bytes;
+}
+
+/** Null where the bytes are not an index of so many documents. */
+function readIndex(bytes: Uint8Array, documents: number): Bm25Index | null {
+  // Typed arrays need their alignment.
+  const { buffer } = bytes.byteOffset % 8 === 0 ? bytes : Uint8Array.from(bytes);
+  const from = bytes.byteOffset % 8 === 0 ? bytes.byteOffset : 0;
+  if (bytes.byteLength < headerBytes) return null;
+  const [count = 0, tokens = 0, postings = 0] = new Uint32Array(buffer, from, 4);
+  if (count !== documents || bytes.byteLength !== headerBytes + postings * 12 + tokens * 8 + 4) return null;
+  const weightsAt = from + headerBytes;
+  const tokensAt = weightsAt + postings * 8;
+  const startsAt = tokensAt + tokens * 4;
+  return indexOf(
+    documents,
+    new Uint32Array(buffer, tokensAt, tokens),
+    new Uint32Array(buffer, startsAt, tokens + 1),
+    new Uint32Array(buffer, startsAt + (tokens + 1) * 4, postings),
+    new Float64Array(buffer, weightsAt, postings),
+  );
 }
 
 /** Stage 1 alone. */
-export async function bm25Retriever(demonstrations: readonly Demonstration[], engine: Engine, window: number): Promise<Retriever> {
-  const rank = await bm25Ranking(demonstrations, engine, window);
+export async function bm25Retriever(demonstrations: readonly Demonstration[], source: Bm25Source, window: number): Promise<Retriever> {
+  const rank = await bm25Ranking(demonstrations, source, window);
   return {
     async retrieve(prompt, { shots, except, signal }) {
-      const scores = await rank(prompt, signal);
-      return largest(scores, shots, permitted(demonstrations, except)).map((index) => ({
-        demonstration: demonstrations[index] as Demonstration,
-        similarity: scores[index] as number,
-      }));
+      const best = await rank(prompt, shots, permitted(demonstrations, except), signal);
+      return best.map(({ index, score }) => ({ demonstration: demonstrations[index] as Demonstration, similarity: score }));
     },
   };
 }

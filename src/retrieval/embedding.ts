@@ -21,8 +21,11 @@ export function cosineRanking(demonstrations: readonly Demonstration[], embedder
   const kept = new Map<number, Float32Array>();
   return async (prompt, indices, shots, signal) => {
     const missing = indices.filter((index) => !kept.has(index));
-    const texts = [prompt, ...missing.map((index) => (demonstrations[index] as Demonstration).messages)].map(promptText);
-    const [query, ...embeddings] = await embedder.embed(texts, signal);
+    const [query] = await embedder.embed([promptText(prompt)], signal);
+    const embeddings = await embedder.embedKept(
+      missing.map((index) => promptText((demonstrations[index] as Demonstration).messages)),
+      signal,
+    );
     missing.forEach((index, i) => {
       kept.set(index, embeddings[i] as Float32Array);
     });

@@ -28,6 +28,14 @@ export interface Embedder {
   readonly model: string;
   /** `[texts][dimensions]`, L2-normalised. */
   embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
+  /** The same for texts that come again and are nobody's secret, demonstrations': what is known of them may be kept for good. */
+  embedKept(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
+}
+
+/** Keeps what takes long to compute, by what it was computed from. Losing it costs time, never an answer. */
+export interface ArtifactStore {
+  get(key: string): Promise<Uint8Array | undefined>;
+  put(key: string, bytes: Uint8Array): Promise<void>;
 }
 
 /** An embedding model as clients know it. */
@@ -44,15 +52,17 @@ export function largest(values: ArrayLike<number>, k: number, allowed: (index: n
     return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value;
   };
   const best: number[] = [];
+  // What a value must exceed once there are k.
+  let bound = Number.NaN;
   for (let index = 0; index < values.length; index++) {
+    if ((values[index] as number) <= bound || !allowed(index)) continue;
     const value = at(index);
-    const worst = best.at(-1);
-    if (best.length >= k && worst !== undefined && value <= at(worst)) continue;
-    if (!allowed(index)) continue;
+    if (best.length === k && !(value > bound)) continue;
     let place = best.length;
     while (place > 0 && value > at(best[place - 1] as number)) place--;
     best.splice(place, 0, index);
     if (best.length > k) best.pop();
+    if (best.length === k) bound = at(best[k - 1] as number);
   }
   return best;
 }

@@ -1,6 +1,8 @@
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine, Token } from "../../src/engine/engine.ts";
-import { bm25Ranking, bm25Retriever, bm25Scores, buildBm25Index } from "../../src/retrieval/bm25.ts";
+import { bm25Best, bm25Ranking, bm25Retriever, bm25Scores, buildBm25Index, type Ranked } from "../../src/retrieval/bm25.ts";
+import { largest } from "../../src/retrieval/retriever.ts";
 import type { Conversation, Demonstration } from "../../src/types/conversation.ts";
 import { encode, ScriptedEngine } from "./scripted-engine.ts";
 
@@ -104,11 +106,54 @@ describe("BM25 scores", () => {
   });
 });
 
+const source = (engine: Engine = new ScriptedEngine()) => ({ engine, source: "test" });
+const inOrder = (ranked: readonly Ranked[]): number[] => ranked.toSorted((a, b) => a.index - b.index).map(({ score }) => score);
+
+describe("the best of BM25", () => {
+  it("are those of a full sort, ties to the lower index, for any documents and queries", () => {
+    const tokens = fc.array(fc.integer({ min: 0, max: 12 }), { maxLength: 12 });
+    fc.assert(
+      fc.property(fc.array(tokens, { minLength: 1, maxLength: 40 }), tokens, fc.integer({ min: 1, max: 10 }), (documents, query, k) => {
+        const index = buildBm25Index(documents);
+        const scores = bm25Scores(index, query);
+        expect(bm25Best(index, query, k)).toEqual(largest(scores, k).map((i) => ({ index: i, score: scores[i] })));
+      }),
+    );
+  });
+
+  it("can be had from an index that was kept, and from no other's", async () => {
+    const kept = new Map<string, Uint8Array>();
+    const artifacts = {
+      get: async (key: string) => kept.get(key),
+      put: async (key: string, bytes: Uint8Array) => void kept.set(key, bytes),
+    };
+    let calls = 0;
+    const engine = new ScriptedEngine();
+    const tokenize = engine.tokenize.bind(engine);
+    engine.tokenize = (texts) => {
+      calls += texts.length;
+      return tokenize(texts);
+    };
+    const demonstrations = ["a", "bb", "ccc"].map((text) => demonstration(text, text));
+    const from = { engine, artifacts, source: "one" };
+    const built = await (await bm25Ranking(demonstrations, from, 30))(asks("abc"), 3);
+    expect(calls).toBe(4);
+    expect(await (await bm25Ranking(demonstrations, from, 30))(asks("abc"), 3)).toEqual(built);
+    expect(calls).toBe(5);
+    // Another window, another set, a damaged file: built anew.
+    await bm25Ranking(demonstrations, from, 2);
+    await bm25Ranking(demonstrations, { ...from, source: "two" }, 30);
+    for (const [key, bytes] of kept) kept.set(key, bytes.subarray(0, bytes.length - 1));
+    expect(await (await bm25Ranking(demonstrations, from, 30))(asks("abc"), 3)).toEqual(built);
+    expect(calls).toBe(5 + 3 * 3 + 1);
+  });
+});
+
 describe("the BM25 retriever", () => {
   // A token is a character here, so a window of 4 sees the last four characters.
   const pool = [demonstration("rain", "....rain"), demonstration("snow", "....snow"), demonstration("wind", "....wind")];
   const ids = async (demonstrations: readonly Demonstration[], window: number, prompt: Conversation, shots: number): Promise<string[]> => {
-    const retriever = await bm25Retriever(demonstrations, new ScriptedEngine(), window);
+    const retriever = await bm25Retriever(demonstrations, source(), window);
     return (await retriever.retrieve(prompt, options(shots))).map((found) => found.demonstration.id);
   };
 
@@ -120,7 +165,7 @@ describe("the BM25 retriever", () => {
   it("reports BM25's score as the similarity", async () => {
     const retriever = await bm25Retriever(
       ["a", "b", "c"].map((letter) => demonstration(letter, letter)),
-      new ScriptedEngine(),
+      source(),
       30,
     );
     const [first, second] = await retriever.retrieve(asks("b"), options(2));
@@ -141,20 +186,20 @@ describe("the BM25 retriever", () => {
 
   it("sees only the last L tokens of each demonstration's prompt", async () => {
     const forgotten = [demonstration("forgotten", "zzzz...."), demonstration("other", "........"), demonstration("seen", "....z...")];
-    const rank = await bm25Ranking(forgotten, new ScriptedEngine(), 4);
+    const rank = await bm25Ranking(forgotten, source(), 4);
     // Windows "....", "....", "z...": z stands in one of three documents, all of four tokens.
     const idf = Math.log(2.5) - Math.log(1.5);
-    expectScores(await rank(asks("z")), [0, 0, weight(idf, 1, 4, 4)]);
+    expectScores(inOrder(await rank(asks("z"), 3)), [0, 0, weight(idf, 1, 4, 4)]);
   });
 
   it("takes the whole of prompts shorter than the window", async () => {
     const rank = await bm25Ranking(
       ["a", "bb", "ccc"].map((text) => demonstration(text, text)),
-      new ScriptedEngine(),
+      source(),
       30,
     );
     const idf = Math.log(2.5) - Math.log(1.5);
-    expectScores(await rank(asks("abc")), [weight(idf, 1, 1, 2), weight(idf, 2, 2, 2), weight(idf, 3, 3, 2)]);
+    expectScores(inOrder(await rank(asks("abc"), 3)), [weight(idf, 1, 1, 2), weight(idf, 2, 2, 2), weight(idf, 3, 3, 2)]);
   });
 
   it("joins turn contents by a line break, and leaves system text and responses out", async () => {
@@ -169,20 +214,23 @@ describe("the BM25 retriever", () => {
       { role: "assistant", content: "two " },
       { role: "user", content: "three" },
     ];
-    const rank = await bm25Ranking([{ id: "d", messages: turns, chosen: "chosen", rejected: "rejected" }], engine, 30);
-    await rank([{ role: "system", content: "system" }, { role: "user", content: "four" }, { role: "tool", content: "five" }, ...asks("")]);
+    const rank = await bm25Ranking([{ id: "d", messages: turns, chosen: "chosen", rejected: "rejected" }], source(engine), 30);
+    await rank(
+      [{ role: "system", content: "system" }, { role: "user", content: "four" }, { role: "tool", content: "five" }, ...asks("")],
+      1,
+    );
     expect(texts).toEqual(["one\ntwo \nthree", "four\nfive\n"]);
   });
 
   it("leaves out excepted demonstrations", async () => {
-    const retriever = await bm25Retriever(pool, new ScriptedEngine(), 30);
+    const retriever = await bm25Retriever(pool, source(), 30);
     const found = await retriever.retrieve(asks("snow"), { ...options(2), except: new Set(["snow", "nobody"]) });
     expect(found.map((one) => one.demonstration.id).toSorted()).toEqual(["rain", "wind"]);
   });
 
   it("counts excepted demonstrations in the statistics, so that scores do not depend on who is left out", async () => {
     const letters = ["a", "b", "c"].map((letter) => demonstration(letter, letter));
-    const retriever = await bm25Retriever(letters, new ScriptedEngine(), 30);
+    const retriever = await bm25Retriever(letters, source(), 30);
     const [found] = await retriever.retrieve(asks("b"), { ...options(1), except: new Set(["a"]) });
     expect(found?.similarity).toBeCloseTo(Math.log(2.5) - Math.log(1.5), 12);
   });
@@ -193,7 +241,7 @@ describe("the BM25 retriever", () => {
   });
 
   it("retrieves demonstrations of an empty prompt too, scored zero", async () => {
-    const retriever = await bm25Retriever(pool, new ScriptedEngine(), 30);
+    const retriever = await bm25Retriever(pool, source(), 30);
     expect((await retriever.retrieve(asks(""), options(2))).map((found) => found.similarity)).toEqual([0, 0]);
   });
 
@@ -210,7 +258,7 @@ describe("the BM25 retriever", () => {
         return texts.map(encode);
       },
     };
-    const retriever = await bm25Retriever(pool, Object.assign(new ScriptedEngine(), engine), 30);
+    const retriever = await bm25Retriever(pool, source(Object.assign(new ScriptedEngine(), engine)), 30);
     await retriever.retrieve(asks("snow"), options(1));
     await retriever.retrieve(asks("rain"), options(1));
     expect(batches).toEqual([3, 1, 1]);

@@ -27,13 +27,16 @@ export function retrievalCase(engine: Engine, embedder: Embedder, text: string, 
       for (const size of sizes) {
         const demonstrations = Array.from({ length: size }, demonstration);
         const started = performance.now();
-        const rank = await bm25Ranking(demonstrations, engine, window);
+        const rank = await bm25Ranking(demonstrations, { engine, source: "bench" }, window);
         const loaded = (performance.now() - started) / 1000;
-        const retriever = await twoStageRetriever(demonstrations.slice(0, 1000), engine, embedder, { window, shortlist });
+        const retriever = await twoStageRetriever(demonstrations.slice(0, 1000), { engine, source: "bench" }, embedder, {
+          window,
+          shortlist,
+        });
         const tokens = await engine.tokenize(demonstrations.slice(0, 2000).map(({ messages }) => messages[0]?.content ?? ""));
         const documents = demonstrations.map((_, i) => tokens[i % tokens.length] as Token[]);
         const asked = Array.from({ length: queries }, prompt);
-        const ranked = await times(asked, (query) => rank([{ role: "user", content: query }]));
+        const ranked = await times(asked, (query) => rank([{ role: "user", content: query }], shortlist));
         const scanned = await times(asked.slice(0, scans), async (query) => scan(documents, (await engine.tokenize([query]))[0] ?? []));
         const name = `BM25 among ${size.toLocaleString("en")} demonstrations`;
         measurements.push({ name, unit: "ms", value: middle(ranked), against: { name: "a scan", value: middle(scanned) } });
