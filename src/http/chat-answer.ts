@@ -1,10 +1,10 @@
 /** @module Answers in the words of OpenAI's chat completions. */
 import type { TokenDetail } from "../engine/engine.ts";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
-import type { ResolvedRoute } from "../policy/resolve.ts";
 import type { ToolCall } from "../types/conversation.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import type { Answer, Generated } from "./generation.ts";
+import type { ResolvedRoute } from "./route.ts";
 
 /** What all chunks of an answer have in common. */
 export interface ChatCall {
@@ -79,12 +79,12 @@ export function explained(
 }
 
 /** The hidden work, for `"icdpo": {"explain": true}`. `tokens` of a candidate counts its closing token. */
-function explanation({ route, policy }: ResolvedRoute, outcome: IcdpoOutcome) {
+function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcome) {
   const { retrieve, sample, score } = outcome.timings;
   return {
     route,
     policy: policy.id,
-    arm: null,
+    arm,
     demonstrations: outcome.demonstrations.map(({ demonstration, similarity }) => ({ id: demonstration.id, similarity })),
     candidates: outcome.ranked
       .map((response, place) => ({

@@ -5,15 +5,16 @@ import { chatBodySchema, toGeneration } from "./chat-request.ts";
 import { streamChatCompletion } from "./chat-stream.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { generate, generateStream } from "./generate.ts";
-import { requestedRoute } from "./headers.ts";
+import { assignedRoute } from "./route.ts";
 import { readBody } from "./wire.ts";
 
 export function chatCompletions(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, chatBodySchema);
-    const resolved = requestedRoute(c, dependencies.policies(), body.model);
-    const call: ChatCall = { id: dependencies.newId("chatcmpl-"), created: dependencies.unixTime(), body, resolved };
     const generation = toGeneration(body);
+    const resolved = await assignedRoute(c, dependencies, body.model, generation);
+    const call: ChatCall = { id: dependencies.newId("chatcmpl-"), created: dependencies.unixTime(), body, resolved };
+    c.get("observer").note({ answer: call.id });
     if (!body.stream) return c.json(chatCompletion(call, await generate(c, dependencies, resolved, generation)));
     return streamChatCompletion(c, dependencies, call, await generateStream(c, dependencies, resolved, generation));
   };

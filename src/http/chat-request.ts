@@ -4,6 +4,7 @@ import type { AnswerFormat, Generation, ToolChoice } from "./generation.ts";
 import {
   biasMap,
   functionName,
+  gatewayFields,
   jsonSchemaFormat,
   messagesSchema,
   metadata,
@@ -11,6 +12,7 @@ import {
   samplingFields,
   stopStrings,
   toConversation,
+  toGatewayFields,
   toStops,
 } from "./wire.ts";
 
@@ -64,9 +66,7 @@ export const chatBodySchema = z
     tool_choice: toolChoice.nullish(),
     parallel_tool_calls: z.boolean().nullish(),
     metadata,
-    user: z.string().nullish(),
-    safety_identifier: z.string().nullish(),
-    icdpo: z.object({ explain: z.boolean().nullish() }).nullish(),
+    ...gatewayFields,
   })
   .superRefine((body, context) => {
     refuse(body, refusals, context);
@@ -88,6 +88,7 @@ export function toGeneration(body: ChatRequest): Generation {
       maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
       stop: toStops(body.stop),
     },
+    ...toGatewayFields(body),
     answers: body.n ?? 1,
     seed: body.seed ?? undefined,
     tools: body.tool_choice === "none" ? [] : toTools(body.tools ?? []),

@@ -1,8 +1,8 @@
 /** @module Answers in the words of OpenAI's older completions. */
 import type { TokenDetail } from "../engine/engine.ts";
-import type { ResolvedRoute } from "../policy/resolve.ts";
 import { fingerprint, finiteLogprob } from "./chat-answer.ts";
 import type { CompletionsRequest } from "./completion-request.ts";
+import type { ResolvedRoute } from "./route.ts";
 
 /** One choice as it stands in the answer, or a piece of it. */
 export interface Choice {

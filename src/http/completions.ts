@@ -2,13 +2,14 @@
 import type { Context } from "hono";
 import type { Engine, Prompt, Token, TokenDetail } from "../engine/engine.ts";
 import { type Candidate, sampleCandidates, type TokenWork } from "../icdpo/sample.ts";
-import type { Policy, PolicySet } from "../policy/store.ts";
+import type { Policy, PolicySet } from "../policy/build.ts";
 import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";
 import { completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
 import type { AppDependencies } from "./dependencies.ts";
-import { requestedRoute, routeHeaders, setHeaders } from "./headers.ts";
+import { routeHeaders, setHeaders } from "./headers.ts";
+import { singlePolicyRoute } from "./route.ts";
 import { type ServerSentEvent, streamAnswer } from "./sse.ts";
 import { readBody } from "./wire.ts";
 
@@ -27,7 +28,7 @@ interface Usage {
 export function completions(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, completionsBodySchema);
-    const resolved = requestedRoute(c, dependencies.policies(), body.model);
+    const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
     checkPlain(resolved.policy, dependencies.policies());
     if ((body.n ?? 1) > dependencies.maxAnswers)
       throw new GatewayError("invalid_request", `Invalid 'n': at most ${dependencies.maxAnswers} answers are allowed.`, { param: "n" });
@@ -51,7 +52,9 @@ export function completions(dependencies: AppDependencies) {
 
 function checkPlain(policy: Policy, set: PolicySet): void {
   if (isPlain(policy)) return;
-  const plain = [...set.routes].filter(([, other]) => isPlain(other)).map(([route]) => route);
+  const plain = [...set.routes.values()]
+    .filter(({ policy: other, experiment }) => experiment === null && isPlain(other))
+    .map(({ name }) => name);
   const message = `/v1/completions is for plain routes, without demonstrations and scores${plain.length > 0 ? `: ${plain.join(", ")}` : "; there is none"}.`;
   throw new GatewayError("invalid_request", message, { param: "model" });
 }

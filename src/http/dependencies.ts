@@ -1,7 +1,8 @@
 /** @module What the gateway needs of the world around it. */
 import type { Context } from "hono";
 import type { Engine } from "../engine/engine.ts";
-import type { PolicySet } from "../policy/store.ts";
+import type { PolicySet } from "../policy/build.ts";
+import type { PolicyState } from "../policy/store.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import type { AccessDependencies } from "./access.ts";
 import type { Admission } from "./admission.ts";
@@ -17,6 +18,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly admission: Admission;
   /** The policies in force; a request keeps those it began with. */
   readonly policies: () => PolicySet;
+  /** Since when, and whether newer files are refused. */
+  readonly policyState: () => PolicyState;
   /** Sentence embeddings, loaded when they are first asked for. */
   readonly embedder: () => Promise<EmbeddingModel>;
   readonly telemetry: Telemetry;

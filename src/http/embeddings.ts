@@ -4,7 +4,7 @@ import { z } from "zod";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
 import type { AppDependencies } from "./dependencies.ts";
-import { requestedRoute } from "./headers.ts";
+import { requestedRoute } from "./route.ts";
 import { readBody } from "./wire.ts";
 
 const mostTexts = 2_048;

@@ -4,9 +4,8 @@ import type { SamplingParameters, TokenDetail } from "../engine/engine.ts";
 import { candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import type { ScoredResponse } from "../icdpo/score.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
+import type { Policy } from "../policy/build.ts";
 import { bypasses, plainly } from "../policy/bypass.ts";
-import type { ResolvedRoute } from "../policy/resolve.ts";
-import type { Policy } from "../policy/store.ts";
 import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import { answerGrammar } from "./answer-grammar.ts";
@@ -15,6 +14,7 @@ import { StageDeadlines } from "./deadlines.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Answer, AnswerEvent, Generated, Generation } from "./generation.ts";
 import { outcomeHeaders, retrieveTiming, routeHeaders, setHeaders } from "./headers.ts";
+import type { ResolvedRoute } from "./route.ts";
 
 /** A request, once everything about it is known. */
 interface Prepared {

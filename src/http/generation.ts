@@ -1,6 +1,7 @@
 /** @module One request to generate answers, whatever protocol it came in: what is asked for, and what happens until it is answered. */
 import type { SamplingParameters, TokenDetail } from "../engine/engine.ts";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
+import type { Overrides } from "../policy/schema.ts";
 import type { Conversation, Tool, ToolCall } from "../types/conversation.ts";
 
 /** Which of the tools may or must be called: none or any number; at least one; at least one of this name. */
@@ -15,6 +16,10 @@ export type AnswerFormat =
 /** A request in the gateway's own words. */
 export interface Generation {
   readonly conversation: Conversation;
+  /** Who asks, as the client names them. */
+  readonly user: string | undefined;
+  /** What the request changes of its policy. */
+  readonly overrides: Overrides | undefined;
   /** Only what the client says itself; the policy says the rest. */
   readonly sampling: { readonly [Name in keyof SamplingParameters]?: SamplingParameters[Name] | undefined };
   /** How many answers are wanted, best first. */

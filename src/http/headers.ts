@@ -1,25 +1,20 @@
 /** @module Headers: the route that a request names, and what happened to it, beside a body that holds nothing but OpenAI's fields. */
 import type { Context } from "hono";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
-import { type ResolvedRoute, resolveRoute } from "../policy/resolve.ts";
-import type { PolicySet } from "../policy/store.ts";
-import { mayUse } from "./access.ts";
-
-/** Path first, then header, then the body's `model`. Throws "model_not_found". */
-export function requestedRoute(c: Context, policies: PolicySet, model: string): ResolvedRoute {
-  const names = { path: c.req.param("route"), header: c.req.header("x-icdpo-route"), model };
-  const resolved = resolveRoute(policies, names, (route) => mayUse(c.get("caller"), route));
-  c.get("observer").note({ route: resolved.route, policy: resolved.policy.id });
-  return resolved;
-}
+import type { ResolvedRoute } from "./route.ts";
 
 export function setHeaders(c: Context, headers: Readonly<Record<string, string>>): void {
   for (const [name, value] of Object.entries(headers)) c.header(name, value);
 }
 
 /** Known before the work begins. */
-export function routeHeaders({ route, policy }: ResolvedRoute, candidates: number): Record<string, string> {
-  return { "x-icdpo-route": route, "x-icdpo-policy": policy.id, "x-icdpo-candidates": String(candidates) };
+export function routeHeaders({ route, policy, arm }: ResolvedRoute, candidates: number): Record<string, string> {
+  return {
+    "x-icdpo-route": route,
+    "x-icdpo-policy": policy.id,
+    ...(arm !== null && { "x-icdpo-arm": arm }),
+    "x-icdpo-candidates": String(candidates),
+  };
 }
 
 /** Known when it is done. */

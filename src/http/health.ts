@@ -1,5 +1,6 @@
 /** @module GET /health (the process lives) and /ready (engine and policies can answer). */
 import type { Context } from "hono";
+import type { Route } from "../policy/build.ts";
 import { isTrusted } from "./access.ts";
 import type { AppDependencies } from "./dependencies.ts";
 
@@ -23,13 +24,20 @@ async function details(c: Context, dependencies: AppDependencies) {
   return (await isTrusted(c, dependencies)) ? describe(dependencies) : {};
 }
 
-async function describe({ admission, policies, engineState, version }: AppDependencies) {
+async function describe({ admission, policies, policyState, engineState, version }: AppDependencies) {
   const { routes } = policies();
+  const { loadedAt, reloads, error } = policyState();
   const requests = admission.admitted;
   return {
     version,
     requests,
     engine: await engineState(),
-    routes: Object.fromEntries([...routes].map(([route, policy]) => [route, policy.id])),
+    routes: Object.fromEntries([...routes].map(([name, route]) => [name, describeRoute(route)])),
+    policies: { loaded_at: loadedAt, reloads, error: error?.message ?? null },
   };
+}
+
+/** The policy's hash; an experiment's arms with theirs. */
+function describeRoute({ policy, experiment }: Route): string | Record<string, string> {
+  return experiment === null ? policy.id : Object.fromEntries(experiment.arms.map((arm) => [arm.name, arm.policy.id]));
 }

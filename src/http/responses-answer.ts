@@ -1,10 +1,10 @@
 /** @module Answers in the words of OpenAI's Responses API. */
 import type { TokenDetail } from "../engine/engine.ts";
-import type { ResolvedRoute } from "../policy/resolve.ts";
 import type { ToolCall } from "../types/conversation.ts";
 import { explained, finiteLogprob } from "./chat-answer.ts";
 import type { Answer, Generated } from "./generation.ts";
 import type { ResponsesRequest } from "./responses-request.ts";
+import type { ResolvedRoute } from "./route.ts";
 
 /** What all events of a response have in common. */
 export interface ResponsesCall {

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Conversation, Message, ToolCall } from "../types/conversation.ts";
 import type { AnswerFormat, Generation, ToolChoice } from "./generation.ts";
-import { functionName, jsonSchemaFormat, maxMessages, metadata, refuse } from "./wire.ts";
+import { functionName, gatewayFields, jsonSchemaFormat, maxMessages, metadata, refuse, toGatewayFields } from "./wire.ts";
 
 const textPart = z.object({
   type: z.enum(["input_text", "output_text", "text"], "only text parts can be read by this model"),
@@ -69,8 +69,7 @@ export const responsesBodySchema = z
     tool_choice: toolChoice.nullish(),
     parallel_tool_calls: z.boolean().nullish(),
     metadata,
-    user: z.string().nullish(),
-    icdpo: z.object({ explain: z.boolean().nullish() }).nullish(),
+    ...gatewayFields,
   })
   .superRefine((body, context) => {
     refuse(body, refusals, context);
@@ -96,6 +95,7 @@ export function toGeneration(body: ResponsesRequest): Generation {
       topP: body.top_p ?? undefined,
       maxTokens: body.max_output_tokens ?? undefined,
     },
+    ...toGatewayFields(body),
     answers: 1,
     tools: body.tool_choice === "none" ? [] : toTools(body.tools ?? []),
     toolChoice: toToolChoice(body.tool_choice),

@@ -3,24 +3,26 @@ import type { Context } from "hono";
 import type { AppDependencies } from "./dependencies.ts";
 import { generate, generateStream } from "./generate.ts";
 import type { Answer } from "./generation.ts";
-import { requestedRoute } from "./headers.ts";
 import { finishedResponse, outputItems, type ResponsesCall } from "./responses-answer.ts";
 import { responsesBodySchema, toGeneration } from "./responses-request.ts";
 import { ResponseEvents } from "./responses-stream.ts";
+import { assignedRoute } from "./route.ts";
 import { streamAnswer } from "./sse.ts";
 import { readBody } from "./wire.ts";
 
 export function responses(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, responsesBodySchema);
-    const resolved = requestedRoute(c, dependencies.policies(), body.model);
+    const generation = toGeneration(body);
+    const resolved = await assignedRoute(c, dependencies, body.model, generation);
     const { newId, unixTime } = dependencies;
     const call: ResponsesCall = { id: newId("resp_"), created: unixTime(), body, resolved, newId };
+    c.get("observer").note({ answer: call.id });
     if (!body.stream) {
-      const generated = await generate(c, dependencies, resolved, toGeneration(body));
+      const generated = await generate(c, dependencies, resolved, generation);
       return c.json(finishedResponse(call, generated, outputItems(call, generated.answers[0] as Answer)));
     }
-    const stream = await generateStream(c, dependencies, resolved, toGeneration(body));
+    const stream = await generateStream(c, dependencies, resolved, generation);
     const events = new ResponseEvents(call);
     return streamAnswer(
       c,

@@ -5,7 +5,8 @@ import { type Measured, type Measurement, measure } from "../icdpo/measure.ts";
 import { demonstrationMessagesSchema, promptFormats } from "../policy/schema.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import type { AppDependencies } from "./dependencies.ts";
-import { requestedRoute, routeHeaders, setHeaders } from "./headers.ts";
+import { routeHeaders, setHeaders } from "./headers.ts";
+import { singlePolicyRoute } from "./route.ts";
 import { messagesSchema, readBody, toConversation } from "./wire.ts";
 
 const givenDemonstration = z.object({
@@ -30,7 +31,7 @@ export const scoreRequestSchema = scoreInputSchema.extend({ model: z.string() })
 export function score(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, scoreRequestSchema);
-    const resolved = requestedRoute(c, dependencies.policies(), body.model);
+    const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
     const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
     const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0, signal };
     const measurement = await dependencies.admission.run(() => measure(dependencies.engine, resolved.policy, request));

@@ -10,6 +10,15 @@ export interface RequestFacts {
   readonly route?: string;
   /** `everyday@1a2b…` */
   readonly policy?: string;
+  /** The experiment that the request takes part in, its arm, its unit's pseudonym, and arm → what its chance was. */
+  readonly experiment?: string;
+  readonly arm?: string;
+  readonly unit?: string;
+  readonly shares?: Readonly<Record<string, number>>;
+  /** Pseudonym of the request's `user`. */
+  readonly user?: string;
+  /** The id by which the client knows the answer. */
+  readonly answer?: string;
   /** The name of the API key. */
   readonly key?: string;
   /** The client's address. */

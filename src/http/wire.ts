@@ -1,6 +1,7 @@
 /** @module What clients send: only the fields that are used, checked by zod. Unknown fields are ignored, as OpenAI's clients expect. */
 import type { Context } from "hono";
 import { z } from "zod";
+import { type Overrides, overridesSchema } from "../policy/schema.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 
@@ -73,6 +74,20 @@ export const samplingFields = {
   logit_bias: z.record(z.string().regex(/^\d{1,9}$/u, "must name tokens by their numbers"), z.number().min(-100).max(100)).nullish(),
   seed: z.int().nullish(),
 };
+
+/** Who asks, and what only this gateway knows. */
+export const gatewayFields = {
+  user: z.string().nullish(),
+  safety_identifier: z.string().nullish(),
+  icdpo: z.object({ explain: z.boolean().nullish(), overrides: overridesSchema.nullish() }).nullish(),
+};
+
+const gatewayBody = z.object(gatewayFields);
+
+export function toGatewayFields({ user, safety_identifier, icdpo }: z.output<typeof gatewayBody>) {
+  // An empty name names nobody.
+  return { user: user || safety_identifier || undefined, overrides: (icdpo?.overrides ?? undefined) as Overrides | undefined };
+}
 
 const maxStops = 4;
 

@@ -9,6 +9,7 @@ import { benchCommand } from "./commands/bench.ts";
 import { evalCommand } from "./commands/eval.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { modelsCommand } from "./commands/models.ts";
+import { policiesCommand } from "./commands/policies.ts";
 import { scoreCommand } from "./commands/score.ts";
 import { serveCommand } from "./commands/serve.ts";
 import { readSettings } from "./settings.ts";
@@ -28,7 +29,7 @@ async function main(): Promise<void> {
     .description("An OpenAI-compatible gateway that lets a local model choose its own best answer under a better model's example (ICDPO).")
     .version(version)
     .showHelpAfterError();
-  for (const command of [serveCommand, scoreCommand, modelsCommand, keysCommand, evalCommand, benchCommand])
+  for (const command of [serveCommand, scoreCommand, modelsCommand, keysCommand, policiesCommand, evalCommand, benchCommand])
     program.addCommand(command(world));
   await program.parseAsync();
 }

@@ -1,28 +1,126 @@
-/** @module Reads policies, routes and demonstrations from their folders. */
-import { readdir, readFile } from "node:fs/promises";
+/** @module Reads policies, routes and demonstrations from their folders, and notices when they change. */
+import { createHash } from "node:crypto";
+import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
-import type { PolicyFiles } from "../policy/store.ts";
+import type { DemonstrationFile, PolicyFiles } from "../policy/build.ts";
 import { GatewayError } from "../types/error.ts";
 
-/** Throws "configuration" where a folder or routes.yaml cannot be read. */
-export async function readPolicyFiles(policiesDirectory: string, demonstrationsDirectory: string): Promise<PolicyFiles> {
-  const policies = await readFolder(policiesDirectory, ".yaml");
-  const routes = policies.get("routes");
-  if (routes === undefined)
-    throw new GatewayError(
-      "configuration",
-      `${path.join(policiesDirectory, "routes.yaml")} is missing: it says which policy serves which route.`,
-    );
-  policies.delete("routes");
-  return { policies, routes, demonstrations: await readFolder(demonstrationsDirectory, ".jsonl") };
+export interface PolicyFolders {
+  readonly policies: string;
+  readonly demonstrations: string;
 }
 
-async function readFolder(directory: string, extension: string): Promise<Map<string, string>> {
-  try {
-    const files = (await readdir(directory)).filter((file) => file.endsWith(extension)).toSorted();
-    const texts = await Promise.all(files.map((file) => readFile(path.join(directory, file), "utf8")));
-    return new Map(files.map((file, index) => [path.basename(file, extension), texts[index] as string]));
-  } catch (error) {
-    throw new GatewayError("configuration", `The folder ${directory} cannot be read: ${(error as Error).message}`, { cause: error });
+/** File → what changes when the file does. */
+type Stamps = ReadonlyMap<string, string>;
+
+export class PolicyFolder {
+  readonly #folders: PolicyFolders;
+  /** Stamp of a demonstration file → its hash: large files are read when they have changed, not each time. */
+  readonly #hashes = new Map<string, string>();
+  #seen: Stamps = new Map();
+
+  constructor(folders: PolicyFolders) {
+    this.#folders = folders;
   }
+
+  /** All files as they stood at one moment. Throws "configuration" where a folder or routes.yaml cannot be read. */
+  async read(): Promise<PolicyFiles> {
+    for (;;) {
+      const before = await this.#stamps();
+      this.#seen = before;
+      const files = await this.#readOnce(before);
+      if (isSame(before, await this.#stamps())) return files;
+    }
+  }
+
+  /** Whether the files are others than those read last, and nobody is writing them just now. */
+  async hasChanged(settleMs: number): Promise<boolean> {
+    const now = await this.#stamps();
+    if (isSame(now, this.#seen)) return false;
+    await new Promise((resolve) => setTimeout(resolve, settleMs));
+    return isSame(now, await this.#stamps());
+  }
+
+  async #readOnce(stamps: Stamps): Promise<PolicyFiles> {
+    const policies = new Map<string, string>();
+    const demonstrations = new Map<string, DemonstrationFile>();
+    for (const [file, stamp] of stamps)
+      if (file.endsWith(".yaml")) policies.set(path.basename(file, ".yaml"), await readText(file));
+      else demonstrations.set(path.basename(file, ".jsonl"), this.#demonstrationFile(file, stamp));
+    const routes = policies.get("routes");
+    if (routes === undefined)
+      throw new GatewayError(
+        "configuration",
+        `${path.join(this.#folders.policies, "routes.yaml")} is missing: it says which policy serves which route.`,
+      );
+    policies.delete("routes");
+    return { policies, routes, demonstrations };
+  }
+
+  #demonstrationFile(file: string, stamp: string): DemonstrationFile {
+    let text: Promise<string> | undefined;
+    const read = (): Promise<string> => {
+      text ??= readText(file).then(async (found) => {
+        if ((await stampOf(file)) !== stamp) throw new GatewayError("configuration", `${file} was changed while it was read.`);
+        return found;
+      });
+      return text;
+    };
+    return {
+      read: async () => {
+        const found = await read();
+        // Read once for its hash and once for its lines; not kept any longer.
+        text = undefined;
+        return found;
+      },
+      hash: async () => {
+        const known = this.#hashes.get(`${file}\0${stamp}`);
+        if (known !== undefined) return known;
+        const hash = createHash("sha256")
+          .update(await read())
+          .digest("hex");
+        this.#hashes.set(`${file}\0${stamp}`, hash);
+        return hash;
+      },
+    };
+  }
+
+  async #stamps(): Promise<Stamps> {
+    const { policies, demonstrations } = this.#folders;
+    const files = [...(await listFolder(policies, ".yaml")), ...(await listFolder(demonstrations, ".jsonl"))];
+    const stamps = await Promise.all(files.map(stampOf));
+    return new Map(files.map((file, i) => [file, stamps[i] as string]));
+  }
+}
+
+function isSame(a: Stamps, b: Stamps): boolean {
+  return a.size === b.size && [...a].every(([file, stamp]) => b.get(file) === stamp);
+}
+
+/** Changes when a file is written, moved here, or is gone. */
+async function stampOf(file: string): Promise<string> {
+  return stat(file, { bigint: true }).then(
+    ({ size, ino, mtimeNs, ctimeNs }) => [size, ino, mtimeNs, ctimeNs].join("-"),
+    () => "gone",
+  );
+}
+
+async function listFolder(directory: string, extension: string): Promise<string[]> {
+  const names = await readdir(directory).catch((error: Error) => {
+    throw unreadable(directory, error);
+  });
+  return names
+    .filter((name) => name.endsWith(extension))
+    .toSorted()
+    .map((name) => path.join(directory, name));
+}
+
+async function readText(file: string): Promise<string> {
+  return readFile(file, "utf8").catch((error: Error) => {
+    throw unreadable(file, error);
+  });
+}
+
+function unreadable(place: string, error: Error): GatewayError {
+  return new GatewayError("configuration", `${place} cannot be read: ${error.message}`, { cause: error });
 }

@@ -1,18 +1,24 @@
 /** @module What every command needs: the models at hand, the engine running, the policies built. */
 import { stat } from "node:fs/promises";
-import { buildPolicySet, type PolicySet } from "../policy/store.ts";
+import path from "node:path";
+import { PolicyBuilder } from "../policy/build.ts";
+import { PolicyStore } from "../policy/store.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
+import { openArtifacts } from "./artifacts.ts";
 import { loadEmbedder } from "./embedder.ts";
+import { rememberEmbeddings } from "./embedding-file.ts";
 import { LlamaEngine } from "./llama/engine.ts";
 import { defaultModel, embeddingModel } from "./models/catalog.ts";
 import { ModelStore } from "./models/store.ts";
-import { readPolicyFiles } from "./policy-files.ts";
+import { PolicyFolder } from "./policy-files.ts";
 import type { Settings } from "./settings.ts";
 
 export interface Runtime {
   readonly engine: LlamaEngine;
-  readonly policies: PolicySet;
+  readonly policies: PolicyStore;
+  /** Where the policies come from. */
+  readonly policyFolder: PolicyFolder;
   /** Loads the sentence-embedding model when it is first asked for. */
   readonly embedder: () => Promise<EmbeddingModel>;
   close(): Promise<void>;
@@ -50,10 +56,16 @@ export async function openRuntime(settings: Settings, report: Report, signal?: A
   });
   try {
     if (signal?.aborted) throw cancelled(signal);
-    const files = await readPolicyFiles(settings.policiesDirectory, settings.demonstrationsDirectory);
-    const embedder = once(() => openEmbedder(settings, store, signal));
-    const policies = await buildPolicySet(files, { engine, embedder });
-    return { engine, policies, embedder, close: () => engine.close() };
+    const kept = path.join(settings.cacheDirectory, "retrieval");
+    const embedder = once(async () => rememberEmbeddings(await openEmbedder(settings, store, signal), kept, report));
+    const policyFolder = new PolicyFolder({ policies: settings.policiesDirectory, demonstrations: settings.demonstrationsDirectory });
+    const builder = new PolicyBuilder({ engine, embedder, artifacts: openArtifacts(kept, report) });
+    const policies = await PolicyStore.open({
+      read: () => policyFolder.read(),
+      build: (files) => builder.build(files),
+      unixTime: () => Math.floor(Date.now() / 1000),
+    });
+    return { engine, policies, policyFolder, embedder, close: () => engine.close() };
   } catch (error) {
     await engine.close();
     throw error;

@@ -26,6 +26,7 @@ const environmentSchema = z.object({
   ICDPO_OFFLINE: flag.default(false),
   ICDPO_POLICIES: z.string().min(1).optional(),
   ICDPO_DEMOS: z.string().min(1).optional(),
+  ICDPO_RELOAD_MS: z.coerce.number().int().min(0).default(1_000),
   ICDPO_CONTEXT_SIZE: positive.optional(),
   ICDPO_SEQUENCES: positive.optional(),
   ICDPO_THREADS: positive.optional(),

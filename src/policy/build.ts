@@ -1,14 +1,22 @@
 /** @module Policies and routes, built whole from the text of their files: a set is either good in every part or not made at all. */
-import type { Engine } from "../engine/engine.ts";
+import type { Capabilities, Engine } from "../engine/engine.ts";
 import { bm25Retriever } from "../retrieval/bm25.ts";
 import { embeddingRetriever } from "../retrieval/embedding.ts";
 import { randomRetriever } from "../retrieval/random.ts";
-import type { Embedder, Retriever } from "../retrieval/retriever.ts";
+import type { ArtifactStore, Embedder, Retriever } from "../retrieval/retriever.ts";
 import { twoStageRetriever } from "../retrieval/two-stage.ts";
 import type { Demonstration } from "../types/conversation.ts";
-import type { GatewayError } from "../types/error.ts";
+import { GatewayError } from "../types/error.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
-import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, routesSchema } from "./schema.ts";
+import {
+  type AssignmentUnit,
+  type PolicySettings,
+  type PromptFormat,
+  policySchema,
+  type RetrieverSettings,
+  type Routes,
+  routesSchema,
+} from "./schema.ts";
 
 /** A policy as requests use it. */
 export interface Policy {
@@ -20,130 +28,276 @@ export interface Policy {
   readonly format: PromptFormat;
   readonly demonstrations: readonly Demonstration[];
   readonly retriever: Retriever | null;
+  /** What the id covers beside the settings. */
+  readonly source: PolicySource;
+}
+
+export interface PolicySource {
+  /** SHA-256 of the demonstration file in hex; "" where there is none. */
+  readonly demonstrations: string;
+  readonly model: string;
+}
+
+export interface Arm {
+  readonly name: string;
+  readonly policy: Policy;
+  readonly weight: number;
+}
+
+/** Arms that share a route's traffic. */
+export interface Experiment {
+  readonly name: string;
+  readonly unit: AssignmentUnit;
+  readonly arms: readonly Arm[];
+  /** One of the arms; those who do not take part get its policy. */
+  readonly control: Arm;
+  /** The share of units that take part. */
+  readonly ramp: number;
+  /** What the verdict is about. */
+  readonly metrics: readonly string[];
+}
+
+export interface Route {
+  readonly name: string;
+  /** The control's, where there is an experiment. */
+  readonly policy: Policy;
+  readonly experiment: Experiment | null;
+  readonly allowOverrides: boolean;
+  /** For this share of scored requests, plain sampling's answer is recorded as well. */
+  readonly counterfactual: number;
 }
 
 export interface PolicySet {
   readonly policies: ReadonlyMap<string, Policy>;
-  readonly routes: ReadonlyMap<string, Policy>;
+  readonly routes: ReadonlyMap<string, Route>;
   readonly defaultRoute: string | undefined;
   readonly aliases: ReadonlyMap<string, string>;
 }
 
-/** The text of the files, by name without extension. */
+/** A set of demonstrations that is read when a policy needs it. */
+export interface DemonstrationFile {
+  /** SHA-256 of its text, in hex. */
+  hash(): Promise<string>;
+  read(): Promise<string>;
+}
+
+/** Files by name without extension. */
 export interface PolicyFiles {
   readonly policies: ReadonlyMap<string, string>;
   readonly routes: string;
-  readonly demonstrations: ReadonlyMap<string, string>;
+  readonly demonstrations: ReadonlyMap<string, DemonstrationFile>;
 }
 
 export interface PolicyDependencies {
   readonly engine: Engine;
   /** Called when a policy first needs sentence embeddings. */
   readonly embedder: () => Promise<Embedder>;
+  /** Where indexes are kept between starts; absent: they are built anew. */
+  readonly artifacts?: ArtifactStore | undefined;
 }
 
-/** An error about the field at a path. */
-type Complain = (path: readonly string[], reason: string) => GatewayError;
+/** Builds sets of policies one after another; demonstrations and indexes that have not changed are used again. */
+export class PolicyBuilder {
+  readonly #dependencies: PolicyDependencies;
+  /** By the hash of their file. */
+  #sets = new Map<string, Promise<readonly Demonstration[]>>();
+  /** By the hash of the file and the retriever's settings. */
+  #retrievers = new Map<string, Promise<Retriever | null>>();
 
-/** Builds every policy and route. Throws "configuration", naming file, line and field. */
+  constructor(dependencies: PolicyDependencies) {
+    this.#dependencies = dependencies;
+  }
+
+  /** Builds every policy and route. Throws "configuration", naming file, line and field of all that is wrong. */
+  async build(files: PolicyFiles): Promise<PolicySet> {
+    const info = await this.#dependencies.engine.info();
+    const load = (hash: string, read: () => Promise<readonly Demonstration[]>) => kept(this.#sets, hash, read);
+    const parsed = await parsePolicyFiles(files, info.capabilities, load);
+    const policies = new Map<string, Policy>();
+    const used = new Set<string>();
+    for (const [name, { settings, format, demonstrations, hash }] of parsed.policies) {
+      const source = { demonstrations: hash, model: info.model };
+      const key = JSON.stringify([hash, settings.retriever]);
+      used.add(hash).add(key);
+      const make = () => buildRetriever(settings.retriever, demonstrations, source, this.#dependencies);
+      const retriever = await kept(this.#retrievers, key, make);
+      policies.set(name, { name, id: await policyId(name, settings, source), settings, format, demonstrations, retriever, source });
+    }
+    this.#sets = new Map([...this.#sets].filter(([hash]) => used.has(hash)));
+    this.#retrievers = new Map([...this.#retrievers].filter(([key]) => used.has(key)));
+    const { default: defaultRoute, aliases } = parsed.routes;
+    const routes = Object.entries(parsed.routes.routes).map(([name, route]) => [name, buildRoute(name, route, policies)] as const);
+    return { policies, routes: new Map(routes), defaultRoute, aliases: new Map(Object.entries(aliases)) };
+  }
+}
+
 export async function buildPolicySet(files: PolicyFiles, dependencies: PolicyDependencies): Promise<PolicySet> {
-  const sets = new Map<string, Demonstration[]>();
-  for (const [name, text] of files.demonstrations) sets.set(name, parseDemonstrations(`demos/${name}.jsonl`, text));
-  const retrievers = retrieverFactory(dependencies);
-  const policies = new Map<string, Policy>();
-  for (const [name, text] of files.policies) {
-    const file = `policies/${name}.yaml`;
-    const settings = parseYaml(file, text, policySchema) as PolicySettings;
-    const complain: Complain = (path, reason) => complaintAt(file, text, path, reason);
-    const demonstrations = demonstrationsOf(settings, sets, complain);
-    const info = await dependencies.engine.info();
-    const format = settings.prompt === "auto" ? (info.capabilities.chat ? "chat" : "hh-rlhf") : settings.prompt;
-    checkPolicy(settings, format, demonstrations, info.capabilities, complain);
-    const hash = await contentHash([JSON.stringify(settings), files.demonstrations.get(settings.demonstrations ?? "") ?? "", info.model]);
-    const retriever = await retrievers(settings.retriever, settings.demonstrations ?? "", demonstrations);
-    policies.set(name, { name, id: `${name}@${hash}`, settings, format, demonstrations, retriever });
-  }
-  return { policies, ...buildRoutes(files.routes, policies) };
+  return new PolicyBuilder(dependencies).build(files);
 }
 
-function buildRoutes(text: string, policies: ReadonlyMap<string, Policy>): Omit<PolicySet, "policies"> {
-  const file = "policies/routes.yaml";
-  const parsed = parseYaml(file, text, routesSchema);
-  const complain: Complain = (path, reason) => complaintAt(file, text, path, reason);
-  const routes = new Map<string, Policy>();
-  for (const [route, { policy: name }] of Object.entries(parsed.routes)) {
-    const policy = policies.get(name);
-    if (policy === undefined) throw complain(["routes", route, "policy"], `there is no policy "${name}" (policies/${name}.yaml)`);
-    routes.set(route, policy);
-  }
-  const known = (field: readonly string[], route: string): void => {
-    if (!routes.has(route)) throw complain(field, `there is no route "${route}"`);
+/** A demonstration file whose text is at hand. */
+export function textFile(text: string): DemonstrationFile {
+  return { hash: () => sha256(text), read: async () => text };
+}
+
+/** `<name>@<12 hex digits>`. */
+export async function policyId(name: string, settings: PolicySettings, { demonstrations, model }: PolicySource): Promise<string> {
+  return `${name}@${(await sha256(JSON.stringify([settings, demonstrations, model]))).slice(0, 12)}`;
+}
+
+export interface ParsedPolicy {
+  readonly settings: PolicySettings;
+  readonly format: PromptFormat;
+  readonly demonstrations: readonly Demonstration[];
+  /** Of the demonstration file; "" where there is none. */
+  readonly hash: string;
+}
+
+export interface ParsedFiles {
+  readonly policies: ReadonlyMap<string, ParsedPolicy>;
+  readonly routes: Routes;
+}
+
+/** Reads and checks all files without building anything. Throws "configuration" with a line for each complaint about any of them. */
+export async function parsePolicyFiles(
+  files: PolicyFiles,
+  capabilities: Pick<Capabilities, "chat" | "score">,
+  load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]> = (_, read) => read(),
+): Promise<ParsedFiles> {
+  const complaints: string[] = [];
+  const collect = (error: unknown): void => {
+    if (!(error instanceof GatewayError) || error.code !== "configuration") throw error;
+    complaints.push(...error.message.split("\n"));
   };
-  if (parsed.default !== undefined) known(["default"], parsed.default);
-  for (const [alias, route] of Object.entries(parsed.aliases)) known(["aliases", alias], route);
-  return { routes, defaultRoute: parsed.default, aliases: new Map(Object.entries(parsed.aliases)) };
+  const policies = new Map<string, ParsedPolicy>();
+  for (const [name, text] of files.policies)
+    await parsePolicy(`policies/${name}.yaml`, text, files, capabilities, load).then((policy) => policies.set(name, policy), collect);
+  let routes: Routes | undefined;
+  try {
+    routes = parseRoutes(files.routes, files.policies);
+  } catch (error) {
+    collect(error);
+  }
+  if (routes === undefined || complaints.length > 0) throw new GatewayError("configuration", [...new Set(complaints)].join("\n"));
+  return { policies, routes };
 }
 
-function demonstrationsOf(
-  { demonstrations: set }: PolicySettings,
-  sets: ReadonlyMap<string, Demonstration[]>,
-  complain: Complain,
-): Demonstration[] {
-  if (set === undefined) return [];
-  const demonstrations = sets.get(set);
-  if (demonstrations === undefined) throw complain(["demonstrations"], `there is no demos/${set}.jsonl`);
-  return demonstrations;
+async function parsePolicy(
+  file: string,
+  text: string,
+  files: PolicyFiles,
+  capabilities: Pick<Capabilities, "chat" | "score">,
+  load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]>,
+): Promise<ParsedPolicy> {
+  const settings = parseYaml(file, text, policySchema) as PolicySettings;
+  const format = settings.prompt === "auto" ? (capabilities.chat ? "chat" : "hh-rlhf") : settings.prompt;
+  const set = settings.demonstrations;
+  const source = set === undefined ? undefined : files.demonstrations.get(set);
+  if (set !== undefined && source === undefined) throw complaintAt(file, text, ["demonstrations"], `there is no demos/${set}.jsonl`);
+  const hash = (await source?.hash()) ?? "";
+  const read = async () => parseDemonstrations(`demos/${set}.jsonl`, (await source?.read()) ?? "");
+  const demonstrations = source === undefined ? [] : await load(hash, read);
+  const problem = contradiction(settings, format, demonstrations, capabilities);
+  if (problem !== null) throw complaintAt(file, text, problem.path, problem.reason);
+  return { settings, format, demonstrations, hash };
 }
 
-function checkPolicy(
+function parseRoutes(text: string, policies: ReadonlyMap<string, string>): Routes {
+  const file = "policies/routes.yaml";
+  const parsed = parseYaml(file, text, routesSchema) as Routes;
+  const knownPolicy = (path: readonly string[], name: string | undefined): void => {
+    if (name !== undefined && !policies.has(name))
+      throw complaintAt(file, text, path, `there is no policy "${name}" (policies/${name}.yaml)`);
+  };
+  for (const [route, { policy, experiment }] of Object.entries(parsed.routes)) {
+    knownPolicy(["routes", route, "policy"], policy);
+    for (const [arm, of] of Object.entries(experiment?.arms ?? {}))
+      knownPolicy(["routes", route, "experiment", "arms", arm, "policy"], of.policy);
+  }
+  const knownRoute = (path: readonly string[], route: string): void => {
+    if (!Object.hasOwn(parsed.routes, route)) throw complaintAt(file, text, path, `there is no route "${route}"`);
+  };
+  if (parsed.default !== undefined) knownRoute(["default"], parsed.default);
+  for (const [alias, route] of Object.entries(parsed.aliases)) knownRoute(["aliases", alias], route);
+  checkExperimentNames(file, text, parsed);
+  return parsed;
+}
+
+/** Two routes cannot write into one experiment: their arms would be mixed up. */
+function checkExperimentNames(file: string, text: string, { routes }: Routes): void {
+  const seen = new Map<string, string>();
+  for (const [route, { experiment }] of Object.entries(routes)) {
+    if (experiment === undefined) continue;
+    const name = experiment.name ?? route;
+    const other = seen.get(name);
+    if (other !== undefined)
+      throw complaintAt(file, text, ["routes", route, "experiment", "name"], `the route "${other}" has an experiment "${name}" as well`);
+    seen.set(name, route);
+  }
+}
+
+function buildRoute(name: string, route: Routes["routes"][string], policies: ReadonlyMap<string, Policy>): Route {
+  const { experiment: given, allow_overrides: allowOverrides, counterfactual } = route;
+  const policyOf = (policy: string): Policy => policies.get(policy) as Policy;
+  if (given === undefined) return { name, policy: policyOf(route.policy as string), experiment: null, allowOverrides, counterfactual };
+  const arms = Object.entries(given.arms).map(([arm, { policy, weight }]): Arm => ({ name: arm, policy: policyOf(policy), weight }));
+  const wanted = given.control ?? "control";
+  const control = arms.find((arm) => arm.name === wanted) ?? (arms.at(-1) as Arm);
+  const experiment = { name: given.name ?? name, unit: given.unit, arms, control, ramp: route.ramp, metrics: given.metrics };
+  return { name, policy: control.policy, experiment, allowOverrides, counterfactual };
+}
+
+/** What does not go together in a policy, if anything. */
+export function contradiction(
   settings: PolicySettings,
   format: PromptFormat,
   demonstrations: readonly Demonstration[],
-  capabilities: { readonly chat: boolean; readonly score: boolean },
-  complain: Complain,
-): void {
+  capabilities: Pick<Capabilities, "chat" | "score">,
+): { readonly path: readonly string[]; readonly reason: string } | null {
   const { score } = settings;
-  if (format === "chat" && !capabilities.chat) throw complain(["prompt"], `the model has no chat template; use hh-rlhf or synthetic-gpt`);
+  const at = (path: string, reason: string) => ({ path: path.split("."), reason });
+  if (format === "chat" && !capabilities.chat) return at("prompt", `the model has no chat template; use hh-rlhf or synthetic-gpt`);
   if (score.type !== "none" && !capabilities.score)
-    throw complain(["score"], `this engine cannot return log-probabilities of given completions, which "${score.type}" needs`);
+    return at("score", `this engine cannot return log-probabilities of given completions, which "${score.type}" needs`);
   const unpaired = demonstrations.find(({ rejected }) => rejected === undefined);
   if (score.type === "contrast" && score.negative === "rejected" && unpaired !== undefined)
-    throw complain(["score", "negative"], `"rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`);
+    return at("score.negative", `"rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`);
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (format === "synthetic-gpt" && dialogue !== undefined)
-    throw complain(
-      ["prompt"],
-      `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`,
-    );
+    return at("prompt", `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`);
+  return null;
 }
 
-/** Builds each retriever once, however many policies share it. */
-function retrieverFactory({ engine, embedder }: PolicyDependencies) {
-  const built = new Map<string, Promise<Retriever | null>>();
-  return (settings: RetrieverSettings, set: string, demonstrations: readonly Demonstration[]): Promise<Retriever | null> => {
-    const key = JSON.stringify([set, settings]);
-    const retriever = built.get(key) ?? buildRetriever(settings, demonstrations);
-    built.set(key, retriever);
-    return retriever;
-  };
-
-  async function buildRetriever(settings: RetrieverSettings, demonstrations: readonly Demonstration[]): Promise<Retriever | null> {
-    switch (settings.type) {
-      case "none":
-        return null;
-      case "random":
-        return randomRetriever(demonstrations);
-      case "bm25":
-        return bm25Retriever(demonstrations, engine, settings.window);
-      case "embedding":
-        return embeddingRetriever(demonstrations, await embedder());
-      case "two-stage":
-        return twoStageRetriever(demonstrations, engine, await embedder(), settings);
-    }
+async function buildRetriever(
+  settings: RetrieverSettings,
+  demonstrations: readonly Demonstration[],
+  source: PolicySource,
+  { engine, embedder, artifacts }: PolicyDependencies,
+): Promise<Retriever | null> {
+  const bm25 = { engine, artifacts, source: JSON.stringify(source) };
+  switch (settings.type) {
+    case "none":
+      return null;
+    case "random":
+      return randomRetriever(demonstrations);
+    case "bm25":
+      return bm25Retriever(demonstrations, bm25, settings.window);
+    case "embedding":
+      return embeddingRetriever(demonstrations, await embedder());
+    case "two-stage":
+      return twoStageRetriever(demonstrations, bm25, await embedder(), settings);
   }
 }
 
-async function contentHash(parts: readonly string[]): Promise<string> {
-  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(JSON.stringify(parts)));
-  return Array.from(new Uint8Array(digest).slice(0, 6), (byte) => byte.toString(16).padStart(2, "0")).join("");
+/** Made once for a key, and kept; a failure is not. */
+function kept<Value>(values: Map<string, Promise<Value>>, key: string, make: () => Promise<Value>): Promise<Value> {
+  const value = values.get(key) ?? make();
+  values.set(key, value);
+  value.catch(() => values.delete(key));
+  return value;
+}
+
+async function sha256(text: string): Promise<string> {
+  const digest = await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text));
+  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

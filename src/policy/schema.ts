@@ -60,6 +60,22 @@ function isPattern(source: string): boolean {
   }
 }
 
+/** Settings that a request may change for itself, where its route allows that. */
+const changeable = {
+  shots: z.int().min(1).max(32).default(2).describe("m, demonstrations per prompt"),
+  candidates: z.int().min(1).max(64).default(3).describe("n, sampled responses"),
+  score: scoreSchema,
+  budget_ms: z.int().min(1).optional(),
+};
+
+export const overridesSchema = z.strictObject({
+  shots: changeable.shots.removeDefault().optional(),
+  candidates: changeable.candidates.removeDefault().optional(),
+  score: changeable.score.optional(),
+  budget_ms: changeable.budget_ms,
+  instructions: instructionsSchema.optional(),
+});
+
 export const policySchema = z
   .strictObject({
     description: z.string().optional(),
@@ -69,10 +85,7 @@ export const policySchema = z
       .optional(),
     retriever: retrieverSchema.default({ type: "none" }),
     instructions: instructionsSchema.optional().describe("chat format; where demonstrations are named, these are there by default"),
-    shots: z.int().min(1).max(32).default(2).describe("m, demonstrations per prompt"),
-    candidates: z.int().min(1).max(64).default(3).describe("n, sampled responses"),
-    score: scoreSchema,
-    budget_ms: z.int().min(1).optional(),
+    ...changeable,
     prompt: z.enum(["auto", ...promptFormats]).default("auto"),
     sampling: samplingSchema.prefault({}),
     bypass: bypassSchema.optional(),
@@ -101,10 +114,47 @@ export const policySchema = z
 
 const name = z.string().regex(/^[\w.-]+$/u, "may hold letters, digits, '.', '_' and '-'");
 
+const armSchema = z.strictObject({
+  policy: name,
+  weight: z.number().min(0).default(1).describe("an arm's share is its weight beside the others'; 0: nobody comes to it"),
+});
+
+export const assignmentUnits = ["user", "key", "conversation"] as const;
+
+const experimentSchema = z
+  .strictObject({
+    name: name.optional().describe("the route's name, unless given; another name assigns everybody anew"),
+    unit: z.enum(assignmentUnits).default("user").describe("what is assigned: the request's user, the API key, or the first user message"),
+    arms: z.record(name, armSchema),
+    control: name.optional().describe("the arm that the others are compared with: the one called control, or the last"),
+    metrics: z.array(name).min(1).default(["rating"]).describe("what the verdict is about; other metrics are shown as well"),
+  })
+  .superRefine(({ arms, control }, context) => {
+    const complain = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (Object.keys(arms).length < 2) complain("arms", "an experiment needs at least two arms");
+    if (!Object.values(arms).some(({ weight }) => weight > 0)) complain("arms", "at least one arm needs a weight above 0");
+    if (control !== undefined && !Object.hasOwn(arms, control)) complain("control", `there is no arm "${control}"`);
+  });
+
+const share = z.number().min(0).max(1);
+
+const routeSchema = z
+  .strictObject({
+    policy: name.optional(),
+    experiment: experimentSchema.optional(),
+    allow_overrides: z.boolean().default(false).describe("requests may choose an arm (x-icdpo-arm) and change settings (icdpo.overrides)"),
+    counterfactual: share.default(0).describe("of so many scored requests, what plain sampling would have answered is recorded as well"),
+    ramp: share.default(1).describe("so many units take part in the experiment; the others get the control's policy"),
+  })
+  .superRefine(({ policy, experiment, ramp }, context) => {
+    if ((policy === undefined) === (experiment === undefined))
+      context.addIssue({ code: "custom", path: ["policy"], message: "a route names either a policy or an experiment" });
+    if (ramp < 1 && experiment === undefined)
+      context.addIssue({ code: "custom", path: ["ramp"], message: "only experiments are ramped up" });
+  });
+
 export const routesSchema = z.strictObject({
-  routes: z
-    .record(name, z.strictObject({ policy: name }))
-    .refine((routes) => Object.keys(routes).length > 0, "at least one route is needed"),
+  routes: z.record(name, routeSchema).refine((routes) => Object.keys(routes).length > 0, "at least one route is needed"),
   default: name.optional(),
   aliases: z.record(z.string().min(1), name).default({}),
 });
@@ -133,4 +183,6 @@ export type PolicySettings = DeepReadonly<z.output<typeof policySchema>>;
 export type RetrieverSettings = PolicySettings["retriever"];
 export type Score = PolicySettings["score"];
 export type Instructions = NonNullable<PolicySettings["instructions"]>;
+export type Overrides = DeepReadonly<z.output<typeof overridesSchema>>;
+export type AssignmentUnit = (typeof assignmentUnits)[number];
 export type Routes = DeepReadonly<z.output<typeof routesSchema>>;

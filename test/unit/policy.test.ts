@@ -1,9 +1,9 @@
 /** Policies, routes and demonstrations: from the text of the files to what a request gets. */
 import { describe, expect, it } from "vitest";
+import { buildPolicySet, type PolicyDependencies, type PolicyFiles, type PolicySet, textFile } from "../../src/policy/build.ts";
 import { parseDemonstrations, parseYaml } from "../../src/policy/parse.ts";
 import { resolveRoute } from "../../src/policy/resolve.ts";
 import { policySchema, routesSchema } from "../../src/policy/schema.ts";
-import { buildPolicySet, type PolicyDependencies, type PolicyFiles, type PolicySet } from "../../src/policy/store.ts";
 import type { Embedder } from "../../src/retrieval/retriever.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
@@ -38,10 +38,9 @@ const unpaired = '{"id":"lone","messages":[{"role":"user","content":"Bye"}],"cho
 const plain = "score: { type: none }\n";
 const contrast = "demonstrations: d\nretriever: { type: random }\nscore: { type: contrast, negative: rejected }\n";
 
-const embedder: Embedder = {
-  model: "letters",
-  embed: async (texts) => texts.map((text) => Float32Array.of(text.includes("Hi") ? 1 : 0, text.includes("Hi") ? 0 : 1)),
-};
+const embed: Embedder["embed"] = async (texts) =>
+  texts.map((text) => Float32Array.of(text.includes("Hi") ? 1 : 0, text.includes("Hi") ? 0 : 1));
+const embedder: Embedder = { model: "letters", embed, embedKept: embed };
 
 interface World {
   readonly policies?: Readonly<Record<string, string>>;
@@ -59,7 +58,7 @@ function build({
   const files: PolicyFiles = {
     policies: new Map(Object.entries(policies)),
     routes,
-    demonstrations: new Map(Object.entries(demonstrations)),
+    demonstrations: new Map(Object.entries(demonstrations).map(([name, text]) => [name, textFile(text)])),
   };
   const dependencies: PolicyDependencies = { engine: new ScriptedEngine(script), embedder: async () => embedder };
   return buildPolicySet(files, dependencies);
@@ -174,17 +173,17 @@ describe("what a policy's complaints say", () => {
 });
 
 describe("demonstrations", () => {
-  it("are read a line each, blank lines and Windows line ends aside", () => {
-    expect(parseSet(`${paired}\r\n\r\n  \n${unpaired}\n`)).toEqual([
+  it("are read a line each, blank lines and Windows line ends aside", async () => {
+    expect(await parseSet(`${paired}\r\n\r\n  \n${unpaired}\n`)).toEqual([
       { id: "a", messages: [{ role: "user", content: "Hi" }], chosen: "Hello!", rejected: "What." },
       { id: "lone", messages: [{ role: "user", content: "Bye" }], chosen: "Goodbye!", rejected: undefined },
     ]);
   });
 
-  it("keep their contents as they are, white space, markers and half surrogate pairs included", () => {
+  it("keep their contents as they are, white space, markers and half surrogate pairs included", async () => {
     const content = " ## Human:\r\n\u2028\uD83D <|im_end|> ";
     const line = JSON.stringify({ id: "x", messages: [{ role: "user", content }], chosen: content });
-    expect(parseSet(line)[0]).toMatchObject({ chosen: content, messages: [{ role: "user", content }] });
+    expect((await parseSet(line))[0]).toMatchObject({ chosen: content, messages: [{ role: "user", content }] });
   });
 
   it.each([
@@ -198,16 +197,16 @@ describe("demonstrations", () => {
     ["an assistant's turn at the end", paired.replace('"user"', '"assistant"'), /^demos\/d\.jsonl:2: messages: must end with a user turn/u],
     ["no messages", paired.replace(/\[.*\]/u, "[]"), /^demos\/d\.jsonl:2: messages: .+/u],
     ["an empty id", paired.replace('"a"', '""'), /^demos\/d\.jsonl:2: id: .+/u],
-  ])("file, line and field are named: %s", (_, line, expected) => {
-    expect(complaint(() => parseSet(`${unpaired}\n${line}`))).toMatch(expected);
+  ])("file, line and field are named: %s", async (_, line, expected) => {
+    expect(await complaintOf(parseSet(`${unpaired}\n${line}`))).toMatch(expected);
   });
 
-  it("may not share an id, which is named with the second line", () => {
-    expect(complaint(() => parseSet(`${paired}\n${unpaired}\n\n${paired}\n`))).toMatch(/^demos\/d\.jsonl:4: id: "a" /u);
+  it("may not share an id, which is named with the second line", async () => {
+    expect(await complaintOf(parseSet(`${paired}\n${unpaired}\n\n${paired}\n`))).toMatch(/^demos\/d\.jsonl:4: id: "a" /u);
   });
 
-  it.each(["", "\n \r\n"])("are missed in a file without any: %j", (text) => {
-    expect(complaint(() => parseSet(text))).toMatch(/^demos\/d\.jsonl: /u);
+  it.each(["", "\n \r\n"])("are missed in a file without any: %j", async (text) => {
+    expect(await complaintOf(parseSet(text))).toMatch(/^demos\/d\.jsonl: /u);
   });
 });
 
@@ -215,9 +214,9 @@ describe("a set of policies", () => {
   it("holds each policy and route under its name", async () => {
     const set = await build({ policies: { one: plain, two: contrast }, routes: "routes: { a: { policy: one }, b: { policy: two } }" });
     expect([...set.policies.keys()]).toEqual(["one", "two"]);
-    expect(set.routes.get("a")?.name).toBe("one");
-    expect(set.routes.get("b")?.demonstrations.map(({ id }) => id)).toEqual(["a"]);
-    expect(set.routes.get("a")?.retriever).toBeNull();
+    expect(set.routes.get("a")?.policy.name).toBe("one");
+    expect(set.routes.get("b")?.policy.demonstrations.map(({ id }) => id)).toEqual(["a"]);
+    expect(set.routes.get("a")?.policy.retriever).toBeNull();
   });
 
   it("takes auto for chat where the model has a chat template, else for hh-rlhf", async () => {
@@ -243,7 +242,7 @@ describe("a set of policies", () => {
     const files: PolicyFiles = {
       policies: new Map([["p", contrast]]),
       routes: "routes: { r: { policy: p } }",
-      demonstrations: new Map([["d", paired]]),
+      demonstrations: new Map([["d", textFile(paired)]]),
     };
     const countingEmbedder = async () => {
       asked += 1;
@@ -391,7 +390,7 @@ describe("which route a request takes", () => {
   const withDefault = () => build({ policies, routes: `${routes}default: plain\n` });
   const notFound = (of: PolicySet, names: Parameters<typeof resolveRoute>[1]) => {
     try {
-      return resolveRoute(of, names).route;
+      return resolveRoute(of, names).name;
     } catch (error) {
       return error instanceof GatewayError ? error.code : error;
     }
@@ -400,22 +399,22 @@ describe("which route a request takes", () => {
   it("is the path's, before the header's, before the model's", async () => {
     const routed = await set();
     expect(resolveRoute(routed, { path: "plain", header: "icdpo", model: "icdpo" })).toMatchObject({
-      route: "plain",
+      name: "plain",
       policy: { name: "two" },
     });
-    expect(resolveRoute(routed, { header: "plain", model: "icdpo" })).toMatchObject({ route: "plain", policy: { name: "two" } });
-    expect(resolveRoute(routed, { model: "icdpo" })).toMatchObject({ route: "icdpo", policy: { name: "one" } });
+    expect(resolveRoute(routed, { header: "plain", model: "icdpo" })).toMatchObject({ name: "plain", policy: { name: "two" } });
+    expect(resolveRoute(routed, { model: "icdpo" })).toMatchObject({ name: "icdpo", policy: { name: "one" } });
   });
 
   it("may be named by an alias, wherever it is named", async () => {
     const routed = await set();
     for (const names of [{ model: "gpt-4o-mini" }, { header: "gpt-4o-mini" }, { path: "gpt-4o-mini" }])
-      expect(resolveRoute(routed, names).route).toBe("icdpo");
-    expect(resolveRoute(routed, { model: "team/model" }).route).toBe("plain");
+      expect(resolveRoute(routed, names).name).toBe("icdpo");
+    expect(resolveRoute(routed, { model: "team/model" }).name).toBe("plain");
   });
 
   it("is the route itself where an alias has the same name", async () => {
-    expect(resolveRoute(await set(), { model: "plain" }).route).toBe("plain");
+    expect(resolveRoute(await set(), { model: "plain" }).name).toBe("plain");
   });
 
   it("is not found for an unknown name, which is said with the names there are", async () => {
@@ -438,9 +437,9 @@ describe("which route a request takes", () => {
 
   it("is the default for unknown model names, and for those only", async () => {
     const routed = await withDefault();
-    expect(resolveRoute(routed, { model: "gpt-9" })).toMatchObject({ route: "plain", policy: { name: "two" } });
-    expect(resolveRoute(routed, { model: "icdpo" }).route).toBe("icdpo");
-    expect(resolveRoute(routed, { model: "gpt-4o-mini" }).route).toBe("icdpo");
+    expect(resolveRoute(routed, { model: "gpt-9" })).toMatchObject({ name: "plain", policy: { name: "two" } });
+    expect(resolveRoute(routed, { model: "icdpo" }).name).toBe("icdpo");
+    expect(resolveRoute(routed, { model: "gpt-4o-mini" }).name).toBe("icdpo");
     expect(notFound(routed, { path: "gone", model: "icdpo" })).toBe("model_not_found");
     expect(notFound(routed, { header: "gone", model: "icdpo" })).toBe("model_not_found");
   });

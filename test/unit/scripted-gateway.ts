@@ -4,7 +4,7 @@ import { createApp } from "../../src/app.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import type { RequestObserver } from "../../src/http/telemetry.ts";
-import { buildPolicySet } from "../../src/policy/store.ts";
+import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
 
@@ -34,11 +34,14 @@ class SilentObserver implements RequestObserver {
   end(): void {}
 }
 
+const embed = async (texts: readonly string[]) => texts.map((text) => Float32Array.of(text.length, 0.5));
+
 /** A text's embedding is its length, and a half. A word is a token. */
 const scriptedEmbedder: EmbeddingModel = {
   model: "scripted-embeddings@1",
   name: "scripted-embeddings",
-  embed: async (texts) => texts.map((text) => Float32Array.of(text.length, 0.5)),
+  embed,
+  embedKept: embed,
   countTokens: (text) => text.split(" ").length,
 };
 
@@ -46,18 +49,21 @@ export async function gateway(
   overrides: Script = {},
   dependencies: Partial<AppDependencies> = {},
   morePolicies: Record<string, string> = {},
+  otherRoutes?: string,
 ) {
   const engine = new ScriptedEngine({ ...script, ...overrides });
   const set = await buildPolicySet(
     {
       policies: new Map([...policies, ...Object.entries(morePolicies)]),
-      routes: routes.replace(
-        "}\n",
-        `${Object.keys(morePolicies)
-          .map((name) => `, ${name}: { policy: ${name} }`)
-          .join("")} }\n`,
-      ),
-      demonstrations: new Map([["set", demonstrations.map((one) => JSON.stringify(one)).join("\n")]]),
+      routes:
+        otherRoutes ??
+        routes.replace(
+          "}\n",
+          `${Object.keys(morePolicies)
+            .map((name) => `, ${name}: { policy: ${name} }`)
+            .join("")} }\n`,
+        ),
+      demonstrations: new Map([["set", textFile(demonstrations.map((one) => JSON.stringify(one)).join("\n"))]]),
     },
     { engine, embedder: () => Promise.reject(new Error("not needed")) },
   );
@@ -68,6 +74,7 @@ export async function gateway(
     engineState: async () => ({ status: "ready" }),
     admission: new Admission({ limit: 100, now: () => 0 }),
     policies: () => set,
+    policyState: () => ({ loadedAt: 1_600_000_000, reloads: 0, error: null }),
     embedder: async () => scriptedEmbedder,
     telemetry: { observe: () => new SilentObserver(), metrics: async () => ({ contentType: "text/plain", body: "" }) },
     clientAddress: () => undefined,

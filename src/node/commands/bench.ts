@@ -4,7 +4,8 @@ import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { Command, InvalidArgumentError } from "commander";
-import { buildPolicySet, type PolicySet } from "../../policy/store.ts";
+import { buildPolicySet, textFile } from "../../policy/build.ts";
+import { PolicyStore } from "../../policy/store.ts";
 import type { Demonstration } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { Client } from "../bench/client.ts";
@@ -113,7 +114,7 @@ score: { type: contrast, negative: rejected }
 };
 
 /** Demonstrations are drawn by the request's seed, so that a request can have the same ones again, or others. */
-async function benchPolicies(runtime: Runtime): Promise<PolicySet> {
+async function benchPolicies(runtime: Runtime): Promise<PolicyStore> {
   const source = everyday(runtime);
   const lengthened = (from: number, of: (demonstration: Demonstration) => string | undefined): string =>
     Array.from({ length: source.length }, (_, i) => of(source[(from + i) % source.length] as Demonstration))
@@ -122,18 +123,16 @@ async function benchPolicies(runtime: Runtime): Promise<PolicySet> {
   const lines = source.map(({ id, messages }, i) =>
     JSON.stringify({ id, messages, chosen: lengthened(i, ({ chosen }) => chosen), rejected: lengthened(i, ({ rejected }) => rejected) }),
   );
-  return buildPolicySet(
-    {
-      policies: new Map(Object.entries(policyFiles)),
-      routes: "routes: { icdpo: { policy: icdpo }, plain: { policy: plain } }",
-      demonstrations: new Map([["bench", lines.join("\n")]]),
-    },
-    runtime,
-  );
+  const files = {
+    policies: new Map(Object.entries(policyFiles)),
+    routes: "routes: { icdpo: { policy: icdpo }, plain: { policy: plain } }",
+    demonstrations: new Map([["bench", textFile(lines.join("\n"))]]),
+  };
+  return PolicyStore.open({ read: async () => files, build: (read) => buildPolicySet(read, runtime), unixTime: () => 0 });
 }
 
 function everyday({ policies }: Runtime): readonly Demonstration[] {
-  const paired = [...policies.policies.values()].find(({ demonstrations }) =>
+  const paired = [...policies.current.policies.values()].find(({ demonstrations }) =>
     demonstrations.some(({ rejected }) => rejected !== undefined),
   );
   if (paired === undefined)

@@ -21,11 +21,11 @@ export function evalCommand(world: World): Command {
     .option("--json", "margins of every pair as JSON lines, then the accuracies")
     .action((options: PairsOptions) =>
       withRuntime(world, async ({ engine, policies }, signal) => {
-        const policy = policies.policies.get(options.policy);
+        const policy = policies.current.policies.get(options.policy);
         if (policy === undefined || policy.retriever === null)
           throw new GatewayError(
             "invalid_request",
-            `There is no policy "${options.policy}" with demonstrations. Known: ${[...policies.policies.keys()].join(", ")}.`,
+            `There is no policy "${options.policy}" with demonstrations. Known: ${[...policies.current.policies.keys()].join(", ")}.`,
           );
         const measured: PairMargins[] = [];
         for (const pair of policy.demonstrations) {

@@ -22,7 +22,7 @@ export function scoreCommand(world: World): Command {
     .option("--prompt <format>", `prompt format, where a line names none (${promptFormats.join(", ")})`)
     .action((file: string, options: ScoreCommandOptions) =>
       withRuntime(world, async (runtime, signal) => {
-        const { policy } = resolveRoute(runtime.policies, { model: options.route });
+        const { policy } = resolveRoute(runtime.policies.current, { model: options.route });
         const input = file === "-" ? process.stdin : createReadStream(file);
         let number = 0;
         for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY, signal })) {

@@ -1,5 +1,7 @@
 /** @module `icdpo serve`. */
 import { Command } from "commander";
+import type { Experiment, Policy, Route } from "../../policy/build.ts";
+import { watchPolicies } from "../policy-watcher.ts";
 import { serve } from "../serve.ts";
 import { type World, withRuntime } from "./world.ts";
 
@@ -8,8 +10,11 @@ export function serveCommand(world: World): Command {
     withRuntime(world, async (runtime, signal) => {
       const settings = world.settings();
       const server = await serve(runtime, settings, world.version, world.report);
-      greet(world, server.url, runtime.policies.routes);
+      greet(world, server.url, runtime.policies.current.routes);
+      const { ICDPO_RELOAD_MS: everyMs } = settings;
+      const watcher = everyMs > 0 ? watchPolicies(runtime.policies, runtime.policyFolder, everyMs, world.report) : null;
       await aborted(signal);
+      await watcher?.close();
       world.report("stopping; once more to stop at once");
       process.once("SIGINT", () => process.exit(130)).once("SIGTERM", () => process.exit(143));
       await server.close();
@@ -24,17 +29,21 @@ function aborted(signal: AbortSignal): Promise<void> {
   });
 }
 
-function greet(
-  { report }: World,
-  url: string,
-  routes: ReadonlyMap<string, { readonly id: string; readonly settings: { readonly description?: string | undefined } }>,
-): void {
+function greet({ report }: World, url: string, routes: ReadonlyMap<string, Route>): void {
   report(`\nThe gateway listens. Base URL for OpenAI clients: ${url}/v1`);
   report("Routes (the request's model):");
-  for (const [route, { id, settings }] of routes)
-    report(`  ${route.padEnd(12)} ${id}${settings.description === undefined ? "" : `  ${settings.description}`}`);
+  for (const { name, policy, experiment } of routes.values())
+    report(`  ${name.padEnd(12)} ${experiment === null ? describePolicy(policy) : `experiment: ${describeArms(experiment)}`}`);
   report(`Try:\n  curl ${url}/v1/chat/completions -H 'content-type: application/json' \\`);
   report(
     `    -d '{"model": "${[...routes.keys()][0]}", "messages": [{"role": "user", "content": "How do I keep basil alive indoors?"}]}'\n`,
   );
+}
+
+function describePolicy({ id, settings: { description } }: Policy): string {
+  return description === undefined ? id : `${id}  ${description}`;
+}
+
+function describeArms({ arms }: Experiment): string {
+  return arms.map(({ name, policy, weight }) => `${name} (${weight}) ${policy.id}`).join(", ");
 }

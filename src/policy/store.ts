@@ -1,0 +1,67 @@
+/** @module The policies in force. A new set is read whole, checked whole, then swapped in one step; a bad one changes nothing. */
+import { GatewayError } from "../types/error.ts";
+import type { PolicyFiles, PolicySet } from "./build.ts";
+
+export interface PolicyState {
+  /** Seconds since 1970, of the set in force. */
+  readonly loadedAt: number;
+  /** How often a set has been swapped for another. */
+  readonly reloads: number;
+  /** Why the files as they are now are not in force. */
+  readonly error: { readonly message: string; readonly at: number } | null;
+}
+
+export interface PolicyStoreOptions {
+  readonly read: () => Promise<PolicyFiles>;
+  readonly build: (files: PolicyFiles) => Promise<PolicySet>;
+  /** Seconds since 1970. */
+  readonly unixTime: () => number;
+}
+
+export class PolicyStore {
+  readonly #options: PolicyStoreOptions;
+  #current: PolicySet;
+  #state: PolicyState;
+  #reloading: Promise<unknown> = Promise.resolve();
+
+  /** Throws "configuration" where the first set is bad. */
+  static async open(options: PolicyStoreOptions): Promise<PolicyStore> {
+    return new PolicyStore(await options.build(await options.read()), options);
+  }
+
+  private constructor(first: PolicySet, options: PolicyStoreOptions) {
+    this.#options = options;
+    this.#current = first;
+    this.#state = { loadedAt: options.unixTime(), reloads: 0, error: null };
+  }
+
+  /** Requests keep the set they began with. */
+  get current(): PolicySet {
+    return this.#current;
+  }
+
+  get state(): PolicyState {
+    return this.#state;
+  }
+
+  /** Takes the files as they are now, if they are good. One reload at a time. Resolves with what is wrong with them, or null. */
+  reload(): Promise<string | null> {
+    const reloaded = this.#reloading.then(() => this.#reload());
+    this.#reloading = reloaded;
+    return reloaded;
+  }
+
+  async #reload(): Promise<string | null> {
+    const { read, build, unixTime } = this.#options;
+    try {
+      this.#current = await build(await read());
+      this.#state = { loadedAt: unixTime(), reloads: this.#state.reloads + 1, error: null };
+      return null;
+    } catch (error) {
+      // An engine that is down, too, is no reason to end: the files are tried again when they change, or by hand.
+      const message = error instanceof GatewayError ? error.message : `The policies could not be read: ${error}`;
+      this.#state = { ...this.#state, error: { message, at: unixTime() } };
+      return message;
+    }
+  }
+}
