@@ -9,6 +9,8 @@ import { completions } from "./http/completions.ts";
 import type { AppDependencies } from "./http/dependencies.ts";
 import { embeddings } from "./http/embeddings.ts";
 import { isFault, renderError } from "./http/errors.ts";
+import { getExperiment, listExperiments } from "./http/experiments.ts";
+import { feedback } from "./http/feedback.ts";
 import { health, ready } from "./http/health.ts";
 import { getModel, listModels } from "./http/models.ts";
 import { openapi } from "./http/openapi.ts";
@@ -30,6 +32,9 @@ export function createApp(dependencies: AppDependencies): Hono {
     app.post(`${base}/responses`, responses(dependencies));
     app.post(`${base}/embeddings`, embeddings(dependencies));
     app.post(`${base}/score`, score(dependencies));
+    app.post(`${base}/feedback`, feedback(dependencies));
+    app.get(`${base}/experiments`, listExperiments(dependencies));
+    app.get(`${base}/experiments/:id`, getExperiment(dependencies));
     app.get(`${base}/models`, listModels(dependencies));
     app.get(`${base}/models/:id`, getModel(dependencies));
   }

@@ -94,42 +94,37 @@ function around(value: number, half: number): Estimate {
   return { value, low: value - half, high: value + half };
 }
 
+/** How near the alternative's shares lie to the weights: Dirichlet(c · shares). */
+const concentration = 50;
+
 /**
  * Whether units fall to the arms as their weights say: the multinomial e-process of Lindon and Malek, "Anytime-Valid Inference for Multinomial
- * Count Data" (arXiv 2011.03567), begun anew each time the weights change, which keeps the product an e-process.
+ * Count Data" (arXiv 2011.03567).
  */
 export class SampleRatio {
+  readonly #shares: Readonly<Record<string, number>>;
+  readonly #counts = new Map<string, number>();
   #logEvidence = 0;
-  #counts = new Map<string, number>();
   #total = 0;
-  #weights = "";
 
-  /** A unit that has not been seen before came to `arm`; `shares` are what its chances were. */
-  add(arm: string, shares: Readonly<Record<string, number>>): void {
-    const weights = JSON.stringify(shares);
-    if (weights !== this.#weights) {
-      this.#weights = weights;
-      this.#counts = new Map();
-      this.#total = 0;
-    }
-    const share = shares[arm];
-    // An arm that nothing should come to.
-    if (share === undefined || share <= 0) {
-      this.#logEvidence = Number.POSITIVE_INFINITY;
-      return;
-    }
+  /** Arm → a unit's chance to come to it. */
+  constructor(shares: Readonly<Record<string, number>>) {
+    this.#shares = shares;
+  }
+
+  /** A unit that has not been seen before came to `arm`. */
+  add(arm: string): void {
+    const share = this.#shares[arm] ?? 0;
     const seen = this.#counts.get(arm) ?? 0;
     const predicted = (concentration * share + seen) / (concentration + this.#total);
-    this.#logEvidence += Math.log(predicted / share);
+    // Nobody should come to an arm of share 0.
+    this.#logEvidence += share === 0 ? Number.POSITIVE_INFINITY : Math.log(predicted / share);
     this.#counts.set(arm, seen + 1);
     this.#total += 1;
   }
 
-  /** The evidence is at least 1/α at some look with probability α at most, if all is well. */
+  /** At least 1/α at some look with probability α at most, if all is well. */
   get evidence(): number {
-    return Math.exp(this.#logEvidence);
+    return Math.min(Number.MAX_VALUE, Math.exp(this.#logEvidence));
   }
 }
-
-/** How near the alternative's shares lie to the weights: Dirichlet(c · shares). */
-const concentration = 50;

@@ -52,6 +52,11 @@ export class Admission {
     }
   }
 
+  /** There is room for work that nobody waits for. */
+  get isQuiet(): boolean {
+    return !this.#isClosed && this.#admitted < this.#options.limit / 4;
+  }
+
   get isClosed(): boolean {
     return this.#isClosed;
   }

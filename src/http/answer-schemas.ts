@@ -213,3 +213,66 @@ export const healthSchema = z.looseObject({ status: z.string() });
 export const errorSchema = z.strictObject({
   error: z.strictObject({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string().nullable() }),
 });
+
+const arm = z.strictObject({ name: z.string(), policy: z.string(), weight: z.number() });
+
+export const experimentListSchema = z.strictObject({
+  object: z.literal("list"),
+  data: z.array(
+    z.strictObject({
+      name: z.string(),
+      route: z.string(),
+      unit: z.string(),
+      arms: z.array(arm),
+      control: z.string(),
+      metrics: z.array(z.string()),
+      ramp: z.number(),
+    }),
+  ),
+});
+
+const bounds = { low: z.number().nullable(), high: z.number().nullable() };
+
+const difference = z.strictObject({
+  arm: z.string(),
+  difference: z.number().describe("the arm's mean less the control's"),
+  ...bounds,
+  verdict: z.enum(["higher", "lower", "undecided"]),
+  over_time: z.array(z.strictObject({ at: z.number(), units: z.int(), difference: z.number(), ...bounds })),
+});
+
+export const recordsSchema = z.strictObject({
+  status: z.enum(["ok", "failing", "off"]),
+  error: z.string().nullable(),
+  written: z.int(),
+  waiting: z.int(),
+  lost: z.int(),
+});
+
+export const experimentSchema = z.strictObject({
+  object: z.literal("experiment"),
+  name: z.string(),
+  route: z.string(),
+  unit: z.string(),
+  control: z.string(),
+  arms: z.array(z.strictObject({ name: z.string(), policies: z.array(z.string()), weight: z.number(), units: z.int(), answers: z.int() })),
+  metrics: z.array(
+    z.strictObject({
+      name: z.string(),
+      in_verdict: z.boolean(),
+      alpha: z.number(),
+      means: z.array(z.strictObject({ arm: z.string(), units: z.int(), mean: z.number(), ...bounds })),
+      differences: z.array(difference),
+    }),
+  ),
+  sample_ratio: z.strictObject({
+    expected: z.record(z.string(), z.number()),
+    observed: z.record(z.string(), z.number()),
+    evidence: z.number().describe("an e-value; the alarm is raised at 100"),
+    alarm: z.boolean(),
+  }),
+  since: z.number().nullable().describe("the comparison began then, in ms since 1970: a change of weights begins it anew"),
+  earlier_answers: z.int(),
+  verdict: z.string(),
+  records: recordsSchema,
+});

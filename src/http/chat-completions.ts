@@ -14,8 +14,7 @@ export function chatCompletions(dependencies: AppDependencies) {
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
     const call: ChatCall = { id: dependencies.newId("chatcmpl-"), created: dependencies.unixTime(), body, resolved };
-    c.get("observer").note({ answer: call.id });
-    if (!body.stream) return c.json(chatCompletion(call, await generate(c, dependencies, resolved, generation)));
-    return streamChatCompletion(c, dependencies, call, await generateStream(c, dependencies, resolved, generation));
+    if (!body.stream) return c.json(chatCompletion(call, await generate(c, dependencies, resolved, generation, call.id)));
+    return streamChatCompletion(c, dependencies, call, await generateStream(c, dependencies, resolved, generation, call.id));
   };
 }

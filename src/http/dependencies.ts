@@ -1,6 +1,7 @@
 /** @module What the gateway needs of the world around it. */
 import type { Context } from "hono";
 import type { Engine } from "../engine/engine.ts";
+import type { RecordStore } from "../experiment/record.ts";
 import type { PolicySet } from "../policy/build.ts";
 import type { PolicyState } from "../policy/store.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
@@ -22,6 +23,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly policyState: () => PolicyState;
   /** Sentence embeddings, loaded when they are first asked for. */
   readonly embedder: () => Promise<EmbeddingModel>;
+  /** Answers, feedback and what experiments show. */
+  readonly records: RecordStore;
   readonly telemetry: Telemetry;
   readonly stageLimits: StageLimits;
   /** Fires when the gateway ends and cannot wait any longer. */

@@ -30,6 +30,9 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
   engine_unavailable: { status: 503, type: "server_error", code: "engine_unavailable" },
   engine_failure: { status: 500, type: "server_error", code: "engine_failure" },
   configuration: { status: 500, type: "server_error", code: "configuration" },
+  answer_not_found: { status: 404, type: invalid, code: "answer_not_found" },
+  experiment_not_found: { status: 404, type: invalid, code: "experiment_not_found" },
+  records_unavailable: { status: 503, type: "server_error", code: "records_unavailable" },
   model_unavailable: { status: 503, type: "server_error", code: "model_unavailable" },
 };
 

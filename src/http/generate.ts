@@ -10,6 +10,7 @@ import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import { answerGrammar } from "./answer-grammar.ts";
 import { AnswerReader } from "./answer-reader.ts";
+import { recordCounterfactual } from "./counterfactual.ts";
 import { StageDeadlines } from "./deadlines.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Answer, AnswerEvent, Generated, Generation } from "./generation.ts";
@@ -34,7 +35,9 @@ export async function generate(
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
   generation: Generation,
+  answerId: string,
 ): Promise<Generated> {
+  c.get("observer").note({ answer: answerId });
   const prepared = await prepare(c, dependencies, resolved, generation);
   const outcome = await dependencies.admission.run(() => run(c, dependencies, prepared, prepared.request));
   setHeaders(c, outcomeHeaders(outcome));
@@ -44,6 +47,7 @@ export async function generate(
     reader.push(response.text, response.details);
     return finished(reader.end(response.finish));
   });
+  void recordCounterfactual(dependencies, resolved.counterfactual, { id: answerId, ...prepared, outcome });
   return noted(c, { answers, usage: usageOf(outcome, responses), outcome });
 }
 
@@ -83,7 +87,9 @@ export async function generateStream(
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
   generation: Generation,
+  answerId: string,
 ): Promise<GenerationStream> {
+  c.get("observer").note({ answer: answerId });
   const prepared = await prepare(c, dependencies, resolved, generation);
   const { choosing } = prepared;
   c.get("observer").note({ stream: true });
@@ -103,7 +109,10 @@ export async function generateStream(
     const hasSent = (): boolean => readers.some(({ consumed }) => consumed > 0);
     const done = dependencies.admission
       .run(() => run(c, dependencies, prepared, request), hasSent)
-      .then((outcome) => noted(c, finishAnswers(outcome, generation, choosing, readers, events)));
+      .then((outcome) => {
+        void recordCounterfactual(dependencies, resolved.counterfactual, { id: answerId, ...prepared, outcome });
+        return noted(c, finishAnswers(outcome, generation, choosing, readers, events));
+      });
     done.catch((error: unknown) => {
       events.fail(error);
       reject(error);

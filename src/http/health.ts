@@ -24,7 +24,7 @@ async function details(c: Context, dependencies: AppDependencies) {
   return (await isTrusted(c, dependencies)) ? describe(dependencies) : {};
 }
 
-async function describe({ admission, policies, policyState, engineState, version }: AppDependencies) {
+async function describe({ admission, policies, policyState, engineState, records, version }: AppDependencies) {
   const { routes } = policies();
   const { loadedAt, reloads, error } = policyState();
   const requests = admission.admitted;
@@ -33,6 +33,7 @@ async function describe({ admission, policies, policyState, engineState, version
     requests,
     engine: await engineState(),
     routes: Object.fromEntries([...routes].map(([name, route]) => [name, describeRoute(route)])),
+    records: records.state(),
     policies: { loaded_at: loadedAt, reloads, error: error?.message ?? null },
   };
 }

@@ -6,6 +6,8 @@ import {
   chatCompletionSchema,
   embeddingsSchema,
   errorSchema,
+  experimentListSchema,
+  experimentSchema,
   healthSchema,
   modelListSchema,
   modelSchema,
@@ -17,6 +19,7 @@ import {
 import { chatBodySchema } from "./chat-request.ts";
 import { completionsBodySchema } from "./completion-request.ts";
 import { embeddingsBodySchema } from "./embeddings.ts";
+import { feedbackAnswerSchema, feedbackBodySchema } from "./feedback.ts";
 import { responsesBodySchema } from "./responses-request.ts";
 import { scoreRequestSchema } from "./score.ts";
 
@@ -68,6 +71,15 @@ export const endpoints: readonly Endpoint[] = [
     request: scoreRequestSchema,
     answer: scoreSchema,
   },
+  {
+    method: "post",
+    path: "/v1/feedback",
+    summary: "Say what you think of an answer",
+    request: feedbackBodySchema,
+    answer: feedbackAnswerSchema,
+  },
+  { method: "get", path: "/v1/experiments", summary: "The routes with experiments", answer: experimentListSchema },
+  { method: "get", path: "/v1/experiments/:id", summary: "What an experiment shows so far", answer: experimentSchema },
   { method: "get", path: "/v1/models", summary: "The routes", answer: modelListSchema },
   { method: "get", path: "/v1/models/:id", summary: "One route", answer: modelSchema },
   { method: "get", path: "/health", summary: "Whether the process lives", answer: healthSchema, isOpen: true },

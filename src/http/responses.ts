@@ -17,12 +17,11 @@ export function responses(dependencies: AppDependencies) {
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
     const { newId, unixTime } = dependencies;
     const call: ResponsesCall = { id: newId("resp_"), created: unixTime(), body, resolved, newId };
-    c.get("observer").note({ answer: call.id });
     if (!body.stream) {
-      const generated = await generate(c, dependencies, resolved, generation);
+      const generated = await generate(c, dependencies, resolved, generation, call.id);
       return c.json(finishedResponse(call, generated, outputItems(call, generated.answers[0] as Answer)));
     }
-    const stream = await generateStream(c, dependencies, resolved, generation);
+    const stream = await generateStream(c, dependencies, resolved, generation, call.id);
     const events = new ResponseEvents(call);
     return streamAnswer(
       c,

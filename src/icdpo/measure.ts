@@ -32,6 +32,8 @@ export interface Measured {
   readonly base: number;
   readonly s: number | null;
   readonly sHat: number | null;
+  /** The policy's own; S where it asks for Ŝ and a demonstration has no rejected response. */
+  readonly score: number | null;
 }
 
 export interface Measurement {
@@ -65,13 +67,14 @@ export async function measure(engine: Engine, policy: Policy, request: MeasureRe
     const sums = { positive: positive?.[index] ?? null, negative: negative?.[index] ?? null, base: base[index] as number };
     const s = sums.positive === null ? null : sums.positive - sums.base;
     const sHat = sums.positive === null || sums.negative === null ? null : sums.positive - sums.negative;
-    return { index, text, tokens: closed.length, ...sums, s, sHat };
+    const score = policyScore(policy.settings.score, { ...sums, tokens: closed.length });
+    return { index, text, tokens: closed.length, ...sums, s, sHat, score };
   });
   const scored = responses.map((response, i) => ({
     ...response,
     positive: null,
     negative: null,
-    score: policyScore(policy.settings.score, measured[i] as Measured),
+    score: (measured[i] as Measured).score,
   }));
   const best = rank(scored)[0];
   return {
@@ -87,7 +90,10 @@ async function retrieved(policy: Policy, { conversation, except, seed, signal }:
 }
 
 /** The policy's own score; without C⁻, S stands in for Ŝ. A policy without a score is asked what Ŝ says. */
-function policyScore(score: Score, { positive, negative, base, tokens }: Measured): number | null {
+function policyScore(
+  score: Score,
+  { positive, negative, base, tokens }: Pick<Measured, "positive" | "negative" | "base" | "tokens">,
+): number | null {
   const asked: Score = score.type === "none" ? { type: "contrast", negative: "rejected", normalize: "sum" } : score;
   const against = asked.type === "contrast" && asked.negative === "rejected" ? (negative ?? base) : base;
   return scoreOf(asked, { positive, negative: against }, tokens);

@@ -1,6 +1,7 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
 import { randomBytes } from "node:crypto";
 import { createApp } from "../app.ts";
+import type { RecordStore } from "../experiment/record.ts";
 import type { AccessDependencies } from "../http/access.ts";
 import { Admission, shuttingDown } from "../http/admission.ts";
 import type { BrowserSettings } from "../http/browsers.ts";
@@ -13,8 +14,10 @@ import type { EngineLoad } from "./llama/protocol.ts";
 import { MemoryRateLimiter } from "./rate-limit.ts";
 import type { Report, Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
+import { noStore, ThreadedStore } from "./store/store.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
+import { recordAnswers } from "./telemetry/records.ts";
 import { createTelemetry } from "./telemetry/telemetry.ts";
 import { openTraces } from "./telemetry/traces.ts";
 
@@ -36,7 +39,8 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
   const now = (): number => performance.now();
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now });
   const state = () => engineState(runtime.engine);
-  const telemetry = await openTelemetry(settings, version, admission, state, report);
+  const records = openRecords(settings, report);
+  const telemetry = await openTelemetry(settings, version, admission, state, records, report);
   const shutdown = new AbortController();
   const app = createApp({
     ...access,
@@ -46,6 +50,7 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
     policies: () => runtime.policies.current,
     policyState: () => runtime.policies.state,
     embedder: runtime.embedder,
+    records,
     telemetry: telemetry.telemetry,
     stageLimits: { retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS, queue: settings.ICDPO_QUEUE_TIMEOUT_MS },
     shutdown: shutdown.signal,
@@ -76,6 +81,7 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
         server.closeAll();
       }
       await telemetry.close();
+      if (records instanceof ThreadedStore) await records.close();
     },
   };
 }
@@ -102,14 +108,29 @@ function openToAll(host: string): GatewayError {
   return new GatewayError("configuration", `Without API keys, everybody who reaches ${host} could use this gateway. ${remedy}`);
 }
 
+function openRecords(settings: Settings, report: Report): RecordStore {
+  const { databaseUrl: url, ICDPO_DATABASE_TOKEN: authToken } = settings;
+  if (url === null) return noStore;
+  return new ThreadedStore({
+    url,
+    authToken,
+    keepsText: settings.ICDPO_KEEP_TEXT,
+    textDays: settings.ICDPO_TEXT_DAYS,
+    recordDays: settings.ICDPO_RECORD_DAYS,
+    feedbackDays: settings.ICDPO_FEEDBACK_DAYS,
+    report,
+  });
+}
+
 async function openTelemetry(
   settings: Settings,
   version: string,
   admission: Admission,
   state: () => ReturnType<typeof engineState>,
+  records: RecordStore,
   report: Report,
 ) {
-  const metrics = createMetrics({ engineState: state, admitted: () => admission.admitted });
+  const metrics = createMetrics({ engineState: state, admitted: () => admission.admitted, records: () => records.state() });
   let isReported = false;
   const onDropped = (): void => {
     metrics.logLinesDropped();
@@ -119,7 +140,7 @@ async function openTelemetry(
   const log = openLog({ level: settings.ICDPO_LOG_LEVEL, file: settings.ICDPO_LOG_FILE, text: settings.ICDPO_LOG_TEXT, onDropped });
   const traces = await openTraces(process.env, version);
   if (settings.ICDPO_LOG_FILE !== undefined) process.on("SIGHUP", log.reopen);
-  const recorders = [log, metrics, ...(traces === null ? [] : [traces])];
+  const recorders = [log, metrics, recordAnswers(records), ...(traces === null ? [] : [traces])];
   const onFailure = (error: unknown): void => {
     metrics.telemetryFailed();
     report(`telemetry: ${error}`);

@@ -46,6 +46,12 @@ const environmentSchema = z.object({
   ICDPO_ALLOWED_HOSTS: list.default([]),
   ICDPO_RETRIEVE_TIMEOUT_MS: positive.default(30_000),
   ICDPO_QUEUE_TIMEOUT_MS: positive.default(120_000),
+  ICDPO_DATABASE: z.string().min(1).optional(),
+  ICDPO_DATABASE_TOKEN: z.string().min(1).optional(),
+  ICDPO_KEEP_TEXT: flag.default(false),
+  ICDPO_TEXT_DAYS: positive.default(30),
+  ICDPO_RECORD_DAYS: positive.default(365),
+  ICDPO_FEEDBACK_DAYS: positive.default(7),
   ICDPO_LOG_LEVEL: z.enum(["debug", "info", "warn", "error", "silent"]).default("info"),
   ICDPO_LOG_FILE: z.string().min(1).optional(),
   ICDPO_LOG_TEXT: flag.default(false),
@@ -57,6 +63,8 @@ const environmentSchema = z.object({
 
 export type Settings = z.output<typeof environmentSchema> & {
   readonly cacheDirectory: string;
+  /** Null: no records are kept. */
+  readonly databaseUrl: string | null;
   readonly policiesDirectory: string;
   readonly demonstrationsDirectory: string;
 };
@@ -73,6 +81,7 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
   return {
     ...settings,
     cacheDirectory: settings.ICDPO_CACHE ?? defaultCacheDirectory(given, process.platform, homedir()),
+    databaseUrl: databaseUrl(settings.ICDPO_DATABASE, given),
     policiesDirectory: settings.ICDPO_POLICIES ?? ownOrShipped("policies", workingDirectory),
     demonstrationsDirectory: settings.ICDPO_DEMOS ?? ownOrShipped("demos", workingDirectory),
   };
@@ -82,4 +91,12 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
 function ownOrShipped(folder: string, workingDirectory: string): string {
   const own = path.join(workingDirectory, folder);
   return existsSync(own) ? own : fileURLToPath(new URL(`../../${folder}`, import.meta.url));
+}
+
+/** A path is a local file. By default the file lies with the user's other data. */
+function databaseUrl(database: string | undefined, environment: NodeJS.ProcessEnv): string | null {
+  if (database === "off") return null;
+  if (database !== undefined) return /^(?:file|libsql|https?|wss?):/u.test(database) ? database : `file:${path.resolve(database)}`;
+  const data = process.platform === "win32" ? environment["LOCALAPPDATA"] : environment["XDG_DATA_HOME"];
+  return `file:${path.join(data ?? path.join(homedir(), ".local", "share"), "icdpo", "records.db")}`;
 }

@@ -18,7 +18,10 @@ export type ErrorCode =
   | "engine_unavailable"
   | "engine_failure"
   | "configuration"
-  | "model_unavailable";
+  | "model_unavailable"
+  | "answer_not_found"
+  | "experiment_not_found"
+  | "records_unavailable";
 
 export interface ErrorDetails {
   /** The request's field that is at fault, as a path (`messages.0.content`). */

@@ -10,7 +10,7 @@ export const program = fileURLToPath(new URL("../../dist/node/cli.js", import.me
 /** Resolves to `{ url, stop }` when it listens. */
 export function startGateway(environment) {
   const child = spawn(process.execPath, [program, "serve"], {
-    env: { ...process.env, PORT: "0", ...environment },
+    env: { ...process.env, PORT: "0", ICDPO_DATABASE: "off", ...environment },
     stdio: ["ignore", "inherit", "pipe"],
   });
   let said = "";

@@ -21,7 +21,7 @@ const greeting = /Base URL for OpenAI clients: (\S+)\/v1/u;
 /** Starts `icdpo serve` and waits until it listens. Throws with what it said where it ends before. */
 export async function startGateway(environment: Record<string, string> = {}, workingDirectory?: string): Promise<Gateway> {
   const child = spawn(process.execPath, [program, "serve"], {
-    env: { ...process.env, PORT: "0", ...environment },
+    env: { ...process.env, PORT: "0", ICDPO_DATABASE: "off", ...environment },
     stdio: ["ignore", "inherit", "pipe"],
     ...(workingDirectory !== undefined && { cwd: workingDirectory }),
   });

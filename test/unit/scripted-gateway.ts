@@ -4,6 +4,7 @@ import { createApp } from "../../src/app.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import type { RequestObserver } from "../../src/http/telemetry.ts";
+import { noStore } from "../../src/node/store/store.ts";
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
@@ -76,6 +77,7 @@ export async function gateway(
     policies: () => set,
     policyState: () => ({ loadedAt: 1_600_000_000, reloads: 0, error: null }),
     embedder: async () => scriptedEmbedder,
+    records: noStore,
     telemetry: { observe: () => new SilentObserver(), metrics: async () => ({ contentType: "text/plain", body: "" }) },
     clientAddress: () => undefined,
     stageLimits: {},

@@ -183,6 +183,7 @@ describe("metrics", () => {
   it("count requests, tokens, times and scores by the gateway's own names", async () => {
     const metrics = createMetrics({
       engineState: async () => ({ status: "ready", restarts: 2, active: 1, waiting: 3, freeSequences: 4 }),
+      records: () => ({ status: "ok", error: null, written: 3, waiting: 2, lost: 1 }),
       admitted: () => 5,
     });
     metrics.record(record);

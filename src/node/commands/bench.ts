@@ -42,7 +42,7 @@ export function benchCommand(world: World): Command {
     .option("--python <program>", "what runs that script", "python3")
     .action((options: BenchOptions) =>
       withRuntime(world, async (runtime, signal) => {
-        const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1" };
+        const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1", databaseUrl: null };
         const policies = await benchPolicies(runtime);
         const server = await serve({ ...runtime, policies }, settings, world.version, world.report);
         try {

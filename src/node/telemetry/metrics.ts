@@ -1,5 +1,6 @@
 /** @module Prometheus metrics. Labels are names from the gateway's own configuration, never a client's words. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { StoreState } from "../../experiment/record.ts";
 import type { EngineState } from "../llama/engine.ts";
 import type { EngineLoad } from "../llama/protocol.ts";
 import type { Recorder, RequestRecord } from "./telemetry.ts";
@@ -8,6 +9,7 @@ export interface MetricsSources {
   readonly engineState: () => Promise<Pick<EngineState, "restarts"> & { readonly status: string } & Partial<EngineLoad>>;
   /** Requests under way or waiting. */
   readonly admitted: () => number;
+  readonly records: () => StoreState;
 }
 
 export interface Metrics extends Recorder {
@@ -19,7 +21,7 @@ export interface Metrics extends Recorder {
 const seconds = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
 const nats = [-20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
 
-export function createMetrics({ engineState, admitted }: MetricsSources): Metrics {
+export function createMetrics({ engineState, admitted, records }: MetricsSources): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: string[] = []) =>
@@ -61,6 +63,10 @@ export function createMetrics({ engineState, admitted }: MetricsSources): Metric
   const waiting = gauge("engine_tasks_waiting", "Tasks that wait for sequences");
   const free = gauge("engine_sequences_free", "Sequences that no task uses");
 
+  const recordsWaiting = gauge("records_waiting", "Records that wait to be written");
+  const recordsLost = gauge("records_lost_total", "Records that were given up, because too many waited");
+  const recordsWritten = gauge("records_written_total", "Records that are on the disk");
+
   return {
     logLinesDropped: () => dropped.inc(),
     telemetryFailed: () => failures.inc(),
@@ -85,6 +91,10 @@ export function createMetrics({ engineState, admitted }: MetricsSources): Metric
       restarts.set(state.restarts);
       active.set(state.active ?? 0);
       waiting.set(state.waiting ?? 0);
+      const { waiting: recordsNow, lost, written } = records();
+      recordsWaiting.set(recordsNow);
+      recordsLost.set(lost);
+      recordsWritten.set(written);
       free.set(state.freeSequences ?? 0);
       return { contentType: registry.contentType, body: await registry.metrics() };
     },

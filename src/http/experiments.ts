@@ -1,0 +1,49 @@
+/** @module GET /v1/experiments and /v1/experiments/{route}: what experiments show so far. */
+import type { Context } from "hono";
+import type { ExperimentDescription } from "../experiment/report.ts";
+import type { PolicySet, Route } from "../policy/build.ts";
+import { GatewayError } from "../types/error.ts";
+import { mayUse } from "./access.ts";
+import type { AppDependencies } from "./dependencies.ts";
+
+export function listExperiments(dependencies: AppDependencies) {
+  return (c: Context): Response => {
+    const visible = experimentRoutes(dependencies.policies()).filter(({ name }) => mayUse(c.get("caller"), name));
+    return c.json({ object: "list", data: visible.map((route) => describeExperiment(route)) });
+  };
+}
+
+export function getExperiment(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const name = c.req.param("id") ?? "";
+    const route = experimentRoutes(dependencies.policies()).find((one) => one.name === name && mayUse(c.get("caller"), one.name));
+    if (route === undefined)
+      throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`, { param: "route" });
+    const report = await dependencies.records.report(describeExperiment(route));
+    return c.json({ object: "experiment", ...report, records: recordsState(dependencies) });
+  };
+}
+
+/** What of the records was lost, so that nobody trusts figures that lack something. */
+export function recordsState({ records }: Pick<AppDependencies, "records">) {
+  return records.state();
+}
+
+export type ExperimentRoute = Route & { readonly experiment: NonNullable<Route["experiment"]> };
+
+export function experimentRoutes({ routes }: PolicySet): ExperimentRoute[] {
+  return [...routes.values()].filter((route): route is ExperimentRoute => route.experiment !== null);
+}
+
+export function describeExperiment({ name: route, experiment }: ExperimentRoute): ExperimentDescription & { readonly ramp: number } {
+  const { name, unit, arms, control, metrics, ramp } = experiment;
+  return {
+    name,
+    route,
+    unit,
+    arms: arms.map((arm) => ({ name: arm.name, policy: arm.policy.id, weight: arm.weight })),
+    control: control.name,
+    metrics,
+    ramp,
+  };
+}

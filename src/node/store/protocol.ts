@@ -1,0 +1,32 @@
+/** @module Messages between the gateway and the thread that writes its records. */
+import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow } from "../../experiment/record.ts";
+import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
+import type { DatabaseOptions } from "./database.ts";
+
+export interface WorkerOptions extends DatabaseOptions {
+  readonly textDays: number;
+  readonly recordDays: number;
+  readonly feedbackDays: number;
+}
+
+export type RecordedRow = { readonly answer: AnswerRow } | { readonly counterfactual: CounterfactualRow };
+
+/** What is asked, and what the answer is. */
+export interface Calls {
+  feedback: { arguments: [row: FeedbackRow, key: string | null]; result: FeedbackOutcome };
+  report: { arguments: [experiment: ExperimentDescription]; result: ExperimentReport };
+}
+
+export type Call = { [Name in keyof Calls]: { readonly name: Name; readonly arguments: Calls[Name]["arguments"] } }[keyof Calls];
+
+export type ToWorker =
+  | { readonly type: "row"; readonly row: RecordedRow }
+  | { readonly type: "call"; readonly id: number; readonly call: Call }
+  | { readonly type: "close" };
+
+export type FromWorker =
+  /** So many rows are on the disk, in the order in which they came. */
+  | { readonly type: "written"; readonly count: number }
+  | { readonly type: "failing"; readonly error: string }
+  | { readonly type: "result"; readonly id: number; readonly result: unknown }
+  | { readonly type: "error"; readonly id: number; readonly error: string };

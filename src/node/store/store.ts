@@ -1,0 +1,187 @@
+/** @module The gateway's side of its records: a bounded queue to the thread that writes them. Recording never waits and never fails. */
+import { Worker } from "node:worker_threads";
+import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow, RecordStore, StoreState } from "../../experiment/record.ts";
+import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
+import { GatewayError } from "../../types/error.ts";
+import type { Call, Calls, FromWorker, RecordedRow, ToWorker, WorkerOptions } from "./protocol.ts";
+
+export interface StoreOptions extends WorkerOptions {
+  readonly keepsText: boolean;
+  readonly report: (line: string) => void;
+  /** The worker's module, where it is another. */
+  readonly module?: URL;
+  /** Rows that may wait. */
+  readonly mostWaiting?: number;
+}
+
+const mostRows = 5_000;
+/** Of texts that wait, in characters. */
+const mostText = 50_000_000;
+const callMs = 10_000;
+const closeMs = 3_000;
+
+interface Waiting {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+export class ThreadedStore implements RecordStore {
+  readonly keepsText: boolean;
+  readonly #options: StoreOptions;
+  readonly #calls = new Map<number, Waiting>();
+  /** Characters of each row that waits, in order. */
+  readonly #sizes: number[] = [];
+  #worker: Worker | undefined;
+  #text = 0;
+  #written = 0;
+  #lost = 0;
+  #error: string | null = null;
+  #nextCall = 0;
+  #isClosed = false;
+
+  constructor(options: StoreOptions) {
+    this.#options = options;
+    this.keepsText = options.keepsText;
+    this.#worker = this.#start();
+  }
+
+  answer(row: AnswerRow): void {
+    const size = row.texts === null ? 0 : row.texts.request.length + row.texts.answers.length;
+    this.#record({ answer: row }, size);
+  }
+
+  counterfactual(row: CounterfactualRow): void {
+    this.#record({ counterfactual: row }, row.text?.length ?? 0);
+  }
+
+  feedback(row: FeedbackRow, key: string | null): Promise<FeedbackOutcome> {
+    return this.#call("feedback", [row, key]);
+  }
+
+  report(experiment: ExperimentDescription): Promise<ExperimentReport> {
+    return this.#call("report", [experiment]);
+  }
+
+  state(): StoreState {
+    const status = this.#error === null ? "ok" : "failing";
+    return { status, error: this.#error, written: this.#written, waiting: this.#sizes.length, lost: this.#lost };
+  }
+
+  /** Writes what is waiting, if that can be done soon. */
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    const worker = this.#worker;
+    if (worker === undefined) return;
+    worker.ref();
+    const exited = new Promise((resolve) => worker.once("exit", resolve));
+    this.#post({ type: "close" });
+    await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, closeMs).unref())]);
+    await worker.terminate();
+    if (this.#sizes.length > 0)
+      this.#options.report(`${this.#sizes.length} records could not be written: ${this.#error ?? "no time left"}`);
+  }
+
+  #record(row: RecordedRow, size: number): void {
+    const { mostWaiting = mostRows } = this.#options;
+    if (this.#worker === undefined || this.#sizes.length >= mostWaiting || this.#text + size > mostText) {
+      this.#lost += 1;
+      return;
+    }
+    this.#sizes.push(size);
+    this.#text += size;
+    this.#post({ type: "row", row });
+  }
+
+  #call<Name extends keyof Calls>(name: Name, values: Calls[Name]["arguments"]): Promise<Calls[Name]["result"]> {
+    const id = this.#nextCall++;
+    return new Promise((resolve, reject) => {
+      if (this.#worker === undefined) return reject(unavailable(this.#error));
+      const timer = setTimeout(() => this.#settle(id)?.reject(unavailable("it takes too long")), callMs);
+      const done = <Value>(act: (value: Value) => void) => {
+        return (value: Value): void => {
+          clearTimeout(timer);
+          act(value);
+        };
+      };
+      this.#calls.set(id, { resolve: done((result) => resolve(result as Calls[Name]["result"])), reject: done(reject) });
+      this.#post({ type: "call", id, call: { name, arguments: values } as Call });
+    });
+  }
+
+  #post(message: ToWorker): void {
+    this.#worker?.postMessage(message);
+  }
+
+  #start(): Worker {
+    const { module = new URL("./worker.js", import.meta.url), url, authToken, textDays, recordDays, feedbackDays } = this.#options;
+    const workerData: WorkerOptions = { url, authToken, textDays, recordDays, feedbackDays };
+    const worker = new Worker(module, { workerData });
+    worker.on("message", (message: FromWorker) => this.#receive(message));
+    worker.on("error", (error) => this.#fail(error instanceof Error ? error.message : String(error)));
+    worker.once("exit", () => this.#onExit());
+    // Records alone do not keep the process alive.
+    worker.unref();
+    return worker;
+  }
+
+  #receive(message: FromWorker): void {
+    switch (message.type) {
+      case "written":
+        for (const size of this.#sizes.splice(0, message.count)) this.#text -= size;
+        this.#written += message.count;
+        if (this.#error !== null) this.#options.report("Records are written again.");
+        this.#error = null;
+        return;
+      case "failing":
+        this.#fail(message.error);
+        return;
+      case "result":
+        this.#settle(message.id)?.resolve(message.result);
+        return;
+      case "error":
+        this.#settle(message.id)?.reject(unavailable(message.error));
+    }
+  }
+
+  #settle(id: number): Waiting | undefined {
+    const waiting = this.#calls.get(id);
+    this.#calls.delete(id);
+    return waiting;
+  }
+
+  #fail(error: string): void {
+    if (this.#error === null) this.#options.report(`Records cannot be written, and wait: ${error}`);
+    this.#error = error;
+  }
+
+  /** The thread itself has ended: what waited in it is gone; a new one is begun. */
+  #onExit(): void {
+    for (const id of [...this.#calls.keys()]) this.#settle(id)?.reject(unavailable("the thread that writes them ended"));
+    if (this.#isClosed) return;
+    this.#lost += this.#sizes.length;
+    this.#sizes.length = 0;
+    this.#text = 0;
+    this.#worker = undefined;
+    setTimeout(() => {
+      if (!this.#isClosed) this.#worker = this.#start();
+    }, 1_000).unref();
+  }
+}
+
+function unavailable(reason: string | null): GatewayError {
+  return new GatewayError("records_unavailable", `Records cannot be had now: ${reason ?? "unknown"}. Retry later.`);
+}
+
+/** Where nothing is recorded. */
+export const noStore: RecordStore = {
+  keepsText: false,
+  answer() {},
+  counterfactual() {},
+  feedback: () => Promise.reject(recordsOff()),
+  report: () => Promise.reject(recordsOff()),
+  state: () => ({ status: "off", error: null, written: 0, waiting: 0, lost: 0 }),
+};
+
+function recordsOff(): GatewayError {
+  return new GatewayError("records_unavailable", "This gateway keeps no records (ICDPO_DATABASE=off).");
+}

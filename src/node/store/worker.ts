@@ -1,0 +1,98 @@
+/** @module The thread that writes records. What cannot be written now is tried again; how much may wait is the gateway's to decide. */
+import { parentPort, workerData } from "node:worker_threads";
+import type { AnswerRow, CounterfactualRow } from "../../experiment/record.ts";
+import { Database } from "./database.ts";
+import type { Call, FromWorker, RecordedRow, ToWorker, WorkerOptions } from "./protocol.ts";
+
+const options = workerData as WorkerOptions;
+const rowsAtOnce = 200;
+const retryMs = 1_000;
+const hourMs = 60 * 60 * 1_000;
+
+const waiting: RecordedRow[] = [];
+let database: Database | undefined;
+let turn: Promise<unknown> = Promise.resolve();
+let retry: ReturnType<typeof setTimeout> | undefined;
+
+function tell(message: FromWorker): void {
+  parentPort?.postMessage(message);
+}
+
+/** One thing at a time. */
+function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
+  const done = turn.then(work);
+  turn = done.catch(() => {});
+  return done;
+}
+
+async function opened(): Promise<Database> {
+  database ??= await Database.open(options);
+  return database;
+}
+
+/** Writes what is waiting. Throws what is in the way. */
+async function flush(): Promise<void> {
+  while (waiting.length > 0) {
+    const rows = waiting.slice(0, rowsAtOnce);
+    const answers = rows.flatMap((row): AnswerRow[] => ("answer" in row ? [row.answer] : []));
+    const counterfactuals = rows.flatMap((row): CounterfactualRow[] => ("counterfactual" in row ? [row.counterfactual] : []));
+    await (await opened()).write(answers, counterfactuals);
+    waiting.splice(0, rows.length);
+    tell({ type: "written", count: rows.length });
+  }
+}
+
+function flushSoon(): void {
+  if (retry !== undefined) return;
+  inTurn(flush).catch((error: unknown) => {
+    tell({ type: "failing", error: reasonOf(error) });
+    // A connection that has seen an error may not recover: the next attempt makes a new one.
+    database?.close();
+    database = undefined;
+    retry ??= setTimeout(() => {
+      retry = undefined;
+      flushSoon();
+    }, retryMs);
+  });
+}
+
+async function answer(call: Call): Promise<unknown> {
+  await flush();
+  const at = await opened();
+  return call.name === "feedback" ? at.feedback(...call.arguments, options.feedbackDays) : at.report(...call.arguments);
+}
+
+function expire(): void {
+  inTurn(async () => (await opened()).expire(Date.now(), options.textDays, options.recordDays)).catch((error: unknown) =>
+    tell({ type: "failing", error: reasonOf(error) }),
+  );
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+parentPort?.on("message", (message: ToWorker) => {
+  switch (message.type) {
+    case "row":
+      waiting.push(message.row);
+      flushSoon();
+      return;
+    case "call":
+      inTurn(() => answer(message.call)).then(
+        (result) => tell({ type: "result", id: message.id, result }),
+        (error: unknown) => tell({ type: "error", id: message.id, error: reasonOf(error) }),
+      );
+      return;
+    case "close":
+      inTurn(flush)
+        .catch((error: unknown) => tell({ type: "failing", error: reasonOf(error) }))
+        .finally(() => {
+          database?.close();
+          process.exit(0);
+        });
+  }
+});
+
+expire();
+setInterval(expire, hourMs).unref();

@@ -1,0 +1,211 @@
+/** Records of answers: written in a thread, or waiting, or counted as lost; never in an answer's way. */
+import { execFileSync } from "node:child_process";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { createClient } from "@libsql/client";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { pseudonym } from "../../src/experiment/assign.ts";
+import type { AnswerRow } from "../../src/experiment/record.ts";
+import { Database } from "../../src/node/store/database.ts";
+import { ThreadedStore } from "../../src/node/store/store.ts";
+
+const module = new URL("../../dist/node/store/worker.js", import.meta.url);
+const day = 24 * 60 * 60 * 1000;
+
+let folder: string;
+let stores: ThreadedStore[];
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "icdpo-records-"));
+  stores = [];
+});
+afterEach(async () => {
+  await Promise.all(stores.map((store) => store.close()));
+  await rm(folder, { recursive: true, force: true });
+});
+
+const row = (id: string, more: Partial<AnswerRow> = {}): AnswerRow => ({
+  id,
+  at: Date.now(),
+  route: "ab",
+  policy: "everyday@1",
+  experiment: "ab",
+  arm: "treatment",
+  unit: "u1",
+  shares: { treatment: 0.5, control: 0.5 },
+  user: null,
+  key: null,
+  latencyMs: 12.5,
+  promptTokens: 10,
+  completionTokens: 5,
+  workTokens: 100,
+  candidates: 3,
+  score: 1.5,
+  margin: 0.5,
+  finish: "stop",
+  fallback: null,
+  error: null,
+  texts: null,
+  ...more,
+});
+
+const experiment = {
+  name: "ab",
+  route: "ab",
+  unit: "user",
+  arms: [
+    { name: "treatment", policy: "everyday@1", weight: 1 },
+    { name: "control", policy: "plain@1", weight: 1 },
+  ],
+  control: "control",
+  metrics: ["rating"],
+};
+
+function open(url: string, more: { mostWaiting?: number } = {}): { store: ThreadedStore; said: string[] } {
+  const said: string[] = [];
+  const options = {
+    url,
+    keepsText: true,
+    textDays: 30,
+    recordDays: 365,
+    feedbackDays: 7,
+    module,
+    report: (line: string) => said.push(line),
+  };
+  const store = new ThreadedStore({ ...options, ...more });
+  stores.push(store);
+  return { store, said };
+}
+
+const inFolder = (name: string): string => `file:${path.join(folder, name)}`;
+
+describe("records", () => {
+  it("are written by a thread, and read back in a report", async () => {
+    const { store } = open(inFolder("deep/in/records.db"));
+    for (let i = 0; i < 1_000; i++) store.answer(row(`a${i}`, { unit: `u${i}`, arm: i % 2 === 0 ? "treatment" : "control" }));
+    expect(store.state().waiting).toBeGreaterThan(0);
+    const feedback = { metric: "rating", comment: null, at: Date.now() };
+    for (let i = 0; i < 60; i++) expect(await store.feedback({ ...feedback, answer: `a${i}`, value: (i + 1) % 2 }, null)).toBe("kept");
+    const report = await store.report(experiment);
+    expect(report.arms.map(({ answers }) => answers)).toEqual([500, 500]);
+    expect(report.metrics.map(({ name }) => name)).toEqual(["rating", "completion_tokens", "error", "latency_ms", "score", "work_tokens"]);
+    expect(report.metrics[0]?.differences[0]?.difference).toBe(1);
+    expect(store.state()).toMatchObject({ status: "ok", written: 1_000, waiting: 0, lost: 0 });
+  });
+
+  it("take feedback of an answer once, by whom it was given to, for some days", async () => {
+    const { store } = open(inFolder("records.db"));
+    store.answer(row("mine", { key: "team" }));
+    store.answer(row("old", { at: Date.now() - 8 * day }));
+    const feedback = { metric: "rating", value: 1, comment: "good", at: Date.now() };
+    expect(await store.feedback({ ...feedback, answer: "mine" }, "team")).toBe("kept");
+    expect(await store.feedback({ ...feedback, answer: "mine" }, "team")).toBe("kept");
+    expect(await store.feedback({ ...feedback, answer: "mine", value: 0 }, "team")).toBe("kept");
+    expect(await store.feedback({ ...feedback, answer: "mine" }, "others")).toBe("unknown");
+    expect(await store.feedback({ ...feedback, answer: "old" }, null)).toBe("expired");
+    expect(await store.feedback({ ...feedback, answer: "gone" }, null)).toBe("unknown");
+    const client = createClient({ url: inFolder("records.db") });
+    expect((await client.execute("SELECT answer, value, comment FROM feedback")).rows).toMatchObject([
+      { answer: "mine", value: 0, comment: "good" },
+    ]);
+    client.close();
+  });
+
+  it("lose their texts and then themselves with time, and at a user's wish", async () => {
+    const database = await Database.open({ url: inFolder("records.db") });
+    const texts = { request: '[{"role":"user","content":"Hi"}]', answers: '[{"content":"Hello"}]' };
+    const user = pseudonym("user", "ann");
+    const now = Date.now();
+    await database.write(
+      [
+        row("new", { texts, user }),
+        row("middle", { texts, at: now - 40 * day, user }),
+        row("old", { texts, at: now - 400 * day }),
+        row("other", { texts }),
+      ],
+      [{ answer: "new", at: now, score: 1, chosenScore: 2, text: "plainly" }],
+    );
+    await database.feedback({ answer: "new", metric: "rating", value: 0, comment: null, at: now }, null, 7);
+    await database.expire(now, 30, 365);
+    const kept = async () => (await database.texts({ since: 0, limit: 10 })).map(({ id }) => id).toSorted();
+    expect(await kept()).toEqual(["new", "other"]);
+    const ids = async () => {
+      const found: unknown[] = [];
+      for await (const answer of database.answers("ab")) found.push(answer["id"]);
+      return found.toSorted();
+    };
+    expect(await ids()).toEqual(["middle", "new", "other"]);
+    expect(await database.texts({ since: 0, ratingAtMost: 0.4, limit: 10 })).toMatchObject([
+      { id: "new", rating: 0, counterfactual: "plainly", request: [{ role: "user", content: "Hi" }], answers: [{ content: "Hello" }] },
+    ]);
+    expect(await database.forget(user)).toBe(2);
+    expect(await ids()).toEqual(["other"]);
+    expect(await kept()).toEqual(["other"]);
+    expect(await database.forget(user)).toBe(0);
+    database.close();
+  });
+
+  it("survive that the gateway ends, and a new one begins", async () => {
+    const { store } = open(inFolder("records.db"));
+    for (let i = 0; i < 500; i++) store.answer(row(`a${i}`));
+    await store.close();
+    const database = await Database.open({ url: inFolder("records.db") });
+    expect((await database.report(experiment)).arms[0]?.answers).toBe(500);
+    expect(await database.experiments()).toEqual(["ab"]);
+    database.close();
+  });
+});
+
+describe("records that cannot be written", () => {
+  it("wait while the database is locked, and are written when it is not", async () => {
+    const { store, said } = open(inFolder("records.db"));
+    store.answer(row("first"));
+    await expect.poll(() => store.state().written).toBe(1);
+    const other = createClient({ url: inFolder("records.db") });
+    const lock = await other.transaction("write");
+    const before = performance.now();
+    for (let i = 0; i < 50; i++) store.answer(row(`a${i}`));
+    // Nothing waited for the lock.
+    expect(performance.now() - before).toBeLessThan(500);
+    await expect.poll(() => store.state().status, { timeout: 10_000 }).toBe("failing");
+    expect(store.state()).toMatchObject({ waiting: 50, lost: 0, error: expect.stringMatching(/locked|busy/iu) });
+    await lock.rollback();
+    other.close();
+    await expect.poll(() => store.state(), { timeout: 10_000 }).toMatchObject({ status: "ok", written: 51, waiting: 0, lost: 0 });
+    expect(said).toEqual([expect.stringContaining("cannot be written"), "Records are written again."]);
+  }, 30_000);
+
+  it("are counted as lost beyond what may wait, where the place cannot be written at all", async () => {
+    await writeFile(path.join(folder, "file"), "");
+    const { store, said } = open(inFolder("file/records.db"), { mostWaiting: 10 });
+    for (let i = 0; i < 25; i++) store.answer(row(`a${i}`));
+    await expect.poll(() => store.state().status).toBe("failing");
+    expect(store.state()).toMatchObject({ waiting: 10, lost: 15, written: 0 });
+    await expect(store.feedback({ answer: "a1", metric: "rating", value: 1, comment: null, at: 0 }, null)).rejects.toMatchObject({
+      code: "records_unavailable",
+    });
+    expect(said).toHaveLength(1);
+  });
+
+  it("wait while the disk is full", async ({ skip }) => {
+    const disk = path.join(folder, "disk");
+    try {
+      execFileSync("mkdir", [disk]);
+      execFileSync("mount", ["-t", "tmpfs", "-o", "size=1m", "tmpfs", disk], { stdio: "pipe" });
+    } catch {
+      skip("a small disk cannot be mounted here");
+    }
+    try {
+      const { store } = open(`file:${path.join(disk, "records.db")}`);
+      const texts = { request: "x".repeat(100_000), answers: "y".repeat(100_000) };
+      for (let i = 0; i < 30; i++) store.answer(row(`a${i}`, { texts }));
+      await expect.poll(() => store.state().status, { timeout: 10_000 }).toBe("failing");
+      expect(store.state().error).toMatch(/full|disk|i\/o/iu);
+      execFileSync("mount", ["-o", "remount,size=64m", disk]);
+      await expect.poll(() => store.state(), { timeout: 10_000 }).toMatchObject({ status: "ok", written: 30, lost: 0 });
+      await store.close();
+    } finally {
+      execFileSync("umount", ["-l", disk]);
+    }
+  }, 30_000);
+});
