@@ -6,7 +6,10 @@ import process from "node:process";
 import { Command } from "commander";
 import { GatewayError, isCancellation } from "../types/error.ts";
 import { benchCommand } from "./commands/bench.ts";
+import { demosCommand } from "./commands/demos.ts";
 import { evalCommand } from "./commands/eval.ts";
+import { experimentsCommand } from "./commands/experiments.ts";
+import { judgeCommand } from "./commands/judge.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { modelsCommand } from "./commands/models.ts";
 import { policiesCommand } from "./commands/policies.ts";
@@ -29,7 +32,18 @@ async function main(): Promise<void> {
     .description("An OpenAI-compatible gateway that lets a local model choose its own best answer under a better model's example (ICDPO).")
     .version(version)
     .showHelpAfterError();
-  for (const command of [serveCommand, scoreCommand, modelsCommand, keysCommand, policiesCommand, evalCommand, benchCommand])
+  for (const command of [
+    serveCommand,
+    scoreCommand,
+    modelsCommand,
+    keysCommand,
+    policiesCommand,
+    demosCommand,
+    experimentsCommand,
+    judgeCommand,
+    evalCommand,
+    benchCommand,
+  ])
     program.addCommand(command(world));
   await program.parseAsync();
 }

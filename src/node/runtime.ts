@@ -38,13 +38,26 @@ export function openModelStore(settings: Settings, report: Report): ModelStore {
   });
 }
 
-/** Throws "model_unavailable" or "configuration"; nothing is left running then. */
-export async function openRuntime(settings: Settings, report: Report, signal?: AbortSignal): Promise<Runtime> {
-  const store = openModelStore(settings, report);
+/** Sentence embeddings, with those of demonstrations kept for good. */
+export async function openKeptEmbedder(
+  settings: Settings,
+  store: ModelStore,
+  report: Report,
+  signal?: AbortSignal,
+): Promise<EmbeddingModel> {
+  return rememberEmbeddings(await openEmbedder(settings, store, signal), retrievalDirectory(settings), report);
+}
+
+function retrievalDirectory({ cacheDirectory }: Settings): string {
+  return path.join(cacheDirectory, "retrieval");
+}
+
+/** The embedded engine with the model that the settings name. Throws "model_unavailable". */
+export async function openEngine(settings: Settings, store: ModelStore, report: Report, signal?: AbortSignal): Promise<LlamaEngine> {
   const { ICDPO_MODEL: reference } = settings;
   const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
   report(`loading ${model.path}`);
-  const engine = await LlamaEngine.start({
+  return LlamaEngine.start({
     model: model.id,
     modelPath: model.path,
     contextSize: settings.ICDPO_CONTEXT_SIZE ?? 0,
@@ -54,12 +67,17 @@ export async function openRuntime(settings: Settings, report: Report, signal?: A
     gpu: settings.ICDPO_GPU === "off" ? false : "auto",
     log: report,
   });
+}
+
+/** Throws "model_unavailable" or "configuration"; nothing is left running then. */
+export async function openRuntime(settings: Settings, report: Report, signal?: AbortSignal): Promise<Runtime> {
+  const store = openModelStore(settings, report);
+  const engine = await openEngine(settings, store, report, signal);
   try {
     if (signal?.aborted) throw cancelled(signal);
-    const kept = path.join(settings.cacheDirectory, "retrieval");
-    const embedder = once(async () => rememberEmbeddings(await openEmbedder(settings, store, signal), kept, report));
+    const embedder = once(() => openKeptEmbedder(settings, store, report, signal));
     const policyFolder = new PolicyFolder({ policies: settings.policiesDirectory, demonstrations: settings.demonstrationsDirectory });
-    const builder = new PolicyBuilder({ engine, embedder, artifacts: openArtifacts(kept, report) });
+    const builder = new PolicyBuilder({ engine, embedder, artifacts: openArtifacts(retrievalDirectory(settings), report) });
     const policies = await PolicyStore.open({
       read: () => policyFolder.read(),
       build: (files) => builder.build(files),

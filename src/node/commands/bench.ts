@@ -3,7 +3,7 @@ import { execFile } from "node:child_process";
 import { writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { buildPolicySet, textFile } from "../../policy/build.ts";
 import { PolicyStore } from "../../policy/store.ts";
 import type { Demonstration } from "../../types/conversation.ts";
@@ -15,6 +15,7 @@ import { retrievalCase } from "../bench/retrieval.ts";
 import { type Speeds, speedCase } from "../bench/speeds.ts";
 import type { Runtime } from "../runtime.ts";
 import { serve } from "../serve.ts";
+import { whole } from "./endpoint.ts";
 import { type World, withRuntime } from "./world.ts";
 
 interface BenchOptions {
@@ -31,7 +32,7 @@ const execute = promisify(execFile);
 export function benchCommand(world: World): Command {
   return new Command("bench")
     .description("measure speed: prefill, steps, scoring; whole requests beside their floor; several at once; retrieval")
-    .option("--rounds <count>", "interleaved rounds", positive, 3)
+    .option("--rounds <count>", "interleaved rounds", whole, 3)
     .option("--json <file>", "write the figures as JSON, too")
     .option("--only <text>", "only cases whose name holds this text (the speeds are always measured)")
     .option("--llama-cpp <folder>", "folder with llama-batched-bench and llama-perplexity, to stand beside")
@@ -138,10 +139,4 @@ function everyday({ policies }: Runtime): readonly Demonstration[] {
   if (paired === undefined)
     throw new GatewayError("configuration", "The benchmark needs a policy whose demonstrations have rejected responses.");
   return paired.demonstrations.filter(({ rejected }) => rejected !== undefined);
-}
-
-function positive(text: string): number {
-  const value = Number(text);
-  if (!Number.isInteger(value) || value < 1) throw new InvalidArgumentError("must be a whole number, 1 or more");
-  return value;
 }

@@ -1,6 +1,7 @@
 /** @module What the commands get from the program. */
+import type { Engine } from "../../engine/engine.ts";
 import type { Report, Runtime } from "../runtime.ts";
-import { openRuntime } from "../runtime.ts";
+import { openEngine, openModelStore, openRuntime } from "../runtime.ts";
 import type { Settings } from "../settings.ts";
 
 export interface World {
@@ -10,19 +11,41 @@ export interface World {
   readonly version: string;
 }
 
-/** Runs `work` with an engine and policies, and ends the engine whatever happens. SIGINT and SIGTERM cancel. */
-export async function withRuntime<Result>(world: World, work: (runtime: Runtime, signal: AbortSignal) => Promise<Result>): Promise<Result> {
+/** Runs `work` with a signal that SIGINT and SIGTERM fire. */
+export async function withSignal<Result>(work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
   const controller = new AbortController();
   const cancel = (): void => controller.abort();
   process.once("SIGINT", cancel).once("SIGTERM", cancel);
   try {
-    const runtime = await openRuntime(world.settings(), world.report, controller.signal);
-    try {
-      return await work(runtime, controller.signal);
-    } finally {
-      await runtime.close();
-    }
+    return await work(controller.signal);
   } finally {
     process.off("SIGINT", cancel).off("SIGTERM", cancel);
   }
 }
+
+/** Runs `work` with an engine and policies, and ends the engine whatever happens. SIGINT and SIGTERM cancel. */
+export function withRuntime<Result>(world: World, work: (runtime: Runtime, signal: AbortSignal) => Promise<Result>): Promise<Result> {
+  return withSignal(async (signal) => {
+    const runtime = await openRuntime(world.settings(), world.report, signal);
+    try {
+      return await work(runtime, signal);
+    } finally {
+      await runtime.close();
+    }
+  });
+}
+
+/** Runs `work` with an engine that only tokenises, and no policies. */
+export function withTokenizer<Result>(world: World, work: (engine: Engine, signal: AbortSignal) => Promise<Result>): Promise<Result> {
+  return withSignal(async (signal) => {
+    const settings = { ...world.settings(), ICDPO_SEQUENCES: 1, ICDPO_CONTEXT_SIZE: tokenizerContext };
+    const engine = await openEngine(settings, openModelStore(settings, world.report), world.report, signal);
+    try {
+      return await work(engine, signal);
+    } finally {
+      await engine.close();
+    }
+  });
+}
+
+const tokenizerContext = 512;

@@ -1,0 +1,119 @@
+/** @module Preference data as it is published: one line of JSON → a prompt and its responses, or the reason why not. */
+import { z } from "zod";
+import { demonstrationSchema } from "../policy/schema.ts";
+import type { Message } from "../types/conversation.ts";
+
+export const datasetFormats = ["hh-rlhf", "synthetic-gpt", "openai-preference", "openai-chat", "demonstrations"] as const;
+export type DatasetFormat = (typeof datasetFormats)[number];
+
+/** A prompt that ends with a user's turn, the response to learn from, and a worse one. */
+export interface Example {
+  readonly messages: readonly Message[];
+  readonly chosen: string;
+  readonly rejected?: string | undefined;
+}
+
+/** Why a line is no example. */
+export interface Unusable {
+  readonly reason: string;
+}
+
+const hhRlhf = z.object({ chosen: z.string(), rejected: z.string() });
+const syntheticGpt = z.object({ prompt: z.string(), chosen: z.string(), rejected: z.string() });
+const chatMessage = z.object({
+  role: z.string(),
+  content: z.union([z.string(), z.array(z.object({ type: z.literal("text"), text: z.string() }))]).nullish(),
+  tool_calls: z.array(z.unknown()).nullish(),
+});
+const openaiChat = z.object({ messages: z.array(chatMessage).min(1) });
+const openaiPreference = z.object({
+  input: z.object({ messages: z.array(chatMessage).min(1) }),
+  preferred_output: z.array(chatMessage).min(1),
+  non_preferred_output: z.array(chatMessage).min(1),
+});
+
+const assistantTurn = "\n\nAssistant:";
+
+/** The format of a line by its fields; null where it is none of them. */
+export function detectFormat(line: unknown): DatasetFormat | null {
+  if (demonstrationSchema.safeParse(line).success) return "demonstrations";
+  if (syntheticGpt.safeParse(line).success) return "synthetic-gpt";
+  if (hhRlhf.safeParse(line).success) return "hh-rlhf";
+  if (openaiPreference.safeParse(line).success) return "openai-preference";
+  return openaiChat.safeParse(line).success ? "openai-chat" : null;
+}
+
+export function readExample(format: DatasetFormat, line: unknown): Example | Unusable {
+  switch (format) {
+    case "hh-rlhf":
+      return read(hhRlhf, line, ({ chosen, rejected }) => fromTranscripts(chosen, rejected));
+    case "synthetic-gpt":
+      return read(syntheticGpt, line, ({ prompt, chosen, rejected }) => usable([{ role: "user", content: prompt }], chosen, rejected));
+    case "openai-chat":
+      return read(openaiChat, line, ({ messages }) => fromChat(messages.slice(0, -1), [messages.at(-1) as ChatMessage]));
+    case "openai-preference":
+      return read(openaiPreference, line, ({ input, preferred_output: better, non_preferred_output: worse }) =>
+        fromChat(input.messages, better, worse),
+      );
+    case "demonstrations":
+      return read(demonstrationSchema, line, ({ messages, chosen, rejected }) => usable(messages, chosen, rejected));
+  }
+}
+
+type ChatMessage = z.output<typeof chatMessage>;
+
+function read<Schema extends z.ZodType>(
+  schema: Schema,
+  line: unknown,
+  make: (parsed: z.output<Schema>) => Example | Unusable,
+): Example | Unusable {
+  const parsed = schema.safeParse(line);
+  if (parsed.success) return make(parsed.data);
+  const issue = parsed.error.issues[0];
+  return { reason: `not of this format (${issue?.path.join(".") ?? ""}: ${issue?.message})` };
+}
+
+/** HH-RLHF: both transcripts hold the whole dialogue; the prompt is everything before the last answer. */
+function fromTranscripts(chosen: string, rejected: string): Example | Unusable {
+  const [better, worse] = [cutTranscript(chosen), cutTranscript(rejected)];
+  if (better === null || worse === null) return { reason: "no assistant turn" };
+  if (better.prompt !== worse.prompt) return { reason: "the two responses have different prompts" };
+  return usable(parseTranscript(better.prompt), better.response, worse.response);
+}
+
+function cutTranscript(text: string): { prompt: string; response: string } | null {
+  const at = text.lastIndexOf(assistantTurn);
+  return at < 0 ? null : { prompt: text.slice(0, at), response: text.slice(at + assistantTurn.length).trim() };
+}
+
+/** Turns of "\n\nHuman: …\n\nAssistant: …", contents unchanged. */
+export function parseTranscript(text: string): Message[] {
+  return text
+    .split(/\n\n(?=(?:Human|Assistant):)/u)
+    .filter((turn) => turn !== "")
+    .map((turn) => {
+      const isUser = turn.startsWith("Human:");
+      return { role: isUser ? "user" : "assistant", content: turn.replace(/^(?:Human|Assistant): ?/u, "") };
+    });
+}
+
+function fromChat(prompt: readonly ChatMessage[], better: readonly ChatMessage[], worse?: readonly ChatMessage[]): Example | Unusable {
+  if ([...prompt, ...better, ...(worse ?? [])].some((message) => message.tool_calls?.length || message.role === "tool"))
+    return { reason: "tool calls" };
+  if (prompt.some(({ role }) => role === "system" || role === "developer")) return { reason: "a system message" };
+  if ([...better, ...(worse ?? [])].some(({ role }) => role !== "assistant")) return { reason: "no assistant turn" };
+  const turns = prompt.map(({ role, content }) => ({ role: role as Message["role"], content: textOf(content) }));
+  return usable(turns, better.map(({ content }) => textOf(content)).join("\n"), worse?.map(({ content }) => textOf(content)).join("\n"));
+}
+
+function textOf(content: ChatMessage["content"]): string {
+  return typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join("");
+}
+
+function usable(messages: readonly Message[], chosen: string, rejected: string | undefined): Example | Unusable {
+  if (messages.length === 0 || messages.some(({ content }) => content.trim() === "")) return { reason: "an empty prompt" };
+  if (messages.at(-1)?.role !== "user") return { reason: "the prompt does not end with the user's turn" };
+  if (chosen.trim() === "" || rejected?.trim() === "") return { reason: "an empty response" };
+  if (chosen === rejected) return { reason: "both responses are the same" };
+  return { messages, chosen, rejected };
+}

@@ -1,0 +1,335 @@
+/** `icdpo demos`: import, teach and harvest, by the program itself. */
+import { type ChildProcess, spawn, spawnSync } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { Database } from "../../src/node/store/database.ts";
+import { program } from "./gateway.ts";
+import { dataFolder } from "./hh-rlhf.ts";
+
+let folder: string;
+beforeEach(async () => {
+  folder = await mkdtemp(path.join(tmpdir(), "icdpo-demos-"));
+  await mkdir(path.join(folder, "demos"));
+});
+afterEach(() => rm(folder, { recursive: true }));
+
+const environment = (): NodeJS.ProcessEnv => ({
+  ...process.env,
+  ICDPO_DEMOS: path.join(folder, "demos"),
+  ICDPO_DATABASE: path.join(folder, "records.db"),
+});
+const inFolder = (file: string): string => path.join(folder, file);
+const writeJsonl = (file: string, rows: readonly unknown[]): void =>
+  writeFileSync(inFolder(file), rows.map((row) => `${typeof row === "string" ? row : JSON.stringify(row)}\n`).join(""));
+const readJsonl = (file: string) =>
+  readFileSync(inFolder(file), "utf8")
+    .trim()
+    .split("\n")
+    .map((line) => JSON.parse(line));
+
+function run(...args: string[]): { code: number | null; stdout: string; stderr: string } {
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: "utf8", env: environment() });
+  return { code: status, stdout, stderr };
+}
+
+describe("icdpo demos import", () => {
+  it("knows each format by its fields, and says what was dropped and why", () => {
+    const hh = (prompt: string, chosen: string, rejected: string) => ({
+      chosen: `${prompt}\n\nAssistant: ${chosen}`,
+      rejected: `${prompt}\n\nAssistant: ${rejected}`,
+    });
+    const user = (content: string) => ({ role: "user", content });
+    const assistant = (content: string) => ({ role: "assistant", content });
+    writeJsonl("mixed.jsonl", [
+      hh("\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: How are you?", "Fine, thanks.", "Go away."),
+      { prompt: "Name a colour.", chosen: "Blue.", rejected: "No." },
+      { messages: [user("Two and two?"), assistant("Four.")] },
+      {
+        input: { messages: [user("Best pet?")] },
+        preferred_output: [assistant("It depends.")],
+        non_preferred_output: [assistant("Mine.")],
+      },
+      { id: "own", messages: [user("Own?")], chosen: "Yes.", rejected: "No." },
+      "not json",
+      { something: "else" },
+      hh("\n\nHuman: Hi", "Same.", "Same."),
+      { prompt: "Name a colour.", chosen: "Blue.", rejected: "No." },
+      { chosen: "\n\nHuman: A\n\nAssistant: x", rejected: "\n\nHuman: B\n\nAssistant: y" },
+      { prompt: "word ".repeat(200), chosen: "x", rejected: "y" },
+      { prompt: "Long answer?", chosen: "word ".repeat(300), rejected: "y" },
+      { messages: [{ role: "system", content: "Be brief." }, user("Hi"), assistant("Hi.")] },
+    ]);
+    writeFileSync(inFolder("mixed.jsonl.gz"), gzipSync(readFileSync(inFolder("mixed.jsonl"))));
+    const { code, stdout, stderr } = run("demos", "import", inFolder("mixed.jsonl.gz"), "--json");
+    expect(code, stderr).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      lines: 13,
+      kept: 5,
+      dropped: {
+        "not JSON": 1,
+        "of no known format": 1,
+        "both responses are the same": 1,
+        "stands on an earlier line as well": 1,
+        "the two responses have different prompts": 1,
+        "the prompt has more than 128 tokens": 1,
+        "a response has more than 200 tokens": 1,
+        "a system message": 1,
+      },
+    });
+    const set = readJsonl("demos/mixed.jsonl");
+    expect(set[0]).toEqual({
+      id: "mixed-1",
+      messages: [user("Hi"), assistant("Hello."), user("How are you?")],
+      chosen: "Fine, thanks.",
+      rejected: "Go away.",
+      source: "mixed.jsonl.gz",
+    });
+    expect(set[2]).toMatchObject({ chosen: "Four." });
+    expect(run("demos", "show", "mixed").stdout).toContain("demonstrations: 5");
+    expect(run("demos", "show", "mixed", "mixed-1").stdout).toContain("+ Fine, thanks.");
+  });
+
+  it.skipIf(dataFolder === undefined)("takes HH-RLHF's harmless dev pairs", () => {
+    const { code, stdout, stderr } = run(
+      "demos",
+      "import",
+      path.join(dataFolder ?? "", "hh-rlhf-harmless-base-dev.jsonl.gz"),
+      "--set",
+      "hh",
+      "--json",
+    );
+    expect(code, stderr).toBe(0);
+    const report = JSON.parse(stdout);
+    expect(report.lines).toBe(report.kept + Object.values<number>(report.dropped).reduce((sum, number) => sum + number, 0));
+    expect(report).toMatchObject({
+      lines: 1300,
+      kept: 1291,
+      dropped: { "the prompt has more than 320 tokens": 3, "a response has more than 128 tokens": 6 },
+    });
+  });
+});
+
+/** A teacher that answers slowly, and counts what it is asked. */
+async function startTeacher(delayMs: number) {
+  const asked: { prompt: string; key: string | undefined }[] = [];
+  let failures = 0;
+  const server: Server = createServer((request, response) => {
+    let body = "";
+    request.on("data", (part) => {
+      body += part;
+    });
+    request.on("end", () => {
+      const { messages } = JSON.parse(body) as { messages: { content: string }[] };
+      const prompt = messages.at(-1)?.content ?? "";
+      // Each fifth call fails first, as busy services do.
+      if (asked.length % 5 === 4 && failures < 5) {
+        failures += 1;
+        asked.push({ prompt: "failed", key: undefined });
+        response.writeHead(429, { "content-type": "application/json", "retry-after-ms": "10" }).end('{"error":{"message":"busy"}}');
+        return;
+      }
+      asked.push({ prompt, key: request.headers["idempotency-key"] as string | undefined });
+      setTimeout(() => {
+        response.writeHead(200, { "content-type": "application/json" }).end(
+          JSON.stringify({
+            id: "x",
+            object: "chat.completion",
+            choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: `Taught: ${prompt}` } }],
+            usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 },
+          }),
+        );
+      }, delayMs);
+    });
+  });
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
+  return { url, asked, answered: () => asked.filter(({ prompt }) => prompt !== "failed"), close: () => server.close() };
+}
+
+describe("icdpo demos teach", () => {
+  const prompts = Array.from({ length: 40 }, (_, i) => ({
+    id: `p${i}`,
+    messages: [{ role: "user", content: `Question ${i}?` }],
+    chosen: `Old answer ${i}.`,
+  }));
+
+  function start(url: string, ...more: string[]): ChildProcess {
+    const args = [
+      "demos",
+      "teach",
+      inFolder("prompts.jsonl"),
+      "--set",
+      "taught",
+      "--base-url",
+      url,
+      "--model",
+      "teacher",
+      "--concurrency",
+      "3",
+    ];
+    return spawn(process.execPath, [program, ...args, ...more], { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+  }
+
+  it("is complete after being ended twice, with no demonstration twice and no call repeated", async () => {
+    writeJsonl("prompts.jsonl", prompts);
+    const teacher = await startTeacher(60);
+    for (const until of [8, 20]) {
+      const child = start(teacher.url);
+      await expect.poll(() => teacher.answered().length, { timeout: 20_000, interval: 5 }).toBeGreaterThan(until);
+      child.kill("SIGTERM");
+      const [code] = await once(child, "exit");
+      expect(code).toBe(130);
+      expect(existsSync(inFolder("demos/taught.jsonl"))).toBe(false);
+    }
+    const child = start(teacher.url);
+    const [code] = await once(child, "exit");
+    expect(code).toBe(0);
+    const set = readJsonl("demos/taught.jsonl");
+    expect(set.map(({ id }) => id)).toEqual(prompts.map(({ id }) => id));
+    expect(set[7]).toEqual({
+      id: "p7",
+      messages: prompts[7]?.messages,
+      chosen: "Taught: Question 7?",
+      rejected: "Old answer 7.",
+      source: "teacher",
+    });
+    expect(
+      teacher
+        .answered()
+        .map(({ prompt }) => prompt)
+        .toSorted(),
+    ).toEqual(prompts.map(({ messages }) => messages[0]?.content).toSorted());
+    expect(existsSync(inFolder("demos/taught.jsonl.journal"))).toBe(false);
+    teacher.close();
+  }, 60_000);
+
+  it("repeats nothing that was answered when it is killed outright; what was under way carries the same idempotency key", async () => {
+    writeJsonl("prompts.jsonl", prompts);
+    const teacher = await startTeacher(60);
+    for (const until of [8, 20]) {
+      const child = start(teacher.url);
+      await expect.poll(() => teacher.answered().length, { timeout: 20_000, interval: 5 }).toBeGreaterThan(until);
+      child.kill("SIGKILL");
+      await once(child, "exit");
+    }
+    const noted = readFileSync(inFolder("demos/taught.jsonl.journal"), "utf8").trim().split("\n").length;
+    const before = teacher.answered().length;
+    expect(before - noted).toBeLessThanOrEqual(2 * 3);
+    const [code] = await once(start(teacher.url), "exit");
+    expect(code).toBe(0);
+    expect(new Set(readJsonl("demos/taught.jsonl").map(({ id }) => id)).size).toBe(40);
+    const keys = new Map<string, Set<string | undefined>>();
+    for (const { prompt, key } of teacher.answered()) keys.set(prompt, (keys.get(prompt) ?? new Set()).add(key));
+    for (const of of keys.values()) expect(of.size).toBe(1);
+    expect(teacher.answered().length).toBeLessThanOrEqual(40 + 2 * 3);
+    teacher.close();
+  }, 60_000);
+
+  it("says what it would cost before it is asked to", async () => {
+    writeJsonl("prompts.jsonl", prompts);
+    const { code, stdout } = run(
+      "demos",
+      "teach",
+      inFolder("prompts.jsonl"),
+      "--set",
+      "t",
+      "--model",
+      "m",
+      "--dry-run",
+      "--output-price",
+      "10",
+    );
+    expect(code).toBe(0);
+    expect(stdout).toMatch(/^40 of 40 prompts would be asked, about \d+ prompt tokens, at most 0\.2048\n$/u);
+    expect(existsSync(inFolder("demos/t.jsonl"))).toBe(false);
+  });
+
+  it("needs a key where the endpoint is not on this machine", () => {
+    writeJsonl("prompts.jsonl", prompts);
+    const { code, stderr } = run(
+      "demos",
+      "teach",
+      inFolder("prompts.jsonl"),
+      "--set",
+      "t",
+      "--model",
+      "m",
+      "--key-variable",
+      "NO_SUCH_KEY",
+    );
+    expect(code).toBe(1);
+    expect(stderr).toContain("set NO_SUCH_KEY");
+  });
+});
+
+describe("icdpo demos harvest", () => {
+  it("has the teacher answer what was rated badly, with the answer that was given as rejected", async () => {
+    const database = await Database.open({ url: `file:${inFolder("records.db")}` });
+    const at = Date.now();
+    const row = (id: string, question: string) => ({
+      id,
+      at,
+      route: "icdpo",
+      policy: "everyday@1",
+      experiment: null,
+      arm: null,
+      unit: null,
+      shares: null,
+      user: null,
+      key: null,
+      latencyMs: 1,
+      promptTokens: 1,
+      completionTokens: 1,
+      workTokens: 1,
+      candidates: 1,
+      score: null,
+      margin: null,
+      finish: "stop",
+      fallback: null,
+      error: null,
+      texts: {
+        request: JSON.stringify([
+          { role: "system", content: "Be kind." },
+          { role: "user", content: question },
+        ]),
+        answers: JSON.stringify([{ content: `Poor answer to ${question}`, toolCalls: [] }]),
+      },
+    });
+    await database.write([row("bad", "Why?"), row("good", "How?"), row("unrated", "When?")], []);
+    for (const [answer, value] of [
+      ["bad", 0],
+      ["good", 1],
+    ] as const)
+      await database.feedback({ answer, metric: "rating", value, comment: null, at }, null, 7);
+    database.close();
+    const teacher = await startTeacher(1);
+    const child = spawn(
+      process.execPath,
+      [program, "demos", "harvest", "--output", inFolder("review.jsonl"), "--base-url", teacher.url, "--model", "teacher"],
+      {
+        env: environment(),
+        stdio: ["ignore", "inherit", "inherit"],
+      },
+    );
+    const [code] = await once(child, "exit");
+    expect(code).toBe(0);
+    expect(readJsonl("review.jsonl")).toEqual([
+      {
+        id: "bad",
+        messages: [{ role: "user", content: "Why?" }],
+        chosen: "Taught: Why?",
+        rejected: "Poor answer to Why?",
+        source: "teacher",
+      },
+    ]);
+    teacher.close();
+  }, 30_000);
+});
