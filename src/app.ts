@@ -18,6 +18,7 @@ import { responses } from "./http/responses.ts";
 import { score } from "./http/score.ts";
 import { metrics, observe } from "./http/telemetry.ts";
 import { GatewayError } from "./types/error.ts";
+import { web } from "./web/web.tsx";
 
 export function createApp(dependencies: AppDependencies): Hono {
   const app = new Hono();
@@ -43,6 +44,7 @@ export function createApp(dependencies: AppDependencies): Hono {
   app.get("/metrics", authenticate(dependencies), metrics(dependencies));
 
   app.get("/openapi.json", openapi(dependencies));
+  app.route("/", web(dependencies));
 
   app.notFound((c) => {
     throw new GatewayError("not_found", `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`);

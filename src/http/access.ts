@@ -73,7 +73,8 @@ export async function isTrusted(c: Context, { keys }: AccessDependencies): Promi
   );
 }
 
-async function identify(keys: readonly ApiKey[], authorization: string | undefined): Promise<Caller> {
+/** Who a header names. Throws "invalid_api_key". */
+export async function identify(keys: readonly ApiKey[], authorization: string | undefined): Promise<Caller> {
   if (keys.length === 0) return null;
   const [, given] = /^Bearer +(\S+) *$/iu.exec(authorization ?? "") ?? [];
   if (given === undefined)

@@ -9,7 +9,7 @@ import type { AccessDependencies } from "./access.ts";
 import type { Admission } from "./admission.ts";
 import type { BrowserSettings } from "./browsers.ts";
 import type { StageLimits } from "./deadlines.ts";
-import type { Telemetry } from "./telemetry.ts";
+import type { RequestRecord, Telemetry } from "./telemetry.ts";
 
 export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly engine: Engine;
@@ -26,6 +26,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   /** Answers, feedback and what experiments show. */
   readonly records: RecordStore;
   readonly telemetry: Telemetry;
+  /** The last requests, newest first. */
+  readonly recentRequests: () => readonly RequestRecord[];
   readonly stageLimits: StageLimits;
   /** Fires when the gateway ends and cannot wait any longer. */
   readonly shutdown: AbortSignal;

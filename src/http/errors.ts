@@ -22,6 +22,7 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
   unsupported_media_type: { status: 415, type: invalid, code: "unsupported_media_type" },
   invalid_api_key: { status: 401, type: invalid, code: "invalid_api_key" },
   forbidden_host: { status: 403, type: invalid, code: "forbidden_host" },
+  forbidden_origin: { status: 403, type: invalid, code: "forbidden_origin" },
   rate_limited: { status: 429, type: "requests", code: "rate_limit_exceeded" },
   overloaded: { status: 429, type: "requests", code: "rate_limit_exceeded" },
   cancelled: { status: 499, type: invalid, code: "request_cancelled" },

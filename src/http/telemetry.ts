@@ -44,6 +44,19 @@ export interface RequestEnd {
   readonly error?: string;
 }
 
+/** All there is to say of a request that is over. Times in milliseconds. */
+export interface RequestRecord extends RequestFacts, RequestEnd {
+  readonly id: string;
+  readonly method: string;
+  readonly traceparent: string | undefined;
+  /** Since 1970. */
+  readonly startedAt: number;
+  readonly ms: number;
+  readonly firstByteMs: number | undefined;
+  readonly stages: readonly { readonly stage: Stage; readonly startedAt: number; readonly ms: number }[];
+  readonly texts: Readonly<Record<string, unknown>>;
+}
+
 /** One request, as it is watched. */
 export interface RequestObserver {
   note(facts: RequestFacts): void;

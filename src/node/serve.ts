@@ -17,6 +17,7 @@ import type { Settings } from "./settings.ts";
 import { noStore, ThreadedStore } from "./store/store.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
+import { keepRecent } from "./telemetry/recent.ts";
 import { recordAnswers } from "./telemetry/records.ts";
 import { createTelemetry } from "./telemetry/telemetry.ts";
 import { openTraces } from "./telemetry/traces.ts";
@@ -52,6 +53,7 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
     embedder: runtime.embedder,
     records,
     telemetry: telemetry.telemetry,
+    recentRequests: telemetry.recent,
     stageLimits: { retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS, queue: settings.ICDPO_QUEUE_TIMEOUT_MS },
     shutdown: shutdown.signal,
     report: telemetry.reportError,
@@ -140,13 +142,15 @@ async function openTelemetry(
   const log = openLog({ level: settings.ICDPO_LOG_LEVEL, file: settings.ICDPO_LOG_FILE, text: settings.ICDPO_LOG_TEXT, onDropped });
   const traces = await openTraces(process.env, version);
   if (settings.ICDPO_LOG_FILE !== undefined) process.on("SIGHUP", log.reopen);
-  const recorders = [log, metrics, recordAnswers(records), ...(traces === null ? [] : [traces])];
+  const recent = keepRecent();
+  const recorders = [log, recent, metrics, recordAnswers(records), ...(traces === null ? [] : [traces])];
   const onFailure = (error: unknown): void => {
     metrics.telemetryFailed();
     report(`telemetry: ${error}`);
   };
   return {
     telemetry: createTelemetry({ recorders, metrics: () => metrics.render(), now: Date.now, onFailure }),
+    recent: () => recent.requests,
     // Only faults of the gateway's own need a stack; a client's leave-taking is no error.
     reportError: (error: unknown) => isFault(error) && log.logger.error({ err: error }, "fault"),
     async close() {

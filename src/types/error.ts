@@ -13,6 +13,7 @@ export type ErrorCode =
   | "rate_limited"
   | "invalid_api_key"
   | "forbidden_host"
+  | "forbidden_origin"
   | "cancelled"
   | "timeout"
   | "engine_unavailable"

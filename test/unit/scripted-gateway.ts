@@ -78,6 +78,7 @@ export async function gateway(
     policyState: () => ({ loadedAt: 1_600_000_000, reloads: 0, error: null }),
     embedder: async () => scriptedEmbedder,
     records: noStore,
+    recentRequests: () => [],
     telemetry: { observe: () => new SilentObserver(), metrics: async () => ({ contentType: "text/plain", body: "" }) },
     clientAddress: () => undefined,
     stageLimits: {},

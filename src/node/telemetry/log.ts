@@ -1,7 +1,8 @@
 /** @module The log: a JSON line for each request, without message text unless that is asked for. A log that cannot be written harms nobody. */
 import { type Logger, pino } from "pino";
 import sonicBoom from "sonic-boom";
-import type { Recorder, RequestRecord } from "./telemetry.ts";
+import type { RequestRecord } from "../../http/telemetry.ts";
+import type { Recorder } from "./telemetry.ts";
 
 export interface LogOptions {
   readonly level: string;

@@ -1,9 +1,10 @@
 /** @module Prometheus metrics. Labels are names from the gateway's own configuration, never a client's words. */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { StoreState } from "../../experiment/record.ts";
+import type { RequestRecord } from "../../http/telemetry.ts";
 import type { EngineState } from "../llama/engine.ts";
 import type { EngineLoad } from "../llama/protocol.ts";
-import type { Recorder, RequestRecord } from "./telemetry.ts";
+import type { Recorder } from "./telemetry.ts";
 
 export interface MetricsSources {
   readonly engineState: () => Promise<Pick<EngineState, "restarts"> & { readonly status: string } & Partial<EngineLoad>>;

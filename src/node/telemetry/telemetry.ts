@@ -1,19 +1,6 @@
 /** @module One request's facts and times, gathered once and given to the log, the metrics and the traces. */
-import type { RequestEnd, RequestFacts, RequestObserver, Telemetry } from "../../http/telemetry.ts";
+import type { RequestEnd, RequestFacts, RequestObserver, RequestRecord, Telemetry } from "../../http/telemetry.ts";
 import type { Stage } from "../../icdpo/pipeline.ts";
-
-/** All there is to say of a request that is over. Times in milliseconds. */
-export interface RequestRecord extends RequestFacts, RequestEnd {
-  readonly id: string;
-  readonly method: string;
-  readonly traceparent: string | undefined;
-  /** Since 1970. */
-  readonly startedAt: number;
-  readonly ms: number;
-  readonly firstByteMs: number | undefined;
-  readonly stages: readonly { readonly stage: Stage; readonly startedAt: number; readonly ms: number }[];
-  readonly texts: Readonly<Record<string, unknown>>;
-}
 
 /** Takes what is to be said of a request when it begins and when it is over. */
 export interface Recorder {

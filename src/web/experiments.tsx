@@ -1,0 +1,193 @@
+/** @module Experiments: the verdict, the arms, each metric's difference over time with its interval. */
+
+import type { StoreState } from "../experiment/record.ts";
+import type { DifferenceReport, ExperimentReport, MetricReport } from "../experiment/report.ts";
+import { Alert } from "./layout.tsx";
+
+export function ExperimentList({
+  experiments,
+}: {
+  readonly experiments: readonly { readonly route: string; readonly name: string; readonly arms: readonly { readonly name: string }[] }[];
+}) {
+  if (experiments.length === 0)
+    return (
+      <p>
+        No route has an experiment. In <code>policies/routes.yaml</code>, give a route arms instead of a policy:
+        <pre>
+          {
+            "ab: { experiment: { unit: user, arms: { treatment: { policy: everyday, weight: 1 }, control: { policy: plain, weight: 1 } } } }"
+          }
+        </pre>
+      </p>
+    );
+  return (
+    <ul>
+      {experiments.map(({ route, name, arms }) => (
+        <li>
+          <a href={`/experiments/${encodeURIComponent(route)}`}>{name}</a>{" "}
+          <span class="quiet">
+            route {route}: {arms.map((arm) => arm.name).join(" against ")}
+          </span>
+        </li>
+      ))}
+    </ul>
+  );
+}
+
+export function Experiment({ report, records }: { readonly report: ExperimentReport; readonly records: StoreState }) {
+  const { verdict, arms, metrics, sample_ratio: ratio, earlier_answers: earlier, unit, control } = report;
+  return (
+    <>
+      {records.lost > 0 && <Alert>{`${records.lost} records were lost: what follows lacks them.`}</Alert>}
+      {records.status === "failing" && <Alert>{`Records cannot be written now, and wait: ${records.error}`}</Alert>}
+      {ratio.alarm ? <Alert>{verdict}</Alert> : <p class="verdict">{verdict}</p>}
+      <h2>Arms</h2>
+      <div class="scroll">
+        <table>
+          <caption>
+            Units are assigned by {unit}; the others are compared with {control}.
+          </caption>
+          <thead>
+            <tr>
+              <th scope="col">Arm</th>
+              <th scope="col" class="number">
+                Weight
+              </th>
+              <th scope="col" class="number">
+                Units
+              </th>
+              <th scope="col" class="number">
+                Expected
+              </th>
+              <th scope="col" class="number">
+                Answers
+              </th>
+              <th scope="col">Policies</th>
+            </tr>
+          </thead>
+          <tbody>
+            {arms.map((arm) => (
+              <tr>
+                <th scope="row">{arm.name}</th>
+                <td class="number">{arm.weight}</td>
+                <td class="number">{arm.units}</td>
+                <td class="number">{(ratio.expected[arm.name] ?? 0).toFixed(0)}</td>
+                <td class="number">{arm.answers}</td>
+                <td>
+                  <code>{arm.policies.join(" ")}</code>
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      {earlier > 0 && <p class="quiet">{earlier} answers from before the weights were changed do not count.</p>}
+      {metrics.map((metric) => (
+        <Metric metric={metric} />
+      ))}
+      <p class="quiet">
+        Intervals are confidence sequences: they hold at every look at once, so looking early or often misleads nobody. They are wider than
+        those of a test that is looked at once.
+      </p>
+    </>
+  );
+}
+
+function Metric({ metric: { name, in_verdict: isJudged, alpha, means, differences } }: { readonly metric: MetricReport }) {
+  const level = `${Number((100 * (1 - alpha)).toFixed(2))} %`;
+  return (
+    <section class="card">
+      <h2>{name}</h2>
+      <p class="quiet">
+        {isJudged
+          ? `The verdict is about it; each interval ${level}.`
+          : `Shown beside the verdict; each interval ${level} by itself, so one of several may look like something by chance.`}
+      </p>
+      <div class="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Arm</th>
+              <th scope="col" class="number">
+                Units
+              </th>
+              <th scope="col" class="number">
+                Mean
+              </th>
+              <th scope="col" class="number">
+                Difference
+              </th>
+              <th scope="col" class="number">
+                Interval
+              </th>
+              <th scope="col">So far</th>
+            </tr>
+          </thead>
+          <tbody>
+            {means.map(({ arm, units, mean }) => {
+              const difference = differences.find((one) => one.arm === arm);
+              return (
+                <tr>
+                  <th scope="row">{arm}</th>
+                  <td class="number">{units}</td>
+                  <td class="number">{number(mean)}</td>
+                  <td class="number">{difference === undefined ? "" : number(difference.difference)}</td>
+                  <td class="number">{difference === undefined ? "" : interval(difference)}</td>
+                  <td>{difference?.verdict ?? ""}</td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+      {differences.map((difference) => (
+        <Plot metric={name} difference={difference} />
+      ))}
+    </section>
+  );
+}
+
+const width = 640;
+const height = 180;
+const margin = { left: 56, right: 8, top: 8, bottom: 22 };
+
+/** The difference and its interval, as they were after so many units. */
+function Plot({ metric, difference: { arm, over_time: points } }: { readonly metric: string; readonly difference: DifferenceReport }) {
+  const bounded = points.filter(({ low, high }) => low !== null && high !== null);
+  const last = bounded.at(-1);
+  if (bounded.length < 2 || last === undefined) return <p class="quiet">A plot needs more units.</p>;
+  // The first intervals are as wide as they like; the picture is for the later half.
+  const tail = bounded.slice(Math.floor(bounded.length / 4));
+  const most = Math.max(...tail.map(({ low, high }) => Math.max(Math.abs(low ?? 0), Math.abs(high ?? 0))), Number.MIN_VALUE);
+  const units = Math.max(...bounded.map((point) => point.units));
+  const x = (point: { readonly units: number }): number => margin.left + (point.units / units) * (width - margin.left - margin.right);
+  const y = (value: number): number => {
+    const share = (Math.max(-most, Math.min(most, value)) + most) / (2 * most);
+    return height - margin.bottom - share * (height - margin.top - margin.bottom);
+  };
+  const at = (point: (typeof bounded)[number], value: number): string => `${x(point).toFixed(1)},${y(value).toFixed(1)}`;
+  const upper = bounded.map((point) => at(point, point.high ?? 0));
+  const lower = bounded.map((point) => at(point, point.low ?? 0)).toReversed();
+  const label = `${metric}: ${arm} less control, from ${bounded[0]?.units} to ${last.units} units; at the end ${number(last.difference)} between ${number(last.low ?? 0)} and ${number(last.high ?? 0)}`;
+  return (
+    <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label}>
+      <polygon class="band" points={[...upper, ...lower].join(" ")} />
+      <polyline class="curve" points={bounded.map((point) => at(point, point.difference)).join(" ")} />
+      <line class="axis" x1={margin.left} x2={width - margin.right} y1={y(0)} y2={y(0)} />
+      <text x="4" y={y(most) + 10}>{`+${number(most)}`}</text>
+      <text x="4" y={y(0) + 4}>
+        0
+      </text>
+      <text x="4" y={y(-most)}>{`−${number(most)}`}</text>
+      <text x={width - margin.right} y={height - 6} text-anchor="end">{`${units} units`}</text>
+    </svg>
+  );
+}
+
+function interval({ low, high }: DifferenceReport): string {
+  return low === null || high === null ? "too few units" : `${number(low)} … ${number(high)}`;
+}
+
+function number(value: number): string {
+  return Number(value.toPrecision(3)).toString();
+}

@@ -1,0 +1,80 @@
+/** @module Policies and routes as they are in force, and what is wrong with the files. */
+import type { PolicySet, Route } from "../policy/build.ts";
+import type { PolicyState } from "../policy/store.ts";
+import { Alert } from "./layout.tsx";
+
+export function Policies({
+  set,
+  state,
+  routes,
+}: {
+  readonly set: PolicySet;
+  readonly state: PolicyState;
+  readonly routes: readonly Route[];
+}) {
+  const served = new Set(routes.flatMap(({ policy, experiment }) => [policy, ...(experiment?.arms ?? []).map((arm) => arm.policy)]));
+  return (
+    <>
+      {state.error !== null && (
+        <Alert>{`The files have changed, but are not in force; the policies below still are.\n${state.error.message}`}</Alert>
+      )}
+      <p class="quiet">
+        In force since {new Date(state.loadedAt * 1000).toISOString().replace("T", " ").slice(0, 19)} UTC; reloaded {state.reloads} times.
+      </p>
+      <h2>Routes</h2>
+      <div class="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Route</th>
+              <th scope="col">Policy</th>
+              <th scope="col">Also</th>
+            </tr>
+          </thead>
+          <tbody>
+            {routes.map((route) => (
+              <tr>
+                <th scope="row">{route.name}</th>
+                <td>
+                  {route.experiment === null ? (
+                    <code>{route.policy.id}</code>
+                  ) : (
+                    route.experiment.arms.map(({ name, weight, policy }) => (
+                      <div>
+                        {name} ({weight}) <code>{policy.id}</code>
+                      </div>
+                    ))
+                  )}
+                </td>
+                <td>{alsoOf(set, route)}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+      <h2>Policies</h2>
+      {[...served].map(({ id, settings, format, demonstrations }) => (
+        <details class="card">
+          <summary>
+            <code>{id}</code> {settings.description}
+          </summary>
+          <p class="quiet">
+            {demonstrations.length} demonstrations · prompt format {format}
+          </p>
+          <pre>{JSON.stringify(settings, null, 2)}</pre>
+        </details>
+      ))}
+    </>
+  );
+}
+
+function alsoOf(set: PolicySet, { name, experiment, allowOverrides, counterfactual }: Route): string {
+  const aliases = [...set.aliases].filter(([, route]) => route === name).map(([alias]) => `alias ${alias}`);
+  return [
+    ...(set.defaultRoute === name ? ["default"] : []),
+    ...aliases,
+    ...(experiment !== null && experiment.ramp < 1 ? [`ramp ${experiment.ramp}`] : []),
+    ...(allowOverrides ? ["overrides allowed"] : []),
+    ...(counterfactual > 0 ? [`counterfactual ${counterfactual}`] : []),
+  ].join(", ");
+}

@@ -1,0 +1,87 @@
+/** @module What the gateway is doing: queue, engine, cache, records, and the last requests. */
+import type { StoreState } from "../experiment/record.ts";
+import type { RequestRecord } from "../http/telemetry.ts";
+import { Alert, Facts } from "./layout.tsx";
+
+export interface StatusProps {
+  readonly version: string;
+  readonly engine: Readonly<Record<string, unknown>> & { readonly status: string };
+  readonly underWay: number;
+  readonly records: StoreState;
+  readonly requests: readonly RequestRecord[];
+}
+
+export function Status({ version, engine, underWay, records, requests }: StatusProps) {
+  const answered = requests.filter(({ work, error }) => work !== undefined && error === undefined);
+  const total = (of: (request: RequestRecord) => number): number => answered.reduce((sum, request) => sum + of(request), 0);
+  const fed = total(({ work }) => work?.prompt ?? 0);
+  const cached = total(({ work }) => work?.cached ?? 0);
+  const sampleMs = total(({ stages }) => stages.filter(({ stage }) => stage === "sample").reduce((sum, { ms }) => sum + ms, 0));
+  return (
+    <>
+      {engine.status !== "ready" && <Alert>{`The engine is ${engine.status}.`}</Alert>}
+      {records.lost > 0 && <Alert>{`${records.lost} records were lost.`}</Alert>}
+      <Facts
+        facts={{
+          Version: version,
+          Engine: engine.status,
+          "Engine restarts": String(engine["restarts"] ?? 0),
+          "Requests under way": underWay,
+          "Tasks at work": String(engine["active"] ?? "–"),
+          "Tasks waiting": String(engine["waiting"] ?? "–"),
+          "Sequences free": String(engine["freeSequences"] ?? "–"),
+          "Sampled tokens a second": sampleMs === 0 ? "–" : ((total(({ work }) => work?.sampled ?? 0) / sampleMs) * 1000).toFixed(0),
+          "Prompt tokens from the cache": fed === 0 ? "–" : `${Math.round((100 * cached) / fed)} %`,
+          Records: records.status === "off" ? "off" : `${records.written} written, ${records.waiting} waiting, ${records.lost} lost`,
+        }}
+      />
+      {records.error !== null && <Alert>{`Records cannot be written, and wait: ${records.error}`}</Alert>}
+      <h2>Last requests</h2>
+      <p class="quiet">
+        Speed and cache are of these. <a href="/status">Look again</a>
+      </p>
+      <div class="scroll">
+        <table>
+          <thead>
+            <tr>
+              <th scope="col">Time (UTC)</th>
+              <th scope="col">Route</th>
+              <th scope="col">Policy</th>
+              <th scope="col">Arm</th>
+              <th scope="col" class="number">
+                Status
+              </th>
+              <th scope="col" class="number">
+                Seconds
+              </th>
+              <th scope="col" class="number">
+                Tokens
+              </th>
+              <th scope="col" class="number">
+                Score
+              </th>
+              <th scope="col">Finish</th>
+            </tr>
+          </thead>
+          <tbody>
+            {requests.map((request) => (
+              <tr>
+                <td>{new Date(request.startedAt).toISOString().slice(11, 19)}</td>
+                <td>{request.route ?? request.path}</td>
+                <td>
+                  <code>{request.policy ?? ""}</code>
+                </td>
+                <td>{request.arm ?? ""}</td>
+                <td class="number">{request.status}</td>
+                <td class="number">{(request.ms / 1000).toFixed(2)}</td>
+                <td class="number">{request.completionTokens ?? ""}</td>
+                <td class="number">{request.score?.toFixed(2) ?? ""}</td>
+                <td>{request.error ?? request.finish ?? ""}</td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      </div>
+    </>
+  );
+}
