@@ -1,5 +1,5 @@
 /** @module What an experiment shows so far: per arm and metric means and intervals that hold however often one looks, and a sentence. */
-import { differenceSequence, type Estimate, type Moments, meanSequence, SampleRatio } from "./sequence.ts";
+import { differenceSequence, type Estimate, fewestUnits, type Moments, meanSequence, SampleRatio } from "./sequence.ts";
 
 /** What the report is about; from the routes' file. */
 export interface ExperimentDescription {
@@ -239,6 +239,8 @@ function verdictOf(
   const sentences = metrics.filter(({ in_verdict }) => in_verdict).flatMap((metric) => sentencesOf(metric, control));
   if (sentences.length === 0) return `Nothing can be said yet: there is no ${judged.join(" or ")} from two arms so far.`;
   const share = Number((100 * (1 - alpha)).toFixed(1));
+  const hasInterval = metrics.some(({ in_verdict, differences }) => in_verdict && differences.some(({ low }) => low !== null));
+  if (!hasInterval) return `${sentences.join(" ")} An interval needs at least ${fewestUnits} units in each arm.`;
   const several =
     comparisons > 1
       ? ` ${comparisons} comparisons are made; their intervals are wide enough to hold together with ${share} % confidence, at every look.`
@@ -248,11 +250,10 @@ function verdictOf(
 
 function sentencesOf({ name, differences }: MetricReport, control: string): string[] {
   return differences.map(({ arm, difference, low, high, verdict }) => {
-    const interval = low === null || high === null ? "too few units for an interval" : `between ${signed(low)} and ${signed(high)}`;
-    if (verdict === "undecided")
-      return `Undecided on ${name}: ${arm} differs from ${control} by ${signed(difference)} so far (${interval}).`;
+    const interval = low === null || high === null ? "" : ` (between ${signed(low)} and ${signed(high)})`;
+    if (verdict === "undecided") return `Undecided on ${name}: ${arm} differs from ${control} by ${signed(difference)} so far${interval}.`;
     const word = liked.has(name) ? { higher: "better", lower: "worse" }[verdict] : verdict;
-    return `${arm} is ${word} than ${control} on ${name}, by ${signed(difference)} (${interval}).`;
+    return `${arm} is ${word} than ${control} on ${name}, by ${signed(difference)}${interval}.`;
   });
 }
 

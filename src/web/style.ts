@@ -27,12 +27,13 @@ nav a { display: inline-block; padding: .35rem 0; text-decoration: none; border-
 nav a[aria-current] { border-color: var(--accent); color: var(--ink); }
 h1 { font-size: 1.5rem; line-height: 1.2; margin: 1.2rem 0 .6rem; }
 h2 { font-size: 1.15rem; margin: 1.8rem 0 .5rem; }
+.card > h2 { margin-top: 0; }
 h3 { font-size: 1rem; margin: 0 0 .4rem; }
 p { max-width: 44rem; margin: .5rem 0; }
 .quiet { color: var(--quiet); font-size: .9rem; }
 .card { background: var(--raised); border: 1px solid var(--line); border-radius: .5rem; padding: .9rem 1rem; margin: .8rem 0; }
 .card.chosen { border-color: var(--accent); border-width: 2px; }
-.columns { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(20rem, 100%), 1fr)); }
+.columns { display: grid; gap: .8rem; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); }
 .columns > .card { margin: 0; }
 .text { white-space: pre-wrap; overflow-wrap: anywhere; }
 .mark { display: inline-block; padding: 0 .5rem; border-radius: 1rem; background: var(--accent); color: var(--on-accent); font-size: .8rem; }
@@ -54,6 +55,7 @@ table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nu
 caption { text-align: left; color: var(--quiet); padding: .3rem 0; }
 th, td { text-align: left; padding: .35rem .7rem .35rem 0; border-bottom: 1px solid var(--line); vertical-align: top; }
 td.number, th.number { text-align: right; white-space: nowrap; }
+td code { white-space: nowrap; }
 code, pre { font: .88em/1.5 ui-monospace, monospace; overflow-wrap: anywhere; }
 pre { white-space: pre-wrap; }
 svg { display: block; width: 100%; height: auto; }
@@ -63,7 +65,7 @@ svg .band { fill: var(--accent); opacity: .18; } svg .curve { fill: none; stroke
 svg .axis { stroke: var(--quiet); stroke-width: 1; } svg text { fill: var(--quiet); font: 11px system-ui, sans-serif; }
 details > summary { cursor: pointer; padding: .3rem 0; }
 .verdict { font-size: 1.1rem; max-width: 50rem; }
-dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(11rem, 100%), 1fr)); gap: .6rem; margin: .6rem 0; }
+dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(9rem, 100%), 1fr)); gap: .6rem; margin: .6rem 0; }
 dl.facts div { background: var(--raised); border: 1px solid var(--line); border-radius: .4rem; padding: .5rem .7rem; }
 dl.facts dt { color: var(--quiet); font-size: .85rem; } dl.facts dd { margin: 0; font-size: 1.15rem; font-variant-numeric: tabular-nums; }
 `;

@@ -18,6 +18,7 @@ import { plainly } from "../policy/bypass.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { Experiment, ExperimentList } from "./experiments.tsx";
+import { icon } from "./icon.ts";
 import { Alert, page } from "./layout.tsx";
 import { type Choice, type Played, Playground } from "./playground.tsx";
 import { Policies } from "./policies.tsx";
@@ -32,6 +33,7 @@ export function web(dependencies: AppDependencies): Hono {
   const app = new Hono();
   const { policies, policyState, records } = dependencies;
   app.get("/style.css", (c) => c.body(styleSheet, 200, { "content-type": "text/css; charset=utf-8", "cache-control": "max-age=300" }));
+  app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml", "cache-control": "max-age=86400" }));
   for (const path of [...pagePaths, "/sign-in", "/sign-out"]) app.use(path, csrf());
   app.post("/sign-in", signIn(dependencies));
   app.post("/sign-out", (c) => {

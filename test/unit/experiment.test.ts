@@ -210,7 +210,7 @@ describe("a report", () => {
       [2, 500],
     ]);
     expect(report.metrics[0]?.differences[0]).toMatchObject({ low: null, high: null, verdict: "undecided" });
-    expect(report.verdict).toContain("too few units");
+    expect(report.verdict).toContain("An interval needs at least 20 units in each arm.");
   });
 
   it("says that several comparisons are several, and widens their intervals", () => {

@@ -1,0 +1,2 @@
+/** @module The pages' icon: two bars of unequal length from one line, as scores are drawn. */
+export const icon = `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 32 32"><rect width="32" height="32" rx="7" fill="#0b6457"/><path d="M12 6v20" stroke="#fff" stroke-width="2"/><rect x="12" y="9" width="14" height="5" fill="#fff"/><rect x="12" y="18" width="7" height="5" fill="#fff" opacity=".6"/></svg>`;
