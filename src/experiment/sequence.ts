@@ -50,6 +50,7 @@ export function meanSequence(moments: Moments, alpha: number): Estimate | null {
   const value = sum / count;
   if (count < fewestUnits) return around(value, Number.POSITIVE_INFINITY);
   const variance = varianceOf(moments) + unseen(moments, moments);
+  if (variance === 0) return around(value, Number.POSITIVE_INFINITY);
   return around(value, criticalValue(count, count - 1, alpha) * Math.sqrt(variance / count));
 }
 
@@ -66,7 +67,8 @@ export function differenceSequence(treatment: Moments, control: Moments, alpha: 
   const [a, b] = [varianceOfMean(treatment), varianceOfMean(control)];
   const degrees = a + b === 0 ? 0 : (a + b) ** 2 / (a ** 2 / (treatment.count - 1) + b ** 2 / (control.count - 1));
   const effective = (treatment.count * control.count) / (treatment.count + control.count);
-  if (a + b === 0) return around(value, value === 0 ? 0 : Number.POSITIVE_INFINITY);
+  // All values the same so far: of their spread nothing is known.
+  if (a + b === 0) return around(value, Number.POSITIVE_INFINITY);
   return around(value, criticalValue(effective, degrees, alpha) * Math.sqrt(a + b));
 }
 

@@ -115,22 +115,26 @@ function Metric({ metric: { name, in_verdict: isJudged, alpha, means, difference
                 Mean
               </th>
               <th scope="col" class="number">
+                Its interval
+              </th>
+              <th scope="col" class="number">
                 Difference
               </th>
               <th scope="col" class="number">
-                Interval
+                Its interval
               </th>
               <th scope="col">So far</th>
             </tr>
           </thead>
           <tbody>
-            {means.map(({ arm, units, mean }) => {
+            {means.map(({ arm, units, mean, ...bounds }) => {
               const difference = differences.find((one) => one.arm === arm);
               return (
                 <tr>
                   <th scope="row">{arm}</th>
                   <td class="number">{units}</td>
                   <td class="number">{number(mean)}</td>
+                  <td class="number">{interval(bounds)}</td>
                   <td class="number">{difference === undefined ? "" : number(difference.difference)}</td>
                   <td class="number">{difference === undefined ? "" : interval(difference)}</td>
                   <td>{difference?.verdict ?? ""}</td>
@@ -184,8 +188,8 @@ function Plot({ metric, difference: { arm, over_time: points } }: { readonly met
   );
 }
 
-function interval({ low, high }: DifferenceReport): string {
-  return low === null || high === null ? "too few units" : `${number(low)} … ${number(high)}`;
+function interval({ low, high }: Pick<DifferenceReport, "low" | "high">): string {
+  return low === null || high === null ? "too little to say" : `${number(low)} … ${number(high)}`;
 }
 
 function number(value: number): string {

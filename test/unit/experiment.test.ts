@@ -150,11 +150,15 @@ describe("an interval", () => {
     expect(evidence).toBeCloseTo(1 / alpha, 6);
   });
 
-  it("is unbounded while there are too few units, and never narrower for a sample without variance than one unit allows", () => {
+  it("is unbounded while there are too few units, and while they are all alike", () => {
     const sample = new UnitSample();
     for (let i = 0; i < 19; i++) sample.add(`${i}`, 1);
     expect(meanSequence(sample, 0.05)).toEqual({ value: 1, low: Number.NEGATIVE_INFINITY, high: Number.POSITIVE_INFINITY });
     expect(meanSequence(new UnitSample(), 0.05)).toBeNull();
+    // More units, all alike: of their spread nothing is known.
+    for (let i = 19; i < 100; i++) sample.add(`${i}`, 1);
+    expect(meanSequence(sample, 0.05)?.high).toBe(Number.POSITIVE_INFINITY);
+    expect(differenceSequence(sample, sample, 0.05)?.low).toBe(Number.NEGATIVE_INFINITY);
   });
 });
 

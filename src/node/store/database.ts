@@ -158,9 +158,15 @@ export class Database {
         WHERE a.experiment = ? ORDER BY f.at, f.rowid`,
       args: [experiment.name],
     });
+    const counterfactuals = await this.#client.execute({
+      sql: `SELECT c.score, c.chosen_score, c.at, a.at AS answered_at, a.unit, a.arm FROM counterfactuals c JOIN answers a ON a.id = c.answer
+        WHERE a.experiment = ?`,
+      args: [experiment.name],
+    });
     const judged = await this.judgements(experiment.name);
     const observations = [
       ...arrivals.rows.flatMap(measured),
+      ...counterfactuals.rows.map((row) => observation(row, "score_over_plain", Number(row["chosen_score"]) - Number(row["score"]))),
       ...feedback.rows.map((row) => observation(row, String(row["metric"]), Number(row["value"]))),
     ].toSorted((a, b) => a.at - b.at);
     return reportExperiment(experiment, arrivals.rows.map(arrival), [
