@@ -73,9 +73,9 @@ export interface RecordStore {
   readonly keepsText: boolean;
   answer(row: AnswerRow): void;
   counterfactual(row: CounterfactualRow): void;
-  /** `key` is the caller's: each sees their own answers only. Throws "records_unavailable". */
+  /** `key` is the caller's: each sees their own answers only. Throws "records_unavailable", and "answer_not_found" where nothing is kept. */
   feedback(row: FeedbackRow, key: string | null): Promise<FeedbackOutcome>;
-  /** Throws "records_unavailable". */
+  /** Throws "records_unavailable", and "experiment_not_found" where nothing is kept. */
   report(experiment: ExperimentDescription): Promise<ExperimentReport>;
   state(): StoreState;
 }

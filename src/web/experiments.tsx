@@ -3,6 +3,7 @@
 import type { StoreState } from "../experiment/record.ts";
 import type { DifferenceReport, ExperimentReport, MetricReport } from "../experiment/report.ts";
 import { Alert } from "./layout.tsx";
+import { numbers, Table, texts } from "./table.tsx";
 
 export function ExperimentList({
   experiments,
@@ -42,45 +43,18 @@ export function Experiment({ report, records }: { readonly report: ExperimentRep
       {records.status === "failing" && <Alert>{`Records cannot be written now, and wait: ${records.error}`}</Alert>}
       {ratio.alarm ? <Alert>{verdict}</Alert> : <p class="verdict">{verdict}</p>}
       <h2>Arms</h2>
-      <div class="scroll">
-        <table>
-          <caption>
-            Units are assigned by {unit}; the others are compared with {control}.
-          </caption>
-          <thead>
-            <tr>
-              <th scope="col">Arm</th>
-              <th scope="col" class="number">
-                Weight
-              </th>
-              <th scope="col" class="number">
-                Units
-              </th>
-              <th scope="col" class="number">
-                Expected
-              </th>
-              <th scope="col" class="number">
-                Answers
-              </th>
-              <th scope="col">Policies</th>
-            </tr>
-          </thead>
-          <tbody>
-            {arms.map((arm) => (
-              <tr>
-                <th scope="row">{arm.name}</th>
-                <td class="number">{arm.weight}</td>
-                <td class="number">{arm.units}</td>
-                <td class="number">{(ratio.expected[arm.name] ?? 0).toFixed(0)}</td>
-                <td class="number">{arm.answers}</td>
-                <td>
-                  <code>{arm.policies.join(" ")}</code>
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        caption={`Units are assigned by ${unit}; the others are compared with ${control}.`}
+        columns={[...texts("Arm"), ...numbers("Weight", "Units", "Expected", "Answers"), ...texts("Policies")]}
+        rows={arms.map((arm) => [
+          arm.name,
+          arm.weight,
+          arm.units,
+          (ratio.expected[arm.name] ?? 0).toFixed(0),
+          arm.answers,
+          <code>{arm.policies.join(" ")}</code>,
+        ])}
+      />
       {earlier > 0 && <p class="quiet">{earlier} answers from before the weights were changed do not count.</p>}
       {metrics.map((metric) => (
         <Metric metric={metric} />
@@ -103,47 +77,15 @@ function Metric({ metric: { name, in_verdict: isJudged, alpha, means, difference
           ? `The verdict is about it; each interval ${level}.`
           : `Shown beside the verdict; each interval ${level} by itself, so one of several may look like something by chance.`}
       </p>
-      <div class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Arm</th>
-              <th scope="col" class="number">
-                Units
-              </th>
-              <th scope="col" class="number">
-                Mean
-              </th>
-              <th scope="col" class="number">
-                Its interval
-              </th>
-              <th scope="col" class="number">
-                Difference
-              </th>
-              <th scope="col" class="number">
-                Its interval
-              </th>
-              <th scope="col">So far</th>
-            </tr>
-          </thead>
-          <tbody>
-            {means.map(({ arm, units, mean, ...bounds }) => {
-              const difference = differences.find((one) => one.arm === arm);
-              return (
-                <tr>
-                  <th scope="row">{arm}</th>
-                  <td class="number">{units}</td>
-                  <td class="number">{number(mean)}</td>
-                  <td class="number">{interval(bounds)}</td>
-                  <td class="number">{difference === undefined ? "" : number(difference.difference)}</td>
-                  <td class="number">{difference === undefined ? "" : interval(difference)}</td>
-                  <td>{difference?.verdict ?? ""}</td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        columns={[...texts("Arm"), ...numbers("Units", "Mean", "Its interval", "Difference", "Its interval"), ...texts("So far")]}
+        rows={means.map(({ arm, units, mean, ...bounds }) => {
+          const difference = differences.find((one) => one.arm === arm);
+          const compared =
+            difference === undefined ? ["", "", ""] : [number(difference.difference), interval(difference), difference.verdict];
+          return [arm, units, number(mean), interval(bounds), ...compared];
+        })}
+      />
       {differences.map((difference) => (
         <Plot metric={name} difference={difference} />
       ))}

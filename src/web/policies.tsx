@@ -2,6 +2,7 @@
 import type { PolicySet, Route } from "../policy/build.ts";
 import type { PolicyState } from "../policy/store.ts";
 import { Alert } from "./layout.tsx";
+import { Table, texts } from "./table.tsx";
 
 export function Policies({
   set,
@@ -22,36 +23,10 @@ export function Policies({
         In force since {new Date(state.loadedAt * 1000).toISOString().replace("T", " ").slice(0, 19)} UTC; reloaded {state.reloads} times.
       </p>
       <h2>Routes</h2>
-      <div class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Route</th>
-              <th scope="col">Policy</th>
-              <th scope="col">Also</th>
-            </tr>
-          </thead>
-          <tbody>
-            {routes.map((route) => (
-              <tr>
-                <th scope="row">{route.name}</th>
-                <td>
-                  {route.experiment === null ? (
-                    <code>{route.policy.id}</code>
-                  ) : (
-                    route.experiment.arms.map(({ name, weight, policy }) => (
-                      <div>
-                        {name} ({weight}) <code>{policy.id}</code>
-                      </div>
-                    ))
-                  )}
-                </td>
-                <td>{alsoOf(set, route)}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        columns={texts("Route", "Policy", "Also")}
+        rows={routes.map((route) => [route.name, <Served route={route} />, alsoOf(set, route)])}
+      />
       <h2>Policies</h2>
       {[...served].map(({ id, settings, format, demonstrations }) => (
         <details class="card">
@@ -66,6 +41,15 @@ export function Policies({
       ))}
     </>
   );
+}
+
+function Served({ route: { policy, experiment } }: { readonly route: Route }) {
+  if (experiment === null) return <code>{policy.id}</code>;
+  return experiment.arms.map((arm) => (
+    <div>
+      {arm.name} ({arm.weight}) <code>{arm.policy.id}</code>
+    </div>
+  ));
 }
 
 function alsoOf(set: PolicySet, { name, experiment, allowOverrides, counterfactual }: Route): string {

@@ -2,6 +2,7 @@
 import type { StoreState } from "../experiment/record.ts";
 import type { RequestRecord } from "../http/telemetry.ts";
 import { Alert, Facts } from "./layout.tsx";
+import { numbers, Table, texts } from "./table.tsx";
 
 export interface StatusProps {
   readonly version: string;
@@ -40,48 +41,20 @@ export function Status({ version, engine, underWay, records, requests }: StatusP
       <p class="quiet">
         Speed and cache are of these. <a href="/status">Look again</a>
       </p>
-      <div class="scroll">
-        <table>
-          <thead>
-            <tr>
-              <th scope="col">Time (UTC)</th>
-              <th scope="col">Route</th>
-              <th scope="col">Policy</th>
-              <th scope="col">Arm</th>
-              <th scope="col" class="number">
-                Status
-              </th>
-              <th scope="col" class="number">
-                Seconds
-              </th>
-              <th scope="col" class="number">
-                Tokens
-              </th>
-              <th scope="col" class="number">
-                Score
-              </th>
-              <th scope="col">Finish</th>
-            </tr>
-          </thead>
-          <tbody>
-            {requests.map((request) => (
-              <tr>
-                <td>{new Date(request.startedAt).toISOString().slice(11, 19)}</td>
-                <td>{request.route ?? request.path}</td>
-                <td>
-                  <code>{request.policy ?? ""}</code>
-                </td>
-                <td>{request.arm ?? ""}</td>
-                <td class="number">{request.status}</td>
-                <td class="number">{(request.ms / 1000).toFixed(2)}</td>
-                <td class="number">{request.completionTokens ?? ""}</td>
-                <td class="number">{request.score?.toFixed(2) ?? ""}</td>
-                <td>{request.error ?? request.finish ?? ""}</td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
-      </div>
+      <Table
+        columns={[...texts("Time (UTC)", "Route", "Policy", "Arm"), ...numbers("Status", "Seconds", "Tokens", "Score"), ...texts("Finish")]}
+        rows={requests.map((request) => [
+          new Date(request.startedAt).toISOString().slice(11, 19),
+          request.route ?? request.path,
+          <code>{request.policy ?? ""}</code>,
+          request.arm ?? "",
+          request.status,
+          (request.ms / 1000).toFixed(2),
+          request.completionTokens ?? "",
+          request.score?.toFixed(2) ?? "",
+          request.error ?? request.finish ?? "",
+        ])}
+      />
     </>
   );
 }

@@ -9,8 +9,9 @@ export const program = fileURLToPath(new URL("../../dist/node/cli.js", import.me
 
 /** Resolves to `{ url, stop }` when it listens. */
 export function startGateway(environment) {
+  const records = path.join(temporaryFolder("icdpo-records"), "records.db");
   const child = spawn(process.execPath, [program, "serve"], {
-    env: { ...process.env, PORT: "0", ICDPO_DATABASE: "off", ...environment },
+    env: { ...process.env, PORT: "0", ICDPO_DATABASE: records, ...environment },
     stdio: ["ignore", "inherit", "pipe"],
   });
   let said = "";

@@ -2,15 +2,10 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Client, createClient, type InStatement, type InValue, type Row } from "@libsql/client";
+import { type Client, createClient } from "@libsql/client";
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow } from "../../experiment/record.ts";
-import {
-  type Arrival,
-  type ExperimentDescription,
-  type ExperimentReport,
-  type Observation,
-  reportExperiment,
-} from "../../experiment/report.ts";
+import { type ExperimentDescription, type ExperimentReport, reportExperiment } from "../../experiment/report.ts";
+import { arrival, insertAnswer, insertCounterfactual, measured, observation, parsed, text } from "./rows.ts";
 
 export interface DatabaseOptions {
   /** `file:/path/records.db`, `libsql://…`, `https://…`. */
@@ -20,7 +15,7 @@ export interface DatabaseOptions {
 
 const dayMs = 24 * 60 * 60 * 1000;
 
-/** Each is run once, in order; `user_version` counts them. */
+/** Each is run once, in order; the table `migrations` counts them. */
 const migrations: readonly (readonly string[])[] = [
   [
     `CREATE TABLE answers (
@@ -266,72 +261,4 @@ export class Database {
 
 function fileOf(url: string): string {
   return url.startsWith("file://") ? fileURLToPath(url) : url.slice("file:".length);
-}
-
-function insertAnswer(row: AnswerRow): InStatement[] {
-  const { texts, shares, ...columns } = row;
-  const values: InValue[] = [
-    columns.id,
-    columns.at,
-    columns.route,
-    columns.policy,
-    columns.experiment,
-    columns.arm,
-    columns.unit,
-    shares === null ? null : JSON.stringify(shares),
-    columns.user,
-    columns.key,
-    columns.latencyMs,
-    columns.promptTokens,
-    columns.completionTokens,
-    columns.workTokens,
-    columns.candidates,
-    columns.score,
-    columns.margin,
-    columns.finish,
-    columns.fallback,
-    columns.error,
-  ];
-  return [
-    { sql: `INSERT OR IGNORE INTO answers VALUES (${values.map(() => "?").join(", ")})`, args: values },
-    ...(texts === null
-      ? []
-      : [{ sql: "INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", args: [row.id, row.at, texts.request, texts.answers] }]),
-  ];
-}
-
-function insertCounterfactual({ answer, at, score, chosenScore, text: said }: CounterfactualRow): InStatement {
-  return { sql: "INSERT OR IGNORE INTO counterfactuals VALUES (?, ?, ?, ?, ?)", args: [answer, at, score, chosenScore, said] };
-}
-
-function arrival(row: Row): Arrival {
-  return {
-    at: Number(row["at"]),
-    unit: String(row["unit"]),
-    arm: String(row["arm"]),
-    policy: String(row["policy"]),
-    shares: parsed(row["shares"]) as Record<string, number>,
-  };
-}
-
-/** What every answer tells by itself. What failed has no length and no score. */
-function measured(row: Row): Observation[] {
-  const failed = observation(row, "error", row["error"] === null ? 0 : 1);
-  if (row["error"] !== null) return [failed];
-  const score = row["score"] === null ? [] : [observation(row, "score", Number(row["score"]))];
-  const costs = ["latency_ms", "completion_tokens", "work_tokens"].map((column) => observation(row, column, Number(row[column])));
-  return [failed, ...costs, ...score];
-}
-
-function observation(row: Row, metric: string, value: number): Observation {
-  const at = Number(row["at"]);
-  return { at, answeredAt: Number(row["answered_at"] ?? at), unit: String(row["unit"]), arm: String(row["arm"]), metric, value };
-}
-
-function text(value: unknown): string | null {
-  return value === null || value === undefined ? null : String(value);
-}
-
-function parsed(value: unknown): unknown {
-  return typeof value === "string" ? JSON.parse(value) : (value ?? null);
 }

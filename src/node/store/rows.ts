@@ -1,0 +1,72 @@
+/** @module Rows of the database: how records become them, and what is read off them. */
+import type { InStatement, InValue, Row } from "@libsql/client";
+import type { AnswerRow, CounterfactualRow } from "../../experiment/record.ts";
+import type { Arrival, Observation } from "../../experiment/report.ts";
+
+export function insertAnswer(row: AnswerRow): InStatement[] {
+  const { texts, shares, ...columns } = row;
+  const values: InValue[] = [
+    columns.id,
+    columns.at,
+    columns.route,
+    columns.policy,
+    columns.experiment,
+    columns.arm,
+    columns.unit,
+    shares === null ? null : JSON.stringify(shares),
+    columns.user,
+    columns.key,
+    columns.latencyMs,
+    columns.promptTokens,
+    columns.completionTokens,
+    columns.workTokens,
+    columns.candidates,
+    columns.score,
+    columns.margin,
+    columns.finish,
+    columns.fallback,
+    columns.error,
+  ];
+  return [
+    { sql: `INSERT OR IGNORE INTO answers VALUES (${values.map(() => "?").join(", ")})`, args: values },
+    ...(texts === null
+      ? []
+      : [{ sql: "INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", args: [row.id, row.at, texts.request, texts.answers] }]),
+  ];
+}
+
+export function insertCounterfactual({ answer, at, score, chosenScore, text: said }: CounterfactualRow): InStatement {
+  return { sql: "INSERT OR IGNORE INTO counterfactuals VALUES (?, ?, ?, ?, ?)", args: [answer, at, score, chosenScore, said] };
+}
+
+export function arrival(row: Row): Arrival {
+  return {
+    at: Number(row["at"]),
+    unit: String(row["unit"]),
+    arm: String(row["arm"]),
+    policy: String(row["policy"]),
+    shares: parsed(row["shares"]) as Record<string, number>,
+  };
+}
+
+/** What every answer tells by itself. What failed has no length and no score. */
+export function measured(row: Row): Observation[] {
+  const failed = observation(row, "error", row["error"] === null ? 0 : 1);
+  if (row["error"] !== null) return [failed];
+  const score = row["score"] === null ? [] : [observation(row, "score", Number(row["score"]))];
+  const costs = ["latency_ms", "completion_tokens", "work_tokens"].map((column) => observation(row, column, Number(row[column])));
+  return [failed, ...costs, ...score];
+}
+
+export function observation(row: Row, metric: string, value: number): Observation {
+  const at = Number(row["at"]);
+  return { at, answeredAt: Number(row["answered_at"] ?? at), unit: String(row["unit"]), arm: String(row["arm"]), metric, value };
+}
+
+export function text(value: unknown): string | null {
+  return value === null || value === undefined ? null : String(value);
+}
+
+export function parsed(value: unknown): unknown {
+  return typeof value === "string" ? JSON.parse(value) : (value ?? null);
+}
