@@ -12,6 +12,9 @@ const epsilon = 0.25;
 
 /** Tokenised in portions, so that no message to the engine grows without bound. */
 const tokenizePortion = 2_000;
+/** While an index is built, the work between two pauses. */
+const documentsAtOnce = 2_000;
+const postingsAtOnce = 50_000;
 /** Of a sum of floats: half the distance between two neighbouring ones, relative to the greater. */
 const floatError = 2 ** -24;
 
@@ -34,14 +37,24 @@ export interface Bm25Index {
 
 /** `documents`: `[documents][tokens]`. */
 export function buildBm25Index(documents: readonly (readonly Token[])[]): Bm25Index {
+  const building = bm25Building(documents);
+  for (;;) {
+    const step = building.next();
+    if (step.done) return step.value;
+  }
+}
+
+/** The same in steps of a few milliseconds, so that others can have a turn between them. */
+function* bm25Building(documents: readonly (readonly Token[])[]): Generator<void, Bm25Index> {
   const frequencies = new Map<Token, Map<number, number>>();
-  documents.forEach((tokens, document) => {
+  for (const [document, tokens] of documents.entries()) {
+    if (document % documentsAtOnce === documentsAtOnce - 1) yield;
     for (const token of tokens) {
       const postings = frequencies.get(token) ?? new Map<number, number>();
       if (postings.size === 0) frequencies.set(token, postings);
       postings.set(document, (postings.get(document) ?? 0) + 1);
     }
-  });
+  }
   const idf = inverseDocumentFrequencies(frequencies, documents.length);
   const meanLength = documents.reduce((sum, tokens) => sum + tokens.length, 0) / Math.max(1, documents.length);
   const total = [...frequencies.values()].reduce((sum, postings) => sum + postings.size, 0);
@@ -49,7 +62,12 @@ export function buildBm25Index(documents: readonly (readonly Token[])[]): Bm25In
   const postings = new Uint32Array(total);
   const weights = new Float64Array(total);
   let [next, place] = [0, 0];
+  let last = 0;
   for (const [token, documentFrequencies] of frequencies) {
+    if (next - last > postingsAtOnce) {
+      last = next;
+      yield;
+    }
     for (const [document, frequency] of documentFrequencies) {
       const length = (documents[document] as readonly Token[]).length;
       postings[next] = document;
@@ -194,7 +212,10 @@ export async function bm25Ranking(
     const documents: Token[][] = [];
     for (let start = 0; start < demonstrations.length; start += tokenizePortion)
       documents.push(...(await lastTokens(demonstrations.slice(start, start + tokenizePortion).map(({ messages }) => messages))));
-    const built = buildBm25Index(documents);
+    const building = bm25Building(documents);
+    let step = building.next();
+    for (; !step.done; step = building.next()) await new Promise((resolve) => setTimeout(resolve));
+    const built = step.value;
     await artifacts?.put(key, writeIndex(built));
     return built;
   }

@@ -2,11 +2,12 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm } from "node:fs/promises";
 import { createServer, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Database } from "../../src/node/store/database.ts";
@@ -233,6 +234,19 @@ describe("icdpo demos teach", () => {
     teacher.close();
   }, 60_000);
 
+  it("can take the gateway's own model for the worse answers", async () => {
+    writeJsonl("prompts.jsonl", prompts.slice(0, 2));
+    await cp(fileURLToPath(new URL("../../demos/everyday.jsonl", import.meta.url)), inFolder("demos/everyday.jsonl"));
+    const teacher = await startTeacher(1);
+    const [code] = await once(start(teacher.url, "--rejected", "base"), "exit");
+    expect(code).toBe(0);
+    for (const { chosen, rejected } of readJsonl("demos/taught.jsonl")) {
+      expect(chosen).toMatch(/^Taught: /u);
+      expect(rejected).not.toMatch(/^(?:Old answer|Taught|$)/u);
+    }
+    teacher.close();
+  }, 60_000);
+
   it("says what it would cost before it is asked to", async () => {
     writeJsonl("prompts.jsonl", prompts);
     const { code, stdout } = run(
@@ -267,6 +281,16 @@ describe("icdpo demos teach", () => {
     );
     expect(code).toBe(1);
     expect(stderr).toContain("set NO_SUCH_KEY");
+  });
+});
+
+describe("icdpo demos embed", () => {
+  it("computes a set's embeddings, and says how many", () => {
+    writeJsonl("demos/small.jsonl", [{ id: "a", messages: [{ role: "user", content: "One?" }], chosen: "Yes." }]);
+    const { code, stdout, stderr } = run("demos", "embed", "small");
+    expect(code, stderr).toBe(0);
+    expect(stdout).toMatch(/^1 prompts embedded in /u);
+    expect(run("demos", "embed", "gone").stderr).toContain("cannot be read");
   });
 });
 

@@ -31,6 +31,7 @@ function aborted(signal: AbortSignal): Promise<void> {
 
 function greet({ report }: World, url: string, routes: ReadonlyMap<string, Route>): void {
   report(`\nThe gateway listens. Base URL for OpenAI clients: ${url}/v1`);
+  report(`The page, to try it and watch it: ${url}/`);
   report("Routes (the request's model):");
   for (const { name, policy, experiment } of routes.values())
     report(`  ${name.padEnd(12)} ${experiment === null ? describePolicy(policy) : `experiment: ${describeArms(experiment)}`}`);
