@@ -3,6 +3,7 @@ import type { Engine, SamplingParameters } from "../engine/engine.ts";
 import type { Policy } from "../policy/build.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
+import { answerByBlocks } from "./blocks.ts";
 import { pickRandom, rank } from "./choose.ts";
 import { buildContexts } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
@@ -56,9 +57,23 @@ export function candidateCount(policy: Policy, request: Pick<IcdpoRequest, "samp
 }
 
 /** Whether candidates compete. If not, each is an answer as it is sampled, and can be streamed. */
-export function choosesAmong(policy: Policy, request: Pick<IcdpoRequest, "sampling" | "answers">): boolean {
+export function choosesAmong(
+  policy: Policy,
+  request: Pick<IcdpoRequest, "sampling" | "answers" | "grammar" | "tools" | "topLogprobs">,
+): boolean {
   const count = candidateCount(policy, request);
+  if (answersInBlocks(policy, request)) return false;
   return count > 1 && (policy.settings.score.type !== "none" || count > request.answers);
+}
+
+/** Whether the answer is chosen block by block. Several answers, grammars and log-probabilities are about whole ones. */
+export function answersInBlocks(
+  { settings }: Policy,
+  request: Pick<IcdpoRequest, "sampling" | "answers" | "grammar" | "tools" | "topLogprobs">,
+): boolean {
+  const { answers, grammar, tools = [], topLogprobs, sampling } = request;
+  const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
+  return settings.block !== undefined && settings.candidates > 1 && sampling.temperature > 0 && answers === 1 && isPlainText;
 }
 
 export async function icdpo(engine: Engine, policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
@@ -66,7 +81,8 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   const { sampling, seed, budget, grammar, topLogprobs, onText, onStage } = request;
   const stop = new AbortController();
   const signal = eitherOf(request.signal, stop.signal);
-  const competes = choosesAmong(policy, request) && settings.score.type !== "none";
+  const inBlocks = answersInBlocks(policy, request);
+  const competes = inBlocks || (choosesAmong(policy, request) && settings.score.type !== "none");
   const work: TokenWork = { prompt: 0, sampled: 0, scored: 0, cached: 0 };
   const random = randomFrom(seed);
   const lap = stopwatch(request.now);
@@ -80,14 +96,26 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   const timings = { retrieve: lap(), sample: 0, score: 0 };
   request.onSampling?.(timings.retrieve);
   onStage?.("queue");
+  // A response must fit after both contexts, or it could not be scored.
+  const parameters = { ...sampling, maxTokens: Math.min(sampling.maxTokens, contexts.room) };
+  const count = candidateCount(policy, request);
+  const common = {
+    basePromptTokens: contexts.base.tokens.length,
+    tokens: work,
+    demonstrations: retrieved.slice(0, contexts.shots),
+    timings,
+  };
+  if (settings.block !== undefined && inBlocks) {
+    const options = { format, score: settings.score, tokens: settings.block.tokens, count, parameters, seed, work, signal, budget, onText };
+    const { response, isSpent } = await answerByBlocks(engine, contexts, { ...options, onBegin: () => onStage?.("sample") });
+    timings.sample = lap();
+    return { ...common, ranked: [response], fallback: isSpent ? "budget" : contexts.fallback };
+  }
   const scorer = new Scorer(engine, contexts, settings.score, { work, signal: eitherOf(signal, budget) });
   const onBegin = (): void => {
     onStage?.("sample");
     if (competes) scorer.begin();
   };
-  // A response must fit after both contexts, or it could not be scored.
-  const parameters = { ...sampling, maxTokens: Math.min(sampling.maxTokens, contexts.room) };
-  const count = candidateCount(policy, request);
   const options = { parameters, count, seed, logprobs: competes, topLogprobs, grammar, work, signal, budget, onBegin, onText };
   const candidates = whenDone(sampleCandidates(engine, contexts.positive, format, options), () => {
     timings.sample = lap();
@@ -102,14 +130,7 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
 
   timings.score = lap();
   const spent = scored.some((response) => response.sample === null || (competes && response.score === null && response.text !== ""));
-  return {
-    ranked,
-    demonstrations: retrieved.slice(0, contexts.shots),
-    basePromptTokens: contexts.base.tokens.length,
-    tokens: work,
-    timings,
-    fallback: spent ? "budget" : contexts.fallback,
-  };
+  return { ...common, ranked, fallback: spent ? "budget" : contexts.fallback };
 }
 
 function contextParts(policy: Policy, conversation: Conversation, retrieved: readonly Pick<Retrieved, "demonstration">[]): ContextParts {

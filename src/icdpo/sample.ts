@@ -90,7 +90,7 @@ export async function* sampleCandidates(
 const openMarker = /(?:^|\n)(?:#|[Hh](?:u(?:m(?:an?)?)?)?|[Aa](?:s(?:s(?:i(?:s(?:t(?:a(?:nt?)?)?)?)?)?)?)?)?$/u;
 
 /** The text of one answer. In the paper's formats it is trimmed, and never ends in half a marker. */
-class Answer {
+export class Answer {
   readonly #trims: boolean;
   readonly #onText: (text: string, details: readonly TokenDetail[]) => void;
   #raw = "";

@@ -88,6 +88,10 @@ export const policySchema = z
     ...changeable,
     prompt: z.enum(["auto", ...promptFormats]).default("auto"),
     sampling: samplingSchema.prefault({}),
+    block: z
+      .strictObject({ tokens: z.int().min(1).max(1024).default(16) })
+      .optional()
+      .describe("choose while sampling: of n blocks of so many tokens the best is kept and sent at once"),
     bypass: bypassSchema.optional(),
   })
   .superRefine((policy, context) => {
@@ -100,6 +104,8 @@ export const policySchema = z
       });
     if (!wantsDemonstrations && policy.demonstrations !== undefined)
       context.addIssue({ code: "custom", path: ["retriever"], message: "demonstrations are named, but no retriever chooses among them" });
+    if (policy.block !== undefined && policy.score.type === "none")
+      context.addIssue({ code: "custom", path: ["block"], message: "blocks are chosen by a score, and this policy has none" });
     if (policy.score.type === "contrast" && policy.demonstrations === undefined && policy.instructions === undefined)
       context.addIssue({
         code: "custom",

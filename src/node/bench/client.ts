@@ -15,11 +15,19 @@ export interface TimedAnswer {
   readonly tokens: { readonly prompt: number; readonly sampled: number; readonly scored: number; readonly cached: number };
   /** `[candidates]`: sampling steps of each. */
   readonly lengths: readonly number[];
+  /** Of the chosen candidate, in nats; null where nothing was scored. */
+  readonly score: number | null;
+}
+
+interface ExplainedCandidate {
+  readonly tokens: number;
+  readonly score: number | null;
+  readonly chosen: boolean;
 }
 
 interface Explained {
   readonly choices: readonly [{ readonly message: { readonly content: string } }];
-  readonly icdpo: { readonly tokens: TimedAnswer["tokens"]; readonly candidates: readonly { readonly tokens: number }[] };
+  readonly icdpo: { readonly tokens: TimedAnswer["tokens"]; readonly candidates: readonly ExplainedCandidate[] };
 }
 
 export class Client {
@@ -37,7 +45,9 @@ export class Client {
     const response = await this.#post({ ...body, icdpo: { explain: true } });
     const { choices, icdpo } = (await response.json()) as Explained;
     const seconds = (performance.now() - start) / 1000;
-    return { seconds, content: choices[0].message.content, tokens: icdpo.tokens, lengths: icdpo.candidates.map(({ tokens }) => tokens) };
+    const { tokens, candidates } = icdpo;
+    const score = candidates.find(({ chosen }) => chosen)?.score ?? null;
+    return { seconds, content: choices[0].message.content, tokens, lengths: candidates.map((candidate) => candidate.tokens), score };
   }
 
   /** Seconds until the first chunk that holds text; the rest is not awaited. */

@@ -114,6 +114,8 @@ export function concurrencyCase(client: Client, requests: Requests, model: strin
   };
 }
 
+const comparisons = 8;
+
 const others = 4;
 const arrivals = 3;
 const betweenArrivalsMs = 1_500;
@@ -133,6 +135,49 @@ export function streamCase(client: Client, requests: Requests): BenchCase {
       await running;
       const against = { name: "on an idle machine", value: idle };
       return [{ name: `first token of a stream, ${others} ICDPO requests running`, unit: "s", value: Math.max(...busy), against }];
+    },
+  };
+}
+
+/** Block by block beside the whole answer: time to the first text with the demonstrations in the cache, and Ŝ of what comes out, on the same requests. */
+export function blocksCase(client: Client, requests: Requests): BenchCase {
+  return {
+    name: "block by block",
+    async run() {
+      const [wholeSeconds, firstSeconds, blockSeconds, wholeScores, blockScores]: number[][] = [[], [], [], [], []];
+      for (let i = 0; i < comparisons; i++) {
+        const whole = requests.fresh("icdpo");
+        const blocks = { ...whole, model: "blocks" };
+        // Each with its demonstrations at hand, and the message new.
+        await client.chat(whole);
+        const another = (body: typeof whole, mark: string) => ({
+          ...body,
+          messages: [{ role: "user", content: `${mark} ${body.messages[0]?.content}` }],
+        });
+        const answered = await client.chat(another(whole, "Now:"));
+        firstSeconds?.push(await client.firstToken(another(blocks, "Then:")));
+        const inBlocks = await client.chat(another(blocks, "Now:"));
+        wholeSeconds?.push(answered.seconds);
+        blockSeconds?.push(inBlocks.seconds);
+        wholeScores?.push(answered.score ?? Number.NaN);
+        blockScores?.push(inBlocks.score ?? Number.NaN);
+      }
+      const middle = (values: readonly number[] = []): number =>
+        quantile(
+          values.toSorted((a, b) => a - b),
+          0.5,
+        );
+      const against = { name: "the whole answer", value: middle(wholeSeconds) };
+      return [
+        { name: "block by block: first text", unit: "s", value: middle(firstSeconds), against },
+        { name: "block by block: all", unit: "s", value: middle(blockSeconds), against },
+        {
+          name: "block by block: Ŝ",
+          unit: "nats",
+          value: middle(blockScores),
+          against: { name: "the whole answer's", value: middle(wholeScores) },
+        },
+      ];
     },
   };
 }

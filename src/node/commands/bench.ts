@@ -11,7 +11,7 @@ import type { Demonstration } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { Client } from "../bench/client.ts";
 import { type BenchCase, renderTable, runRounds } from "../bench/figures.ts";
-import { concurrencyCase, Requests, singleCase, streamCase } from "../bench/requests.ts";
+import { blocksCase, concurrencyCase, Requests, singleCase, streamCase } from "../bench/requests.ts";
 import { retrievalCase } from "../bench/retrieval.ts";
 import { type Speeds, speedCase } from "../bench/speeds.ts";
 import type { Runtime } from "../runtime.ts";
@@ -82,6 +82,7 @@ async function benchCases(runtime: Runtime, client: Client, options: BenchOption
     concurrencyCase(client, requests, "plain", [1, 2, 4, 8]),
     concurrencyCase(client, requests, "icdpo", [1, 2, 4, 8]),
     streamCase(client, requests),
+    blocksCase(client, requests),
     retrievalCase(engine, forgetful(await runtime.embedder()), text, [1_000, 10_000, 160_000]),
   ];
 }
@@ -120,6 +121,7 @@ score: { type: contrast, negative: rejected }
 `,
   plain: "candidates: 1\nscore: { type: none }\n",
 };
+const blocks = `${policyFiles.icdpo}block: { tokens: 16 }\n`;
 
 /** Demonstrations are drawn by the request's seed, so that a request can have the same ones again, or others. */
 async function benchPolicies(runtime: Runtime): Promise<PolicyStore> {
@@ -132,8 +134,8 @@ async function benchPolicies(runtime: Runtime): Promise<PolicyStore> {
     JSON.stringify({ id, messages, chosen: lengthened(i, ({ chosen }) => chosen), rejected: lengthened(i, ({ rejected }) => rejected) }),
   );
   const files = {
-    policies: new Map(Object.entries(policyFiles)),
-    routes: "routes: { icdpo: { policy: icdpo }, plain: { policy: plain } }",
+    policies: new Map(Object.entries({ ...policyFiles, blocks })),
+    routes: "routes: { icdpo: { policy: icdpo }, plain: { policy: plain }, blocks: { policy: blocks } }",
     demonstrations: new Map([["bench", textFile(lines.join("\n"))]]),
   };
   return PolicyStore.open({ read: async () => files, build: (read) => buildPolicySet(read, runtime), unixTime: () => 0 });
