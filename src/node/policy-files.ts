@@ -13,6 +13,9 @@ export interface PolicyFolders {
 /** File → what changes when the file does. */
 type Stamps = ReadonlyMap<string, string>;
 
+/** Files may change while they are read; then they are read again. */
+const mostAttempts = 10;
+
 export class PolicyFolder {
   readonly #folders: PolicyFolders;
   /** Stamp of a demonstration file → its hash: large files are read when they have changed, not each time. */
@@ -25,12 +28,16 @@ export class PolicyFolder {
 
   /** All files as they stood at one moment. Throws "configuration" where a folder or routes.yaml cannot be read. */
   async read(): Promise<PolicyFiles> {
-    for (;;) {
+    for (let attempt = 1; attempt <= mostAttempts; attempt++) {
       const before = await this.#stamps();
       this.#seen = before;
       const files = await this.#readOnce(before);
       if (isSame(before, await this.#stamps())) return files;
     }
+    throw new GatewayError(
+      "configuration",
+      `The files in ${this.#folders.policies} or ${this.#folders.demonstrations} do not stop changing.`,
+    );
   }
 
   /** Whether the files are others than those read last, and nobody is writing them just now. */

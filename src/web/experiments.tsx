@@ -93,9 +93,9 @@ function Metric({ metric: { name, in_verdict: isJudged, alpha, means, difference
   );
 }
 
-const width = 640;
+const width = 480;
 const height = 180;
-const margin = { left: 56, right: 8, top: 8, bottom: 22 };
+const margin = { left: 64, right: 8, top: 8, bottom: 22 };
 
 /** The difference and its interval, as they were after so many units. */
 function Plot({ metric, difference: { arm, over_time: points } }: { readonly metric: string; readonly difference: DifferenceReport }) {
