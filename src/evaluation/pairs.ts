@@ -1,7 +1,7 @@
 /** @module Pairwise accuracy: how often a scorer prefers the chosen response over the rejected one. */
 import type { Engine } from "../engine/engine.ts";
 import { measure } from "../icdpo/measure.ts";
-import type { Policy } from "../policy/build.ts";
+import type { Policy } from "../policy/policy.ts";
 import type { PromptFormat } from "../policy/schema.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";

@@ -19,7 +19,7 @@ export interface Message {
 
 export interface TeacherAnswer {
   readonly text: string;
-  /** "stop" unless the answer was cut off. */
+  /** "stop"; "length": cut off; "refused": the endpoint will not answer this prompt. */
   readonly finish: string;
   readonly promptTokens: number;
   readonly completionTokens: number;
@@ -32,6 +32,8 @@ export interface Teacher {
 }
 
 const callMs = 300_000;
+/** The endpoint understood the call, and refuses what it says. */
+const unanswerable: ReadonlySet<number | undefined> = new Set([400, 413, 422]);
 
 export function openTeacher(options: TeacherOptions): Teacher {
   const { baseURL, apiKey, model, maxTokens, temperature, retries } = options;
@@ -50,6 +52,9 @@ export function openTeacher(options: TeacherOptions): Teacher {
         };
       } catch (error) {
         if (signal?.aborted) throw error;
+        // This prompt will never be answered; the others may.
+        if (error instanceof OpenAI.APIError && unanswerable.has(error.status))
+          return { text: "", finish: "refused", promptTokens: 0, completionTokens: 0 };
         throw new GatewayError("engine_unavailable", `${baseURL} did not answer: ${(error as Error).message}`, { cause: error });
       }
     },

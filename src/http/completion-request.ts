@@ -1,7 +1,7 @@
 /** @module The body of POST /v1/completions, OpenAI's older protocol: raw text goes on. */
 import { z } from "zod";
 import type { SamplingParameters } from "../engine/engine.ts";
-import type { Policy } from "../policy/build.ts";
+import type { Policy } from "../policy/policy.ts";
 import { biasMap, refuse, samplingFields, stopStrings, toStops } from "./wire.ts";
 
 const defaultMaxTokens = 16;

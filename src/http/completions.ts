@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import type { Engine, Prompt, Token, TokenDetail } from "../engine/engine.ts";
 import { type Candidate, sampleCandidates, type TokenWork } from "../icdpo/sample.ts";
-import type { Policy, PolicySet } from "../policy/build.ts";
+import type { Policy, PolicySet } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";

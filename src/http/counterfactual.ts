@@ -2,8 +2,8 @@
 
 import { measure } from "../icdpo/measure.ts";
 import { type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
-import type { Policy } from "../policy/build.ts";
 import { plainly } from "../policy/bypass.ts";
+import type { Policy } from "../policy/policy.ts";
 import type { AppDependencies } from "./dependencies.ts";
 
 export interface ScoredAnswer {

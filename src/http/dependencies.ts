@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import type { Engine } from "../engine/engine.ts";
 import type { RecordStore } from "../experiment/record.ts";
-import type { PolicySet } from "../policy/build.ts";
+import type { PolicySet } from "../policy/policy.ts";
 import type { PolicyState } from "../policy/store.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import type { AccessDependencies } from "./access.ts";

@@ -1,7 +1,7 @@
 /** @module GET /v1/experiments and /v1/experiments/{route}: what experiments show so far. */
 import type { Context } from "hono";
 import type { ExperimentDescription } from "../experiment/report.ts";
-import type { PolicySet, Route } from "../policy/build.ts";
+import type { PolicySet, Route } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { mayUse } from "./access.ts";
 import type { AppDependencies } from "./dependencies.ts";

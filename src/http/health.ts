@@ -1,6 +1,6 @@
 /** @module GET /health (the process lives) and /ready (engine and policies can answer). */
 import type { Context } from "hono";
-import type { Route } from "../policy/build.ts";
+import type { Route } from "../policy/policy.ts";
 import { isTrusted } from "./access.ts";
 import type { AppDependencies } from "./dependencies.ts";
 

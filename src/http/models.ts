@@ -1,6 +1,6 @@
 /** @module GET /v1/models: the routes, as clients know them. */
 import type { Context } from "hono";
-import type { PolicySet } from "../policy/build.ts";
+import type { PolicySet } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Caller, mayUse } from "./access.ts";
 import type { AppDependencies } from "./dependencies.ts";

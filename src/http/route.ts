@@ -1,8 +1,8 @@
 /** @module Which policy serves a request: the route it names, the arm it is assigned to, and what it changes for itself. */
 import type { Context } from "hono";
 import { assign, pseudonym, shares, unitOf } from "../experiment/assign.ts";
-import type { Policy, PolicySet, Route } from "../policy/build.ts";
 import { overridden } from "../policy/overrides.ts";
+import type { Policy, PolicySet, Route } from "../policy/policy.ts";
 import { resolveRoute } from "../policy/resolve.ts";
 import { GatewayError } from "../types/error.ts";
 import { mayUse } from "./access.ts";

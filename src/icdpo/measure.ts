@@ -1,6 +1,6 @@
 /** @module All three sums of given completions, log π(y ∣ C⁺), log π(y ∣ C⁻) and log π(y ∣ C⁰), with S and Ŝ: the method without sampling. */
 import type { Engine } from "../engine/engine.ts";
-import type { Policy } from "../policy/build.ts";
+import type { Policy } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat, type Score } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";

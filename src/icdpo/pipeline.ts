@@ -1,6 +1,6 @@
 /** @module Algorithm 1 of the paper, from a conversation to its answers, best first. */
 import type { Engine, SamplingParameters } from "../engine/engine.ts";
-import type { Policy } from "../policy/build.ts";
+import type { Policy } from "../policy/policy.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { answerByBlocks } from "./blocks.ts";

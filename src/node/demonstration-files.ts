@@ -1,6 +1,6 @@
 /** @module Files of demonstrations: read line by line, packed or not; written whole or not at all. */
 import { createReadStream } from "node:fs";
-import { mkdir, open, rename, rm } from "node:fs/promises";
+import { access, mkdir, open, rename, rm } from "node:fs/promises";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { createGunzip } from "node:zlib";
@@ -40,6 +40,16 @@ function parsed(line: string): unknown {
 }
 
 const portionCharacters = 1_000_000;
+
+/** Throws "invalid_request" where the file is there already, and that is not meant. */
+export async function refuseToOverwrite(file: string, isMeant = false): Promise<void> {
+  const isThere = await access(file).then(
+    () => true,
+    () => false,
+  );
+  if (isThere && !isMeant)
+    throw new GatewayError("invalid_request", `${file} is there already. Choose another name, or write over it with --force.`);
+}
 
 /** Writes one JSON object a line; the file is there when all of it is. */
 export async function writeLines(file: string, values: Iterable<unknown>): Promise<number> {

@@ -8,71 +8,9 @@ import { twoStageRetriever } from "../retrieval/two-stage.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
-import {
-  type AssignmentUnit,
-  type PolicySettings,
-  type PromptFormat,
-  policySchema,
-  type RetrieverSettings,
-  type Routes,
-  routesSchema,
-} from "./schema.ts";
-
-/** A policy as requests use it. */
-export interface Policy {
-  readonly name: string;
-  /** `<name>@<12 hex digits of SHA-256 over the policy, its demonstration file and the model>`. */
-  readonly id: string;
-  readonly settings: PolicySettings;
-  /** `auto` resolved. */
-  readonly format: PromptFormat;
-  readonly demonstrations: readonly Demonstration[];
-  readonly retriever: Retriever | null;
-  /** What the id covers beside the settings. */
-  readonly source: PolicySource;
-}
-
-export interface PolicySource {
-  /** SHA-256 of the demonstration file in hex; "" where there is none. */
-  readonly demonstrations: string;
-  readonly model: string;
-}
-
-export interface Arm {
-  readonly name: string;
-  readonly policy: Policy;
-  readonly weight: number;
-}
-
-/** Arms that share a route's traffic. */
-export interface Experiment {
-  readonly name: string;
-  readonly unit: AssignmentUnit;
-  readonly arms: readonly Arm[];
-  /** One of the arms; those who do not take part get its policy. */
-  readonly control: Arm;
-  /** The share of units that take part. */
-  readonly ramp: number;
-  /** What the verdict is about. */
-  readonly metrics: readonly string[];
-}
-
-export interface Route {
-  readonly name: string;
-  /** The control's, where there is an experiment. */
-  readonly policy: Policy;
-  readonly experiment: Experiment | null;
-  readonly allowOverrides: boolean;
-  /** For this share of scored requests, plain sampling's answer is recorded as well. */
-  readonly counterfactual: number;
-}
-
-export interface PolicySet {
-  readonly policies: ReadonlyMap<string, Policy>;
-  readonly routes: ReadonlyMap<string, Route>;
-  readonly defaultRoute: string | undefined;
-  readonly aliases: ReadonlyMap<string, string>;
-}
+import type { Policy, PolicySet, PolicySource } from "./policy.ts";
+import { buildRoute, parseRoutes } from "./routes.ts";
+import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
 
 /** A set of demonstrations that is read when a policy needs it. */
 export interface DemonstrationFile {
@@ -200,51 +138,6 @@ async function parsePolicy(
   const problem = contradiction(settings, format, demonstrations, capabilities);
   if (problem !== null) throw complaintAt(file, text, problem.path, problem.reason);
   return { settings, format, demonstrations, hash };
-}
-
-function parseRoutes(text: string, policies: ReadonlyMap<string, string>): Routes {
-  const file = "policies/routes.yaml";
-  const parsed = parseYaml(file, text, routesSchema) as Routes;
-  const knownPolicy = (path: readonly string[], name: string | undefined): void => {
-    if (name !== undefined && !policies.has(name))
-      throw complaintAt(file, text, path, `there is no policy "${name}" (policies/${name}.yaml)`);
-  };
-  for (const [route, { policy, experiment }] of Object.entries(parsed.routes)) {
-    knownPolicy(["routes", route, "policy"], policy);
-    for (const [arm, of] of Object.entries(experiment?.arms ?? {}))
-      knownPolicy(["routes", route, "experiment", "arms", arm, "policy"], of.policy);
-  }
-  const knownRoute = (path: readonly string[], route: string): void => {
-    if (!Object.hasOwn(parsed.routes, route)) throw complaintAt(file, text, path, `there is no route "${route}"`);
-  };
-  if (parsed.default !== undefined) knownRoute(["default"], parsed.default);
-  for (const [alias, route] of Object.entries(parsed.aliases)) knownRoute(["aliases", alias], route);
-  checkExperimentNames(file, text, parsed);
-  return parsed;
-}
-
-/** Two routes cannot write into one experiment: their arms would be mixed up. */
-function checkExperimentNames(file: string, text: string, { routes }: Routes): void {
-  const seen = new Map<string, string>();
-  for (const [route, { experiment }] of Object.entries(routes)) {
-    if (experiment === undefined) continue;
-    const name = experiment.name ?? route;
-    const other = seen.get(name);
-    if (other !== undefined)
-      throw complaintAt(file, text, ["routes", route, "experiment", "name"], `the route "${other}" has an experiment "${name}" as well`);
-    seen.set(name, route);
-  }
-}
-
-function buildRoute(name: string, route: Routes["routes"][string], policies: ReadonlyMap<string, Policy>): Route {
-  const { experiment: given, allow_overrides: allowOverrides, counterfactual } = route;
-  const policyOf = (policy: string): Policy => policies.get(policy) as Policy;
-  if (given === undefined) return { name, policy: policyOf(route.policy as string), experiment: null, allowOverrides, counterfactual };
-  const arms = Object.entries(given.arms).map(([arm, { policy, weight }]): Arm => ({ name: arm, policy: policyOf(policy), weight }));
-  const wanted = given.control ?? "control";
-  const control = arms.find((arm) => arm.name === wanted) ?? (arms.at(-1) as Arm);
-  const experiment = { name: given.name ?? name, unit: given.unit, arms, control, ramp: route.ramp, metrics: given.metrics };
-  return { name, policy: control.policy, experiment, allowOverrides, counterfactual };
 }
 
 /** What does not go together in a policy, if anything. */

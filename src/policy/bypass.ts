@@ -1,6 +1,6 @@
 /** @module Requests that go past a policy's demonstrations and scores: one plain sample each. */
 import type { Conversation } from "../types/conversation.ts";
-import type { Policy } from "./build.ts";
+import type { Policy } from "./policy.ts";
 
 export interface BypassFacts {
   readonly conversation: Conversation;

@@ -1,7 +1,8 @@
 /** @module Settings that one request changes for itself, where its route allows that. */
 import type { Capabilities } from "../engine/engine.ts";
 import { GatewayError } from "../types/error.ts";
-import { contradiction, type Policy, policyId } from "./build.ts";
+import { contradiction, policyId } from "./build.ts";
+import type { Policy } from "./policy.ts";
 import type { Overrides, PolicySettings } from "./schema.ts";
 
 /** The policy with those settings, under an id of its own. Throws "invalid_request" where they do not go together. */

@@ -1,6 +1,6 @@
 /** @module Which route a request takes: the path names it, else the header, else the body's `model`. */
 import { GatewayError } from "../types/error.ts";
-import type { PolicySet, Route } from "./build.ts";
+import type { PolicySet, Route } from "./policy.ts";
 
 export interface RouteNames {
   readonly path?: string | undefined;

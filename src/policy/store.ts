@@ -1,6 +1,7 @@
 /** @module The policies in force. A new set is read whole, checked whole, then swapped in one step; a bad one changes nothing. */
 import { GatewayError } from "../types/error.ts";
-import type { PolicyFiles, PolicySet } from "./build.ts";
+import type { PolicyFiles } from "./build.ts";
+import type { PolicySet } from "./policy.ts";
 
 export interface PolicyState {
   /** Seconds since 1970, of the set in force. */

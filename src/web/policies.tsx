@@ -1,5 +1,5 @@
 /** @module Policies and routes as they are in force, and what is wrong with the files. */
-import type { PolicySet, Route } from "../policy/build.ts";
+import type { PolicySet, Route } from "../policy/policy.ts";
 import type { PolicyState } from "../policy/store.ts";
 import { Alert } from "./layout.tsx";
 import { Table, texts } from "./table.tsx";

@@ -129,6 +129,11 @@ async function startTeacher(delayMs: number) {
     request.on("end", () => {
       const { messages } = JSON.parse(body) as { messages: { content: string }[] };
       const prompt = messages.at(-1)?.content ?? "";
+      if (prompt.includes("forbidden")) {
+        asked.push({ prompt, key: undefined });
+        response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"message":"not this one"}}');
+        return;
+      }
       // Each fifth call fails first, as busy services do.
       if (asked.length % 5 === 4 && failures < 5) {
         failures += 1;
@@ -231,6 +236,25 @@ describe("icdpo demos teach", () => {
     for (const { prompt, key } of teacher.answered()) keys.set(prompt, (keys.get(prompt) ?? new Set()).add(key));
     for (const of of keys.values()) expect(of.size).toBe(1);
     expect(teacher.answered().length).toBeLessThanOrEqual(40 + 2 * 3);
+    teacher.close();
+  }, 60_000);
+
+  it("goes on where the endpoint refuses a prompt, and writes over nothing unless that is meant", async () => {
+    writeJsonl("prompts.jsonl", [...prompts.slice(0, 2), { id: "no", messages: [{ role: "user", content: "A forbidden thing." }] }]);
+    const teacher = await startTeacher(1);
+    const child = start(teacher.url);
+    let said = "";
+    child.stdout?.on("data", (text) => {
+      said += text;
+    });
+    const [code] = await once(child, "close");
+    expect(code).toBe(0);
+    expect(said).toContain("dropped 1: the endpoint refused the prompt");
+    expect(readJsonl("demos/taught.jsonl").map(({ id }) => id)).toEqual(["p0", "p1"]);
+    const before = teacher.asked.length;
+    expect((await once(start(teacher.url), "exit"))[0]).toBe(1);
+    expect(teacher.asked.length).toBe(before);
+    expect((await once(start(teacher.url, "--force"), "exit"))[0]).toBe(0);
     teacher.close();
   }, 60_000);
 

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Prompt, Sample, SampleEvent, SampleRequest, SamplingParameters, ScoreEvent, Token } from "../../src/engine/engine.ts";
 import { measure } from "../../src/icdpo/measure.ts";
 import { candidateCount, choosesAmong, type IcdpoRequest, icdpo } from "../../src/icdpo/pipeline.ts";
-import type { Policy } from "../../src/policy/build.ts";
+import type { Policy } from "../../src/policy/policy.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
 import type { Conversation, Demonstration } from "../../src/types/conversation.ts";
 import { cancelled, GatewayError } from "../../src/types/error.ts";

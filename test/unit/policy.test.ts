@@ -1,7 +1,8 @@
 /** Policies, routes and demonstrations: from the text of the files to what a request gets. */
 import { describe, expect, it } from "vitest";
-import { buildPolicySet, type PolicyDependencies, type PolicyFiles, type PolicySet, textFile } from "../../src/policy/build.ts";
+import { buildPolicySet, type PolicyDependencies, type PolicyFiles, textFile } from "../../src/policy/build.ts";
 import { parseDemonstrations, parseYaml } from "../../src/policy/parse.ts";
+import type { PolicySet } from "../../src/policy/policy.ts";
 import { resolveRoute } from "../../src/policy/resolve.ts";
 import { policySchema, routesSchema } from "../../src/policy/schema.ts";
 import type { Embedder } from "../../src/retrieval/retriever.ts";

@@ -6,7 +6,7 @@ import { type DatasetFormat, datasetFormats, detectFormat, type Example, readExa
 import { parseDemonstrations } from "../../policy/parse.ts";
 import { type Demonstration, promptText } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
-import { readLines, writeLines } from "../demonstration-files.ts";
+import { readLines, refuseToOverwrite, writeLines } from "../demonstration-files.ts";
 import { openKeptEmbedder, openModelStore } from "../runtime.ts";
 import { harvestCommand, teachCommand } from "./teach.ts";
 import { type World, withSignal, withTokenizer } from "./world.ts";
@@ -38,6 +38,7 @@ interface ImportOptions {
   readonly format: DatasetFormat | "auto";
   readonly maxPrompt?: number;
   readonly maxResponse?: number;
+  readonly force?: boolean;
   readonly json?: boolean;
 }
 
@@ -50,16 +51,18 @@ function importCommand(world: World): Command {
     .addOption(new Option("--format <format>", "the data's format").choices(["auto", ...datasetFormats]).default("auto"))
     .option("--max-prompt <tokens>", "longest prompt; 0: any (default: the paper's, 320 for HH-RLHF, 128 for SyntheticGPT)", count)
     .option("--max-response <tokens>", "longest response; 0: any (default: the paper's, 128 and 200)", count)
+    .option("--force", "write over a set that is there")
     .option("--json", "print the report as JSON")
     .action((file: string, options: ImportOptions) =>
       withTokenizer(world, async (engine, signal) => {
         const tokenCounts = async (texts: readonly string[]): Promise<number[]> =>
           (await engine.tokenize(texts, signal)).map(({ length }) => length);
+        const name = options.set ?? path.basename(file).replace(/\.jsonl(?:\.gz)?$/u, "");
+        const output = options.output ?? path.join(world.settings().demonstrationsDirectory, `${name}.jsonl`);
+        await refuseToOverwrite(output, options.force);
         const { examples, dropped, lines } = await readDataset(file, options, tokenCounts, world.report);
         if (examples.length === 0)
           throw new GatewayError("invalid_request", `${file} holds nothing that can be imported: ${reasons(dropped).join("; ")}`);
-        const name = options.set ?? path.basename(file).replace(/\.jsonl(?:\.gz)?$/u, "");
-        const output = options.output ?? path.join(world.settings().demonstrationsDirectory, `${name}.jsonl`);
         const source = path.basename(file);
         await writeLines(
           output,

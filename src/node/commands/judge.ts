@@ -4,7 +4,7 @@ import { judgePair } from "../../evaluation/judge.ts";
 import { openTeacher, type Teacher } from "../../evaluation/teacher.ts";
 import { describeExperiment, type ExperimentRoute, experimentRoutes } from "../../http/experiments.ts";
 import { icdpo } from "../../icdpo/pipeline.ts";
-import type { Arm } from "../../policy/build.ts";
+import type { Arm } from "../../policy/policy.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Runtime } from "../runtime.ts";

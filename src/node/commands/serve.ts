@@ -1,6 +1,6 @@
 /** @module `icdpo serve`. */
 import { Command } from "commander";
-import type { Experiment, Policy, Route } from "../../policy/build.ts";
+import type { Experiment, Policy, Route } from "../../policy/policy.ts";
 import { watchPolicies } from "../policy-watcher.ts";
 import { serve } from "../serve.ts";
 import { type World, withRuntime } from "./world.ts";

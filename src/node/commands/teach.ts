@@ -9,7 +9,7 @@ import { icdpo } from "../../icdpo/pipeline.ts";
 import { plainly } from "../../policy/bypass.ts";
 import type { Message } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
-import { openJournal, readLines, writeLines } from "../demonstration-files.ts";
+import { type Journal, openJournal, readLines, refuseToOverwrite, writeLines } from "../demonstration-files.ts";
 import { Database } from "../store/database.ts";
 import { addEndpointOptions, addPriceOptions, type EndpointOptions, endpointKey, type Priced, whole } from "./endpoint.ts";
 import { type World, withRuntime, withSignal } from "./world.ts";
@@ -20,6 +20,7 @@ interface TeachCommandOptions extends EndpointOptions, Priced {
   readonly system?: string;
   readonly rejected: "original" | "base" | "none";
   readonly dryRun?: boolean;
+  readonly force?: boolean;
 }
 
 export function teachCommand(world: World): Command {
@@ -37,7 +38,8 @@ export function teachCommand(world: World): Command {
         .choices(["original", "base", "none"])
         .default("original"),
     )
-    .option("--dry-run", "say what would be asked, and what it would cost at most");
+    .option("--dry-run", "say what would be asked, and what it would cost at most")
+    .option("--force", "write over a file that is there");
   return addPriceOptions(addEndpointOptions(command)).action(async (prompts: string, options: TeachCommandOptions) => {
     if ((options.set === undefined) === (options.output === undefined))
       throw new GatewayError("invalid_request", "Either --set or --output is needed: where the demonstrations go.");
@@ -52,6 +54,7 @@ interface HarvestOptions extends EndpointOptions, Priced {
   readonly limit: number;
   readonly system?: string;
   readonly dryRun?: boolean;
+  readonly force?: boolean;
 }
 
 export function harvestCommand(world: World): Command {
@@ -61,7 +64,8 @@ export function harvestCommand(world: World): Command {
     .option("--days <number>", "how far to look back", whole, 30)
     .option("--limit <number>", "how many answers at most, the newest first", whole, 200)
     .option("--system <text>", "a system message for the teacher")
-    .option("--dry-run", "say what would be asked, and what it would cost at most");
+    .option("--dry-run", "say what would be asked, and what it would cost at most")
+    .option("--force", "write over a file that is there");
   return addPriceOptions(addEndpointOptions(command)).action(async (options: HarvestOptions) => {
     const lessons = await badlyRated(world, options);
     if (lessons.length === 0) {
@@ -72,77 +76,87 @@ export function harvestCommand(world: World): Command {
   });
 }
 
-async function run(
-  world: World,
-  lessons: readonly Lesson[],
-  output: string,
-  options: Omit<TeachCommandOptions, "set" | "output">,
-): Promise<void> {
-  const prices = { input: options.inputPrice, output: options.outputPrice };
+type RunOptions = Omit<TeachCommandOptions, "set" | "output">;
+
+async function run(world: World, lessons: readonly Lesson[], output: string, options: RunOptions): Promise<void> {
+  await refuseToOverwrite(output, options.force);
   // The journal belongs to what is asked: another teacher, or another prompt, is another call.
-  const journalFile = `${output}.journal`;
   const named = lessons.map((lesson) => ({ ...lesson, id: `${lesson.id}-${fingerprint(lesson, options)}` }));
-  const journal = await openJournal<TaughtLesson>(journalFile);
+  const journal = await openJournal<TaughtLesson>(`${output}.journal`);
   const known = new Map(journal.entries.map((entry) => [entry.id, entry]));
-  const asked = named.filter(({ id }) => !known.has(id));
   if (options.dryRun) {
-    const promptTokens = Math.ceil(asked.reduce((sum, { messages }) => sum + JSON.stringify(messages).length, 0) / charactersPerToken);
-    const most = costOf(prices, { promptTokens, completionTokens: asked.length * options.maxTokens });
-    process.stdout.write(
-      `${asked.length} of ${lessons.length} prompts would be asked, about ${promptTokens} prompt tokens, at most ${most.toFixed(4)}\n`,
-    );
-    if (known.size === 0) await journal.remove();
-    else await journal.close();
-    return;
+    process.stdout.write(forecast(named, known, options));
+    return known.size === 0 ? journal.remove() : journal.close();
   }
-  const teacher = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options) });
-  let spent = 0;
-  const answers = await withSignal((stop) =>
-    teach(named, {
-      teacher,
-      system: options.system,
-      concurrency: options.concurrency,
-      known,
-      note: (lesson) => journal.add(lesson),
-      onProgress: (done, lesson) => {
-        spent += costOf(prices, lesson);
-        if (done % 10 === 0 || done === named.length) world.report(`${done} of ${named.length}, ${spent.toFixed(4)} spent in this run`);
-      },
-      stop,
-    }),
-  ).catch(async (error: unknown) => {
-    await journal.close();
-    world.report(`What was answered is kept in ${journalFile}; the same command goes on.`);
-    throw error;
-  });
-  if (named.some(({ id }) => !answers.has(id))) {
-    await journal.close();
-    world.report(`Stopped; ${answers.size} of ${named.length} are kept in ${journalFile}. The same command goes on.`);
+  const answers = await askAll(world, named, journal, known, options);
+  if (answers === null) {
     process.exitCode = interruptedExitCode;
     return;
   }
-  const rejected = options.rejected === "base" ? await baseAnswers(world, lessons) : new Map<string, string>();
+  const base = options.rejected === "base" ? await baseAnswers(world, lessons) : null;
   const dropped = new Map<string, number>();
   const demonstrations = lessons.flatMap(({ id, messages, original }, i) => {
-    const answer = answers.get(named[i]?.id ?? "") as TaughtLesson;
-    const worse = options.rejected === "base" ? rejected.get(id) : options.rejected === "original" ? original : undefined;
-    const problem = unusable(answer, worse);
+    const { text, finish } = answers.get(named[i]?.id ?? "") as TaughtLesson;
+    const rejected = options.rejected === "none" ? undefined : base === null ? original : base.get(id);
+    const problem = unusable(text, finish, rejected);
     if (problem !== null) dropped.set(problem, (dropped.get(problem) ?? 0) + 1);
-    return problem === null ? [{ id, messages, chosen: answer.text, ...(worse ? { rejected: worse } : {}), source: teacher.model }] : [];
+    return problem === null ? [{ id, messages, chosen: text, ...(rejected ? { rejected } : {}), source: options.model }] : [];
   });
   await writeLines(output, demonstrations);
   await journal.remove();
-  process.stdout.write(`${demonstrations.length} demonstrations in ${output}, ${spent.toFixed(4)} spent in this run\n`);
+  process.stdout.write(`${demonstrations.length} demonstrations in ${output}\n`);
   for (const [reason, number] of dropped) process.stdout.write(`dropped ${number}: ${reason}\n`);
+}
+
+/** What would be asked, and what it would cost at most. */
+function forecast(named: readonly Lesson[], known: ReadonlyMap<string, TaughtLesson>, options: RunOptions): string {
+  const asked = named.filter(({ id }) => !known.has(id));
+  const promptTokens = Math.ceil(asked.reduce((sum, { messages }) => sum + JSON.stringify(messages).length, 0) / charactersPerToken);
+  const most = costOf(pricesOf(options), { promptTokens, completionTokens: asked.length * options.maxTokens });
+  return `${asked.length} of ${named.length} prompts would be asked, about ${promptTokens} prompt tokens, at most ${most.toFixed(4)}\n`;
+}
+
+/** Null where it was stopped before all were answered. What was answered is in the journal, whatever happens. */
+async function askAll(
+  world: World,
+  named: readonly Lesson[],
+  journal: Journal<TaughtLesson>,
+  known: ReadonlyMap<string, TaughtLesson>,
+  options: RunOptions,
+): Promise<ReadonlyMap<string, TaughtLesson> | null> {
+  const { system, concurrency, baseUrl: baseURL } = options;
+  const teacher = openTeacher({ ...options, baseURL, apiKey: endpointKey(options) });
+  let spent = 0;
+  const note = (lesson: TaughtLesson): Promise<void> => journal.add(lesson);
+  const onProgress = (done: number, lesson: TaughtLesson): void => {
+    spent += costOf(pricesOf(options), lesson);
+    if (done % 10 === 0 || done === named.length) world.report(`${done} of ${named.length}, ${spent.toFixed(4)} spent in this run`);
+  };
+  try {
+    const answers = await withSignal((stop) => teach(named, { teacher, system, concurrency, known, note, onProgress, stop }));
+    if (named.every(({ id }) => answers.has(id))) return answers;
+    world.report(`Stopped after ${answers.size} of ${named.length}; the same command goes on.`);
+  } catch (error) {
+    world.report("What was answered is kept; the same command goes on.");
+    await journal.close();
+    throw error;
+  }
+  await journal.close();
+  return null;
+}
+
+function pricesOf({ inputPrice: input, outputPrice: output }: Priced) {
+  return { input, output };
 }
 
 const interruptedExitCode = 130;
 const charactersPerToken = 4;
 
-function unusable({ text, finish }: TaughtLesson, worse: string | undefined): string | null {
+function unusable(text: string, finish: string, rejected: string | undefined): string | null {
+  if (finish === "refused") return "the endpoint refused the prompt";
   if (text === "") return "the teacher said nothing";
   if (finish === "length") return "the teacher's answer was cut off (--max-tokens)";
-  return text === worse ? "the teacher said the same" : null;
+  return text === rejected ? "the teacher said the same" : null;
 }
 
 function fingerprint(

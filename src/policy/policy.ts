@@ -1,0 +1,60 @@
+/** @module Policies, routes and experiments as requests use them. */
+import type { Retriever } from "../retrieval/retriever.ts";
+import type { Demonstration } from "../types/conversation.ts";
+import type { AssignmentUnit, PolicySettings, PromptFormat } from "./schema.ts";
+
+/** A policy as requests use it. */
+export interface Policy {
+  readonly name: string;
+  /** `<name>@<12 hex digits of SHA-256 over the policy, its demonstration file and the model>`. */
+  readonly id: string;
+  readonly settings: PolicySettings;
+  /** `auto` resolved. */
+  readonly format: PromptFormat;
+  readonly demonstrations: readonly Demonstration[];
+  readonly retriever: Retriever | null;
+  /** What the id covers beside the settings. */
+  readonly source: PolicySource;
+}
+
+export interface PolicySource {
+  /** SHA-256 of the demonstration file in hex; "" where there is none. */
+  readonly demonstrations: string;
+  readonly model: string;
+}
+
+export interface Arm {
+  readonly name: string;
+  readonly policy: Policy;
+  readonly weight: number;
+}
+
+/** Arms that share a route's traffic. */
+export interface Experiment {
+  readonly name: string;
+  readonly unit: AssignmentUnit;
+  readonly arms: readonly Arm[];
+  /** One of the arms; those who do not take part get its policy. */
+  readonly control: Arm;
+  /** The share of units that take part. */
+  readonly ramp: number;
+  /** What the verdict is about. */
+  readonly metrics: readonly string[];
+}
+
+export interface Route {
+  readonly name: string;
+  /** The control's, where there is an experiment. */
+  readonly policy: Policy;
+  readonly experiment: Experiment | null;
+  readonly allowOverrides: boolean;
+  /** For this share of scored requests, plain sampling's answer is recorded as well. */
+  readonly counterfactual: number;
+}
+
+export interface PolicySet {
+  readonly policies: ReadonlyMap<string, Policy>;
+  readonly routes: ReadonlyMap<string, Route>;
+  readonly defaultRoute: string | undefined;
+  readonly aliases: ReadonlyMap<string, string>;
+}
