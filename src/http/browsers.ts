@@ -35,7 +35,7 @@ const pagePolicy = {
 
 export function browserRules({ corsOrigins, allowedHosts }: BrowserSettings): MiddlewareHandler[] {
   const rules: MiddlewareHandler[] = [
-    secureHeaders({ contentSecurityPolicy: pagePolicy, referrerPolicy: "no-referrer" }),
+    secureHeaders({ contentSecurityPolicy: pagePolicy, referrerPolicy: "same-origin" }),
     checkHost(allowedHosts),
   ];
   if (corsOrigins.length > 0)

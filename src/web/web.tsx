@@ -112,7 +112,8 @@ function signIn({ keys }: AppDependencies) {
       () => false,
     );
     if (!isKnown) return c.html(page({ title: "Sign in" }, <SignIn error="That key is not known here." />), 401);
-    const isSecure = new URL(c.req.url).protocol === "https:";
+    // A proxy in front may be who speaks TLS.
+    const isSecure = new URL(c.req.url).protocol === "https:" || c.req.header("x-forwarded-proto") === "https";
     setCookie(c, keyCookie, key.trim(), { httpOnly: true, sameSite: "Strict", path: "/", secure: isSecure });
     return c.redirect("/", 303);
   };

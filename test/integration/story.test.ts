@@ -40,7 +40,7 @@ describe.skipIf(executablePath === undefined)("a story in a browser (needs chrom
       "routes:\n  icdpo: { policy: everyday }\n  plain: { policy: plain }\n" +
         "  ab: { experiment: { arms: { treatment: { policy: kind }, control: { policy: short } } } }\n",
     );
-    const environment = { ICDPO_DATABASE: path.join(folder, "records.db"), ICDPO_RELOAD_MS: "100" };
+    const environment = { ICDPO_DATABASE: path.join(folder, "records.db"), ICDPO_RELOAD_MS: "100", ICDPO_ALLOWED_HOSTS: "gateway.test" };
     gateway = await startGateway(environment, folder);
     browser = await chromium.launch({ executablePath: executablePath as string, args: ["--no-sandbox"] });
     page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
@@ -149,6 +149,21 @@ describe.skipIf(executablePath === undefined)("a story in a browser (needs chrom
     } else expect(verdict).toMatch(/treatment/u);
     const report = (await (await fetch(`${gateway.url}/v1/experiments/ab`)).json()) as { arms: { name: string; answers: number }[] };
     expect(Object.fromEntries(report.arms.map(({ name, answers }) => [name, answers]))).toEqual(Object.fromEntries(arms));
+  });
+
+  it("works under another name, where browsers say less of where a form comes from", async () => {
+    const args = ["--no-sandbox", "--host-resolver-rules=MAP gateway.test 127.0.0.1"];
+    const elsewhere = await chromium.launch({ executablePath: executablePath as string, args });
+    try {
+      const other = await elsewhere.newPage();
+      await other.goto(gateway.url.replace("127.0.0.1", "gateway.test"));
+      await other.getByLabel("Message").fill("Say one word.");
+      await other.getByLabel("Route").selectOption("ab/control");
+      await other.getByRole("button", { name: "Ask" }).click();
+      await other.getByRole("heading", { name: "Candidates" }).waitFor({ timeout: 60_000 });
+    } finally {
+      await elsewhere.close();
+    }
   });
 
   it("looks at the status, on a phone and in the dark", async () => {
