@@ -13,8 +13,12 @@ export interface Prompt {
 export interface Capabilities {
   /** The model has a chat template. */
   readonly chat: boolean;
+  /** Raw text and token ids can be contexts. Where they cannot, tokens are estimates, good for counting only. */
+  readonly text: boolean;
   /** Log-probabilities of given completions can be had. */
   readonly score: boolean;
+  /** Completions can be kept to a grammar (GBNF). */
+  readonly grammar: boolean;
   /** The chat template's own tool calls; null where it has none, or writes them in a way that cannot be read. */
   readonly tools: ToolSyntax | null;
 }
@@ -81,8 +85,8 @@ export interface Sample {
   readonly tokens: readonly Token[];
   /** `[tokens]`, if asked for: log π(token i ∣ prompt, tokens before i). */
   readonly logprobs: readonly number[];
-  /** `[tokens + 1]` or one less, if asked for: log π(end ∣ prompt, the first i tokens). */
-  readonly endLogprobs: readonly number[];
+  /** `[tokens + 1]` or one less, if asked for: log π(end ∣ prompt, the first i tokens); null where the engine does not know it. */
+  readonly endLogprobs: readonly (number | null)[];
   /** `[tokens in the text]`, if asked for. */
   readonly details?: readonly TokenDetail[] | undefined;
 }
@@ -121,6 +125,8 @@ export interface Engine {
   tokenize(texts: readonly string[], signal?: AbortSignal): Promise<Token[][]>;
   /** `[tokens]`: text and bytes of each token on its own. */
   describe(tokens: readonly Token[], signal?: AbortSignal): Promise<TokenText[]>;
+  /** The text of tokens in a row; what may be half a character at its end is left out. */
+  detokenize(tokens: readonly Token[], signal?: AbortSignal): Promise<string>;
   /** Raw text as a context: BOS where the model's tokenizer says so; responses end with EOS. */
   textPrompt(text: string, signal?: AbortSignal): Promise<Prompt>;
   /** The model's chat template applied to the messages and tools (only where it has a syntax for them), ready for the assistant's turn. */
@@ -137,4 +143,16 @@ export interface Engine {
     signal?: AbortSignal,
     topLogprobs?: number,
   ): AsyncIterable<ScoreEvent>;
+}
+
+export interface EngineState {
+  /** "ready": it can answer. */
+  readonly status: string;
+}
+
+/** An engine that runs as long as the program does, or is reached over the network as long. */
+export interface RunningEngine extends Engine {
+  /** For /health and /ready; whatever else is worth knowing may stand beside the status. Never throws. */
+  state(): Promise<EngineState>;
+  close(): Promise<void>;
 }

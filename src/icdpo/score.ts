@@ -67,7 +67,7 @@ export class Scorer {
     this.#negative?.begin();
   }
 
-  /** Throws "cancelled" or "timeout" when the signal fires. */
+  /** What has to be fed is handed to the engine before this returns. Throws "cancelled" or "timeout" when the signal fires. */
   async score(response: Response): Promise<ScoredResponse> {
     if (response.text === "") return unscored(response);
     const known = this.#sums.get(response.text) ?? this.#measure(response);
@@ -82,7 +82,7 @@ export class Scorer {
     return { ...response, ...sums, score: scoreOf(this.#score, sums, response.closed.length) };
   }
 
-  /** No more responses come. */
+  /** No more responses come: an engine that scores many in one call can begin. */
   end(): void {
     this.#positive.end();
     this.#negative?.end();
@@ -111,8 +111,9 @@ export async function scoreCandidates(
   stop: AbortController,
 ): Promise<ScoredResponse[]> {
   const scored: Promise<ScoredResponse>[] = [];
-  const scoreOne = async (candidate: Candidate): Promise<ScoredResponse> => {
-    const response = await close(candidate);
+  const closed: Promise<Response>[] = [];
+  const scoreOne = async (closing: Promise<Response>): Promise<ScoredResponse> => {
+    const response = await closing;
     try {
       return isSpent() ? scorer.scoreByNotes(response) : await scorer.score(response);
     } catch (error) {
@@ -122,10 +123,14 @@ export async function scoreCandidates(
   };
   try {
     for await (const candidate of candidates) {
-      const scoring = scoreOne(candidate);
+      const closing = close(candidate);
+      const scoring = scoreOne(closing);
       scoring.catch((error: unknown) => stop.abort(error));
+      closed.push(closing);
       scored.push(scoring);
     }
+    await Promise.all(closed);
+    scorer.end();
     return (await Promise.all(scored)).toSorted((a, b) => a.index - b.index);
   } catch (error) {
     stop.abort(error);
@@ -222,7 +227,7 @@ export async function forcedSums(
 function notedSum(sample: Sample | null, closed: readonly Token[]): number | null {
   const length = closed.length - 1;
   const end = sample?.endLogprobs[length];
-  if (sample === null || end === undefined) return null;
+  if (sample === null || end === undefined || end === null) return null;
   for (let i = 0; i < length; i++) if (sample.tokens[i] !== closed[i]) return null;
   return sum([...sample.logprobs.slice(0, length), end]);
 }

@@ -222,7 +222,7 @@ describe("a set of policies", () => {
 
   it("takes auto for chat where the model has a chat template, else for hh-rlhf", async () => {
     const format = async (chat: boolean) =>
-      (await build({ script: { capabilities: { chat, score: true, tools: null } } })).policies.get("p")?.format;
+      (await build({ script: { capabilities: { chat, text: true, score: true, grammar: true, tools: null } } })).policies.get("p")?.format;
     expect(await format(true)).toBe("chat");
     expect(await format(false)).toBe("hh-rlhf");
   });
@@ -270,14 +270,20 @@ describe("a set of policies", () => {
     ],
     [
       "chat without a chat template",
-      { policies: { p: `${plain}prompt: chat\n` }, script: { capabilities: { chat: false, score: true, tools: null } } },
+      {
+        policies: { p: `${plain}prompt: chat\n` },
+        script: { capabilities: { chat: false, text: true, score: true, grammar: true, tools: null } },
+      },
       "policies/p.yaml:2",
       "prompt",
       "template",
     ],
     [
       "a score on an engine without log-probabilities",
-      { policies: { p: "shots: 1\nscore: { type: likelihood }\n" }, script: { capabilities: { chat: true, score: false, tools: null } } },
+      {
+        policies: { p: "shots: 1\nscore: { type: likelihood }\n" },
+        script: { capabilities: { chat: true, text: true, score: false, grammar: true, tools: null } },
+      },
       "policies/p.yaml:2",
       "score",
       "log-probabilities",

@@ -54,7 +54,11 @@ export class ScriptedEngine implements Engine {
   }
 
   async info(): Promise<EngineInfo> {
-    const { contextSize = 100_000, capabilities = { chat: true, score: true, tools: null }, model = "scripted" } = this.#script;
+    const {
+      contextSize = 100_000,
+      capabilities = { chat: true, text: true, score: true, grammar: true, tools: null },
+      model = "scripted",
+    } = this.#script;
     return { model, contextSize, capabilities };
   }
 
@@ -64,6 +68,10 @@ export class ScriptedEngine implements Engine {
 
   async describe(tokens: readonly Token[]): Promise<TokenText[]> {
     return tokens.map(describeToken);
+  }
+
+  async detokenize(tokens: readonly Token[]): Promise<string> {
+    return decode(tokens);
   }
 
   async textPrompt(text: string): Promise<Prompt> {

@@ -67,6 +67,9 @@ async function perform(id: number, call: Call, completions: EventQueue<readonly 
     case "describe":
       checkTokens(call.tokens, model);
       return call.tokens.map((token) => model.describe(token));
+    case "detokenize":
+      checkTokens(call.tokens, model);
+      return decodeWhole(call.tokens.flatMap((token) => model.describe(token).bytes));
     case "text-prompt":
       return model.textPrompt(call.text);
     case "chat-prompt":
@@ -136,6 +139,11 @@ async function score(
   }
   task.close();
   await task.done;
+}
+
+/** What may be half a character at the end is left out. */
+function decodeWhole(bytes: readonly number[]): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(bytes), { stream: true });
 }
 
 /** llama.cpp would read beyond its tables. */

@@ -90,6 +90,10 @@ export class LlamaEngine implements Engine {
     return tokens.length === 0 ? [] : ((await this.#call({ type: "describe", tokens }, signal)) as TokenText[]);
   }
 
+  async detokenize(tokens: readonly Token[], signal?: AbortSignal): Promise<string> {
+    return tokens.length === 0 ? "" : ((await this.#call({ type: "detokenize", tokens }, signal)) as string);
+  }
+
   async textPrompt(text: string, signal?: AbortSignal): Promise<Prompt> {
     return (await this.#call({ type: "text-prompt", text }, signal)) as Prompt;
   }

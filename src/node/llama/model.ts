@@ -39,7 +39,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     info: {
       model: options.model,
       contextSize: backend.contextSize,
-      capabilities: { chat: template !== undefined, score: true, tools: template?.tools ?? null },
+      capabilities: { chat: template !== undefined, text: true, score: true, grammar: true, tools: template?.tools ?? null },
     },
     size,
     backend,

@@ -8,6 +8,7 @@ export type Call =
   | { readonly type: "load"; readonly options: NativeOptions & { readonly model: string } }
   | { readonly type: "tokenize"; readonly texts: readonly string[] }
   | { readonly type: "describe"; readonly tokens: readonly Token[] }
+  | { readonly type: "detokenize"; readonly tokens: readonly Token[] }
   | { readonly type: "text-prompt"; readonly text: string }
   | { readonly type: "chat-prompt"; readonly messages: Conversation; readonly tools: readonly Tool[] }
   | { readonly type: "sample"; readonly prompt: Prompt; readonly request: SampleRequest }
@@ -34,7 +35,7 @@ export interface Loaded {
   readonly size: EngineSize;
 }
 
-export type Result = Loaded | Token[][] | TokenText[] | Prompt | EngineLoad | null;
+export type Result = Loaded | Token[][] | TokenText[] | string | Prompt | EngineLoad | null;
 
 export type ChildMessage =
   | { readonly id: number; readonly cached: number }

@@ -1,0 +1,37 @@
+/** @module Engines by name, as policies ask for them, and what a remote one is told. */
+import type { Engine } from "./engine.ts";
+
+/** A model: an engine of the engines file, and one of the adapters it can wear. */
+export interface ModelReference {
+  readonly engine: string;
+  readonly adapter?: string | undefined;
+}
+
+export interface Engines {
+  /** The engine, begun when it is first asked for. Throws "configuration" where there is none of that name, or no such adapter. */
+  open(model: ModelReference, signal?: AbortSignal): Promise<Engine>;
+}
+
+/** How a server is reached. */
+export interface RemoteSettings {
+  /** Base URLs of equal replicas, without "/v1" and without a slash at the end. */
+  readonly urls: readonly string[];
+  /** The model's name there; absent: the first one that the server lists. */
+  readonly model?: string | undefined;
+  readonly apiKey?: string | undefined;
+  /** Tokens that a prompt and its completion may take together, where the server does not say, or less is wanted. */
+  readonly contextSize?: number | undefined;
+  /** A server that sends nothing for so long is taken for dead. */
+  readonly timeoutMs: number;
+  /** How often a call that failed for a reason that may pass is made again. */
+  readonly retries: number;
+}
+
+/** What remote engines need of the world. */
+export interface RemoteWorld {
+  readonly fetch: typeof fetch;
+  /** Milliseconds, from any origin. */
+  readonly now: () => number;
+  /** Lines for the operator. */
+  readonly log: (line: string) => void;
+}
