@@ -12,6 +12,11 @@ export interface Engines {
   open(model: ModelReference, signal?: AbortSignal): Promise<Engine>;
 }
 
+/** One engine, by whatever name it is asked for. */
+export function onlyEngine(engine: Engine): Engines {
+  return { open: async () => engine };
+}
+
 /** How a server is reached. */
 export interface RemoteSettings {
   /** Base URLs of equal replicas, without "/v1" and without a slash at the end. */

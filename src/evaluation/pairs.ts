@@ -1,5 +1,4 @@
 /** @module Pairwise accuracy: how often a scorer prefers the chosen response over the rejected one. */
-import type { Engine } from "../engine/engine.ts";
 import { measure } from "../icdpo/measure.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { PromptFormat } from "../policy/schema.ts";
@@ -29,17 +28,11 @@ export interface Accuracy {
 const lengthTolerance = 1.1;
 
 /** Scores one demonstration's own pair with the others as demonstrations. */
-export async function leaveOneOut(
-  engine: Engine,
-  policy: Policy,
-  pair: Demonstration,
-  format: PromptFormat,
-  signal?: AbortSignal,
-): Promise<PairMargins> {
+export async function leaveOneOut(policy: Policy, pair: Demonstration, format: PromptFormat, signal?: AbortSignal): Promise<PairMargins> {
   const { rejected: worse } = pair;
   if (worse === undefined)
     throw new GatewayError("invalid_request", `The demonstration "${pair.id}" has no rejected response to compare with.`);
-  const { measured } = await measure(engine, policy, {
+  const { measured } = await measure(policy, {
     conversation: pair.messages,
     completions: [pair.chosen, worse],
     format,

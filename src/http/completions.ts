@@ -65,8 +65,14 @@ function isPlain({ settings, retriever }: Policy): boolean {
 
 /** All choices of all prompts, side by side; `onPiece` gets text as it comes. */
 async function complete(c: Context, dependencies: AppDependencies, call: Call, onPiece: (choice: Choice) => void) {
-  const { engine, limiter } = dependencies;
+  const { limiter } = dependencies;
   const { body, signal, work } = call;
+  const { engine } = call.resolved.policy.sampler;
+  const { capabilities } = await engine.info(signal);
+  if (!capabilities.text)
+    throw new GatewayError("invalid_request", "This route's engine takes chat messages only: use /v1/chat/completions.", {
+      param: "model",
+    });
   // What every text begins with, BOS or nothing, and what closes one.
   const { tokens: beginning, end } = await engine.textPrompt("", signal);
   const prompts = await Promise.all(
@@ -122,7 +128,7 @@ async function completeOne(engine: Engine, call: Call, prompt: LedPrompt, place:
   };
   const sampled: Omit<Candidate, "index">[] = [];
   if (parameters.maxTokens === 0) sampled.push({ text: "", finish: "length", sample: null, details: [] });
-  else for await (const candidate of sampleCandidates(engine, prompt, "chat", options)) sampled[candidate.index] = candidate;
+  else for await (const candidate of sampleCandidates({ engine, format: "chat", prompt }, options)) sampled[candidate.index] = candidate;
   return indexes.map((index, i) => {
     const { text, finish, details } = (sampled[i] ?? sampled[0]) as Candidate;
     const choice: Choice = { index, text: echo.text + text, finish, details: [...echo.details, ...shift(details)] };

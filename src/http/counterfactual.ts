@@ -33,13 +33,12 @@ export async function recordCounterfactual(dependencies: AppDependencies, share:
 }
 
 async function compare(dependencies: AppDependencies, { policy, request, outcome }: ScoredAnswer) {
-  const { engine } = dependencies;
   const signal = AbortSignal.any([dependencies.deadline(), dependencies.shutdown]);
   const { conversation, sampling, seed, now } = request;
-  const plain = await icdpo(engine, plainly(policy), { conversation, sampling, answers: 1, seed, now, signal });
+  const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, now, signal });
   const text = plain.ranked[0]?.text ?? "";
   const chosen = outcome.ranked[0]?.text ?? "";
   const demonstrations = outcome.demonstrations.map(({ demonstration }) => demonstration);
-  const { measured } = await measure(engine, policy, { conversation, completions: [text, chosen], demonstrations, seed, signal });
+  const { measured } = await measure(policy, { conversation, completions: [text, chosen], demonstrations, seed, signal });
   return { text, score: measured[0]?.score ?? null, chosenScore: measured[1]?.score ?? null };
 }

@@ -1,6 +1,5 @@
 /** @module What the gateway needs of the world around it. */
 import type { Context } from "hono";
-import type { Engine } from "../engine/engine.ts";
 import type { RecordStore } from "../experiment/record.ts";
 import type { PolicySet } from "../policy/policy.ts";
 import type { PolicyState } from "../policy/store.ts";
@@ -12,7 +11,6 @@ import type { StageLimits } from "./deadlines.ts";
 import type { RequestRecord, Telemetry } from "./telemetry.ts";
 
 export interface AppDependencies extends AccessDependencies, BrowserSettings {
-  readonly engine: Engine;
   /** What /health and /ready show; "ready" is the status of an engine that can answer. */
   readonly engineState: () => Promise<{ readonly status: string }>;
   /** Every request that needs the engine goes through it. */

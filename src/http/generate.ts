@@ -128,12 +128,13 @@ async function prepare(c: Context, dependencies: AppDependencies, resolved: Reso
   const facts = { conversation, maxTokens: sampling.maxTokens, usesTools: tools.length > 0, wantsJson: format.type !== "text" };
   const bypassed = bypasses(resolved.policy, facts);
   const policy = bypassed ? plainly(resolved.policy) : resolved.policy;
-  if (tools.length > 0 && policy.format !== "chat")
-    throw new GatewayError("unsupported_parameter", `This route's prompt format, ${policy.format}, has no tools.`, { param: "tools" });
+  const { engine, format: promptFormat } = policy.sampler;
+  if (tools.length > 0 && promptFormat !== "chat")
+    throw new GatewayError("unsupported_parameter", `This route's prompt format, ${promptFormat}, has no tools.`, { param: "tools" });
   const observer = c.get("observer");
   const deadlines = new StageDeadlines(dependencies.stageLimits);
   const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline(), dependencies.shutdown, deadlines.signal]);
-  const syntax = (await dependencies.engine.info(signal)).capabilities.tools ?? genericToolSyntax;
+  const syntax = (await engine.info(signal)).capabilities.tools ?? genericToolSyntax;
   const { budget_ms: budget } = policy.settings;
   const request: IcdpoRequest = {
     conversation,
@@ -180,11 +181,11 @@ function withDefaults(given: Generation["sampling"], { settings: { sampling } }:
 
 async function run(
   c: Context,
-  { engine, limiter }: AppDependencies,
+  { limiter }: AppDependencies,
   { policy, bypassed, deadlines }: Prepared,
   request: IcdpoRequest,
 ): Promise<IcdpoOutcome> {
-  const outcome = await icdpo(engine, policy, request).finally(() => deadlines.close());
+  const outcome = await icdpo(policy, request).finally(() => deadlines.close());
   const { prompt, sampled, scored, cached } = outcome.tokens;
   await limiter.spend(c.get("caller"), prompt - cached + sampled + scored);
   return bypassed ? { ...outcome, fallback: outcome.fallback ?? "bypass" } : outcome;

@@ -42,7 +42,7 @@ export function singlePolicyRoute(c: Context, policies: PolicySet, model: string
 /** Throws "model_not_found", and "invalid_request" for overrides that are not allowed or cannot be. */
 export async function assignedRoute(
   c: Context,
-  { policies, engine }: Pick<AppDependencies, "policies" | "engine">,
+  { policies }: Pick<AppDependencies, "policies">,
   model: string,
   { user, conversation, overrides }: Pick<Generation, "user" | "conversation" | "overrides">,
 ): Promise<ResolvedRoute> {
@@ -65,7 +65,7 @@ export async function assignedRoute(
     const isForced = wantedArm !== undefined || overrides !== undefined;
     if (arm !== null && !isForced) observer.note({ experiment: experiment.name, arm, unit, shares: shares(experiment.arms) });
   }
-  if (overrides !== undefined) policy = await overridden(policy, overrides, (await engine.info()).capabilities);
+  if (overrides !== undefined) policy = await overridden(policy, overrides);
   observer.note({ policy: policy.id });
   return { route: route.name, policy, arm, counterfactual: route.counterfactual };
 }

@@ -34,7 +34,7 @@ export function score(dependencies: AppDependencies) {
     const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
     const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
     const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0, signal };
-    const measurement = await dependencies.admission.run(() => measure(dependencies.engine, resolved.policy, request));
+    const measurement = await dependencies.admission.run(() => measure(resolved.policy, request));
     setHeaders(c, routeHeaders(resolved, body.completions.length));
     return c.json({ object: "list", model: body.model, ...renderMeasurement(measurement) });
   };
@@ -55,6 +55,6 @@ export function renderMeasurement({ chosen, measured, fallback }: Measurement) {
   return { chosen, data: measured.map(renderMeasured), ...(fallback === null ? {} : { fallback }) };
 }
 
-function renderMeasured({ index, tokens, positive, negative, base, s, sHat }: Measured) {
-  return { index, tokens, positive, negative, base, s, s_hat: sHat };
+function renderMeasured({ index, tokens, positive, negative, base, reference, s, sHat }: Measured) {
+  return { index, tokens, positive, negative, base, ...(reference !== undefined && { reference }), s, s_hat: sHat };
 }

@@ -1,18 +1,17 @@
 /**
- * @module Block-wise ICDPO: RM-Aug's loop (§ 4.1 of the paper) with the policy's own score instead of a teacher's. n blocks of k tokens are
- * sampled, the best is kept and given at once, and n more go on from there. So an answer is seen from its first block on.
+ * @module Block-wise choice (§ 4.1 of the paper): n blocks of k tokens are sampled, the best is kept and given at once, and n more go on from
+ * there. With a teacher as scorer this is RM-Aug; with the policy's own S or Ŝ it is ICDPO whose answer is seen from its first block on.
  */
-import type { Engine, FinishReason, Prompt, Sample, SamplingParameters, Token } from "../engine/engine.ts";
-import type { PromptFormat, Score } from "../policy/schema.ts";
+import type { FinishReason, Sample, SamplingParameters, Token } from "../engine/engine.ts";
+import type { Score } from "../policy/schema.ts";
 import { isCancellation } from "../types/error.ts";
-import type { Contexts } from "./contexts.ts";
-import { cuts } from "./prompt.ts";
+import type { Contexts, Side } from "./contexts.ts";
+import { cuts, responseTokens } from "./prompt.ts";
 import { Answer, type OnText, type TokenWork } from "./sample.ts";
 import { closeResponse, forcedSums, type ScoredResponse, scoreOf } from "./score.ts";
 import { candidateSeed } from "./seed.ts";
 
 export interface BlockOptions {
-  readonly format: PromptFormat;
   readonly score: Score;
   /** k: tokens of a block. */
   readonly tokens: number;
@@ -35,91 +34,129 @@ export interface BlockwiseAnswer {
   readonly isSpent: boolean;
 }
 
-export async function answerByBlocks(engine: Engine, contexts: Contexts, options: BlockOptions): Promise<BlockwiseAnswer> {
-  const { format, parameters, score, signal, budget, onText } = options;
+/** The blocks chosen so far. */
+interface Beginning {
+  readonly tokens: readonly Token[];
+  readonly text: string;
+  /** log π of all of it, in nats. */
+  readonly positive: number;
+  readonly negative: number | null;
+  readonly score: number | null;
+  /** Why it goes on no further; null: it does. */
+  readonly finish: FinishReason | null;
+}
+
+export async function answerByBlocks(contexts: Contexts, options: BlockOptions): Promise<BlockwiseAnswer> {
+  const { parameters, signal, budget, onText } = options;
+  const { format } = contexts.sampled;
   const answer = new Answer(format, (text) => onText?.(0, text, []));
   const text = new CutText(format === "chat" ? parameters.stop : [...parameters.stop, ...cuts]);
-  const decoder = new TextDecoder();
-  const prefix: Token[] = [];
-  const sums = { positive: 0, negative: contexts.negative === null ? null : 0 };
-  let finish: FinishReason | null = null;
+  let chosen: Beginning = { tokens: [], text: "", positive: 0, negative: contexts.negative && 0, score: null, finish: null };
   let [blocks, isSpent] = [0, false];
-  while (finish === null) {
-    const limit = Math.min(options.tokens, parameters.maxTokens - prefix.length);
-    const block = await bestBlock(engine, contexts, prefix, limit, blocks, options).catch((error: unknown) => {
+  while (chosen.finish === null) {
+    const next = await longerByABlock(contexts, chosen, blocks, options).catch((error: unknown) => {
       if (blocks === 0 || !budget?.aborted || signal.aborted || !isCancellation(error)) throw error;
       return null;
     });
-    if (block === null) {
+    if (next === null) {
       isSpent = true;
-      finish = "length";
+      chosen = { ...chosen, finish: "length" };
       break;
     }
     blocks += 1;
-    prefix.push(...block.sample.tokens);
-    sums.positive += block.positive;
-    if (sums.negative !== null) sums.negative += block.negative ?? 0;
-    const bytes = (await engine.describe(block.sample.tokens, signal)).flatMap((token) => [...token.bytes]);
-    answer.push(text.push(decoder.decode(Uint8Array.from(bytes), { stream: true })), []);
-    if (text.isCut || block.sample.finish === "stop") finish = "stop";
-    else if (block.sample.tokens.length < limit || prefix.length >= parameters.maxTokens) finish = "length";
+    answer.push(text.push(next.text.slice(chosen.text.length)), []);
+    chosen = text.isCut ? { ...next, finish: "stop" } : next;
   }
-  if (!text.isCut) answer.push(text.end(decoder.decode()), []);
+  if (!text.isCut) answer.push(text.end(), []);
+  const finish = chosen.finish ?? "length";
   const candidate = { index: 0, ...answer.end(finish), finish, sample: null };
-  const closed = await closeResponse(engine, format, candidate, contexts.positive.end, signal);
-  return { response: { ...closed, ...sums, score: scoreOf(score, sums, closed.closed.length) }, blocks, isSpent };
+  const closed = await closeResponse(candidate, [contexts.sampled], signal);
+  const { positive, negative, score } = chosen;
+  return { response: { ...closed, positive, negative, score }, blocks, isSpent };
 }
 
-interface Block {
-  readonly sample: Sample;
-  readonly positive: number;
-  readonly negative: number | null;
-}
-
-/** The block with the largest score; ties: the lower index. An answer that ends before it begins is taken only if all do. */
-async function bestBlock(
-  engine: Engine,
-  contexts: Contexts,
-  prefix: readonly Token[],
-  limit: number,
-  step: number,
-  { parameters, count, seed, score, work, signal, budget, onBegin }: BlockOptions,
-): Promise<Block> {
+/** Longer by the block with the largest score; ties: the lower index. An answer that ends before it begins is taken only if all do. */
+async function longerByABlock(contexts: Contexts, chosen: Beginning, step: number, options: BlockOptions): Promise<Beginning> {
+  const { score, signal, budget, parameters } = options;
   const until = budget === undefined || step === 0 ? signal : AbortSignal.any([signal, budget]);
-  const after = (context: Prompt): Prompt => ({ tokens: [...context.tokens, ...prefix], end: context.end });
-  const positive = after(contexts.positive);
+  const limit = Math.min(options.tokens, parameters.maxTokens - chosen.tokens.length);
+  const samples = await sampleBlocks(contexts.sampled, chosen, limit, step, { ...options, signal: until });
+  const begun = samples.filter(({ tokens }) => tokens.length > 0);
+  const open = step === 0 && begun.length > 0 ? begun : samples;
+  // Each distinct block once.
+  const distinct = open.filter((block, i) => open.findIndex((other) => isSame(block, other)) === i);
+  const texts = await Promise.all(distinct.map(({ tokens }) => contexts.sampled.engine.detokenize([...chosen.tokens, ...tokens], until)));
+  const feed = { contexts, chosen, blocks: distinct, texts, work: options.work, signal: until };
+  const [positives, negatives] = await Promise.all([
+    notedSums(feed) ?? sumsAfter(contexts.positive, feed),
+    contexts.negative === null ? null : sumsAfter(contexts.negative, feed),
+  ]);
+  const longer = distinct.map((block, i): Beginning => {
+    const tokens = [...chosen.tokens, ...block.tokens];
+    const sums = { positive: positives[i] as number, negative: negatives?.[i] ?? null };
+    const ends = block.finish === "stop" ? "stop" : block.tokens.length < limit || tokens.length >= parameters.maxTokens ? "length" : null;
+    const length = tokens.length + (block.finish === "stop" ? 1 : 0);
+    return { tokens, text: texts[i] as string, ...sums, score: scoreOf(score, sums, length), finish: ends };
+  });
+  return longer.reduce((best, one) => ((one.score ?? 0) > (best.score ?? 0) ? one : best));
+}
+
+async function sampleBlocks(side: Side, chosen: Beginning, limit: number, step: number, options: BlockOptions): Promise<Sample[]> {
+  const { parameters, count, seed, work, signal, onBegin } = options;
+  const prompt = { tokens: [...side.prompt.tokens, ...chosen.tokens], end: side.prompt.end };
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, step * count + index));
   const samples: Sample[] = [];
-  work.prompt += positive.tokens.length;
-  for await (const event of engine.sample(positive, { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: true }, until)) {
+  work.prompt += prompt.tokens.length;
+  for await (const event of side.engine.sample(prompt, { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: true }, signal)) {
     if (event.type === "prompt") {
       work.cached += event.cached;
       if (step === 0) onBegin?.();
     } else if (event.type === "done") samples[event.index] = event.sample;
   }
   work.sampled += samples.reduce((sum, { tokens }) => sum + tokens.length, 0);
-  const begun = samples.filter(({ tokens }) => tokens.length > 0);
-  const open = step === 0 && begun.length > 0 ? begun : samples;
-  const fed = open.map((sample) => ({ sample, closed: sample.finish === "stop" ? [...sample.tokens, positive.end] : sample.tokens }));
-  // Each distinct block once.
-  const distinct = fed.filter(({ closed }, i) => fed.findIndex((other) => isSame(other.closed, closed)) === i);
-  const negatives =
-    contexts.negative === null ? null : await forcedSums(engine, after(contexts.negative), distinct, { work, signal: until });
-  const scored = distinct.map(({ sample, closed }, i) => {
-    const sums = { positive: notedSum(sample), negative: negatives?.[i] ?? null };
-    return { sample, ...sums, score: scoreOf(score, sums, Math.max(1, closed.length)) ?? Number.NEGATIVE_INFINITY };
+  return samples;
+}
+
+interface Feed {
+  readonly contexts: Contexts;
+  readonly chosen: Beginning;
+  readonly blocks: readonly Sample[];
+  /** `[blocks]`: the answer up to the end of each. */
+  readonly texts: readonly string[];
+  readonly work: TokenWork;
+  readonly signal: AbortSignal;
+}
+
+/** `[blocks]`: log π(answer ∣ C⁺) up to the end of each block as noted while sampling, in nats; null where another model scores. */
+function notedSums({ contexts, chosen, blocks }: Feed): number[] | null {
+  if (contexts.positive !== contexts.sampled) return null;
+  const sums = blocks.map(({ tokens, logprobs, endLogprobs, finish }) => {
+    const end = finish === "stop" ? endLogprobs[tokens.length] : 0;
+    return typeof end === "number" ? logprobs.reduce((sum, value) => sum + value, chosen.positive + end) : null;
   });
-  return scored.reduce((best, block) => (block.score > best.score ? block : best));
+  return sums.every((sum) => sum !== null) ? sums : null;
 }
 
-/** log π(block ∣ C⁺, the blocks before it), its end included where it ends, as noted while sampling. */
-function notedSum({ tokens, logprobs, endLogprobs, finish }: Sample): number {
-  const end = finish === "stop" ? (endLogprobs[tokens.length] ?? 0) : 0;
-  return logprobs.reduce((sum, value) => sum + value, end);
+/**
+ * `[blocks]`: log π of the answer up to the end of each block, by teacher forcing, in nats. The model that samples goes on from what was
+ * chosen; another one has tokens of its own, and is fed all of the text.
+ */
+async function sumsAfter(side: Side, { contexts, chosen, blocks, texts, work, signal }: Feed): Promise<number[]> {
+  if (side.engine === contexts.sampled.engine) {
+    const { tokens, end } = side.prompt;
+    const before = side === contexts.positive ? chosen.positive : (chosen.negative ?? 0);
+    const after = { ...side, prompt: { tokens: [...tokens, ...chosen.tokens], end } };
+    const fed = blocks.map((block) => (block.finish === "stop" ? [...block.tokens, end] : block.tokens));
+    return (await forcedSums(after, fed, { work, signal })).map((sum) => before + sum);
+  }
+  const all = await responseTokens(side.engine, side.format, texts, side.prompt.end, signal);
+  const fed = all.map((tokens, i) => (blocks[i]?.finish === "stop" ? tokens : tokens.slice(0, -1)));
+  return forcedSums(side, fed, { work, signal });
 }
 
-function isSame(a: readonly Token[], b: readonly Token[]): boolean {
-  return a.length === b.length && a.every((token, i) => token === b[i]);
+function isSame(a: Sample, b: Sample): boolean {
+  const isEqual = a.tokens.length === b.tokens.length && a.tokens.every((token, i) => token === b.tokens[i]);
+  return isEqual && a.finish === b.finish;
 }
 
 /** Text that ends before the first of some strings, wherever blocks part. */
@@ -142,9 +179,8 @@ class CutText {
   }
 
   /** All that was held back. */
-  end(more: string): string {
-    const certain = this.push(more);
-    return this.isCut ? certain : certain + this.#give(this.#text.length);
+  end(): string {
+    return this.#give(this.#text.length);
   }
 
   /** Characters at the end that may be the beginning of a stop string. */

@@ -1,18 +1,26 @@
-/** @module The tokenised contexts of one request, with as many demonstrations as fit the model. */
-import type { Engine, Prompt } from "../engine/engine.ts";
-import type { PromptFormat } from "../policy/schema.ts";
+/** @module The tokenised contexts of one request, for each model that takes part, with as many demonstrations as fit them all. */
+import type { Prompt } from "../engine/engine.ts";
+import type { Models, PromptedModel } from "../policy/policy.ts";
+import type { Score } from "../policy/schema.ts";
 import { GatewayError } from "../types/error.ts";
-import { baseContext, type ContextParts, encodeContext, signedContext } from "./prompt.ts";
+import { baseContext, type ContextParts, encodeContext, type Sign, signedContext } from "./prompt.ts";
 
-/** Which context the scores are measured against: C⁻ of rejected responses (Ŝ), C⁰ (S), or none. */
-export type Negative = "rejected" | "base" | null;
+/** What the scores are measured against: C⁻ of rejected responses (Ŝ), C⁰ (S), C⁺ under another model (π_ref), or nothing. */
+export type Negative = Extract<Score, { type: "contrast" }>["negative"] | null;
+
+/** A model, and the context after which responses are sampled from it or fed to it. */
+export interface Side extends PromptedModel {
+  readonly prompt: Prompt;
+}
 
 export interface Contexts {
-  /** C⁺; without demonstrations and instructions this is C⁰. */
-  readonly positive: Prompt;
-  readonly negative: Prompt | null;
-  /** C⁰ */
-  readonly base: Prompt;
+  /** C⁺ of the model that samples; without demonstrations and instructions this is C⁰. */
+  readonly sampled: Side;
+  /** C⁺ of the model that scores: the same object where that is the one that samples. */
+  readonly positive: Side;
+  readonly negative: Side | null;
+  /** C⁰ of the model that samples. */
+  readonly base: Side;
   /** Demonstrations that fitted, of those retrieved. */
   readonly shots: number;
   /** Tokens that the longest context leaves for the response. */
@@ -28,30 +36,56 @@ export interface ContextNeeds {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Drops demonstrations, the least similar first, until both contexts fit. Throws "context_length_exceeded" where even none leave too little room. */
-export async function buildContexts(engine: Engine, format: PromptFormat, parts: ContextParts, needs: ContextNeeds): Promise<Contexts> {
-  const { contextSize } = await engine.info(needs.signal);
-  const base = await encodeContext(engine, baseContext(format, parts.conversation, parts.tools), needs.signal);
+/** Drops demonstrations, the least similar first, until all contexts fit. Throws "context_length_exceeded" where even none leave too little room. */
+export async function buildContexts(models: Models, parts: ContextParts, needs: ContextNeeds): Promise<Contexts> {
+  const { sampler, scorer } = models;
+  const base = await baseSide(sampler, parts, needs);
   const retrieved = parts.demonstrations.length;
   for (let shots = retrieved; ; shots--) {
     const kept = { ...parts, demonstrations: parts.demonstrations.slice(0, shots) };
-    const { positive, negative } = await signedContexts(engine, format, kept, base, needs);
-    const longest = Math.max(positive.tokens.length, negative?.tokens.length ?? 0);
-    if (shots > 0 && longest + needs.reserve > contextSize) continue;
-    if (longest >= contextSize) throw tooLong(contextSize, longest);
+    const sampled = await signedSide(sampler, "positive", kept, base, needs);
+    const positive = scorer.engine === sampler.engine ? sampled : await signedSide(scorer, "positive", kept, base, needs);
+    const negative = await negativeSide(models, kept, base, needs);
+    const rooms = await Promise.all(
+      [sampled, positive, ...(negative === null ? [] : [negative])].map((side) => roomOf(side, needs.signal)),
+    );
+    const tightest = rooms.reduce((least, room) => (room.tokens < least.tokens ? room : least));
+    if (shots > 0 && tightest.tokens < needs.reserve) continue;
+    if (tightest.tokens < 1) throw tooLong(tightest.contextSize, tightest.contextSize - tightest.tokens);
     const fallback = shots < retrieved ? `context:${shots}-of-${retrieved}-demonstrations` : null;
-    return { positive, negative, base, shots, room: contextSize - longest, fallback };
+    return { sampled, positive, negative, base, shots, room: tightest.tokens, fallback };
   }
 }
 
-async function signedContexts(engine: Engine, format: PromptFormat, parts: ContextParts, base: Prompt, { negative, signal }: ContextNeeds) {
+async function negativeSide(models: Models, parts: ContextParts, base: Side, needs: ContextNeeds): Promise<Side | null> {
+  const { scorer, reference } = models;
+  switch (needs.negative) {
+    case null:
+      return null;
+    case "rejected":
+      return signedSide(scorer, "negative", parts, base, needs);
+    case "base":
+      return scorer.engine === base.engine ? base : baseSide(scorer, parts, needs);
+    case "reference":
+      if (reference === null) throw new GatewayError("configuration", "This policy has no reference model to measure a response against.");
+      return signedSide(reference, "positive", parts, base, needs);
+  }
+}
+
+async function baseSide(model: PromptedModel, { conversation, tools }: ContextParts, { signal }: ContextNeeds): Promise<Side> {
+  return { ...model, prompt: await encodeContext(model.engine, baseContext(model.format, conversation, tools), signal) };
+}
+
+/** C⁺ or C⁻; without demonstrations and instructions both are C⁰. */
+async function signedSide(model: PromptedModel, sign: Sign, parts: ContextParts, base: Side, needs: ContextNeeds): Promise<Side> {
   if (parts.demonstrations.length === 0 && parts.instructions === null)
-    return { positive: base, negative: negative === null ? null : base };
-  const encode = (sign: "positive" | "negative") => encodeContext(engine, signedContext(format, sign, parts), signal);
-  return {
-    positive: await encode("positive"),
-    negative: negative === null ? null : negative === "base" ? base : await encode("negative"),
-  };
+    return model.engine === base.engine ? base : baseSide(model, parts, needs);
+  return { ...model, prompt: await encodeContext(model.engine, signedContext(model.format, sign, parts), needs.signal) };
+}
+
+async function roomOf({ engine, prompt }: Side, signal?: AbortSignal): Promise<{ tokens: number; contextSize: number }> {
+  const { contextSize } = await engine.info(signal);
+  return { tokens: contextSize - prompt.tokens.length, contextSize };
 }
 
 function tooLong(contextSize: number, tokens: number): GatewayError {

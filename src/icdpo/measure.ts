@@ -1,12 +1,12 @@
 /** @module All three sums of given completions, log π(y ∣ C⁺), log π(y ∣ C⁻) and log π(y ∣ C⁰), with S and Ŝ: the method without sampling. */
-import type { Engine } from "../engine/engine.ts";
-import type { Policy } from "../policy/policy.ts";
+import type { Models, Policy } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat, type Score } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { buildContexts } from "./contexts.ts";
-import { baseContext, encodeContext } from "./prompt.ts";
-import { closeResponse, forcedSums, scoreOf } from "./score.ts";
+import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
+import type { Candidate } from "./sample.ts";
+import { closeResponse, forcedSums, type ScoredResponse, scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 
 export interface MeasureRequest {
@@ -30,6 +30,8 @@ export interface Measured {
   readonly positive: number | null;
   readonly negative: number | null;
   readonly base: number;
+  /** log π_ref(y ∣ C⁺), where the policy has a reference model. */
+  readonly reference?: number;
   readonly s: number | null;
   readonly sHat: number | null;
   /** The policy's own; S where it asks for Ŝ and a demonstration has no rejected response. */
@@ -43,39 +45,47 @@ export interface Measurement {
   readonly fallback: string | null;
 }
 
-export async function measure(engine: Engine, policy: Policy, request: MeasureRequest): Promise<Measurement> {
+export async function measure(policy: Policy, request: MeasureRequest): Promise<Measurement> {
   const { conversation, completions, signal } = request;
-  const format = request.format ?? policy.format;
+  const scorer = { ...policy.scorer, format: request.format ?? policy.scorer.format };
   const demonstrations = request.demonstrations ?? (await retrieved(policy, request));
   const instructions = policy.settings.instructions ?? (demonstrations.length > 0 ? defaultInstructions : null);
   const guided = demonstrations.length > 0 || instructions !== null;
   const paired = demonstrations.every(({ rejected }) => rejected !== undefined);
 
   const plain = completions.map((text, index) => ({ index, text, finish: "stop", sample: null, details: [] }) as const);
-  const { end } = await encodeContext(engine, baseContext(format, conversation), signal);
-  const responses = await Promise.all(plain.map((candidate) => closeResponse(engine, format, candidate, end, signal)));
   const parts = { conversation, demonstrations, instructions };
-  const reserve = Math.max(...responses.map(({ closed }) => closed.length));
-  const contexts = await buildContexts(engine, format, parts, { negative: paired ? "rejected" : "base", reserve, signal });
+  const prompt = await encodeContext(scorer.engine, baseContext(scorer.format, conversation), signal);
+  const sides = [{ ...scorer, prompt }] as const;
+  const responses = await Promise.all(plain.map((candidate) => closeResponse(candidate, sides, signal)));
+  const fed = responses.map(({ closed }) => closed);
+  const needs = { reserve: Math.max(...fed.map(({ length }) => length)), signal };
+  const reference = policy.reference && { ...policy.reference, format: request.format ?? policy.reference.format };
+  const models = { sampler: scorer, scorer, reference };
+  const contexts = await buildContexts(models, parts, { ...needs, negative: paired ? "rejected" : "base" });
 
   const options = { work: { prompt: 0, sampled: 0, scored: 0, cached: 0 }, signal };
-  const base = await forcedSums(engine, contexts.base, responses, options);
-  const positive = guided ? await forcedSums(engine, contexts.positive, responses, options) : null;
-  const negative = guided && paired && contexts.negative !== null ? await forcedSums(engine, contexts.negative, responses, options) : null;
+  const base = await forcedSums(contexts.base, fed, options);
+  const positive = guided ? await forcedSums(contexts.positive, fed, options) : null;
+  const negative = guided && paired && contexts.negative !== null ? await forcedSums(contexts.negative, fed, options) : null;
+  const kept = { ...parts, demonstrations: demonstrations.slice(0, contexts.shots) };
+  const referred = reference === null ? null : await referenceSums(models, kept, plain, needs);
 
-  const measured = responses.map(({ index, text, closed }) => {
+  const measured = responses.map(({ index, text, closed: { length: tokens } }) => {
     const sums = { positive: positive?.[index] ?? null, negative: negative?.[index] ?? null, base: base[index] as number };
     const s = sums.positive === null ? null : sums.positive - sums.base;
     const sHat = sums.positive === null || sums.negative === null ? null : sums.positive - sums.negative;
-    const score = policyScore(policy.settings.score, { ...sums, tokens: closed.length });
-    return { index, text, tokens: closed.length, ...sums, s, sHat, score };
+    const score = policyScore(policy.settings.score, { ...sums, reference: referred?.[index] ?? null, tokens });
+    return { index, text, tokens, ...sums, ...(referred && { reference: referred[index] as number }), s, sHat, score };
   });
-  const scored = responses.map((response, i) => ({
-    ...response,
-    positive: null,
-    negative: null,
-    score: (measured[i] as Measured).score,
-  }));
+  const scored = responses.map(
+    (response, i): ScoredResponse => ({
+      ...response,
+      positive: null,
+      negative: null,
+      score: (measured[i] as Measured).score,
+    }),
+  );
   const best = rank(scored)[0];
   return {
     chosen: best === undefined || scored.every(({ score }) => score === null) ? null : best.index,
@@ -84,17 +94,47 @@ export async function measure(engine: Engine, policy: Policy, request: MeasureRe
   };
 }
 
+/** `[completions]`: log π_ref(y ∣ C⁺), in nats. */
+async function referenceSums(
+  models: Models,
+  parts: ContextParts,
+  candidates: readonly Candidate[],
+  needs: { readonly reserve: number; readonly signal: AbortSignal | undefined },
+): Promise<number[]> {
+  const { negative } = await buildContexts(models, parts, { ...needs, negative: "reference" });
+  if (negative === null) throw new Error("A reference is a context of its own");
+  const closed = await Promise.all(candidates.map((candidate) => closeResponse(candidate, [negative], needs.signal)));
+  const options = { work: { prompt: 0, sampled: 0, scored: 0, cached: 0 }, signal: needs.signal };
+  return forcedSums(
+    negative,
+    closed.map((response) => response.closed),
+    options,
+  );
+}
+
 async function retrieved(policy: Policy, { conversation, except, seed, signal }: MeasureRequest): Promise<Demonstration[]> {
   const options = { shots: policy.settings.shots, random: randomFrom(seed), ...(except && { except }), signal };
   return ((await policy.retriever?.retrieve(conversation, options)) ?? []).map(({ demonstration }) => demonstration);
 }
 
-/** The policy's own score; without C⁻, S stands in for Ŝ. A policy without a score is asked what Ŝ says. */
+/**
+ * The policy's own score; without C⁻, S stands in for Ŝ. A policy without a score is asked what Ŝ says. What needs one context only takes C⁰
+ * for C⁺ where nothing guides the model: they are the same then.
+ */
 function policyScore(
   score: Score,
-  { positive, negative, base, tokens }: Pick<Measured, "positive" | "negative" | "base" | "tokens">,
+  {
+    positive,
+    negative,
+    base,
+    reference,
+    tokens,
+  }: Pick<Measured, "positive" | "negative" | "base" | "tokens"> & { reference: number | null },
 ): number | null {
   const asked: Score = score.type === "none" ? { type: "contrast", negative: "rejected", normalize: "sum" } : score;
+  if (asked.type === "likelihood") return scoreOf(asked, { positive: positive ?? base, negative: null }, tokens);
+  if (asked.type === "contrast" && asked.negative === "reference")
+    return scoreOf(asked, { positive: positive ?? base, negative: reference }, tokens);
   const against = asked.type === "contrast" && asked.negative === "rejected" ? (negative ?? base) : base;
   return scoreOf(asked, { positive, negative: against }, tokens);
 }

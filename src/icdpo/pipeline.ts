@@ -1,6 +1,6 @@
 /** @module Algorithm 1 of the paper, from a conversation to its answers, best first. */
-import type { Engine, SamplingParameters } from "../engine/engine.ts";
-import type { Policy } from "../policy/policy.ts";
+import type { SamplingParameters } from "../engine/engine.ts";
+import type { Models, Policy } from "../policy/policy.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { answerByBlocks } from "./blocks.ts";
@@ -76,8 +76,8 @@ export function answersInBlocks(
   return settings.block !== undefined && settings.candidates > 1 && sampling.temperature > 0 && answers === 1 && isPlainText;
 }
 
-export async function icdpo(engine: Engine, policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
-  const { settings, format } = policy;
+export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
+  const { settings } = policy;
   const { sampling, seed, budget, grammar, topLogprobs, onText, onStage } = request;
   const stop = new AbortController();
   const signal = eitherOf(request.signal, stop.signal);
@@ -92,7 +92,8 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   const retrieved = (await policy.retriever?.retrieve(request.conversation, { shots: settings.shots, random, signal })) ?? [];
   const parts = { ...contextParts(policy, request.conversation, retrieved), tools: request.tools };
   const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens);
-  const contexts = await buildContexts(engine, format, parts, { negative: competes ? negativeOf(settings.score) : null, reserve, signal });
+  const models = competes ? policy : alone(policy);
+  const contexts = await buildContexts(models, parts, { negative: competes ? negativeOf(settings.score) : null, reserve, signal });
   const timings = { retrieve: lap(), sample: 0, score: 0 };
   request.onSampling?.(timings.retrieve);
   onStage?.("queue");
@@ -100,30 +101,31 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   const parameters = { ...sampling, maxTokens: Math.min(sampling.maxTokens, contexts.room) };
   const count = candidateCount(policy, request);
   const common = {
-    basePromptTokens: contexts.base.tokens.length,
+    basePromptTokens: contexts.base.prompt.tokens.length,
     tokens: work,
     demonstrations: retrieved.slice(0, contexts.shots),
     timings,
   };
   if (settings.block !== undefined && inBlocks) {
-    const options = { format, score: settings.score, tokens: settings.block.tokens, count, parameters, seed, work, signal, budget, onText };
-    const { response, isSpent } = await answerByBlocks(engine, contexts, { ...options, onBegin: () => onStage?.("sample") });
+    const options = { score: settings.score, tokens: settings.block.tokens, count, parameters, seed, work, signal, budget, onText };
+    const { response, isSpent } = await answerByBlocks(contexts, { ...options, onBegin: () => onStage?.("sample") });
     timings.sample = lap();
     return { ...common, ranked: [response], fallback: isSpent ? "budget" : contexts.fallback };
   }
-  const scorer = new Scorer(engine, contexts, settings.score, { work, signal: eitherOf(signal, budget) });
+  const scorer = new Scorer(contexts, settings.score, { work, signal: eitherOf(signal, budget) });
   const onBegin = (): void => {
     onStage?.("sample");
     if (competes) scorer.begin();
   };
   const options = { parameters, count, seed, logprobs: competes, topLogprobs, grammar, work, signal, budget, onBegin, onText };
-  const candidates = whenDone(sampleCandidates(engine, contexts.positive, format, options), () => {
+  const candidates = whenDone(sampleCandidates(contexts.sampled, options), () => {
     timings.sample = lap();
     if (competes) onStage?.("score");
   });
 
   // Scoring: estimate S or Ŝ of each response as it ends; the largest wins
-  const close = (candidate: Candidate) => closeResponse(engine, format, candidate, contexts.positive.end, signal);
+  const sides = [contexts.sampled, contexts.positive, ...(contexts.negative === null ? [] : [contexts.negative])] as const;
+  const close = (candidate: Candidate) => closeResponse(candidate, sides, signal);
   const isSpent = (): boolean => budget?.aborted === true && !signal?.aborted;
   const scored = competes ? await scoreCandidates(candidates, scorer, close, isSpent, stop) : await unscoredCandidates(candidates, close);
   const ranked = settings.score.type === "none" && settings.score.pick === "random" ? pickRandom(scored, random) : rank(scored);
@@ -131,6 +133,11 @@ export async function icdpo(engine: Engine, policy: Policy, request: IcdpoReques
   timings.score = lap();
   const spent = scored.some((response) => response.sample === null || (competes && response.score === null && response.text !== ""));
   return { ...common, ranked, fallback: spent ? "budget" : contexts.fallback };
+}
+
+/** Where nothing is scored, no other model takes part. */
+function alone({ sampler }: Policy): Models {
+  return { sampler, scorer: sampler, reference: null };
 }
 
 function contextParts(policy: Policy, conversation: Conversation, retrieved: readonly Pick<Retrieved, "demonstration">[]): ContextParts {

@@ -1,7 +1,8 @@
 /** @module Line 2 of Algorithm 1: n responses from π(· ∣ [d⁺; x]), stepped together. */
-import type { Engine, FinishReason, Prompt, Sample, SamplingParameters, TokenDetail } from "../engine/engine.ts";
+import type { FinishReason, Sample, SamplingParameters, TokenDetail } from "../engine/engine.ts";
 import type { PromptFormat } from "../policy/schema.ts";
 import { isCancellation } from "../types/error.ts";
+import type { Side } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
 import { candidateSeed } from "./seed.ts";
 
@@ -50,12 +51,7 @@ export interface SampleOptions {
 }
 
 /** Candidates as they end. Throws what the engine throws; a spent budget is not an error: what has been sampled by then comes as it is. */
-export async function* sampleCandidates(
-  engine: Engine,
-  prompt: Prompt,
-  format: PromptFormat,
-  options: SampleOptions,
-): AsyncGenerator<Candidate> {
+export async function* sampleCandidates({ engine, format, prompt }: Side, options: SampleOptions): AsyncGenerator<Candidate> {
   const { parameters, count, seed, logprobs, topLogprobs, grammar, budget, work, onText } = options;
   const stop = format === "chat" || grammar !== undefined ? parameters.stop : [...parameters.stop, ...cuts];
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, index));

@@ -1,21 +1,24 @@
 /** @module Lines 3 to 9 of Algorithm 1: how much more likely the model finds a response under C⁺ than under the negative context, Eq. 8 and 11. */
-import type { Engine, Prompt, Sample, Token } from "../engine/engine.ts";
-import type { PromptFormat, Score } from "../policy/schema.ts";
+import type { Engine, Sample, Token } from "../engine/engine.ts";
+import type { Score } from "../policy/schema.ts";
 import { GatewayError, isCancellation } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
-import type { Contexts, Negative } from "./contexts.ts";
+import type { Contexts, Negative, Side } from "./contexts.ts";
 import { responseTokens } from "./prompt.ts";
 import type { Candidate, TokenWork } from "./sample.ts";
 
 /** A candidate as it is scored: the text that would be returned, tokenised anew and closed by the end token. */
 export interface Response extends Candidate {
+  /** In the tokens of the model that sampled it. */
   readonly closed: readonly Token[];
+  /** In those of each model that scores it. */
+  readonly closedFor: ReadonlyMap<Engine, readonly Token[]>;
 }
 
 export interface ScoredResponse extends Response {
   /** log π(y ∣ C⁺), the sum over the tokens of y and the closing token, in nats; null where it was not measured. */
   readonly positive: number | null;
-  /** log π(y ∣ C⁻) or log π(y ∣ C⁰), likewise. */
+  /** log π(y ∣ C⁻), log π(y ∣ C⁰) or log π_ref(y ∣ C⁺), likewise. */
   readonly negative: number | null;
   readonly score: number | null;
 }
@@ -30,15 +33,19 @@ export function negativeOf(score: Score): Negative {
   return score.type === "contrast" ? score.negative : null;
 }
 
-export async function closeResponse(
-  engine: Engine,
-  format: PromptFormat,
-  candidate: Candidate,
-  end: Token,
-  signal?: AbortSignal,
-): Promise<Response> {
-  const [closed] = await responseTokens(engine, format, [candidate.text], end, signal);
-  return { ...candidate, closed: closed as Token[] };
+/** `sides`: the model that sampled, and those that score. */
+export async function closeResponse(candidate: Candidate, sides: readonly [Side, ...Side[]], signal?: AbortSignal): Promise<Response> {
+  const closedFor = new Map<Engine, readonly Token[]>();
+  for (const { engine, format, prompt } of sides) {
+    if (closedFor.has(engine)) continue;
+    const [closed] = await responseTokens(engine, format, [candidate.text], prompt.end, signal);
+    closedFor.set(engine, closed as Token[]);
+  }
+  return { ...candidate, closed: closedBy(sides[0], { closedFor }), closedFor };
+}
+
+function closedBy({ engine }: Side, { closedFor }: Pick<Response, "closedFor">): readonly Token[] {
+  return closedFor.get(engine) ?? [];
 }
 
 /** A response that nothing has to be chosen over. */
@@ -52,19 +59,27 @@ export function unscored(response: Response): ScoredResponse {
  */
 export class Scorer {
   readonly #score: Score;
+  readonly #contexts: Contexts;
   readonly #positive: Forcing;
   readonly #negative: Forcing | null;
   readonly #sums = new Map<string, Promise<Sums>>();
 
-  constructor(engine: Engine, contexts: Contexts, score: Score, options: ScoringOptions) {
+  constructor(contexts: Contexts, score: Score, options: ScoringOptions) {
     this.#score = score;
-    this.#positive = new Forcing(engine, contexts.positive, options);
-    this.#negative = contexts.negative && new Forcing(engine, contexts.negative, options);
+    this.#contexts = contexts;
+    this.#positive = new Forcing(contexts.positive, options);
+    this.#negative = contexts.negative && new Forcing(contexts.negative, options);
   }
 
-  /** The negative context can be made ready while candidates are still being sampled. */
+  /** What is not known from sampling can be made ready while candidates are still being sampled. */
   begin(): void {
+    if (!this.#isNoted) this.#positive.begin();
     this.#negative?.begin();
+  }
+
+  /** The model that scores is the one that samples: what it noted are log-probabilities under C⁺. */
+  get #isNoted(): boolean {
+    return this.#contexts.positive === this.#contexts.sampled;
   }
 
   /** What has to be fed is handed to the engine before this returns. Throws "cancelled" or "timeout" when the signal fires. */
@@ -73,13 +88,20 @@ export class Scorer {
     const known = this.#sums.get(response.text) ?? this.#measure(response);
     this.#sums.set(response.text, known);
     const sums = await known;
-    return { ...response, ...sums, score: scoreOf(this.#score, sums, response.closed.length) };
+    return this.#scored(response, sums);
   }
 
   /** What was noted while sampling, without a second pass: a likelihood. A contrast stays unscored. */
   scoreByNotes(response: Response): ScoredResponse {
-    const sums = { positive: response.text === "" ? null : notedSum(response.sample, response.closed), negative: null };
-    return { ...response, ...sums, score: scoreOf(this.#score, sums, response.closed.length) };
+    return this.#scored(response, { positive: response.text === "" ? null : this.#noted(response), negative: null });
+  }
+
+  #scored(response: Response, sums: Sums): ScoredResponse {
+    return { ...response, ...sums, score: scoreOf(this.#score, sums, closedBy(this.#contexts.positive, response).length) };
+  }
+
+  #noted({ sample, closed }: Response): number | null {
+    return this.#isNoted ? notedSum(sample, closed) : null;
   }
 
   /** No more responses come: an engine that scores many in one call can begin. */
@@ -88,10 +110,11 @@ export class Scorer {
     this.#negative?.end();
   }
 
-  async #measure({ sample, closed }: Response): Promise<Sums> {
+  async #measure(response: Response): Promise<Sums> {
+    const { positive: expert, negative: amateur } = this.#contexts;
     const [positive, negative] = await Promise.all([
-      notedSum(sample, closed) ?? this.#positive.sum(closed),
-      this.#negative === null ? null : this.#negative.sum(closed),
+      this.#noted(response) ?? this.#positive.sum(closedBy(expert, response)),
+      this.#negative === null || amateur === null ? null : this.#negative.sum(closedBy(amateur, response)),
     ]);
     return { positive, negative };
   }
@@ -140,7 +163,7 @@ export async function scoreCandidates(
   }
 }
 
-/** Ŝ or S = log π(y ∣ C⁺) − log π(y ∣ C⁻ or C⁰); or the likelihood log π(y ∣ C⁺) alone; per token if the policy says so. */
+/** Ŝ or S = log π(y ∣ C⁺) − log π(y ∣ C⁻ or C⁰); or log π(y ∣ C⁺) − log π_ref(y ∣ C⁺); or the likelihood log π(y ∣ C⁺) alone; per token if the policy says so. */
 export function scoreOf(
   score: Score,
   sums: { readonly positive: number | null; readonly negative: number | null },
@@ -155,22 +178,20 @@ export function scoreOf(
 
 /** log π(y ∣ prompt) of responses as they come, by teacher forcing, in nats: one call to the engine. */
 class Forcing {
-  readonly #engine: Engine;
-  readonly #prompt: Prompt;
+  readonly #side: Side;
   readonly #options: ScoringOptions;
   readonly #completions = new EventQueue<readonly Token[]>();
   readonly #awaited: { readonly tokens: number; readonly resolve: (sum: number) => void; readonly reject: (error: unknown) => void }[] = [];
   #outcome: Promise<void> | undefined;
 
-  constructor(engine: Engine, prompt: Prompt, options: ScoringOptions) {
-    this.#engine = engine;
-    this.#prompt = prompt;
+  constructor(side: Side, options: ScoringOptions) {
+    this.#side = side;
     this.#options = options;
   }
 
   begin(): void {
     if (this.#outcome !== undefined) return;
-    this.#options.work.prompt += this.#prompt.tokens.length;
+    this.#options.work.prompt += this.#side.prompt.tokens.length;
     this.#outcome = this.#run();
     this.#outcome.catch(() => {}); // every sum that is awaited throws it
   }
@@ -192,7 +213,7 @@ class Forcing {
 
   async #run(): Promise<void> {
     const { work, signal } = this.#options;
-    for await (const event of this.#engine.score(this.#prompt, this.#completions, signal)) {
+    for await (const event of this.#side.engine.score(this.#side.prompt, this.#completions, signal)) {
       if (event.type === "prompt") {
         work.cached += event.cached;
         continue;
@@ -210,15 +231,10 @@ class Forcing {
   }
 }
 
-/** `[responses]`: log π(y ∣ prompt) of each by teacher forcing, in nats. */
-export async function forcedSums(
-  engine: Engine,
-  prompt: Prompt,
-  responses: readonly Pick<Response, "closed">[],
-  options: ScoringOptions,
-): Promise<number[]> {
-  const forcing = new Forcing(engine, prompt, options);
-  const sums = responses.map(({ closed }) => forcing.sum(closed));
+/** `[completions]`: log π(y ∣ prompt) of each by teacher forcing, in nats. */
+export async function forcedSums(side: Side, completions: readonly (readonly Token[])[], options: ScoringOptions): Promise<number[]> {
+  const forcing = new Forcing(side, options);
+  const sums = completions.map((completion) => forcing.sum(completion));
   forcing.end();
   return Promise.all(sums);
 }

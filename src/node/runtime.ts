@@ -8,14 +8,14 @@ import { cancelled, GatewayError } from "../types/error.ts";
 import { openArtifacts } from "./artifacts.ts";
 import { loadEmbedder } from "./embedder.ts";
 import { rememberEmbeddings } from "./embedding-file.ts";
-import { LlamaEngine } from "./llama/engine.ts";
-import { defaultModel, embeddingModel } from "./models/catalog.ts";
+import { NodeEngines, readEngines } from "./engines.ts";
+import { embeddingModel } from "./models/catalog.ts";
 import { ModelStore } from "./models/store.ts";
 import { PolicyFolder } from "./policy-files.ts";
 import type { Settings } from "./settings.ts";
 
 export interface Runtime {
-  readonly engine: LlamaEngine;
+  readonly engines: NodeEngines;
   readonly policies: PolicyStore;
   /** Where the policies come from. */
   readonly policyFolder: PolicyFolder;
@@ -52,41 +52,42 @@ function retrievalDirectory({ cacheDirectory }: Settings): string {
   return path.join(cacheDirectory, "retrieval");
 }
 
-/** The embedded engine with the model that the settings name. Throws "model_unavailable". */
-export async function openEngine(settings: Settings, store: ModelStore, report: Report, signal?: AbortSignal): Promise<LlamaEngine> {
-  const { ICDPO_MODEL: reference } = settings;
-  const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
-  report(`loading ${model.path}`);
-  return LlamaEngine.start({
-    model: model.id,
-    modelPath: model.path,
-    contextSize: settings.ICDPO_CONTEXT_SIZE ?? 0,
-    sequences: settings.ICDPO_SEQUENCES ?? 0,
-    threads: settings.ICDPO_THREADS ?? 0,
-    hangMs: settings.ICDPO_HANG_MS,
-    gpu: settings.ICDPO_GPU === "off" ? false : "auto",
-    log: report,
-  });
-}
-
 /** Throws "model_unavailable" or "configuration"; nothing is left running then. */
 export async function openRuntime(settings: Settings, report: Report, signal?: AbortSignal): Promise<Runtime> {
   const store = openModelStore(settings, report);
-  const engine = await openEngine(settings, store, report, signal);
+  const engines = new NodeEngines({ settings, definitions: await readEngines(settings), store, report, signal });
   try {
-    if (signal?.aborted) throw cancelled(signal);
     const embedder = once(() => openKeptEmbedder(settings, store, report, signal));
     const policyFolder = new PolicyFolder({ policies: settings.policiesDirectory, demonstrations: settings.demonstrationsDirectory });
-    const builder = new PolicyBuilder({ engine, embedder, artifacts: openArtifacts(retrievalDirectory(settings), report) });
-    const policies = await PolicyStore.open({
-      read: () => policyFolder.read(),
-      build: (files) => builder.build(files),
-      unixTime: () => Math.floor(Date.now() / 1000),
-    });
-    return { engine, policies, policyFolder, embedder, close: () => engine.close() };
+    const builder = new PolicyBuilder({ engines, embedder, artifacts: openArtifacts(retrievalDirectory(settings), report) });
+    const open = () =>
+      PolicyStore.open({
+        read: () => policyFolder.read(),
+        build: (files) => builder.build(files),
+        unixTime: () => Math.floor(Date.now() / 1000),
+      });
+    const policies = await whenReachable(open, report, signal);
+    if (signal?.aborted) throw cancelled(signal);
+    return { engines, policies, policyFolder, embedder, close: () => engines.close() };
   } catch (error) {
-    await engine.close();
+    await engines.close();
     throw error;
+  }
+}
+
+const reachPauseMs = 5_000;
+
+/** Servers that the policies need may start later than the gateway. */
+async function whenReachable<Result>(open: () => Promise<Result>, report: Report, signal?: AbortSignal): Promise<Result> {
+  for (let reported = ""; ; ) {
+    try {
+      return await open();
+    } catch (error) {
+      if (!(error instanceof GatewayError) || error.code !== "engine_unavailable" || signal?.aborted) throw error;
+      if (error.message !== reported) report(`waiting: ${error.message}`);
+      reported = error.message;
+      await new Promise((resolve) => setTimeout(resolve, reachPauseMs));
+    }
   }
 }
 

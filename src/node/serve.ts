@@ -7,10 +7,9 @@ import { Admission, shuttingDown } from "../http/admission.ts";
 import type { BrowserSettings } from "../http/browsers.ts";
 import { isFault } from "../http/errors.ts";
 import { GatewayError } from "../types/error.ts";
+import type { EnginesState } from "./engines.ts";
 import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
 import { readKeys } from "./keys.ts";
-import type { EngineState, LlamaEngine } from "./llama/engine.ts";
-import type { EngineLoad } from "./llama/protocol.ts";
 import { MemoryRateLimiter } from "./rate-limit.ts";
 import type { Report, Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
@@ -23,7 +22,6 @@ import { createTelemetry } from "./telemetry/telemetry.ts";
 import { openTraces } from "./telemetry/traces.ts";
 
 const pingMs = 5_000;
-const loadReportMs = 1_000;
 /** After the gateway has stopped waiting, streams have so long to say so. */
 const farewellMs = 2_000;
 
@@ -39,13 +37,12 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
   const access = await accessOf(settings);
   const now = (): number => performance.now();
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now });
-  const state = () => engineState(runtime.engine);
+  const state = () => runtime.engines.state();
   const records = openRecords(settings, report);
   const telemetry = await openTelemetry(settings, version, admission, state, records, report);
   const shutdown = new AbortController();
   const app = createApp({
     ...access,
-    engine: runtime.engine,
     admission,
     engineState: state,
     policies: () => runtime.policies.current,
@@ -128,7 +125,7 @@ async function openTelemetry(
   settings: Settings,
   version: string,
   admission: Admission,
-  state: () => ReturnType<typeof engineState>,
+  state: () => Promise<EnginesState>,
   records: RecordStore,
   report: Report,
 ) {
@@ -159,14 +156,4 @@ async function openTelemetry(
       await log.close();
     },
   };
-}
-
-/** The engine's own account of its work. One that runs but does not answer is no longer ready. */
-async function engineState(engine: LlamaEngine): Promise<Omit<EngineState, "status"> & { readonly status: string } & Partial<EngineLoad>> {
-  if (engine.state.status !== "ready") return engine.state;
-  try {
-    return { ...engine.state, ...(await engine.load(AbortSignal.timeout(loadReportMs))) };
-  } catch {
-    return engine.state.status === "ready" ? { ...engine.state, status: "unresponsive" } : engine.state;
-  }
 }

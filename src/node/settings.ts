@@ -24,6 +24,7 @@ const environmentSchema = z.object({
   ICDPO_EMBEDDING_MODEL: z.string().min(1).optional(),
   ICDPO_CACHE: z.string().min(1).optional(),
   ICDPO_OFFLINE: flag.default(false),
+  ICDPO_ENGINES: z.string().min(1).optional(),
   ICDPO_POLICIES: z.string().min(1).optional(),
   ICDPO_DEMOS: z.string().min(1).optional(),
   ICDPO_RELOAD_MS: z.coerce.number().int().min(0).default(1_000),
@@ -65,6 +66,8 @@ export type Settings = z.output<typeof environmentSchema> & {
   readonly cacheDirectory: string;
   /** Null: no records are kept. */
   readonly databaseUrl: string | null;
+  /** Null: there is only the embedded engine. */
+  readonly enginesFile: string | null;
   readonly policiesDirectory: string;
   readonly demonstrationsDirectory: string;
 };
@@ -82,6 +85,7 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
     ...settings,
     cacheDirectory: settings.ICDPO_CACHE ?? defaultCacheDirectory(given, process.platform, homedir()),
     databaseUrl: databaseUrl(settings.ICDPO_DATABASE, given),
+    enginesFile: settings.ICDPO_ENGINES ?? ownFile("engines.yaml", workingDirectory),
     policiesDirectory: settings.ICDPO_POLICIES ?? ownOrShipped("policies", workingDirectory),
     demonstrationsDirectory: settings.ICDPO_DEMOS ?? ownOrShipped("demos", workingDirectory),
   };
@@ -91,6 +95,11 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
 function ownOrShipped(folder: string, workingDirectory: string): string {
   const own = path.join(workingDirectory, folder);
   return existsSync(own) ? own : fileURLToPath(new URL(`../../${folder}`, import.meta.url));
+}
+
+function ownFile(name: string, workingDirectory: string): string | null {
+  const own = path.join(workingDirectory, name);
+  return existsSync(own) ? own : null;
 }
 
 /** A path is a local file. By default the file lies with the user's other data. */

@@ -1,5 +1,6 @@
 /** @module Policies and routes, built whole from the text of their files: a set is either good in every part or not made at all. */
 import type { Capabilities, Engine } from "../engine/engine.ts";
+import type { Engines, ModelReference } from "../engine/engines.ts";
 import { bm25Retriever } from "../retrieval/bm25.ts";
 import { embeddingRetriever } from "../retrieval/embedding.ts";
 import { randomRetriever } from "../retrieval/random.ts";
@@ -7,8 +8,9 @@ import type { ArtifactStore, Embedder, Retriever } from "../retrieval/retriever.
 import { twoStageRetriever } from "../retrieval/two-stage.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { defaultEngine } from "./engines.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
-import type { Policy, PolicySet, PolicySource } from "./policy.ts";
+import type { Models, Policy, PolicySet, PolicySource, PromptedModel } from "./policy.ts";
 import { buildRoute, parseRoutes } from "./routes.ts";
 import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
 
@@ -27,7 +29,7 @@ export interface PolicyFiles {
 }
 
 export interface PolicyDependencies {
-  readonly engine: Engine;
+  readonly engines: Engines;
   /** Called when a policy first needs sentence embeddings. */
   readonly embedder: () => Promise<Embedder>;
   /** Where indexes are kept between starts; absent: they are built anew. */
@@ -48,18 +50,22 @@ export class PolicyBuilder {
 
   /** Builds every policy and route. Throws "configuration", naming file, line and field of all that is wrong. */
   async build(files: PolicyFiles): Promise<PolicySet> {
-    const info = await this.#dependencies.engine.info();
+    const { engines } = this.#dependencies;
     const load = (hash: string, read: () => Promise<readonly Demonstration[]>) => kept(this.#sets, hash, read);
-    const parsed = await parsePolicyFiles(files, info.capabilities, load);
+    const capabilities = async (model: ModelReference) => (await (await engines.open(model)).info()).capabilities;
+    const parsed = await parsePolicyFiles(files, capabilities, load);
     const policies = new Map<string, Policy>();
     const used = new Set<string>();
-    for (const [name, { settings, format, demonstrations, hash }] of parsed.policies) {
-      const source = { demonstrations: hash, model: info.model };
-      const key = JSON.stringify([hash, settings.retriever]);
+    for (const [name, { settings, formats, demonstrations, hash }] of parsed.policies) {
+      const models = await openModels(engines, settings, formats);
+      const { engine } = models.sampler;
+      const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
+      const source = { demonstrations: hash, model: await weightsOf(models) };
+      const key = JSON.stringify([hash, settings.retriever, tokenizer.model]);
       used.add(hash).add(key);
-      const make = () => buildRetriever(settings.retriever, demonstrations, source, this.#dependencies);
+      const make = () => buildRetriever(settings.retriever, demonstrations, tokenizer, { ...this.#dependencies, engine });
       const retriever = await kept(this.#retrievers, key, make);
-      policies.set(name, { name, id: await policyId(name, settings, source), settings, format, demonstrations, retriever, source });
+      policies.set(name, { name, id: await policyId(name, settings, source), settings, ...models, demonstrations, retriever, source });
     }
     this.#sets = new Map([...this.#sets].filter(([hash]) => used.has(hash)));
     this.#retrievers = new Map([...this.#retrievers].filter(([key]) => used.has(key)));
@@ -71,6 +77,45 @@ export class PolicyBuilder {
 
 export async function buildPolicySet(files: PolicyFiles, dependencies: PolicyDependencies): Promise<PolicySet> {
   return new PolicyBuilder(dependencies).build(files);
+}
+
+/** The models that a policy names. */
+export function modelReferences({ engine = defaultEngine, adapter, scorer, reference, score }: PolicySettings): Named<ModelReference> {
+  const sampler = { engine, adapter };
+  const refers = score.type === "contrast" && score.negative === "reference";
+  return {
+    sampler,
+    scorer: scorer === undefined ? sampler : { engine: scorer.engine ?? engine, adapter: scorer.adapter },
+    reference: refers ? { engine: reference?.engine ?? engine, adapter: reference?.adapter } : null,
+  };
+}
+
+/** Something about each model of a policy. */
+export interface Named<Value> {
+  readonly sampler: Value;
+  readonly scorer: Value;
+  readonly reference: Value | null;
+}
+
+async function openModels(engines: Engines, settings: PolicySettings, formats: Named<PromptFormat>): Promise<Models> {
+  const { sampler, scorer, reference } = modelReferences(settings);
+  const open = async (model: ModelReference, format: PromptFormat): Promise<PromptedModel> => ({
+    engine: await engines.open(model),
+    format,
+  });
+  const sampling = await open(sampler, formats.sampler);
+  return {
+    sampler: sampling,
+    scorer: settings.scorer === undefined ? sampling : await open(scorer, formats.scorer),
+    reference: reference && formats.reference && (await open(reference, formats.reference)),
+  };
+}
+
+/** One model is named by itself. */
+async function weightsOf({ sampler, scorer, reference }: Models): Promise<string> {
+  const nameOf = async ({ engine }: PromptedModel): Promise<string> => (await engine.info()).model;
+  if (scorer === sampler && reference === null) return nameOf(sampler);
+  return JSON.stringify([await nameOf(sampler), await nameOf(scorer), reference && (await nameOf(reference))]);
 }
 
 /** A demonstration file whose text is at hand. */
@@ -85,7 +130,8 @@ export async function policyId(name: string, settings: PolicySettings, { demonst
 
 export interface ParsedPolicy {
   readonly settings: PolicySettings;
-  readonly format: PromptFormat;
+  /** `auto` resolved. */
+  readonly formats: Named<PromptFormat>;
   readonly demonstrations: readonly Demonstration[];
   /** Of the demonstration file; "" where there is none. */
   readonly hash: string;
@@ -96,10 +142,13 @@ export interface ParsedFiles {
   readonly routes: Routes;
 }
 
+/** Throws "configuration" where there is no such model. */
+export type CapabilitiesOf = (model: ModelReference) => Promise<Capabilities>;
+
 /** Reads and checks all files without building anything. Throws "configuration" with a line for each complaint about any of them. */
 export async function parsePolicyFiles(
   files: PolicyFiles,
-  capabilities: Pick<Capabilities, "chat" | "score">,
+  capabilities: CapabilitiesOf,
   load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]> = (_, read) => read(),
 ): Promise<ParsedFiles> {
   const complaints: string[] = [];
@@ -124,39 +173,72 @@ async function parsePolicy(
   file: string,
   text: string,
   files: PolicyFiles,
-  capabilities: Pick<Capabilities, "chat" | "score">,
+  capabilities: CapabilitiesOf,
   load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]>,
 ): Promise<ParsedPolicy> {
   const settings = parseYaml(file, text, policySchema) as PolicySettings;
-  const format = settings.prompt === "auto" ? (capabilities.chat ? "chat" : "hh-rlhf") : settings.prompt;
+  const models = await usedModels(file, text, settings, capabilities);
   const set = settings.demonstrations;
   const source = set === undefined ? undefined : files.demonstrations.get(set);
   if (set !== undefined && source === undefined) throw complaintAt(file, text, ["demonstrations"], `there is no demos/${set}.jsonl`);
   const hash = (await source?.hash()) ?? "";
   const read = async () => parseDemonstrations(`demos/${set}.jsonl`, (await source?.read()) ?? "");
   const demonstrations = source === undefined ? [] : await load(hash, read);
-  const problem = contradiction(settings, format, demonstrations, capabilities);
+  const problem = contradiction(settings, models, demonstrations);
   if (problem !== null) throw complaintAt(file, text, problem.path, problem.reason);
-  return { settings, format, demonstrations, hash };
+  const { sampler, scorer, reference } = models;
+  const formats = { sampler: sampler.format, scorer: scorer.format, reference: reference?.format ?? null };
+  return { settings, formats, demonstrations, hash };
+}
+
+interface UsedModel {
+  readonly format: PromptFormat;
+  readonly capabilities: Capabilities;
+}
+
+export type UsedModels = Named<UsedModel>;
+
+async function usedModels(file: string, text: string, settings: PolicySettings, capabilitiesOf: CapabilitiesOf): Promise<UsedModels> {
+  const use = async (field: string, model: ModelReference): Promise<UsedModel> => {
+    const capabilities = await capabilitiesOf(model).catch((error: unknown) => {
+      if (!(error instanceof GatewayError) || error.code !== "configuration") throw error;
+      throw complaintAt(file, text, [field], error.message);
+    });
+    const format = settings.prompt === "auto" ? (capabilities.chat ? "chat" : "hh-rlhf") : settings.prompt;
+    return { format, capabilities };
+  };
+  const { sampler, scorer, reference } = modelReferences(settings);
+  const sampling = await use(settings.engine === undefined && settings.adapter !== undefined ? "adapter" : "engine", sampler);
+  return {
+    sampler: sampling,
+    scorer: settings.scorer === undefined ? sampling : await use("scorer", scorer),
+    reference: reference && (await use("reference", reference)),
+  };
 }
 
 /** What does not go together in a policy, if anything. */
 export function contradiction(
   settings: PolicySettings,
-  format: PromptFormat,
+  { sampler, scorer, reference }: UsedModels,
   demonstrations: readonly Demonstration[],
-  capabilities: Pick<Capabilities, "chat" | "score">,
 ): { readonly path: readonly string[]; readonly reason: string } | null {
   const { score } = settings;
   const at = (path: string, reason: string) => ({ path: path.split("."), reason });
-  if (format === "chat" && !capabilities.chat) return at("prompt", `the model has no chat template; use hh-rlhf or synthetic-gpt`);
-  if (score.type !== "none" && !capabilities.score)
+  const scoring = score.type === "none" ? [] : [scorer, ...(reference === null ? [] : [reference])];
+  for (const { format, capabilities } of [sampler, ...scoring]) {
+    if (format === "chat" && !capabilities.chat) return at("prompt", `the model has no chat template; use hh-rlhf or synthetic-gpt`);
+    if (format !== "chat" && !capabilities.text) return at("prompt", `this engine takes chat messages only; use chat`);
+  }
+  if (scoring.some(({ capabilities }) => !capabilities.score))
     return at("score", `this engine cannot return log-probabilities of given completions, which "${score.type}" needs`);
+  const isReferring = score.type === "contrast" && score.negative === "reference";
+  if (isReferring && reference === null) return at("score.negative", `this policy has no reference model`);
+  if (settings.block !== undefined && !sampler.capabilities.score) return at("block", "this engine cannot go on from tokens");
   const unpaired = demonstrations.find(({ rejected }) => rejected === undefined);
   if (score.type === "contrast" && score.negative === "rejected" && unpaired !== undefined)
     return at("score.negative", `"rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`);
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
-  if (format === "synthetic-gpt" && dialogue !== undefined)
+  if (sampler.format === "synthetic-gpt" && dialogue !== undefined)
     return at("prompt", `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`);
   return null;
 }
@@ -165,7 +247,7 @@ async function buildRetriever(
   settings: RetrieverSettings,
   demonstrations: readonly Demonstration[],
   source: PolicySource,
-  { engine, embedder, artifacts }: PolicyDependencies,
+  { engine, embedder, artifacts }: Omit<PolicyDependencies, "engines"> & { readonly engine: Engine },
 ): Promise<Retriever | null> {
   const bm25 = { engine, artifacts, source: JSON.stringify(source) };
   switch (settings.type) {

@@ -1,16 +1,30 @@
 /** @module Policies, routes and experiments as requests use them. */
+import type { Engine } from "../engine/engine.ts";
 import type { Retriever } from "../retrieval/retriever.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import type { AssignmentUnit, PolicySettings, PromptFormat } from "./schema.ts";
 
+/** A language model, and how it is prompted (`auto` resolved). */
+export interface PromptedModel {
+  readonly engine: Engine;
+  readonly format: PromptFormat;
+}
+
+export interface Models {
+  /** π: samples responses. */
+  readonly sampler: PromptedModel;
+  /** π of the scores: the sampler, unless a policy names another (a teacher). */
+  readonly scorer: PromptedModel;
+  /** π_ref, which a score may be measured against: a tuned model's base. */
+  readonly reference: PromptedModel | null;
+}
+
 /** A policy as requests use it. */
-export interface Policy {
+export interface Policy extends Models {
   readonly name: string;
-  /** `<name>@<12 hex digits of SHA-256 over the policy, its demonstration file and the model>`. */
+  /** `<name>@<12 hex digits of SHA-256 over the policy, its demonstration file and its models>`. */
   readonly id: string;
   readonly settings: PolicySettings;
-  /** `auto` resolved. */
-  readonly format: PromptFormat;
   readonly demonstrations: readonly Demonstration[];
   readonly retriever: Retriever | null;
   /** What the id covers beside the settings. */
@@ -20,6 +34,7 @@ export interface Policy {
 export interface PolicySource {
   /** SHA-256 of the demonstration file in hex; "" where there is none. */
   readonly demonstrations: string;
+  /** The weights of all its models. */
   readonly model: string;
 }
 

@@ -21,7 +21,9 @@ const normalize = z.enum(["sum", "token"]).default("sum").describe("sum of log-p
 export const scoreSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("contrast"),
-    negative: z.enum(["rejected", "base"]).describe("rejected: Ŝ (Eq. 11); base: S (Eq. 8)"),
+    negative: z
+      .enum(["rejected", "base", "reference"])
+      .describe("rejected: Ŝ (Eq. 11); base: S (Eq. 8); reference: log π(y | C⁺) − log π_ref(y | C⁺), of a tuned model and its base"),
     normalize,
   }),
   z.strictObject({ type: z.literal("likelihood"), normalize }),
@@ -68,6 +70,14 @@ const changeable = {
   budget_ms: z.int().min(1).optional(),
 };
 
+const modelName = z.string().regex(/^[\w.-]+$/u, "must be a name from the engines file");
+
+/** A model: an engine's name, or an engine with an adapter. */
+const modelSchema = z.union([
+  modelName.transform((engine): { engine?: string | undefined; adapter?: string | undefined } => ({ engine })),
+  z.strictObject({ engine: modelName.optional(), adapter: modelName.optional() }),
+]);
+
 export const overridesSchema = z.strictObject({
   shots: changeable.shots.removeDefault().optional(),
   candidates: changeable.candidates.removeDefault().optional(),
@@ -84,6 +94,10 @@ export const policySchema = z
       .regex(/^[\w.-]+$/u, "must be the name of a file in demos, without .jsonl")
       .optional(),
     retriever: retrieverSchema.default({ type: "none" }),
+    engine: modelName.optional().describe("the engine that samples: a name from the engines file; absent: default"),
+    adapter: modelName.optional().describe("what it wears: one of its adapters"),
+    scorer: modelSchema.optional().describe("the model whose log-probabilities choose, a teacher's; absent: the one that samples"),
+    reference: modelSchema.optional().describe("π_ref of negative: reference; absent: the engine that samples, without an adapter"),
     instructions: instructionsSchema.optional().describe("chat format; where demonstrations are named, these are there by default"),
     ...changeable,
     prompt: z.enum(["auto", ...promptFormats]).default("auto"),
@@ -106,17 +120,30 @@ export const policySchema = z
       context.addIssue({ code: "custom", path: ["retriever"], message: "demonstrations are named, but no retriever chooses among them" });
     if (policy.block !== undefined && policy.score.type === "none")
       context.addIssue({ code: "custom", path: ["block"], message: "blocks are chosen by a score, and this policy has none" });
-    if (policy.score.type === "contrast" && policy.demonstrations === undefined && policy.instructions === undefined)
-      context.addIssue({
-        code: "custom",
-        path: ["score"],
-        message: "a contrast needs demonstrations or instructions: without either, both contexts are the same",
-      });
+    const complain = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (hasOneContext(policy)) complain("score", oneContext);
+    if (policy.scorer !== undefined && policy.score.type === "none") complain("scorer", "this policy has no score");
+    const refers = policy.score.type === "contrast" && policy.score.negative === "reference";
+    if (policy.reference !== undefined && !refers) complain("reference", "only a contrast with negative: reference needs it");
+    if (refers && policy.reference === undefined && policy.adapter === undefined)
+      complain("reference", "negative: reference measures one model against another: name an adapter, or the reference");
   })
   .transform((policy) => ({
     ...policy,
     instructions: policy.instructions ?? (policy.demonstrations === undefined ? undefined : defaultInstructions),
   }));
+
+export const oneContext = "a contrast needs demonstrations or instructions: without either, both contexts are the same";
+
+/** Both sides of the contrast would be the same model after the same context. */
+export function hasOneContext(policy: {
+  readonly score: { readonly type: string; readonly negative?: string };
+  readonly demonstrations?: string | undefined;
+  readonly instructions?: unknown;
+}): boolean {
+  const { score, demonstrations, instructions } = policy;
+  return score.type === "contrast" && score.negative !== "reference" && demonstrations === undefined && instructions === undefined;
+}
 
 const name = z.string().regex(/^[\w.-]+$/u, "may hold letters, digits, '.', '_' and '-'");
 

@@ -28,13 +28,13 @@ export function Policies({
         rows={routes.map((route) => [route.name, <Served route={route} />, alsoOf(set, route)])}
       />
       <h2>Policies</h2>
-      {[...served].map(({ id, settings, format, demonstrations }) => (
+      {[...served].map(({ id, settings, sampler, demonstrations }) => (
         <details class="card">
           <summary>
             <code>{id}</code> {settings.description}
           </summary>
           <p class="quiet">
-            {demonstrations.length} demonstrations · prompt format {format}
+            {demonstrations.length} demonstrations · prompt format {sampler.format}
           </p>
           <pre>{JSON.stringify(settings, null, 2)}</pre>
         </details>

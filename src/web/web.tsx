@@ -182,8 +182,7 @@ async function answer(
     signal: AbortSignal.any([c.req.raw.signal, dependencies.deadline(), dependencies.shutdown]),
   };
   const isScored = resolved.policy.settings.score.type !== "none";
-  const plain =
-    compare && isScored ? await dependencies.admission.run(() => icdpo(dependencies.engine, plainly(resolved.policy), request)) : null;
+  const plain = compare && isScored ? await dependencies.admission.run(() => icdpo(plainly(resolved.policy), request)) : null;
   return {
     id,
     policy: resolved.policy.id,

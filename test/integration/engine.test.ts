@@ -227,13 +227,13 @@ describe("contents cannot forge a turn", () => {
 describe("an engine whose process dies", () => {
   it("fails what was under way, starts again, and answers", async () => {
     const prompt = await ask("Count to a thousand.");
-    const before = engine.state.restarts;
+    const before = engine.lifecycle.restarts;
     const running = samples(prompt, { maxTokens: 900 });
-    setTimeout(() => process.kill(engine.state.pid as number, "SIGKILL"), 500);
+    setTimeout(() => process.kill(engine.lifecycle.pid as number, "SIGKILL"), 500);
     await expect(running).rejects.toMatchObject({ code: "engine_unavailable" });
     const sampled = await samples(await ask("Hello"), { maxTokens: 4 });
     expect(sampled).toHaveLength(3);
-    expect(engine.state).toMatchObject({ status: "ready", restarts: before + 1 });
+    expect(engine.lifecycle).toMatchObject({ status: "ready", restarts: before + 1 });
   });
 });
 

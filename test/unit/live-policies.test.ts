@@ -1,8 +1,10 @@
 /** Policies that change while requests are answered. */
+
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { onlyEngine } from "../../src/engine/engines.ts";
 import { schemaText } from "../../src/node/commands/policies.ts";
 import { PolicyFolder } from "../../src/node/policy-files.ts";
 import { watchPolicies } from "../../src/node/policy-watcher.ts";
@@ -25,7 +27,7 @@ const demonstration = (id: string) =>
 
 async function open(engine = new ScriptedEngine()) {
   const files = new PolicyFolder({ policies: path.join(folder, "policies"), demonstrations: path.join(folder, "demos") });
-  const builder = new PolicyBuilder({ engine, embedder: () => Promise.reject(new Error("not needed")) });
+  const builder = new PolicyBuilder({ engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) });
   const store = await PolicyStore.open({ read: () => files.read(), build: (read) => builder.build(read), unixTime: () => 1 });
   return { store, files, engine };
 }
@@ -38,14 +40,11 @@ describe("policies that change", () => {
   it("are whole for each of 10,000 requests while they are rewritten 200 times, every tenth time badly", { timeout: 120_000 }, async () => {
     await write("policies/routes.yaml", "routes: { icdpo: { policy: live } }\n");
     await write("policies/live.yaml", version(0));
-    const { store } = await open();
+    const { store } = await open(new ScriptedEngine({ sample: (_, context) => ({ text: /Version \d+/u.exec(context)?.[0] ?? "none" }) }));
     const versions = new Map<string, number>();
     const remember = (i: number) => versions.set(store.current.policies.get("live")?.id ?? "", i);
     remember(0);
-    const { chat } = await gateway(
-      { sample: (_, context) => ({ text: /Version \d+/u.exec(context)?.[0] ?? "none" }) },
-      { policies: () => store.current, policyState: () => store.state },
-    );
+    const { chat } = await gateway({}, { policies: () => store.current, policyState: () => store.state });
     const rewrite = async (i: number): Promise<void> => {
       const isBad = i % 10 === 0;
       const before = store.current;

@@ -1,9 +1,9 @@
 /** Algorithm 1 and the measuring of given completions, on an engine whose log-probabilities stand in tables. */
 import { describe, expect, it } from "vitest";
-import type { Prompt, Sample, SampleEvent, SampleRequest, SamplingParameters, ScoreEvent, Token } from "../../src/engine/engine.ts";
-import { measure } from "../../src/icdpo/measure.ts";
-import { candidateCount, choosesAmong, type IcdpoRequest, icdpo } from "../../src/icdpo/pipeline.ts";
-import type { Policy } from "../../src/policy/policy.ts";
+import type { Engine, Prompt, Sample, SampleEvent, SampleRequest, SamplingParameters, ScoreEvent, Token } from "../../src/engine/engine.ts";
+import { type Measurement, type MeasureRequest, measure as measureOn } from "../../src/icdpo/measure.ts";
+import { candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo as icdpoOn } from "../../src/icdpo/pipeline.ts";
+import type { Models, Policy } from "../../src/policy/policy.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
 import type { Conversation, Demonstration } from "../../src/types/conversation.ts";
 import { cancelled, GatewayError } from "../../src/types/error.ts";
@@ -27,7 +27,7 @@ interface PolicyOptions {
 }
 
 /** A policy whose retriever finds the demonstrations in the order given. */
-function policy(options: PolicyOptions): Policy {
+function policy(options: PolicyOptions): Policy & { readonly format: PromptFormat } {
   const { score, candidates = 3, demonstrations = [demonstration("one"), demonstration("two")], format = "chat", maxTokens = 20 } = options;
   const named = demonstrations.length > 0 ? { demonstrations: "set", retriever: { type: "random" } } : {};
   const guidance = options.instructions === null ? {} : { instructions: options.instructions ?? instructions };
@@ -39,10 +39,25 @@ function policy(options: PolicyOptions): Policy {
     id: "test@0123456789ab",
     settings,
     format,
+    ...samplingBy(new ScriptedEngine(), format),
     demonstrations,
     retriever: demonstrations.length > 0 ? { retrieve } : null,
     source: { demonstrations: "", model: "scripted" },
   };
+}
+
+/** One model does it all. */
+function samplingBy(engine: Engine, format: PromptFormat): Models {
+  const sampler = { engine, format };
+  return { sampler, scorer: sampler, reference: null };
+}
+
+function icdpo(engine: Engine, { format, ...rest }: ReturnType<typeof policy>, of: IcdpoRequest): Promise<IcdpoOutcome> {
+  return icdpoOn({ ...rest, ...samplingBy(engine, format) }, of);
+}
+
+function measure(engine: Engine, { format, ...rest }: ReturnType<typeof policy>, of: MeasureRequest): Promise<Measurement> {
+  return measureOn({ ...rest, ...samplingBy(engine, format) }, of);
 }
 
 const sHat = { type: "contrast", negative: "rejected" } as const;

@@ -1,5 +1,7 @@
 /** Policies, routes and demonstrations: from the text of the files to what a request gets. */
+
 import { describe, expect, it } from "vitest";
+import { onlyEngine } from "../../src/engine/engines.ts";
 import { buildPolicySet, type PolicyDependencies, type PolicyFiles, textFile } from "../../src/policy/build.ts";
 import { parseDemonstrations, parseYaml } from "../../src/policy/parse.ts";
 import type { PolicySet } from "../../src/policy/policy.ts";
@@ -61,7 +63,7 @@ function build({
     routes,
     demonstrations: new Map(Object.entries(demonstrations).map(([name, text]) => [name, textFile(text)])),
   };
-  const dependencies: PolicyDependencies = { engine: new ScriptedEngine(script), embedder: async () => embedder };
+  const dependencies: PolicyDependencies = { engines: onlyEngine(new ScriptedEngine(script)), embedder: async () => embedder };
   return buildPolicySet(files, dependencies);
 }
 
@@ -222,14 +224,15 @@ describe("a set of policies", () => {
 
   it("takes auto for chat where the model has a chat template, else for hh-rlhf", async () => {
     const format = async (chat: boolean) =>
-      (await build({ script: { capabilities: { chat, text: true, score: true, grammar: true, tools: null } } })).policies.get("p")?.format;
+      (await build({ script: { capabilities: { chat, text: true, score: true, grammar: true, tools: null } } })).policies.get("p")?.sampler
+        .format;
     expect(await format(true)).toBe("chat");
     expect(await format(false)).toBe("hh-rlhf");
   });
 
   it("keeps a format that the policy names", async () => {
     const set = await build({ policies: { p: `${plain}prompt: hh-rlhf\n` } });
-    expect(set.policies.get("p")?.format).toBe("hh-rlhf");
+    expect(set.policies.get("p")?.sampler.format).toBe("hh-rlhf");
   });
 
   it.each(["random", "bm25", "embedding", "two-stage"])("gives a policy the retriever it names: %s", async (type) => {
@@ -249,7 +252,7 @@ describe("a set of policies", () => {
       asked += 1;
       return embedder;
     };
-    await buildPolicySet(files, { engine: new ScriptedEngine(), embedder: countingEmbedder });
+    await buildPolicySet(files, { engines: onlyEngine(new ScriptedEngine()), embedder: countingEmbedder });
     expect(asked).toBe(0);
   });
 

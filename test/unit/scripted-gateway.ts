@@ -1,6 +1,8 @@
 /** @module The app around a scripted engine, with a scored, a plain and a slow route. */
+
 import { expect } from "vitest";
 import { createApp } from "../../src/app.ts";
+import { onlyEngine } from "../../src/engine/engines.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import type { RequestObserver } from "../../src/http/telemetry.ts";
@@ -66,12 +68,11 @@ export async function gateway(
         ),
       demonstrations: new Map([["set", textFile(demonstrations.map((one) => JSON.stringify(one)).join("\n"))]]),
     },
-    { engine, embedder: () => Promise.reject(new Error("not needed")) },
+    { engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) },
   );
   const reported: unknown[] = [];
   let ids = 0;
   const app = createApp({
-    engine,
     engineState: async () => ({ status: "ready" }),
     admission: new Admission({ limit: 100, now: () => 0 }),
     policies: () => set,

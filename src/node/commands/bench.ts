@@ -5,6 +5,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { Command } from "commander";
 import { buildPolicySet, textFile } from "../../policy/build.ts";
+import { defaultEngine } from "../../policy/engines.ts";
 import { PolicyStore } from "../../policy/store.ts";
 import type { Embedder } from "../../retrieval/retriever.ts";
 import type { Demonstration } from "../../types/conversation.ts";
@@ -14,6 +15,7 @@ import { type BenchCase, renderTable, runRounds } from "../bench/figures.ts";
 import { blocksCase, concurrencyCase, Requests, singleCase, streamCase } from "../bench/requests.ts";
 import { retrievalCase } from "../bench/retrieval.ts";
 import { type Speeds, speedCase } from "../bench/speeds.ts";
+import { LlamaEngine } from "../llama/engine.ts";
 import type { Runtime } from "../runtime.ts";
 import { serve } from "../serve.ts";
 import { whole } from "./endpoint.ts";
@@ -53,9 +55,9 @@ export function benchCommand(world: World): Command {
           const chosen = cases.filter(({ name }) => name === "speeds" || name.includes(options.only ?? ""));
           await client.chat(new Requests().fresh("plain")); // nobody pays for the first request
           const figures = await runRounds(chosen, options.rounds, world.report);
-          const { state, modelPath } = runtime.engine;
+          const { lifecycle, modelPath } = await embedded(runtime);
           process.stdout.write(`${renderTable(figures)}\n`);
-          const run = { version: world.version, date: new Date().toISOString(), model: path.basename(modelPath), size: state.size };
+          const run = { version: world.version, date: new Date().toISOString(), model: path.basename(modelPath), size: lifecycle.size };
           if (options.json !== undefined)
             await writeFile(options.json, `${JSON.stringify({ ...run, rounds: options.rounds, figures }, null, 2)}\n`);
         } finally {
@@ -66,13 +68,13 @@ export function benchCommand(world: World): Command {
 }
 
 async function benchCases(runtime: Runtime, client: Client, options: BenchOptions): Promise<BenchCase[]> {
-  const { engine } = runtime;
+  const engine = await embedded(runtime);
   const text = everyday(runtime)
     .map(({ chosen }) => chosen)
     .join("\n");
   const speeds: Speeds = { prefill: 0, scoring: 0, step: new Map() };
   const requests = new Requests();
-  const threads = engine.state.size?.threads ?? 1;
+  const threads = engine.lifecycle.size?.threads ?? 1;
   const llamaCpp = options.llamaCpp === undefined ? undefined : { folder: options.llamaCpp, modelPath: engine.modelPath, threads };
   const single = singleCase(client, requests, speeds);
   return [
@@ -85,6 +87,13 @@ async function benchCases(runtime: Runtime, client: Client, options: BenchOption
     blocksCase(client, requests),
     retrievalCase(engine, forgetful(await runtime.embedder()), text, [1_000, 10_000, 160_000]),
   ];
+}
+
+/** Throws "configuration" where the default engine is another. */
+async function embedded({ engines }: Runtime): Promise<LlamaEngine> {
+  const engine = await engines.open({ engine: defaultEngine });
+  if (engine instanceof LlamaEngine) return engine;
+  throw new GatewayError("configuration", "The benchmarks measure the embedded engine: the engines file must not name another as default.");
 }
 
 /** The same work in PyTorch; the script's first round is its warm-up. */

@@ -20,7 +20,7 @@ export function evalCommand(world: World): Command {
     .addOption(new Option("--prompt <format>", "prompt format").choices(promptFormats).default("chat"))
     .option("--json", "margins of every pair as JSON lines, then the accuracies")
     .action((options: PairsOptions) =>
-      withRuntime(world, async ({ engine, policies }, signal) => {
+      withRuntime(world, async ({ policies }, signal) => {
         const policy = policies.current.policies.get(options.policy);
         if (policy === undefined || policy.retriever === null)
           throw new GatewayError(
@@ -30,7 +30,7 @@ export function evalCommand(world: World): Command {
         const measured: PairMargins[] = [];
         for (const pair of policy.demonstrations) {
           if (pair.rejected === undefined) continue;
-          measured.push(await leaveOneOut(engine, policy, pair, options.prompt, signal));
+          measured.push(await leaveOneOut(policy, pair, options.prompt, signal));
           if (options.json) process.stdout.write(`${JSON.stringify(measured.at(-1))}\n`);
           if (measured.length % 10 === 0) world.report(`${measured.length} of ${policy.demonstrations.length} pairs`);
         }

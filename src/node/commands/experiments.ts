@@ -3,7 +3,9 @@ import { Command, Option } from "commander";
 import { pseudonym } from "../../experiment/assign.ts";
 import type { ExperimentDescription, ExperimentReport, MetricReport } from "../../experiment/report.ts";
 import { parsePolicyFiles } from "../../policy/build.ts";
+import { declaredBy } from "../../policy/engines.ts";
 import { GatewayError } from "../../types/error.ts";
+import { readEngines } from "../engines.ts";
 import { PolicyFolder } from "../policy-files.ts";
 import { Database } from "../store/database.ts";
 import type { World } from "./world.ts";
@@ -75,7 +77,7 @@ export async function withDatabase<Result>(world: World, work: (database: Databa
 async function describedExperiments(world: World): Promise<ExperimentDescription[]> {
   const { policiesDirectory, demonstrationsDirectory } = world.settings();
   const folder = new PolicyFolder({ policies: policiesDirectory, demonstrations: demonstrationsDirectory });
-  const { routes } = await parsePolicyFiles(await folder.read(), { chat: true, score: true });
+  const { routes } = await parsePolicyFiles(await folder.read(), declaredBy(await readEngines(world.settings())));
   return Object.entries(routes.routes).flatMap(([route, { experiment }]) => {
     if (experiment === undefined) return [];
     const arms = Object.entries(experiment.arms).map(([name, { policy, weight }]) => ({ name, policy, weight }));

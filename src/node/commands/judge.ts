@@ -7,7 +7,6 @@ import { icdpo } from "../../icdpo/pipeline.ts";
 import type { Arm } from "../../policy/policy.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
-import type { Runtime } from "../runtime.ts";
 import type { Database, JudgementRow, RecordedAnswer } from "../store/database.ts";
 import { addEndpointOptions, type EndpointOptions, endpointKey, whole } from "./endpoint.ts";
 import { renderReport, withDatabase } from "./experiments.ts";
@@ -34,7 +33,7 @@ export function judgeCommand(world: World): Command {
         const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options) });
         const pairs = await openPairs(database, route, judge.model, options);
         world.report(`${pairs.length} comparisons to make`);
-        const made = await judgeAll(runtime, database, route, judge, options.concurrency, pairs, signal, world.report);
+        const made = await judgeAll(database, route, judge, options.concurrency, pairs, signal, world.report);
         const report = await database.report(describeExperiment(route));
         const counts = { win: 0, tie: 0, lose: 0 };
         for (const { value } of made) counts[value === 1 ? "win" : value === 0 ? "lose" : "tie"] += 1;
@@ -72,7 +71,6 @@ async function openPairs(
 }
 
 async function judgeAll(
-  runtime: Runtime,
   database: Database,
   { experiment }: ExperimentRoute,
   judge: Teacher,
@@ -86,7 +84,7 @@ async function judgeAll(
   const judgeOne = async ({ answer, other, seed }: Pair & { readonly seed: number }): Promise<void> => {
     const conversation = answer.request as Conversation;
     const given = (answer.answers as { content: string | null }[])[0]?.content ?? "";
-    const against = await answerOf(runtime, other, conversation, seed, signal);
+    const against = await answerOf(other, conversation, seed, signal);
     const value = await judgePair(judge, conversation, given, against, `icdpo-judge-${answer.id}-${other.name}`, signal);
     if (value === null) return;
     const row = {
@@ -110,15 +108,9 @@ async function judgeAll(
 }
 
 /** What an arm says to a request now. */
-async function answerOf(
-  { engine }: Runtime,
-  { policy }: Arm,
-  conversation: Conversation,
-  seed: number,
-  signal: AbortSignal,
-): Promise<string> {
+async function answerOf({ policy }: Arm, conversation: Conversation, seed: number, signal: AbortSignal): Promise<string> {
   const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
   const sampling = { temperature, topP, topK, maxTokens, stop: [] };
-  const { ranked } = await icdpo(engine, policy, { conversation, sampling, answers: 1, seed, now: () => performance.now(), signal });
+  const { ranked } = await icdpo(policy, { conversation, sampling, answers: 1, seed, now: () => performance.now(), signal });
   return ranked[0]?.text ?? "";
 }

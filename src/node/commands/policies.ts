@@ -2,24 +2,23 @@
 import { Command, Option } from "commander";
 import { z } from "zod";
 import { type ParsedFiles, parsePolicyFiles } from "../../policy/build.ts";
+import { declaredBy, enginesSchema } from "../../policy/engines.ts";
 import { policySchema, routesSchema } from "../../policy/schema.ts";
 import { GatewayError } from "../../types/error.ts";
+import { readEngines } from "../engines.ts";
 import { PolicyFolder } from "../policy-files.ts";
 import type { World } from "./world.ts";
-
-/** What the files are checked against: an engine that can do all there is. */
-const anyEngine = { chat: true, score: true };
 
 export function policiesCommand(world: World): Command {
   const check = new Command("check")
     .description("check all policies, routes and demonstrations without starting anything; fails where something is wrong")
     .option("--json", "print {ok, errors, policies, routes}")
     .action(async ({ json }: { json?: boolean }) => {
-      const { policiesDirectory, demonstrationsDirectory } = world.settings();
+      const settings = world.settings();
+      const { policiesDirectory, demonstrationsDirectory } = settings;
       const folder = new PolicyFolder({ policies: policiesDirectory, demonstrations: demonstrationsDirectory });
-      const checked = await folder
-        .read()
-        .then((files) => parsePolicyFiles(files, anyEngine))
+      const checked = await readEngines(settings)
+        .then(async (engines) => parsePolicyFiles(await folder.read(), declaredBy(engines)))
         .catch((error: unknown) => {
           if (error instanceof GatewayError && error.code === "configuration") return error;
           throw error;
@@ -31,14 +30,14 @@ export function policiesCommand(world: World): Command {
     });
   const schema = new Command("schema")
     .description("print the JSON Schema of a kind of file, for editors")
-    .addOption(new Option("--of <kind>", "which files").choices(["policy", "routes"]).default("policy"))
+    .addOption(new Option("--of <kind>", "which files").choices(["policy", "routes", "engines"]).default("policy"))
     .action(({ of }: { of: keyof typeof fileSchemas }) => {
       process.stdout.write(schemaText(of));
     });
   return new Command("policies").description("policies and routes").addCommand(check).addCommand(schema);
 }
 
-const fileSchemas = { policy: policySchema, routes: routesSchema };
+const fileSchemas = { policy: policySchema, routes: routesSchema, engines: enginesSchema };
 
 /** Also kept beside the policies, as policies/<kind>.schema.json. */
 export function schemaText(kind: keyof typeof fileSchemas): string {

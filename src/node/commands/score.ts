@@ -29,7 +29,7 @@ export function scoreCommand(world: World): Command {
           number += 1;
           if (line.trim() === "") continue;
           const parsed = parseLine(line, number, options.prompt);
-          const measurement = await measure(runtime.engine, policy, { ...measureInput(parsed), seed: parsed.seed ?? 0, signal });
+          const measurement = await measure(policy, { ...measureInput(parsed), seed: parsed.seed ?? 0, signal });
           process.stdout.write(`${JSON.stringify({ line: number, ...renderMeasurement(measurement) })}\n`);
         }
       }),

@@ -229,7 +229,7 @@ async function badlyRated(world: World, { days, limit }: HarvestOptions): Promis
 
 /** What the gateway's own model says, plainly. */
 async function baseAnswers(world: World, lessons: readonly Lesson[]): Promise<Map<string, string>> {
-  return withRuntime(world, async ({ engine, policies }, signal) => {
+  return withRuntime(world, async ({ policies }, signal) => {
     const [route] = policies.current.routes.values();
     if (route === undefined) throw new GatewayError("configuration", "There is no route, and so no sampling settings to use.");
     const policy = plainly(route.policy);
@@ -237,7 +237,7 @@ async function baseAnswers(world: World, lessons: readonly Lesson[]): Promise<Ma
     const sampling = { temperature, topP, topK, maxTokens, stop: [] };
     const answers = new Map<string, string>();
     for (const [seed, { id, messages }] of lessons.entries()) {
-      const { ranked } = await icdpo(engine, policy, {
+      const { ranked } = await icdpo(policy, {
         conversation: messages,
         sampling,
         answers: 1,

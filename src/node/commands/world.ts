@@ -1,7 +1,8 @@
 /** @module What the commands get from the program. */
 import type { Engine } from "../../engine/engine.ts";
+import { openLlama } from "../engines.ts";
 import type { Report, Runtime } from "../runtime.ts";
-import { openEngine, openModelStore, openRuntime } from "../runtime.ts";
+import { openModelStore, openRuntime } from "../runtime.ts";
 import type { Settings } from "../settings.ts";
 
 export interface World {
@@ -39,7 +40,14 @@ export function withRuntime<Result>(world: World, work: (runtime: Runtime, signa
 export function withTokenizer<Result>(world: World, work: (engine: Engine, signal: AbortSignal) => Promise<Result>): Promise<Result> {
   return withSignal(async (signal) => {
     const settings = { ...world.settings(), ICDPO_SEQUENCES: 1, ICDPO_CONTEXT_SIZE: tokenizerContext };
-    const engine = await openEngine(settings, openModelStore(settings, world.report), world.report, signal);
+    const engine = await openLlama(
+      { type: "llama", adapters: {} },
+      undefined,
+      settings,
+      openModelStore(settings, world.report),
+      world.report,
+      signal,
+    );
     try {
       return await work(engine, signal);
     } finally {

@@ -1,6 +1,6 @@
 /** @module The embedded engine as the gateway sees it: a child process, started again whenever it dies. */
 import { type ChildProcess, fork } from "node:child_process";
-import type { Engine, EngineInfo, Prompt, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "../../engine/engine.ts";
+import type { EngineInfo, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "../../engine/engine.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
@@ -17,7 +17,7 @@ export interface LlamaEngineOptions extends NativeOptions {
   readonly hangMs: number;
 }
 
-export interface EngineState {
+export interface LlamaLifecycle {
   readonly status: "starting" | "ready" | "restarting" | "closed";
   readonly restarts: number;
   /** The child's process id. */
@@ -25,6 +25,10 @@ export interface EngineState {
   /** What was chosen for this machine, and why. */
   readonly size: EngineSize | undefined;
 }
+
+export type LlamaState = Omit<LlamaLifecycle, "status"> & {
+  readonly status: LlamaLifecycle["status"] | "unresponsive";
+} & Partial<EngineLoad>;
 
 interface Pending {
   readonly events: EventQueue<SampleEvent | ScoreEvent>;
@@ -36,12 +40,15 @@ const longestPauseMs = 30_000;
 
 const heartbeatMs = 1_000;
 
-export class LlamaEngine implements Engine {
+/** After so long without an account of its work, a running engine is no longer ready. */
+const loadReportMs = 1_000;
+
+export class LlamaEngine implements RunningEngine {
   readonly #options: LlamaEngineOptions;
   readonly #pending = new Map<number, Pending>();
   #child: ChildProcess | undefined;
   #ready: Promise<EngineInfo>;
-  #status: EngineState["status"] = "starting";
+  #status: LlamaLifecycle["status"] = "starting";
   #nextId = 1;
   /** Deaths in a row of children that had not done any work. */
   #failures = 0;
@@ -74,8 +81,18 @@ export class LlamaEngine implements Engine {
     return this.#options.modelPath;
   }
 
-  get state(): EngineState {
+  get lifecycle(): LlamaLifecycle {
     return { status: this.#status, restarts: this.#restarts, pid: this.#child?.pid, size: this.#size };
+  }
+
+  /** With the engine's own account of its work. */
+  async state(): Promise<LlamaState> {
+    if (this.lifecycle.status !== "ready") return this.lifecycle;
+    try {
+      return { ...this.lifecycle, ...(await this.load(AbortSignal.timeout(loadReportMs))) };
+    } catch {
+      return this.lifecycle.status === "ready" ? { ...this.lifecycle, status: "unresponsive" } : this.lifecycle;
+    }
   }
 
   info(signal?: AbortSignal): Promise<EngineInfo> {
@@ -209,7 +226,7 @@ export class LlamaEngine implements Engine {
   }
 
   async #launch(): Promise<EngineInfo> {
-    const { log, childModule, model, modelPath, contextSize, sequences, threads, gpu } = this.#options;
+    const { log, childModule, hangMs: _, ...options } = this.#options;
     const child = fork(childModule ?? new URL("./child.js", import.meta.url), {
       // One pool thread: with more, each decode lands on another thread and takes twice as long.
       env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
@@ -223,7 +240,7 @@ export class LlamaEngine implements Engine {
     child.once("exit", (code, signal) => this.#exited(child, signal ?? `code ${code}`));
     try {
       this.#watch(child);
-      const loaded = await this.#send({ type: "load", options: { model, modelPath, contextSize, sequences, threads, gpu } });
+      const loaded = await this.#send({ type: "load", options });
       const { info, size } = loaded as Loaded;
       this.#size = size;
       this.#status = "ready";

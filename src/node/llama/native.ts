@@ -47,6 +47,8 @@ interface NativeInternals {
 
 export interface NativeOptions {
   readonly modelPath: string;
+  /** A LoRA adapter: a GGUF file. */
+  readonly adapterPath?: string | undefined;
   /** Tokens per sequence; 0: what the model was trained with, 4,096 at most, less where memory is short. */
   readonly contextSize: number;
   /** 0: as many as fit. */
@@ -128,6 +130,7 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
     threads: llama.maxThreads,
     // Whole caches can be cut anywhere, which reusing prefixes needs.
     swaFullCache: true,
+    ...(options.adapterPath !== undefined && { lora: { adapters: [{ filePath: options.adapterPath }] } }),
     ...(exact && exactAttention),
   });
   const described = describe(model);

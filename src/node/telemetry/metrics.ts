@@ -2,12 +2,11 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { StoreState } from "../../experiment/record.ts";
 import type { RequestRecord } from "../../http/telemetry.ts";
-import type { EngineState } from "../llama/engine.ts";
-import type { EngineLoad } from "../llama/protocol.ts";
+import type { EnginesState } from "../engines.ts";
 import type { Recorder } from "./telemetry.ts";
 
 export interface MetricsSources {
-  readonly engineState: () => Promise<Pick<EngineState, "restarts"> & { readonly status: string } & Partial<EngineLoad>>;
+  readonly engineState: () => Promise<EnginesState>;
   /** Requests under way or waiting. */
   readonly admitted: () => number;
   readonly records: () => StoreState;

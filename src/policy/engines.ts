@@ -1,0 +1,125 @@
+/** @module The engines file: which models there are, by name, for policies to sample from and to score with. */
+import { z } from "zod";
+import type { Capabilities } from "../engine/engine.ts";
+import type { ModelReference, RemoteSettings } from "../engine/engines.ts";
+import { GatewayError } from "../types/error.ts";
+import { parseYaml } from "./parse.ts";
+
+const name = z.string().regex(/^[\w.-]+$/u, "may hold letters, digits, '.', '_' and '-'");
+const count = z.int().min(1);
+
+/** Ends neither in a slash nor in /v1. */
+const baseUrl = z.url({ protocol: /^https?$/u }).transform((url) => url.replace(/\/+$/u, "").replace(/\/v1$/u, ""));
+
+const llamaSchema = z.strictObject({
+  type: z.literal("llama"),
+  model: z.string().min(1).optional().describe("a GGUF file or hf: URI; absent: ICDPO_MODEL, or the default model"),
+  adapters: z.record(name, z.string().min(1)).default({}).describe("LoRA adapters by name: GGUF files; each takes a context of its own"),
+  context_size: count.optional(),
+  sequences: count.optional(),
+  threads: count.optional(),
+});
+
+const remote = {
+  urls: z.array(baseUrl).min(1).describe("base URLs of equal replicas"),
+  model: z.string().min(1).optional().describe("the model's name there; absent: the first that the server lists"),
+  adapters: z.record(name, z.string().min(1)).default({}).describe("adapters by name: the names that the server serves them under"),
+  key_variable: z.string().min(1).optional().describe("the environment variable that holds the API key"),
+  context_size: count.optional().describe("tokens of a prompt and its completion together, where the server does not say"),
+  timeout_ms: count.default(60_000).describe("a server that sends nothing for so long is taken for dead"),
+  retries: z.int().min(0).default(2).describe("of calls that failed for a reason that may pass"),
+};
+
+export const enginesSchema = z.strictObject({
+  engines: z.record(
+    name,
+    z.discriminatedUnion("type", [
+      llamaSchema,
+      z.strictObject({ type: z.literal("vllm"), ...remote }),
+      z.strictObject({ type: z.literal("llama-server"), ...remote }),
+      z.strictObject({ type: z.literal("llama-cpp-python"), ...remote }),
+      z.strictObject({ type: z.literal("openai"), ...remote, model: remote.model.unwrap() }),
+    ]),
+  ),
+});
+
+export type EngineDefinition = z.output<typeof enginesSchema>["engines"][string];
+export type LlamaDefinition = Extract<EngineDefinition, { type: "llama" }>;
+export type RemoteDefinition = Exclude<EngineDefinition, LlamaDefinition>;
+export type EngineDefinitions = ReadonlyMap<string, EngineDefinition>;
+
+/** What policies use that name no engine. */
+export const defaultEngine = "default";
+
+type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Strings may hold `${VARIABLE}` and `${VARIABLE:-otherwise}`. Throws "configuration", naming file, line and field. */
+export function parseEngines(file: string, text: string, environment: Environment): EngineDefinitions {
+  const schema = z.preprocess((value, context) => {
+    const complain = (path: readonly PropertyKey[], message: string) =>
+      context.issues.push({ code: "custom", input: value, path: [...path], message });
+    return interpolated(value, environment, [], complain);
+  }, enginesSchema);
+  const { engines } = parseYaml(file, text, schema);
+  return withDefault(new Map(Object.entries(engines)));
+}
+
+/** The embedded engine, where no other is the default. */
+export function withDefault(definitions: EngineDefinitions): EngineDefinitions {
+  const embedded: EngineDefinition = { type: "llama", adapters: {} };
+  return definitions.has(defaultEngine) ? definitions : new Map([[defaultEngine, embedded], ...definitions]);
+}
+
+function interpolated(
+  value: unknown,
+  environment: Environment,
+  path: readonly PropertyKey[],
+  complain: (path: readonly PropertyKey[], message: string) => void,
+): unknown {
+  const inner = (field: unknown, key: PropertyKey): unknown => interpolated(field, environment, [...path, key], complain);
+  if (Array.isArray(value)) return value.map(inner);
+  if (typeof value === "object" && value !== null)
+    return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, inner(field, key)]));
+  if (typeof value !== "string") return value;
+  return value.replace(/\$\{(\w+)(?::-([^}]*))?\}/gu, (_, variable: string, otherwise: string | undefined) => {
+    const found = environment[variable] || otherwise;
+    if (found === undefined) complain(path, `the environment variable ${variable} is not set`);
+    return found ?? "";
+  });
+}
+
+/** Throws "configuration" where there is no such engine, or it has no such adapter. */
+export function engineDefinition(definitions: EngineDefinitions, { engine, adapter }: ModelReference): EngineDefinition {
+  const definition = definitions.get(engine);
+  const known = (names: Iterable<string>): string => [...names].join(", ") || "none";
+  if (definition === undefined) {
+    const remedy = "Engines are named in the engines file (ICDPO_ENGINES, or engines.yaml in the working directory).";
+    throw new GatewayError("configuration", `there is no engine "${engine}"; known: ${known(definitions.keys())}. ${remedy}`);
+  }
+  if (adapter !== undefined && !Object.hasOwn(definition.adapters, adapter))
+    throw new GatewayError(
+      "configuration",
+      `the engine "${engine}" has no adapter "${adapter}"; known: ${known(Object.keys(definition.adapters))}`,
+    );
+  return definition;
+}
+
+/** An adapter is a model of another name. Throws "configuration" where the key's variable is not set. */
+export function remoteSettings(definition: RemoteDefinition, adapter: string | undefined, environment: Environment): RemoteSettings {
+  const { urls, model, adapters, key_variable: variable, context_size: contextSize, timeout_ms: timeoutMs, retries } = definition;
+  const apiKey = variable === undefined ? undefined : environment[variable];
+  if (variable !== undefined && !apiKey)
+    throw new GatewayError("configuration", `${urls.join(", ")} needs an API key: set the environment variable ${variable}.`);
+  return { urls, model: adapter === undefined ? model : adapters[adapter], apiKey, contextSize, timeoutMs, retries };
+}
+
+/** The capabilities of models that nobody has opened. */
+export function declaredBy(definitions: EngineDefinitions): (model: ModelReference) => Promise<Capabilities> {
+  return async (model) => declaredCapabilities(engineDefinition(definitions, model));
+}
+
+/** What an engine can do before anybody has asked it: the best that its kind can. */
+export function declaredCapabilities({ type }: EngineDefinition): Capabilities {
+  const isWhole = type !== "openai";
+  return { chat: true, text: isWhole, score: isWhole, grammar: isWhole, tools: null };
+}
