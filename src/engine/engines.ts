@@ -1,5 +1,5 @@
 /** @module Engines by name, as policies ask for them, and what a remote one is told. */
-import type { Engine } from "./engine.ts";
+import type { Capabilities, Engine } from "./engine.ts";
 
 /** A model: an engine of the engines file, and one of the adapters it can wear. */
 export interface ModelReference {
@@ -10,11 +10,13 @@ export interface ModelReference {
 export interface Engines {
   /** The engine, begun when it is first asked for. Throws "configuration" where there is none of that name, or no such adapter. */
   open(model: ModelReference, signal?: AbortSignal): Promise<Engine>;
+  /** What it can do at best, as far as that is known without beginning it. Throws as `open` does. */
+  declared(model: ModelReference): Promise<Capabilities>;
 }
 
 /** One engine, by whatever name it is asked for. */
 export function onlyEngine(engine: Engine): Engines {
-  return { open: async () => engine };
+  return { open: async () => engine, declared: async () => (await engine.info()).capabilities };
 }
 
 /** How a server is reached. */

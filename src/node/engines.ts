@@ -1,9 +1,10 @@
 /** @module The engines of this machine and those it reaches over the network, each begun when a policy first asks for it. */
 import { readFile } from "node:fs/promises";
-import type { EngineState, RunningEngine } from "../engine/engine.ts";
+import type { Capabilities, EngineState, RunningEngine } from "../engine/engine.ts";
 import type { Engines, ModelReference } from "../engine/engines.ts";
 import { openRemote } from "../engine/remotes.ts";
 import {
+  declaredCapabilities,
   type EngineDefinitions,
   engineDefinition,
   type LlamaDefinition,
@@ -48,6 +49,10 @@ export class NodeEngines implements Engines {
     this.#opening.set(name, opening);
     opening.catch(() => this.#opening.delete(name));
     return opening;
+  }
+
+  async declared(model: ModelReference): Promise<Capabilities> {
+    return declaredCapabilities(engineDefinition(this.#options.definitions, model));
   }
 
   /** Ready when all are. */

@@ -52,8 +52,13 @@ function retrievalDirectory({ cacheDirectory }: Settings): string {
   return path.join(cacheDirectory, "retrieval");
 }
 
-/** Throws "model_unavailable" or "configuration"; nothing is left running then. */
-export async function openRuntime(settings: Settings, report: Report, signal?: AbortSignal): Promise<Runtime> {
+/** `also`: policies that are wanted whether or not they serve a route. Throws "model_unavailable" or "configuration"; nothing is left running then. */
+export async function openRuntime(
+  settings: Settings,
+  report: Report,
+  signal?: AbortSignal,
+  also: readonly string[] = [],
+): Promise<Runtime> {
   const store = openModelStore(settings, report);
   const engines = new NodeEngines({ settings, definitions: await readEngines(settings), store, report, signal });
   try {
@@ -63,7 +68,7 @@ export async function openRuntime(settings: Settings, report: Report, signal?: A
     const open = () =>
       PolicyStore.open({
         read: () => policyFolder.read(),
-        build: (files) => builder.build(files),
+        build: (files) => builder.build(files, also),
         unixTime: () => Math.floor(Date.now() / 1000),
       });
     const policies = await whenReachable(open, report, signal);

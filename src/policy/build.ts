@@ -11,7 +11,7 @@ import { GatewayError } from "../types/error.ts";
 import { defaultEngine } from "./engines.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
 import type { Models, Policy, PolicySet, PolicySource, PromptedModel } from "./policy.ts";
-import { buildRoute, parseRoutes } from "./routes.ts";
+import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
 import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
 
 /** A set of demonstrations that is read when a policy needs it. */
@@ -48,15 +48,21 @@ export class PolicyBuilder {
     this.#dependencies = dependencies;
   }
 
-  /** Builds every policy and route. Throws "configuration", naming file, line and field of all that is wrong. */
-  async build(files: PolicyFiles): Promise<PolicySet> {
+  /**
+   * Builds every route with its policies, and those of the names in `also`; the others are checked as far as that can be done without beginning
+   * the models they name. Throws "configuration", naming file, line and field of all that is wrong.
+   */
+  async build(files: PolicyFiles, also: readonly string[] = []): Promise<PolicySet> {
     const { engines } = this.#dependencies;
+    const wanted = new Set([...also, ...routedPolicies(files)]);
     const load = (hash: string, read: () => Promise<readonly Demonstration[]>) => kept(this.#sets, hash, read);
-    const capabilities = async (model: ModelReference) => (await (await engines.open(model)).info()).capabilities;
+    const capabilities: CapabilitiesOf = async (model, policy) =>
+      wanted.has(policy) ? (await (await engines.open(model)).info()).capabilities : engines.declared(model);
     const parsed = await parsePolicyFiles(files, capabilities, load);
     const policies = new Map<string, Policy>();
     const used = new Set<string>();
     for (const [name, { settings, formats, demonstrations, hash }] of parsed.policies) {
+      if (!wanted.has(name)) continue;
       const models = await openModels(engines, settings, formats);
       const { engine } = models.sampler;
       const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
@@ -77,6 +83,15 @@ export class PolicyBuilder {
 
 export async function buildPolicySet(files: PolicyFiles, dependencies: PolicyDependencies): Promise<PolicySet> {
   return new PolicyBuilder(dependencies).build(files);
+}
+
+/** None where the routes cannot be read: that is complained of when everything is parsed. */
+function routedPolicies({ routes, policies }: PolicyFiles): string[] {
+  try {
+    return policiesOf(parseRoutes(routes, policies));
+  } catch {
+    return [];
+  }
 }
 
 /** The models that a policy names. */
@@ -143,7 +158,7 @@ export interface ParsedFiles {
 }
 
 /** Throws "configuration" where there is no such model. */
-export type CapabilitiesOf = (model: ModelReference) => Promise<Capabilities>;
+export type CapabilitiesOf = (model: ModelReference, policy: string) => Promise<Capabilities>;
 
 /** Reads and checks all files without building anything. Throws "configuration" with a line for each complaint about any of them. */
 export async function parsePolicyFiles(
@@ -158,7 +173,10 @@ export async function parsePolicyFiles(
   };
   const policies = new Map<string, ParsedPolicy>();
   for (const [name, text] of files.policies)
-    await parsePolicy(`policies/${name}.yaml`, text, files, capabilities, load).then((policy) => policies.set(name, policy), collect);
+    await parsePolicy(`policies/${name}.yaml`, text, files, (model) => capabilities(model, name), load).then(
+      (policy) => policies.set(name, policy),
+      collect,
+    );
   let routes: Routes | undefined;
   try {
     routes = parseRoutes(files.routes, files.policies);
@@ -173,7 +191,7 @@ async function parsePolicy(
   file: string,
   text: string,
   files: PolicyFiles,
-  capabilities: CapabilitiesOf,
+  capabilities: (model: ModelReference) => Promise<Capabilities>,
   load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]>,
 ): Promise<ParsedPolicy> {
   const settings = parseYaml(file, text, policySchema) as PolicySettings;
@@ -198,7 +216,12 @@ interface UsedModel {
 
 export type UsedModels = Named<UsedModel>;
 
-async function usedModels(file: string, text: string, settings: PolicySettings, capabilitiesOf: CapabilitiesOf): Promise<UsedModels> {
+async function usedModels(
+  file: string,
+  text: string,
+  settings: PolicySettings,
+  capabilitiesOf: (model: ModelReference) => Promise<Capabilities>,
+): Promise<UsedModels> {
   const use = async (field: string, model: ModelReference): Promise<UsedModel> => {
     const capabilities = await capabilitiesOf(model).catch((error: unknown) => {
       if (!(error instanceof GatewayError) || error.code !== "configuration") throw error;

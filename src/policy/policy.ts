@@ -68,6 +68,7 @@ export interface Route {
 }
 
 export interface PolicySet {
+  /** Those that serve a route, and those that were asked for. */
   readonly policies: ReadonlyMap<string, Policy>;
   readonly routes: ReadonlyMap<string, Route>;
   readonly defaultRoute: string | undefined;

@@ -25,6 +25,14 @@ export function parseRoutes(text: string, policies: ReadonlyMap<string, string>)
   return parsed;
 }
 
+/** Names of the policies that serve some route. */
+export function policiesOf({ routes }: Routes): string[] {
+  return Object.values(routes).flatMap(({ policy, experiment }) => [
+    ...(policy === undefined ? [] : [policy]),
+    ...Object.values(experiment?.arms ?? {}).map((arm) => arm.policy),
+  ]);
+}
+
 /** Two routes cannot write into one experiment: their arms would be mixed up. */
 function checkExperimentNames(file: string, text: string, { routes }: Routes): void {
   const seen = new Map<string, string>();

@@ -24,10 +24,14 @@ export async function withSignal<Result>(work: (signal: AbortSignal) => Promise<
   }
 }
 
-/** Runs `work` with an engine and policies, and ends the engine whatever happens. SIGINT and SIGTERM cancel. */
-export function withRuntime<Result>(world: World, work: (runtime: Runtime, signal: AbortSignal) => Promise<Result>): Promise<Result> {
+/** Runs `work` with policies (those that serve routes, and those in `also`) and their engines, and ends the engines whatever happens. SIGINT and SIGTERM cancel. */
+export function withRuntime<Result>(
+  world: World,
+  work: (runtime: Runtime, signal: AbortSignal) => Promise<Result>,
+  also: readonly string[] = [],
+): Promise<Result> {
   return withSignal(async (signal) => {
-    const runtime = await openRuntime(world.settings(), world.report, signal);
+    const runtime = await openRuntime(world.settings(), world.report, signal, also);
     try {
       return await work(runtime, signal);
     } finally {
