@@ -81,8 +81,12 @@ export class PolicyBuilder {
   }
 }
 
-export async function buildPolicySet(files: PolicyFiles, dependencies: PolicyDependencies): Promise<PolicySet> {
-  return new PolicyBuilder(dependencies).build(files);
+export async function buildPolicySet(
+  files: PolicyFiles,
+  dependencies: PolicyDependencies,
+  also: readonly string[] = [],
+): Promise<PolicySet> {
+  return new PolicyBuilder(dependencies).build(files, also);
 }
 
 /** None where the routes cannot be read: that is complained of when everything is parsed. */
