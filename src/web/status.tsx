@@ -26,6 +26,7 @@ export function Status({ version, engine, underWay, records, requests }: StatusP
         facts={{
           Version: version,
           Engine: engine.status,
+          ...eachEngine(engine["engines"]),
           "Engine restarts": String(engine["restarts"] ?? 0),
           "Requests under way": underWay,
           "Tasks at work": String(engine["active"] ?? "–"),
@@ -57,4 +58,10 @@ export function Status({ version, engine, underWay, records, requests }: StatusP
       />
     </>
   );
+}
+
+/** Where there are several. */
+function eachEngine(engines: unknown): Record<string, string> {
+  const states = Object.entries((engines ?? {}) as Readonly<Record<string, { readonly status: string }>>);
+  return Object.fromEntries(states.map(([name, { status }]) => [`Engine ${name}`, status]));
 }
