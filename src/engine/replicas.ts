@@ -32,7 +32,6 @@ interface Replica {
   calls: number;
   /** Null: in service. */
   aside: Aside | null;
-  probe: Promise<void> | null;
 }
 
 /** Of a prompt, what decides which replica it goes to. Longer, and turns of one conversation part; shorter, and all of a policy's meet. */
@@ -52,7 +51,7 @@ export class Replicas {
     this.#settings = settings;
     this.#world = world;
     this.#probe = probe;
-    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world), calls: 0, aside: null, probe: null }));
+    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world), calls: 0, aside: null }));
   }
 
   get servers(): readonly RemoteServer[] {
@@ -116,7 +115,8 @@ export class Replicas {
 
   /** The first in the prompt's order that is well and not too busy; without a prompt, the least busy. */
   #pick(prompt: readonly Token[], tried: ReadonlySet<Replica>): Replica {
-    for (const replica of this.#replicas) if (this.#isDue(replica)) this.#examine(replica).catch(() => {}); // it stays aside
+    const now = this.#world.now();
+    for (const replica of this.#replicas) if (replica.aside !== null && now >= replica.aside.until) this.#examine(replica).catch(() => {}); // it stays aside
     const usable = this.#replicas.filter(({ aside }) => aside === null || mayPass(aside.error));
     const [refused] = this.#replicas;
     if (usable.length === 0 && refused?.aside) throw refused.aside.error;
@@ -137,26 +137,18 @@ export class Replicas {
     replica.aside = { error, failures: failures + 1, until: this.#world.now() + growing(failures) };
   }
 
-  #isDue({ aside, probe }: Replica): boolean {
-    return aside !== null && probe === null && this.#world.now() >= aside.until;
-  }
-
-  #examine(replica: Replica): Promise<void> {
-    replica.probe ??= this.#probe(replica.server)
-      .then(
-        () => {
-          if (replica.aside !== null) this.#world.log(`engine: the server at ${replica.server.name} is well again.`);
-          replica.aside = null;
-        },
-        (error: unknown) => {
-          if (!(error instanceof GatewayError)) throw error;
-          this.#setAside(replica, error);
-        },
-      )
-      .finally(() => {
-        replica.probe = null;
-      });
-    return replica.probe;
+  /** What one request waits for is not awaited by another: some runtimes forbid that. */
+  async #examine(replica: Replica): Promise<void> {
+    const { server, aside } = replica;
+    if (aside !== null) replica.aside = { ...aside, until: this.#world.now() + growing(aside.failures) };
+    try {
+      await this.#probe(server);
+      if (aside !== null) this.#world.log(`engine: the server at ${server.name} is well again.`);
+      replica.aside = null;
+    } catch (error) {
+      if (!(error instanceof GatewayError)) throw error;
+      this.#setAside(replica, error);
+    }
   }
 }
 
