@@ -52,6 +52,9 @@ export async function* sampleWithVllm(
     throw new GatewayError("engine_failure", "The vLLM server ended its answer before all samples were done.");
 }
 
+/** vLLM refuses several samples at temperature 0. */
+const greedyTogether = { temperature: 1, top_p: 1, top_k: 1 };
+
 /** Everything is said, so that no default of the model's own (its generation_config.json) has a say. */
 function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<string, unknown> {
   const { logprobs, topLogprobs, logitBias, grammar } = request;
@@ -62,9 +65,9 @@ function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<st
     stream: true,
     return_token_ids: true,
     max_tokens: request.maxTokens,
-    temperature: request.temperature,
-    top_p: request.topP,
-    top_k: request.topK === 0 ? -1 : request.topK,
+    ...(request.temperature === 0 && request.seeds.length > 1
+      ? greedyTogether
+      : { temperature: request.temperature, top_p: request.topP, top_k: request.topK === 0 ? -1 : request.topK }),
     min_p: 0,
     repetition_penalty: 1,
     presence_penalty: request.presencePenalty ?? 0,
