@@ -18,9 +18,9 @@ export interface RemoteCall<Answer> {
 
 /** How servers word errors: OpenAI's way, and FastAPI's. */
 const errorAnswer = z.object({
-  error: z.union([z.object({ message: z.string(), code: z.unknown() }), z.string()]).nullish(),
+  error: z.union([z.object({ message: z.string(), code: z.unknown().optional() }), z.string()]).nullish(),
   message: z.string().nullish(),
-  detail: z.unknown(),
+  detail: z.unknown().optional(),
 });
 
 const contextWords = /context (?:length|size|window)|context_length|maximum model length|max_model_len/iu;

@@ -117,7 +117,7 @@ export class Replicas {
   #pick(prompt: readonly Token[], tried: ReadonlySet<Replica>): Replica {
     const now = this.#world.now();
     for (const replica of this.#replicas) if (replica.aside !== null && now >= replica.aside.until) this.#examine(replica).catch(() => {}); // it stays aside
-    const usable = this.#replicas.filter(({ aside }) => aside === null || mayPass(aside.error));
+    const usable = this.#replicas.filter(({ aside }) => aside?.error.code !== "configuration");
     const [refused] = this.#replicas;
     if (usable.length === 0 && refused?.aside) throw refused.aside.error;
     const untried = usable.filter((replica) => !tried.has(replica));
