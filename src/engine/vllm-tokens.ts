@@ -17,8 +17,9 @@ const completed = z.object({
 /** Calls that may wait at once for one caller. */
 const together = 8;
 const describedTokens = 50_000;
-/** How control tokens look: `<|im_end|>`, `</s>`, `[INST]`. A byte (`<0x0A>`) does so too. */
-const controlShape = /^(?!<0x[0-9A-F]{2}>$)\W?[<[].+[>\]]$/su;
+/** How control tokens look: `<|im_end|>`, `</s>`, `[INST]`, `>>TITLE<<`. A byte (`<0x0A>`) does so too. */
+const controlShape = /^(?!<0x[0-9A-F]{2}>$).?[<[>|].*\p{L}.*[>\]<|]$/su;
+const controlBegin = /[<[>|]/u;
 /** A grammar of one text, in the notation that the gateway's own grammars use. */
 const probeGrammar = 'root ::= item{1,1}\nitem ::= "a" [^\\x00-\\x60\\x62-\\U0010FFFF] | "a"';
 
@@ -69,7 +70,7 @@ export class VllmTokens {
 
   /** Spellings of control tokens that stand in a text. */
   async spellings(text: string, signal?: AbortSignal): Promise<string[]> {
-    return /[<[]/u.test(text) ? this.#controlIn(await this.#tokenize(text, signal), signal) : [];
+    return controlBegin.test(text) ? this.#controlIn(await this.#tokenize(text, signal), signal) : [];
   }
 
   /** Plain text behind what the tokenizer begins a text with. */

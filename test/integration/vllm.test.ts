@@ -108,10 +108,12 @@ describe.skipIf(url === undefined)("a real vLLM (skipped without ICDPO_TEST_VLLM
     // Seen once, the spelling of a control token is known.
     await engine.tokenize(["<|im_start|><|im_end|>"]);
     calls.length = 0;
+    // Long enough for whole blocks of vLLM's prefix cache, and new to it.
+    const topic = `${Math.random()} `.repeat(12);
     const names = ["vllm:prompt_tokens_total", "vllm:prompt_tokens_cached_total", "vllm:generation_tokens_total"];
     const before = await Promise.all(names.map(metric));
     const outcome = await icdpo(policyOf(engine, "chat"), {
-      conversation: [{ role: "user", content: "How do magnets work?" }],
+      conversation: [{ role: "user", content: `${topic}How do magnets work?` }],
       sampling: plain,
       answers: 1,
       seed: 7,
