@@ -22,6 +22,8 @@ const chunk = z.object({
       stop_reason: z.union([z.string(), z.int()]).nullish(),
     }),
   ),
+  /** In the last one; its details only where the server runs with --enable-prompt-tokens-details. */
+  usage: z.object({ prompt_tokens_details: z.object({ cached_tokens: z.int().nullish() }).nullish() }).nullish(),
 });
 type Choice = z.infer<typeof chunk>["choices"][number];
 
@@ -36,9 +38,11 @@ export async function* sampleWithVllm(
   const body = { model, ...requestBody(prompt, request) };
   const answers = request.seeds.map(() => new Answer(prompt.end, request));
   let hasBegun = false;
-  for await (const { choices } of replicas.events({ path: "/v1/completions", body, answer: chunk, signal }, prompt.tokens)) {
+  for await (const { choices, usage } of replicas.events({ path: "/v1/completions", body, answer: chunk, signal }, prompt.tokens)) {
     if (!hasBegun) yield { type: "prompt", cached: 0 };
     hasBegun = true;
+    const cached = usage?.prompt_tokens_details?.cached_tokens ?? 0;
+    if (cached > 0) yield { type: "prompt", cached };
     for (const choice of choices) {
       const answer = answers[choice.index];
       if (answer === undefined) continue;
@@ -63,6 +67,7 @@ function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<st
     n: request.seeds.length,
     seed: request.seeds[0],
     stream: true,
+    stream_options: { include_usage: true },
     return_token_ids: true,
     max_tokens: request.maxTokens,
     ...(request.temperature === 0 && request.seeds.length > 1

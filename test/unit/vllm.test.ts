@@ -30,6 +30,7 @@ const template = (messages: Message[], prompt: boolean): string =>
 interface Script {
   /** The chunks' choices of a sampling call. */
   readonly sample?: (body: StubRequest["body"]) => unknown[];
+  readonly cached?: number;
   readonly models?: unknown[];
   readonly refusesSystem?: boolean;
   readonly hasTemplate?: boolean;
@@ -64,11 +65,11 @@ async function vllm(script: Script = {}): Promise<StubServer> {
     } else if (body.structured_outputs !== undefined && !body.stream)
       sendJson(response, { choices: [{ text: "a", token_ids: [97, end], finish_reason: "stop" }] });
     else if (body.echo) sendEvents(response, body.prompt.map(echo));
-    else
-      sendEvents(
-        response,
-        (script.sample?.(body) ?? []).map((choice) => ({ choices: [choice] })),
-      );
+    else {
+      const usage = { prompt_tokens: 9, prompt_tokens_details: script.cached === undefined ? null : { cached_tokens: script.cached } };
+      const chunks = (script.sample?.(body) ?? []).map((choice) => ({ choices: [choice] }));
+      sendEvents(response, [...chunks, { choices: [], usage }]);
+    }
   });
   servers.push(stub);
   return stub;
@@ -283,6 +284,15 @@ describe("sampling", () => {
     ]);
     expect(samplesIn(events)[0]?.details).toHaveLength(3);
     expect(samplesIn(events)[0]?.finish).toBe("length");
+  });
+
+  it("tells what was cached once it is known", async () => {
+    const stub = await vllm({ cached: 4, sample: () => [step(0, "", [end], { finish_reason: "stop" })] });
+    const events = await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1] }));
+    expect(events.filter(({ type }) => type === "prompt")).toEqual([
+      { type: "prompt", cached: 0 },
+      { type: "prompt", cached: 4 },
+    ]);
   });
 
   it("that the server gives up is unavailable", async () => {
