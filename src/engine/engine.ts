@@ -91,7 +91,7 @@ export interface Sample {
   readonly details?: readonly TokenDetail[] | undefined;
 }
 
-/** The prompt is at hand; so many of its tokens were found in a cache of prefixes. */
+/** The prompt is at hand; so many of its tokens were found in a cache of prefixes. Comes again where that is known only later. */
 export interface PromptEvent {
   readonly type: "prompt";
   readonly cached: number;

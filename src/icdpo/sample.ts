@@ -58,12 +58,14 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
   const unfinished = new Map(seeds.map((_, index) => [index, new Answer(format, (text, details) => onText?.(index, text, details))]));
   const signals = [options.signal, budget].filter((signal) => signal !== undefined);
   work.prompt += prompt.tokens.length;
+  let hasBegun = false;
   try {
     const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar };
     for await (const event of engine.sample(prompt, request, AbortSignal.any(signals))) {
       if (event.type === "prompt") {
         work.cached += event.cached;
-        options.onBegin?.();
+        if (!hasBegun) options.onBegin?.();
+        hasBegun = true;
         continue;
       }
       const { index } = event;

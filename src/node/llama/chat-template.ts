@@ -3,6 +3,7 @@
  * is tokenised as plain text; a delimiter that is itself plain text (`[INST]`, `<|user|>` in some vocabularies) is broken up by a space.
  */
 import { Template } from "@huggingface/jinja";
+import { plainMarkers, withoutSystem } from "../../engine/chat-turns.ts";
 import type { Token } from "../../engine/engine.ts";
 import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
@@ -119,7 +120,11 @@ export class ChatTemplate {
     ];
     const rendered = this.#render(probes, [], true);
     const literals = rendered.split(new RegExp(probes.map(({ content }) => content).join("|"), "u"));
-    const plain = literals.flatMap((literal) => (this.#control.test(literal) ? plainMarkers(literal, this.#control) : [literal.trim()]));
+    const plain = literals.flatMap((literal) =>
+      this.#control.test(literal)
+        ? literal.split(this.#control).flatMap((run) => (this.#control.test(run) ? [] : plainMarkers(run)))
+        : [literal.trim()],
+    );
     const whole = userDefined.filter((spelling) => spelling.trim() !== "" && literals.some((literal) => literal.includes(spelling)));
     const [, afterAssistant = ""] = rendered.split("ASSISTANT-TEXT");
     const closing = afterAssistant
@@ -131,28 +136,6 @@ export class ChatTemplate {
       end: closing === undefined ? endOfSequence : (control.get(closing) as Token),
     };
   }
-}
-
-/** Beside control tokens, plain text delimits where it looks like a marker: `[INST]`, `<<SYS>>`, `<|user|>`, `### Response:`, `USER:`. */
-const plainMarker = /<+[^<>\s]+>+|\[[^[\]\s]+\]|^#+ ?\S[^\n]*|^[A-Za-z]+:/gmu;
-
-function plainMarkers(literal: string, control: RegExp): string[] {
-  return literal.split(control).flatMap((run) => (control.test(run) ? [] : (run.match(plainMarker) ?? [])));
-}
-
-/** For templates without a system role: system text becomes a paragraph before the user's next turn. */
-function withoutSystem(conversation: Conversation): Conversation {
-  const messages: Message[] = [];
-  let system: string[] = [];
-  for (const message of conversation) {
-    if (message.role === "system") system.push(message.content);
-    else if (message.role === "user") {
-      messages.push({ ...message, content: [...system, message.content].join("\n\n") });
-      system = [];
-    } else messages.push(message);
-  }
-  if (system.length > 0) messages.push({ role: "user", content: system.join("\n\n") });
-  return messages;
 }
 
 /** A message as templates know it: arguments as an object, where they are one. */

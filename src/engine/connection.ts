@@ -1,0 +1,88 @@
+/** @module One call's connection to a server: closed when the caller's signal fires, or when nothing has come for too long. */
+import { createParser } from "eventsource-parser";
+import { cancelled, GatewayError } from "../types/error.ts";
+
+export interface ConnectionOptions {
+  /** The server, for people. */
+  readonly name: string;
+  /** A server that sends nothing for so long is taken for dead. */
+  readonly timeoutMs: number;
+  readonly signal?: AbortSignal | undefined;
+}
+
+export class Connection {
+  /** For `fetch`. */
+  readonly signal: AbortSignal;
+  readonly #options: ConnectionOptions;
+  readonly #hangUp = new AbortController();
+  #timer: ReturnType<typeof setTimeout> | undefined;
+  #isSilent = false;
+  #isOver = false;
+
+  constructor(options: ConnectionOptions) {
+    this.#options = options;
+    this.signal = options.signal === undefined ? this.#hangUp.signal : AbortSignal.any([options.signal, this.#hangUp.signal]);
+    this.heard();
+  }
+
+  /** Something has come: the time begins anew. */
+  heard(): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => {
+      this.#isSilent = true;
+      this.#hangUp.abort();
+    }, this.#options.timeoutMs);
+  }
+
+  async text(response: Response): Promise<string> {
+    let text = "";
+    for await (const piece of this.#pieces(response)) text += piece;
+    return text;
+  }
+
+  /** The data of each server-sent event. */
+  async *events(response: Response): AsyncGenerator<string> {
+    const events: string[] = [];
+    const parser = createParser({ onEvent: ({ data }) => events.push(data) });
+    for await (const piece of this.#pieces(response)) {
+      parser.feed(piece);
+      yield* events.splice(0);
+    }
+  }
+
+  /** What an error on this connection means; a `GatewayError` says it itself. */
+  explain(error: unknown): GatewayError {
+    const { name, timeoutMs, signal } = this.#options;
+    if (signal?.aborted) return cancelled(signal);
+    if (error instanceof GatewayError) return error;
+    const what = this.#isSilent ? `has sent nothing for ${timeoutMs} ms` : `cannot be reached: ${reasonOf(error)}`;
+    return new GatewayError("engine_unavailable", `The server at ${name} ${what}. Check that it runs and that its URL is right.`, {
+      cause: error,
+    });
+  }
+
+  /** Hangs up, unless all has been read: then the connection can be used again. */
+  close(): void {
+    clearTimeout(this.#timer);
+    if (!this.#isOver) this.#hangUp.abort();
+  }
+
+  async *#pieces({ body }: Response): AsyncGenerator<string> {
+    const decoder = new TextDecoder();
+    const reader = body?.getReader();
+    for (;;) {
+      const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
+      if (done) break;
+      this.heard();
+      yield decoder.decode(value, { stream: true });
+    }
+    this.#isOver = true;
+  }
+}
+
+/** `fetch` says "fetch failed"; why stands in its cause. */
+function reasonOf(error: unknown): string {
+  const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  if (!(cause instanceof Error)) return String(cause);
+  return cause.message || ("code" in cause ? String(cause.code) : cause.name);
+}

@@ -1,0 +1,170 @@
+/** @module Sampling by vLLM: one call for all samples, and its stream read as events. */
+import { z } from "zod";
+import { GatewayError } from "../types/error.ts";
+import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "./engine.ts";
+import type { ServedModel } from "./vllm-tokens.ts";
+
+const logprob = z.number().nullable();
+const chunk = z.object({
+  choices: z.array(
+    z.object({
+      index: z.int(),
+      text: z.string(),
+      token_ids: z.array(z.int()),
+      logprobs: z
+        .object({
+          tokens: z.array(z.string()),
+          token_logprobs: z.array(logprob),
+          top_logprobs: z.array(z.record(z.string(), logprob).nullable()),
+        })
+        .nullish(),
+      finish_reason: z.string().nullish(),
+      stop_reason: z.union([z.string(), z.int()]).nullish(),
+    }),
+  ),
+  /** In the last one; its details only where the server runs with --enable-prompt-tokens-details. */
+  usage: z.object({ prompt_tokens_details: z.object({ cached_tokens: z.int().nullish() }).nullish() }).nullish(),
+});
+type Choice = z.infer<typeof chunk>["choices"][number];
+
+const utf8 = new TextEncoder();
+
+export async function* sampleWithVllm(
+  { model, replicas }: ServedModel,
+  prompt: Prompt,
+  request: SampleRequest,
+  signal?: AbortSignal,
+): AsyncGenerator<SampleEvent> {
+  const body = { model, ...requestBody(prompt, request) };
+  const answers = request.seeds.map(() => new Answer(prompt.end, request));
+  let hasBegun = false;
+  for await (const { choices, usage } of replicas.events({ path: "/v1/completions", body, answer: chunk, signal }, prompt.tokens)) {
+    if (!hasBegun) yield { type: "prompt", cached: 0 };
+    hasBegun = true;
+    const cached = usage?.prompt_tokens_details?.cached_tokens ?? 0;
+    if (cached > 0) yield { type: "prompt", cached };
+    for (const choice of choices) {
+      const answer = answers[choice.index];
+      if (answer === undefined) continue;
+      const { text, details } = answer.push(choice);
+      if (text !== "") yield { type: "text", index: choice.index, text, ...(details && { details }) };
+      const sample = answer.end(choice);
+      if (sample !== null) yield { type: "done", index: choice.index, sample };
+    }
+  }
+  if (answers.some(({ isDone }) => !isDone))
+    throw new GatewayError("engine_failure", "The vLLM server ended its answer before all samples were done.");
+}
+
+/** vLLM refuses several samples at temperature 0. */
+const greedyTogether = { temperature: 1, top_p: 1, top_k: 1 };
+
+/** Everything is said, so that no default of the model's own (its generation_config.json) has a say. */
+function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<string, unknown> {
+  const { logprobs, topLogprobs, logitBias, grammar } = request;
+  return {
+    prompt: tokens,
+    n: request.seeds.length,
+    seed: request.seeds[0],
+    stream: true,
+    stream_options: { include_usage: true },
+    return_token_ids: true,
+    max_tokens: request.maxTokens,
+    ...(request.temperature === 0 && request.seeds.length > 1
+      ? greedyTogether
+      : { temperature: request.temperature, top_p: request.topP, top_k: request.topK === 0 ? -1 : request.topK }),
+    min_p: 0,
+    repetition_penalty: 1,
+    presence_penalty: request.presencePenalty ?? 0,
+    frequency_penalty: request.frequencyPenalty ?? 0,
+    stop: request.stop,
+    stop_token_ids: [end],
+    ...(logitBias !== undefined && logitBias.size > 0 && { logit_bias: Object.fromEntries(logitBias) }),
+    ...(topLogprobs !== undefined && { logprobs: topLogprobs }),
+    // The end token's log-probability at each step: a text that is cut earlier is then known as well.
+    ...(topLogprobs === undefined && logprobs && { logprobs: 0, logprob_token_ids: [end], return_tokens_as_token_ids: true }),
+    ...(grammar !== undefined && { structured_outputs: { grammar } }),
+  };
+}
+
+/** One sample as it comes. */
+class Answer {
+  readonly #end: Token;
+  readonly #request: SampleRequest;
+  readonly #tokens: Token[] = [];
+  readonly #logprobs: number[] = [];
+  readonly #endLogprobs: (number | null)[] = [];
+  #text = "";
+  /** Where the next token begins. */
+  #offset = 0;
+  /** Of tokens that begin in text which has not come yet; and of the others. */
+  #waiting: TokenDetail[] = [];
+  readonly #details: TokenDetail[] = [];
+  isDone = false;
+
+  constructor(end: Token, request: SampleRequest) {
+    this.#end = end;
+    this.#request = request;
+  }
+
+  push(choice: Choice): { text: string; details?: TokenDetail[] } {
+    const closing = isClosed(choice) ? choice.token_ids.length - 1 : -1;
+    for (const [i, token] of choice.token_ids.entries()) {
+      this.#note(choice, i, token);
+      if (i !== closing) this.#add(choice, i, token);
+    }
+    this.#text += choice.text;
+    if (this.#request.topLogprobs === undefined) return { text: choice.text };
+    const begun = this.#waiting.filter(({ offset }) => offset < this.#text.length);
+    this.#waiting = this.#waiting.slice(begun.length);
+    this.#details.push(...begun);
+    return { text: choice.text, details: begun };
+  }
+
+  /** The sample, if this was its last piece. Throws "engine_unavailable" where the server gave it up. */
+  end({ finish_reason: finish }: Choice): Sample | null {
+    if (finish === null || finish === undefined) return null;
+    if (finish !== "stop" && finish !== "length")
+      throw new GatewayError("engine_unavailable", `The vLLM server ended a sample with "${finish}". Retry the request.`);
+    this.isDone = true;
+    const sample = { text: this.#text, finish, tokens: this.#tokens } as const;
+    const noted = this.#request.logprobs ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs } : { logprobs: [], endLogprobs: [] };
+    return { ...sample, ...noted, ...(this.#request.topLogprobs !== undefined && { details: this.#details }) };
+  }
+
+  /** What is known of ending before token `i` of the piece. */
+  #note({ logprobs }: Choice, i: number, token: Token): void {
+    const own = logprobs?.token_logprobs[i] ?? null;
+    this.#endLogprobs.push(token === this.#end ? own : (logprobs?.top_logprobs[i]?.[`token_id:${this.#end}`] ?? null));
+  }
+
+  #add({ logprobs }: Choice, i: number, token: Token): void {
+    this.#tokens.push(token);
+    const own = logprobs?.token_logprobs[i] ?? Number.NaN;
+    this.#logprobs.push(own);
+    if (this.#request.topLogprobs === undefined) return;
+    const text = logprobs?.tokens[i] ?? "";
+    this.#waiting.push({ ...describe(text, own), offset: this.#offset, top: topOf(logprobs?.top_logprobs[i], this.#request.topLogprobs) });
+    this.#offset += text.length;
+  }
+}
+
+/** Its last token is one that closes it: the model's end of sequence (no reason given), or the prompt's end token (its number). */
+function isClosed({ finish_reason, stop_reason }: Choice): boolean {
+  return finish_reason === "stop" && typeof stop_reason !== "string";
+}
+
+/** The likeliest first; the sampled token is among them only if it belongs there. */
+export function topOf(
+  logprobs: Readonly<Record<string, number | null>> | null | undefined,
+  count: number,
+): Omit<TokenDetail, "top" | "offset">[] {
+  return Object.entries(logprobs ?? {})
+    .map(([text, value]) => describe(text, value ?? Number.NEGATIVE_INFINITY))
+    .toSorted((a, b) => b.logprob - a.logprob)
+    .slice(0, count);
+}
+
+export function describe(text: string, value: number): Omit<TokenDetail, "top" | "offset"> {
+  return { text, bytes: [...utf8.encode(text)], logprob: value };
+}
