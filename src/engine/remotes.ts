@@ -6,6 +6,10 @@ import { openVllm } from "./vllm.ts";
 export type RemoteType = "vllm" | "llama-server" | "llama-cpp-python" | "openai";
 
 export function openRemote(type: RemoteType, settings: RemoteSettings, world: RemoteWorld): RunningEngine {
-  if (type === "vllm") return openVllm(settings, world);
-  throw new Error(`${type}: ${settings.urls.join(", ")} ${world.now()}`);
+  switch (type) {
+    case "vllm":
+      return openVllm(settings, world);
+    default:
+      throw new Error(`not yet: ${type}`);
+  }
 }

@@ -150,7 +150,7 @@ describe("policies that change", () => {
 });
 
 describe("the schemas for editors", () => {
-  it.each(["policy", "routes"] as const)("are those that are checked: %s", async (kind) => {
+  it.each(["policy", "routes", "engines"] as const)("are those that are checked: %s", async (kind) => {
     const { readFile } = await import("node:fs/promises");
     expect(await readFile(new URL(`../../policies/${kind}.schema.json`, import.meta.url), "utf8")).toBe(schemaText(kind));
   });
