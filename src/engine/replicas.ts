@@ -102,7 +102,7 @@ export class Replicas {
         if (error.code === "engine_unavailable") this.#setAside(replica, error);
         if (hasBegun) throw error;
         tried.add(replica);
-        if (tried.size < this.#replicas.length) continue;
+        if (this.#usable.some((other) => !tried.has(other))) continue;
         const waitMs = Math.max(growing(pauses), 1000 * (error.retryAfter ?? 0));
         if (pauses++ >= this.#settings.retries || waitMs > longestPauseMs) throw error;
         tried.clear();
@@ -113,11 +113,15 @@ export class Replicas {
     }
   }
 
+  get #usable(): readonly Replica[] {
+    return this.#replicas.filter(({ aside }) => aside?.error.code !== "configuration");
+  }
+
   /** The first in the prompt's order that is well and not too busy; without a prompt, the least busy. */
   #pick(prompt: readonly Token[], tried: ReadonlySet<Replica>): Replica {
     const now = this.#world.now();
     for (const replica of this.#replicas) if (replica.aside !== null && now >= replica.aside.until) this.#examine(replica).catch(() => {}); // it stays aside
-    const usable = this.#replicas.filter(({ aside }) => aside?.error.code !== "configuration");
+    const usable = this.#usable;
     const [refused] = this.#replicas;
     if (usable.length === 0 && refused?.aside) throw refused.aside.error;
     const untried = usable.filter((replica) => !tried.has(replica));

@@ -202,6 +202,8 @@ it("a replica that must not be used gets no calls", async () => {
   await replicas.state();
   for (let topic = 0; topic < 10; topic++) await replicas.json(ask, prompt(topic));
   expect(two.map(calls)).toEqual([0, 10]);
+  two[1].kill();
+  await expect(replicas.json(ask)).rejects.toMatchObject({ code: "engine_unavailable" });
   const alone = over([two[0]], {}, probe).replicas;
   await alone.state();
   await expect(alone.json(ask)).rejects.toMatchObject({ code: "configuration" });
