@@ -6,10 +6,7 @@
 import { GatewayError } from "../types/error.ts";
 import type { Token } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
-import { type RemoteCall, RemoteServer } from "./remote.ts";
-
-/** Resolves where a server is well. Throws "engine_unavailable" where it may be later, "configuration" where it must not be used. */
-export type Probe = (server: RemoteServer) => Promise<void>;
+import { type Probe, type RemoteCall, RemoteServer } from "./remote.ts";
 
 export interface ReplicaState {
   readonly url: string;
@@ -51,7 +48,7 @@ export class Replicas {
     this.#settings = settings;
     this.#world = world;
     this.#probe = probe;
-    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world), calls: 0, aside: null }));
+    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world, probe), calls: 0, aside: null }));
   }
 
   get servers(): readonly RemoteServer[] {
