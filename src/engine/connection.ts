@@ -5,8 +5,10 @@ import { cancelled, GatewayError } from "../types/error.ts";
 export interface ConnectionOptions {
   /** The server, for people. */
   readonly name: string;
-  /** A server that sends nothing for so long is taken for dead. */
+  /** A server that sends nothing for so long is taken for dead, */
   readonly timeoutMs: number;
+  /** unless it says that it is well: then it may be busy with others. Never throws. */
+  readonly isWell?: (() => Promise<boolean>) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -28,10 +30,17 @@ export class Connection {
   /** Something has come: the time begins anew. */
   heard(): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => {
-      this.#isSilent = true;
-      this.#hangUp.abort();
-    }, this.#options.timeoutMs);
+    this.#timer = setTimeout(() => void this.#doubt(), this.#options.timeoutMs);
+  }
+
+  async #doubt(): Promise<void> {
+    const timer = this.#timer;
+    const isWell = (await this.#options.isWell?.()) ?? false;
+    // Something has come meanwhile, or all is over.
+    if (this.#timer !== timer) return;
+    if (isWell) return this.heard();
+    this.#isSilent = true;
+    this.#hangUp.abort();
   }
 
   async text(response: Response): Promise<string> {
@@ -64,6 +73,7 @@ export class Connection {
   /** Hangs up, unless all has been read: then the connection can be used again. */
   close(): void {
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     if (!this.#isOver) this.#hangUp.abort();
   }
 

@@ -12,9 +12,12 @@ export interface RemoteCall<Answer> {
   /** What the answer, or each event of a stream, looks like. */
   readonly answer: z.ZodType<Answer>;
   readonly signal?: AbortSignal | undefined;
-  /** Other than the settings say. */
+  /** The server must answer within this time, busy or not. */
   readonly timeoutMs?: number;
 }
+
+/** Resolves where a server is well. Throws "engine_unavailable" where it may be later, "configuration" where it must not be used. */
+export type Probe = (server: RemoteServer) => Promise<void>;
 
 /** How servers word errors: OpenAI's way, and FastAPI's. */
 const errorAnswer = z.object({
@@ -34,8 +37,11 @@ export class RemoteServer {
   readonly #url: string;
   readonly #settings: RemoteSettings;
   readonly #world: RemoteWorld;
+  readonly #probe: Probe | undefined;
 
-  constructor(url: string, settings: RemoteSettings, world: RemoteWorld) {
+  /** `probe`: asked before a server that is silent is taken for dead. */
+  constructor(url: string, settings: RemoteSettings, world: RemoteWorld, probe?: Probe) {
+    this.#probe = probe;
     this.#url = url;
     this.name = url.replace(/\/\/[^/@]*@/u, "//");
     this.#settings = settings;
@@ -82,8 +88,14 @@ export class RemoteServer {
     }
   }
 
-  #connect(signal: AbortSignal | undefined, timeoutMs = this.#settings.timeoutMs): Connection {
-    return new Connection({ name: this.name, timeoutMs, signal });
+  #connect(signal: AbortSignal | undefined, timeoutMs?: number): Connection {
+    const isWell = (): Promise<boolean> =>
+      this.#probe?.(this).then(
+        () => true,
+        () => false,
+      ) ?? Promise.resolve(false);
+    const patience = timeoutMs === undefined ? { timeoutMs: this.#settings.timeoutMs, isWell } : { timeoutMs };
+    return new Connection({ name: this.name, signal, ...patience });
   }
 
   async #open(connection: Connection, path: string, body: unknown): Promise<Response> {

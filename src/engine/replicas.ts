@@ -6,10 +6,7 @@
 import { GatewayError } from "../types/error.ts";
 import type { Token } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
-import { type RemoteCall, RemoteServer } from "./remote.ts";
-
-/** Resolves where a server is well. Throws "engine_unavailable" where it may be later, "configuration" where it must not be used. */
-export type Probe = (server: RemoteServer) => Promise<void>;
+import { type Probe, type RemoteCall, RemoteServer } from "./remote.ts";
 
 export interface ReplicaState {
   readonly url: string;
@@ -51,7 +48,7 @@ export class Replicas {
     this.#settings = settings;
     this.#world = world;
     this.#probe = probe;
-    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world), calls: 0, aside: null }));
+    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world, probe), calls: 0, aside: null }));
   }
 
   get servers(): readonly RemoteServer[] {
@@ -102,7 +99,7 @@ export class Replicas {
         if (error.code === "engine_unavailable") this.#setAside(replica, error);
         if (hasBegun) throw error;
         tried.add(replica);
-        if (tried.size < this.#replicas.length) continue;
+        if (this.#usable.some((other) => !tried.has(other))) continue;
         const waitMs = Math.max(growing(pauses), 1000 * (error.retryAfter ?? 0));
         if (pauses++ >= this.#settings.retries || waitMs > longestPauseMs) throw error;
         tried.clear();
@@ -113,11 +110,15 @@ export class Replicas {
     }
   }
 
+  get #usable(): readonly Replica[] {
+    return this.#replicas.filter(({ aside }) => aside?.error.code !== "configuration");
+  }
+
   /** The first in the prompt's order that is well and not too busy; without a prompt, the least busy. */
   #pick(prompt: readonly Token[], tried: ReadonlySet<Replica>): Replica {
     const now = this.#world.now();
     for (const replica of this.#replicas) if (replica.aside !== null && now >= replica.aside.until) this.#examine(replica).catch(() => {}); // it stays aside
-    const usable = this.#replicas.filter(({ aside }) => aside?.error.code !== "configuration");
+    const usable = this.#usable;
     const [refused] = this.#replicas;
     if (usable.length === 0 && refused?.aside) throw refused.aside.error;
     const untried = usable.filter((replica) => !tried.has(replica));

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
 import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "./engine.ts";
+import { detailOf, topOf } from "./token-details.ts";
 import type { ServedModel } from "./vllm-tokens.ts";
 
 const logprob = z.number().nullable();
@@ -27,10 +28,10 @@ const chunk = z.object({
 });
 type Choice = z.infer<typeof chunk>["choices"][number];
 
-const utf8 = new TextEncoder();
-
+/** `textOf`: the text of tokens behind others. */
 export async function* sampleWithVllm(
   { model, replicas }: ServedModel,
+  textOf: (tokens: readonly Token[], signal?: AbortSignal) => Promise<string>,
   prompt: Prompt,
   request: SampleRequest,
   signal?: AbortSignal,
@@ -49,11 +50,23 @@ export async function* sampleWithVllm(
       const { text, details } = answer.push(choice);
       if (text !== "") yield { type: "text", index: choice.index, text, ...(details && { details }) };
       const sample = answer.end(choice);
-      if (sample !== null) yield { type: "done", index: choice.index, sample };
+      if (sample === null) continue;
+      const whole = answer.isCut ? (await textOf(sample.tokens, signal)).replace(/\uFFFD+$/u, "") : sample.text;
+      const rest = whole.startsWith(sample.text) ? whole.slice(sample.text.length) : "";
+      if (rest !== "") yield { type: "text", index: choice.index, text: rest };
+      yield { type: "done", index: choice.index, sample: { ...sample, text: sample.text + rest } };
     }
   }
   if (answers.some(({ isDone }) => !isDone))
     throw new GatewayError("engine_failure", "The vLLM server ended its answer before all samples were done.");
+}
+
+/**
+ * Where a sample ends by its length, the token after its last one tells what ending there would have cost: a step more in place of a second pass
+ * over the whole context.
+ */
+function looksAhead({ logprobs, topLogprobs }: SampleRequest): boolean {
+  return logprobs && topLogprobs === undefined;
 }
 
 /** vLLM refuses several samples at temperature 0. */
@@ -69,7 +82,7 @@ function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<st
     stream: true,
     stream_options: { include_usage: true },
     return_token_ids: true,
-    max_tokens: request.maxTokens,
+    max_tokens: request.maxTokens + (looksAhead(request) ? 1 : 0),
     ...(request.temperature === 0 && request.seeds.length > 1
       ? greedyTogether
       : { temperature: request.temperature, top_p: request.topP, top_k: request.topK === 0 ? -1 : request.topK }),
@@ -101,6 +114,8 @@ class Answer {
   #waiting: TokenDetail[] = [];
   readonly #details: TokenDetail[] = [];
   isDone = false;
+  /** It was ended by its length; not all of its text is in the sample. */
+  isCut = false;
 
   constructor(end: Token, request: SampleRequest) {
     this.#end = end;
@@ -111,8 +126,12 @@ class Answer {
     const closing = isClosed(choice) ? choice.token_ids.length - 1 : -1;
     for (const [i, token] of choice.token_ids.entries()) {
       this.#note(choice, i, token);
-      if (i !== closing) this.#add(choice, i, token);
+      if (i === closing) continue;
+      if (this.#tokens.length === this.#request.maxTokens) this.isCut = true;
+      else this.#add(choice, i, token);
     }
+    // Part of it may be the text of the token that was looked ahead to.
+    if (this.isCut) return { text: "" };
     this.#text += choice.text;
     if (this.#request.topLogprobs === undefined) return { text: choice.text };
     const begun = this.#waiting.filter(({ offset }) => offset < this.#text.length);
@@ -127,7 +146,7 @@ class Answer {
     if (finish !== "stop" && finish !== "length")
       throw new GatewayError("engine_unavailable", `The vLLM server ended a sample with "${finish}". Retry the request.`);
     this.isDone = true;
-    const sample = { text: this.#text, finish, tokens: this.#tokens } as const;
+    const sample = { text: this.#text, finish: this.isCut ? "length" : finish, tokens: this.#tokens } as const;
     const noted = this.#request.logprobs ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs } : { logprobs: [], endLogprobs: [] };
     return { ...sample, ...noted, ...(this.#request.topLogprobs !== undefined && { details: this.#details }) };
   }
@@ -144,7 +163,7 @@ class Answer {
     this.#logprobs.push(own);
     if (this.#request.topLogprobs === undefined) return;
     const text = logprobs?.tokens[i] ?? "";
-    this.#waiting.push({ ...describe(text, own), offset: this.#offset, top: topOf(logprobs?.top_logprobs[i], this.#request.topLogprobs) });
+    this.#waiting.push({ ...detailOf(text, own), offset: this.#offset, top: topOf(logprobs?.top_logprobs[i], this.#request.topLogprobs) });
     this.#offset += text.length;
   }
 }
@@ -152,19 +171,4 @@ class Answer {
 /** Its last token is one that closes it: the model's end of sequence (no reason given), or the prompt's end token (its number). */
 function isClosed({ finish_reason, stop_reason }: Choice): boolean {
   return finish_reason === "stop" && typeof stop_reason !== "string";
-}
-
-/** The likeliest first; the sampled token is among them only if it belongs there. */
-export function topOf(
-  logprobs: Readonly<Record<string, number | null>> | null | undefined,
-  count: number,
-): Omit<TokenDetail, "top" | "offset">[] {
-  return Object.entries(logprobs ?? {})
-    .map(([text, value]) => describe(text, value ?? Number.NEGATIVE_INFINITY))
-    .toSorted((a, b) => b.logprob - a.logprob)
-    .slice(0, count);
-}
-
-export function describe(text: string, value: number): Omit<TokenDetail, "top" | "offset"> {
-  return { text, bytes: [...utf8.encode(text)], logprob: value };
 }

@@ -6,7 +6,7 @@ import { z } from "zod";
 import { cancelled, GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import type { Prompt, ScoreEvent, Token, TokenDetail } from "./engine.ts";
-import { describe, topOf } from "./vllm-sample.ts";
+import { detailOf, topOf } from "./token-details.ts";
 import type { ServedModel } from "./vllm-tokens.ts";
 
 const logprob = z.number().nullable();
@@ -40,6 +40,7 @@ interface Job {
 export class VllmScorer {
   readonly #served: ServedModel;
   readonly #gathering: Job[][] = [];
+  readonly #stops = new WeakMap<Job[], AbortController>();
 
   constructor(served: ServedModel) {
     this.#served = served;
@@ -76,8 +77,6 @@ export class VllmScorer {
       if (jobs.every(({ hasLeft }) => hasLeft)) this.#stops.get(jobs)?.abort();
     };
   }
-
-  readonly #stops = new WeakMap<Job[], AbortController>();
 
   #run(jobs: Job[]): void {
     this.#gathering.splice(this.#gathering.indexOf(jobs), 1);
@@ -118,7 +117,7 @@ function scored(index: number, { prompt, topLogprobs }: Job, completion: readonl
   let offset = 0;
   const details = completion.map((_, i): TokenDetail => {
     const text = echo.tokens[from + i] ?? "";
-    const detail = { ...describe(text, logprobs[i] as number), offset, top: topOf(echo.top_logprobs[from + i], topLogprobs) };
+    const detail = { ...detailOf(text, logprobs[i] as number), offset, top: topOf(echo.top_logprobs[from + i], topLogprobs) };
     offset += text.length;
     return detail;
   });

@@ -23,6 +23,9 @@ const controlBegin = /[<[>|]/u;
 /** A grammar of one text, in the notation that the gateway's own grammars use. */
 const probeGrammar = 'root ::= item{1,1}\nitem ::= "a" [^\\x00-\\x60\\x62-\\U0010FFFF] | "a"';
 
+/** Stands before what is looked at on its own. */
+const anchor = "a";
+
 const utf8 = new TextEncoder();
 
 export interface ServedModel {
@@ -41,6 +44,7 @@ export class VllmTokens {
   readonly #described = new LRUCache<Token, TokenText>({ max: describedTokens });
   /** Tokens that look like control tokens, and whether they are. */
   readonly #control = new Map<Token, boolean>();
+  #anchor: readonly Token[] | undefined;
   #prefix: readonly Token[] | undefined;
   #endOfSequence: { readonly token: Token | null } | undefined;
 
@@ -86,14 +90,16 @@ export class VllmTokens {
     return prompt;
   }
 
+  /** The text of tokens behind others: a tokenizer that drops a text's first space drops none of theirs. */
+  async continuation(tokens: readonly Token[], signal?: AbortSignal): Promise<string> {
+    this.#anchor ??= await this.plain(anchor, signal);
+    return (await this.detokenize([...this.#anchor, ...tokens], signal)).slice(anchor.length);
+  }
+
   /** A token that holds part of a character has U+FFFD as its text: vLLM does not tell its bytes. */
   async describe(tokens: readonly Token[], signal?: AbortSignal): Promise<TokenText[]> {
     const unknown = [...new Set(tokens)].filter((token) => !this.#described.has(token));
-    // After another token, so that a tokenizer which drops a text's first space drops none of this one's.
-    const [anchor] = unknown.length === 0 ? [] : await this.plain("a", signal);
-    const before = anchor === undefined ? [] : [anchor];
-    const { length } = await this.detokenize(before, signal);
-    const found = await each(unknown, async (token) => (await this.detokenize([...before, token], signal)).slice(length));
+    const found = await each(unknown, (token) => this.continuation([token], signal));
     const fresh = new Map(unknown.map((token, i) => [token, tokenText(found[i] as string)]));
     for (const [token, text] of fresh) this.#described.set(token, text);
     return tokens.map((token) => fresh.get(token) ?? this.#described.get(token) ?? tokenText(""));
@@ -119,8 +125,12 @@ export class VllmTokens {
   }
 
   async #findEnd(signal: AbortSignal | undefined): Promise<{ token: Token | null }> {
-    const [anchor = 0] = await this.plain("a", signal);
-    const request = { prompt: [anchor], max_tokens: 4, temperature: 0, structured_outputs: { grammar: probeGrammar } };
+    const request = {
+      prompt: await this.plain(anchor, signal),
+      max_tokens: 4,
+      temperature: 0,
+      structured_outputs: { grammar: probeGrammar },
+    };
     try {
       const { token_ids } = await this.#complete(request, signal);
       return { token: token_ids.at(-1) ?? null };
@@ -144,8 +154,8 @@ export class VllmTokens {
   }
 
   async #beginning(signal: AbortSignal | undefined): Promise<Token[]> {
-    const { tokens } = await this.#tokenize("a", signal, true);
-    const [first] = await this.plain("a", signal);
+    const { tokens } = await this.#tokenize(anchor, signal, true);
+    const [first] = await this.plain(anchor, signal);
     return tokens.slice(0, Math.max(0, tokens.indexOf(first as Token)));
   }
 

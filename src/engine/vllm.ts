@@ -77,8 +77,9 @@ class Vllm implements RunningEngine {
   }
 
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
-    const { model } = await this.#open(signal);
-    yield* sampleWithVllm({ model, replicas: this.#replicas }, prompt, request, signal);
+    const { model, tokens } = await this.#open(signal);
+    const textOf: VllmTokens["continuation"] = (ids, until) => tokens.continuation(ids, until);
+    yield* sampleWithVllm({ model, replicas: this.#replicas }, textOf, prompt, request, signal);
   }
 
   async *score(

@@ -126,27 +126,34 @@ describe.skipIf(url === undefined)("a real vLLM (skipped without ICDPO_TEST_VLLM
     console.log(names.map((name, i) => `${name} +${(after[i] as number) - (before[i] as number)}`).join(", "));
     expect(outcome.ranked.every(({ score }) => score !== null)).toBe(true);
     expect(generating).toBeLessThanOrEqual(2);
+    // C⁻ for each, C⁺ only where the text is tokenised in another way than it was sampled.
+    const scored = outcome.ranked.map(({ closed, sample }) => {
+      const isAsSampled = closed.slice(0, -1).every((token, i) => token === sample?.tokens[i]);
+      return closed.length * (isAsSampled ? 1 : 2);
+    });
+    expect(outcome.tokens.scored).toBe(sum(scored));
   });
 
   it("notes while sampling what it would find by scoring, the end included", async () => {
     const { engine } = open();
     const prompt = await engine.chatPrompt([{ role: "user", content: "Say hi." }]);
-    const samples = await samplesOf(engine, prompt, { seeds: [1, 2, 3], maxTokens: 40 });
+    const samples = await samplesOf(engine, prompt, { seeds: [1, 2, 3], maxTokens: 25 });
     const forced = await scores(
       engine,
       prompt,
       samples.map(({ tokens }) => [...tokens, prompt.end]),
     );
     let largest = 0;
-    for (const [i, { tokens, logprobs, endLogprobs, finish }] of samples.entries()) {
+    for (const [i, { text, tokens, logprobs, endLogprobs }] of samples.entries()) {
       expect(tokens).not.toContain(prompt.end);
       for (const [j, logprob] of logprobs.entries()) largest = Math.max(largest, Math.abs(logprob - (forced[i]?.[j] as number)));
-      if (finish === "stop") largest = Math.max(largest, Math.abs((endLogprobs.at(-1) as number) - (forced[i]?.at(-1) as number)));
+      largest = Math.max(largest, Math.abs((endLogprobs[tokens.length] as number) - (forced[i]?.at(-1) as number)));
+      expect(await engine.detokenize(tokens)).toBe(text);
       expect(endLogprobs.every((logprob) => logprob !== null)).toBe(true);
-      expect(endLogprobs).toHaveLength(finish === "stop" ? tokens.length + 1 : tokens.length);
+      expect(endLogprobs).toHaveLength(tokens.length + 1);
     }
     console.log(`noted beside forced: largest deviation ${largest.toExponential(1)} nat`);
-    expect(samples.some(({ finish }) => finish === "stop")).toBe(true);
+    expect(new Set(samples.map(({ finish }) => finish))).toEqual(new Set(["stop", "length"]));
     expect(largest).toBeLessThan(0.02);
   });
 

@@ -2,7 +2,8 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
-import { type Probe, Replicas } from "../../src/engine/replicas.ts";
+import type { Probe } from "../../src/engine/remote.ts";
+import { Replicas } from "../../src/engine/replicas.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { type Handler, type StubServer, sendEvents, sendJson, stubServer } from "./stub-server.ts";
 
@@ -174,6 +175,20 @@ describe("a replica that dies", () => {
     expect(await replicas.state()).toMatchObject({ status: "ready", replicas: [{ status: "ready" }, { status: "ready" }] });
   });
 
+  it("is told from one that is silent because it is busy", async () => {
+    let healthCalls = 0;
+    const busy = await stub(({ path }, response) => {
+      if (path === "/health") return void (++healthCalls > 0 && response.end());
+      const answering = setInterval(() => {
+        if (healthCalls < 2) return;
+        clearInterval(answering);
+        sendJson(response, { value: 1 });
+      }, 1);
+    });
+    await expect(over([busy], { timeoutMs: 20 }).replicas.json(ask)).resolves.toEqual({ value: 1 });
+    expect(calls(busy)).toBe(1);
+  });
+
   it("is tried all the same where no other is left", async () => {
     let tries = 0;
     const only = await stub((_, response) => sendJson(response, { value: 1 }, ++tries === 1 ? 503 : 200));
@@ -202,6 +217,8 @@ it("a replica that must not be used gets no calls", async () => {
   await replicas.state();
   for (let topic = 0; topic < 10; topic++) await replicas.json(ask, prompt(topic));
   expect(two.map(calls)).toEqual([0, 10]);
+  two[1].kill();
+  await expect(replicas.json(ask)).rejects.toMatchObject({ code: "engine_unavailable" });
   const alone = over([two[0]], {}, probe).replicas;
   await alone.state();
   await expect(alone.json(ask)).rejects.toMatchObject({ code: "configuration" });

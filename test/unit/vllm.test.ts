@@ -222,7 +222,7 @@ describe("sampling", () => {
       repetition_penalty: 1,
       presence_penalty: 0,
       frequency_penalty: 0,
-      max_tokens: 20,
+      max_tokens: 21,
       stop_token_ids: [end],
       logit_bias: { 9: -3 },
       logprob_token_ids: [end],
@@ -284,6 +284,22 @@ describe("sampling", () => {
     ]);
     expect(samplesIn(events)[0]?.details).toHaveLength(3);
     expect(samplesIn(events)[0]?.finish).toBe("length");
+  });
+
+  it("looks one token ahead, so that ending by length is known too, and shows nothing of it", async () => {
+    const stub = await vllm({ sample: () => [step(0, "a", [97]), step(0, "bc", [98, 99], { finish_reason: "length" })] });
+    const events = await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1], maxTokens: 2 }));
+    expect(generations(stub)[0]?.body.max_tokens).toBe(3);
+    expect(events.flatMap((event) => (event.type === "text" ? [event.text] : []))).toEqual(["a", "b"]);
+    expect(samplesIn(events)).toEqual([
+      { text: "ab", finish: "length", tokens: [97, 98], logprobs: [-97, -98], endLogprobs: [-48.5, -49, -49.5] },
+    ]);
+  });
+
+  it("has ended where the token that it looked ahead to closes it", async () => {
+    const stub = await vllm({ sample: () => [step(0, "a", [97]), step(0, "b", [98, end], { finish_reason: "stop" })] });
+    const [sample] = samplesIn(await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1], maxTokens: 2 })));
+    expect(sample).toMatchObject({ text: "ab", finish: "stop", tokens: [97, 98], endLogprobs: [-48.5, -49, -2] });
   });
 
   it("tells what was cached once it is known", async () => {
