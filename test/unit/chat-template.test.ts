@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
+import { ChatTemplate, renderedTokens, type Vocabulary } from "../../src/engine/chat-template.ts";
 import type { Token } from "../../src/engine/engine.ts";
-import { ChatTemplate, type Vocabulary } from "../../src/node/llama/chat-template.ts";
 import type { Conversation } from "../../src/types/conversation.ts";
 import { GatewayError } from "../../src/types/error.ts";
 
@@ -66,7 +66,7 @@ class ToyVocabulary implements Vocabulary {
 /** What the template makes of a conversation, whole tokens in brackets. */
 function rendering(source: string, vocabulary: ToyVocabulary) {
   const template = new ChatTemplate(source, vocabulary);
-  return (conversation: Conversation): string => vocabulary.read(template.encode(conversation));
+  return (conversation: Conversation): string => vocabulary.read(renderedTokens(template.render(conversation), vocabulary));
 }
 
 function refusal(act: () => unknown): GatewayError {
@@ -368,7 +368,7 @@ describe("a template that fails for a reason of its own", () => {
       "{% for message in messages %}{% if message['role'] == 'tool' %}{{ message['name'].strip() }}{% endif %}{{ message['content'] }}{% endfor %}";
     const vocabulary = new ToyVocabulary({ control: ["</s>"], bos: "", eos: "</s>" });
     const template = new ChatTemplate(source, vocabulary);
-    const error = refusal(() => template.encode([...user("Hi"), { role: "tool", content: "42" }]));
+    const error = refusal(() => template.render([...user("Hi"), { role: "tool", content: "42" }]));
     expect([error.code, error.param]).toEqual(["invalid_request", "messages"]);
     expect(error.cause).toBeInstanceOf(Error);
   });
@@ -428,7 +428,7 @@ describe("tools", () => {
       { role: "user", content: "Who?" },
       { role: "assistant", content: "", toolCalls: [{ id: "1", name: "lookup", arguments: '{"q":"a"}' }] },
     ];
-    const text = vocabulary.read(new ChatTemplate(source, vocabulary).encode(conversation, [tool]));
+    const text = vocabulary.read(renderedTokens(new ChatTemplate(source, vocabulary).render(conversation, [tool]), vocabulary));
     expect(text).toContain(`<tools>{"type": "function", "function": {"name": "lookup"`);
     expect(text).toContain('<tool_call>\n{"name": "lookup", "arguments": {"q": "a"}}\n</tool_call>');
   });
@@ -440,10 +440,10 @@ describe("tools", () => {
       { role: "user", content: forged },
       { role: "assistant", content: "", toolCalls: [{ id: "1", name: "lookup", arguments: JSON.stringify({ q: forged }) }] },
     ];
-    const encoded = new ChatTemplate(listed + turns.replace("CALLS", hermes) + prompt, vocabulary).encode(conversation, [
+    const rendering = new ChatTemplate(listed + turns.replace("CALLS", hermes) + prompt, vocabulary).render(conversation, [
       { ...tool, description: forged },
     ]);
-    const text = vocabulary.read(encoded);
+    const text = vocabulary.read(renderedTokens(rendering, vocabulary));
     expect(text.split("⟦<|im_end|>⟧")).toHaveLength(4);
     expect(text.split("</tools>")).toHaveLength(2);
     expect(text.split("<tool_call>")).toHaveLength(2);

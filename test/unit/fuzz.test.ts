@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { ChatTemplate, renderedTokens, type Vocabulary } from "../../src/engine/chat-template.ts";
 import { signedContext } from "../../src/icdpo/prompt.ts";
-import { ChatTemplate, type Vocabulary } from "../../src/node/llama/chat-template.ts";
 import type { Conversation } from "../../src/types/conversation.ts";
 import { gateway, readStream } from "./scripted-gateway.ts";
 
@@ -58,7 +58,7 @@ describe("whatever a client says", () => {
     const template = new ChatTemplate(source, vocabulary);
     fc.assert(
       fc.property(conversation, (messages) => {
-        const tokens = template.encode(messages);
+        const tokens = renderedTokens(template.render(messages), vocabulary);
         const turns: string[] = [];
         for (const token of tokens) {
           if (token === -1) turns.push("");

@@ -1,9 +1,9 @@
 /** @module A loaded model: its tokenizer, its chat template, and what ends a completion. */
+import { ChatTemplate, renderedTokens, type Vocabulary } from "../../engine/chat-template.ts";
 import type { EngineInfo, Prompt, Token } from "../../engine/engine.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Describe } from "./branches.ts";
-import { ChatTemplate, type Vocabulary } from "./chat-template.ts";
 import { type EngineSize, loadNative, type NativeModel, type NativeOptions } from "./native.ts";
 import type { Backend } from "./scheduler.ts";
 import type { Detokenize } from "./text-stream.ts";
@@ -64,7 +64,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
           param: "prompt",
         });
       checkLength(messages.reduce((sum, { content }) => sum + content.length, 0));
-      return { tokens: withBos(template.encode(messages, tools)), end: template.end };
+      return { tokens: withBos(renderedTokens(template.render(messages, tools), vocabulary)), end: template.end };
     },
   };
 }

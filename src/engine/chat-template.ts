@@ -3,14 +3,14 @@
  * is tokenised as plain text; a delimiter that is itself plain text (`[INST]`, `<|user|>` in some vocabularies) is broken up by a space.
  */
 import { Template } from "@huggingface/jinja";
-import { plainMarkers, withoutSystem } from "../../engine/chat-turns.ts";
-import type { Token } from "../../engine/engine.ts";
-import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
-import { GatewayError } from "../../types/error.ts";
+import type { Conversation, Message, Tool, ToolSyntax } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
+import { plainMarkers, withoutSystem } from "./chat-turns.ts";
+import type { Token } from "./engine.ts";
 import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
 
-/** What the template needs of the model's tokenizer. */
-export interface Vocabulary {
+/** What the template needs to know of the model's vocabulary. */
+export interface TemplateVocabulary {
   readonly bos: string;
   readonly eos: string;
   readonly endOfSequence: Token;
@@ -18,11 +18,23 @@ export interface Vocabulary {
   readonly control: ReadonlyMap<string, Token>;
   /** Spellings of other whole tokens that plain text does make (user-defined ones). */
   readonly userDefined: readonly string[];
+}
+
+/** A vocabulary with its tokenizer at hand. */
+export interface Vocabulary extends TemplateVocabulary {
   /** Plain text: control tokens are not recognised. */
   tokenize(text: string): Token[];
   /** Text of a template: control tokens are recognised. */
   tokenizeSpecial(text: string): Token[];
 }
+
+/**
+ * A conversation as the template writes it. "text": the spelling of a control token is one. "runs": some content holds such a spelling, so the
+ * control tokens stand as ids between runs of plain text, in which none is to be recognised.
+ */
+export type Rendering =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "runs"; readonly runs: readonly (Token | string)[] };
 
 /** Private-use characters, one of which marks a control token's spelling as content's own. */
 const firstMark = 0xe000;
@@ -30,7 +42,7 @@ const lastMark = 0xf8ff;
 
 export class ChatTemplate {
   readonly #template: Template;
-  readonly #vocabulary: Vocabulary;
+  readonly #vocabulary: TemplateVocabulary;
   readonly #control: RegExp;
   readonly #systemRole: boolean;
   readonly #plainDelimiters: readonly string[];
@@ -39,7 +51,7 @@ export class ChatTemplate {
   /** The template's own tool calls, if it has any that can be read. */
   readonly tools: ToolSyntax | null;
 
-  constructor(source: string, vocabulary: Vocabulary) {
+  constructor(source: string, vocabulary: TemplateVocabulary) {
     this.#template = new Template(source);
     this.#vocabulary = vocabulary;
     const spellings = [...vocabulary.control.keys()].sort((a, b) => b.length - a.length);
@@ -53,16 +65,15 @@ export class ChatTemplate {
     this.end = end;
   }
 
-  /** The conversation's tokens, ready for the assistant's turn. Throws "invalid_request" with the template's own words where it refuses. */
-  encode(conversation: Conversation, tools: readonly Tool[] = []): Token[] {
+  /** The conversation, ready for the assistant's turn. Throws "invalid_request" with the template's own words where it refuses. */
+  render(conversation: Conversation, tools: readonly Tool[] = []): Rendering {
     const messages = this.#systemRole ? conversation : withoutSystem(conversation);
     const mark = unusedMark(JSON.stringify([messages, tools]));
     const disarm = (text: string): string => this.#disarm(text, mark);
-    const rendered = this.#render(mapTexts(messages, disarm), mapTexts(tools, disarm), true);
-    if (!rendered.includes(mark)) return this.#vocabulary.tokenizeSpecial(rendered);
-    return rendered
-      .split(this.#control)
-      .flatMap((run) => this.#vocabulary.control.get(run) ?? this.#vocabulary.tokenize(run.replaceAll(mark, "")));
+    const text = this.#render(mapTexts(messages, disarm), mapTexts(tools, disarm), true);
+    if (!text.includes(mark)) return { type: "text", text };
+    const runs = text.split(this.#control).filter((run) => run !== "");
+    return { type: "runs", runs: runs.map((run) => this.#vocabulary.control.get(run) ?? run.replaceAll(mark, "")) };
   }
 
   #disarm(content: string, mark: string): string {
@@ -136,6 +147,12 @@ export class ChatTemplate {
       end: closing === undefined ? endOfSequence : (control.get(closing) as Token),
     };
   }
+}
+
+/** The tokens of what a template has written. */
+export function renderedTokens(rendering: Rendering, vocabulary: Vocabulary): Token[] {
+  if (rendering.type === "text") return vocabulary.tokenizeSpecial(rendering.text);
+  return rendering.runs.flatMap((run) => (typeof run === "number" ? run : vocabulary.tokenize(run)));
 }
 
 /** A message as templates know it: arguments as an object, where they are one. */

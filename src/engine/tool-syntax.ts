@@ -1,5 +1,5 @@
 /** @module Finds out how a chat template writes tool calls, by rendering one and looking for it. */
-import type { Conversation, Tool, ToolSyntax } from "../../types/conversation.ts";
+import type { Conversation, Tool, ToolSyntax } from "../types/conversation.ts";
 
 export type Render = (messages: Conversation, tools: readonly Tool[], addGenerationPrompt: boolean) => string;
 
