@@ -14,6 +14,8 @@ export interface RemoteCall<Answer> {
   readonly signal?: AbortSignal | undefined;
   /** The server must answer within this time, busy or not. */
   readonly timeoutMs?: number;
+  /** The stream ends with its body, without "[DONE]". */
+  readonly endsPlainly?: boolean;
 }
 
 /** Resolves where a server is well. Throws "engine_unavailable" where it may be later, "configuration" where it must not be used. */
@@ -79,7 +81,7 @@ export class RemoteServer {
         if (data === "[DONE]") isDone = true;
         else if (!isDone) yield this.#read(call, data);
       }
-      if (!isDone)
+      if (!isDone && call.endsPlainly !== true)
         throw new GatewayError("engine_unavailable", `The server at ${this.name} broke off in the middle of an answer. Retry the request.`);
     } catch (error) {
       throw connection.explain(error);
