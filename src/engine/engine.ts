@@ -70,6 +70,8 @@ export interface SampleRequest extends SamplingParameters {
   readonly logprobs: boolean;
   /** Details of each token, with so many alternatives. */
   readonly topLogprobs?: number | undefined;
+  /** Nobody looks at text before its sample is done: an engine that pays for each piece can fetch it whole. */
+  readonly whole?: boolean | undefined;
   /** GBNF: the completion is a text of this grammar, or a beginning of one where it ends in "length". */
   readonly grammar?: string | undefined;
 }

@@ -60,7 +60,8 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
   work.prompt += prompt.tokens.length;
   let hasBegun = false;
   try {
-    const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar };
+    const whole = onText === undefined && budget === undefined;
+    const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
     for await (const event of engine.sample(prompt, request, AbortSignal.any(signals))) {
       if (event.type === "prompt") {
         work.cached += event.cached;
