@@ -1,0 +1,88 @@
+/** @module llama-cpp-python's server, one call at a time: it does one, and breaks off a stream when another call comes. */
+import { z } from "zod";
+import { GatewayError } from "../../types/error.ts";
+import type { Token } from "../engine.ts";
+import type { RemoteSettings, RemoteWorld } from "../engines.ts";
+import { type RemoteCall, RemoteServer } from "../remote.ts";
+import { Replicas } from "../replicas.ts";
+
+const tokens = z.object({ tokens: z.array(z.int()) });
+const text = z.object({ text: z.string() });
+const pollMs = 5;
+const probeTimeoutMs = 5_000;
+/** A character's bytes may be spread over so many tokens. */
+const longestCharacter = 4;
+
+export class Server {
+  readonly #replicas: Replicas;
+  readonly #model: string | undefined;
+  /** Who holds a server, and who waits, in order. */
+  readonly #line: symbol[] = [];
+
+  constructor(settings: RemoteSettings, world: RemoteWorld) {
+    this.#model = settings.model;
+    // Only one: which replica a call would come to, and so whether it is free, is not known here.
+    const [url, ...others] = settings.urls;
+    if (others.length > 0)
+      world.log(`engine: llama-cpp-python does one call at a time; only ${new RemoteServer(url ?? "", settings, world).name} is used.`);
+    this.#replicas = new Replicas({ ...settings, urls: settings.urls.slice(0, 1) }, world, async (server) => {
+      await server.text({ path: "/v1/models", timeoutMs: probeTimeoutMs });
+    });
+  }
+
+  json<Answer>(call: RemoteCall<Answer>): Promise<Answer> {
+    return this.#alone(call.signal, () => this.#replicas.json(this.#withModel(call)));
+  }
+
+  /** Hands over each event; resolves when the server is free again. */
+  events<Answer>(call: RemoteCall<Answer>, take: (answer: Answer) => void): Promise<void> {
+    return this.#alone(call.signal, async () => {
+      for await (const answer of this.#replicas.events(this.#withModel(call))) take(answer);
+    });
+  }
+
+  /** With BOS before them, where the model has one. Control tokens are recognised. */
+  async tokenize(input: string, signal?: AbortSignal): Promise<Token[]> {
+    return (await this.json({ path: "/extras/tokenize", body: { input }, answer: tokens, signal })).tokens;
+  }
+
+  /** Control tokens are left out, and what may be half a character at the end. */
+  async detokenize(ids: readonly Token[], signal?: AbortSignal): Promise<string> {
+    for (let cut = 0; cut < longestCharacter && cut < ids.length; cut++) {
+      const body = { tokens: ids.slice(0, ids.length - cut) };
+      try {
+        // Not by way of the replicas: the server fails at half a character, and is well.
+        return (
+          await this.#alone(signal, () => this.#only.json(this.#withModel({ path: "/extras/detokenize", body, answer: text, signal })))
+        ).text;
+      } catch (error) {
+        if (!(error instanceof GatewayError) || !error.message.includes("codec can't decode")) throw error;
+      }
+    }
+    return "";
+  }
+
+  state() {
+    return this.#replicas.state();
+  }
+
+  get #only(): RemoteServer {
+    return this.#replicas.servers[0] as RemoteServer;
+  }
+
+  #withModel<Answer>(call: RemoteCall<Answer>): RemoteCall<Answer> {
+    return this.#model === undefined ? call : { ...call, body: { ...(call.body as object), model: this.#model } };
+  }
+
+  /** Each looks for itself whether it is its turn: some runtimes forbid one request to wake another. */
+  async #alone<Result>(signal: AbortSignal | undefined, work: () => Promise<Result>): Promise<Result> {
+    const own = Symbol("call");
+    this.#line.push(own);
+    try {
+      while (this.#line[0] !== own && !signal?.aborted) await new Promise((resolve) => setTimeout(resolve, pollMs));
+      return await work();
+    } finally {
+      this.#line.splice(this.#line.indexOf(own), 1);
+    }
+  }
+}
