@@ -1,6 +1,9 @@
 /** @module Every kind of server that there is an engine for. */
 import type { RunningEngine } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
+import { openLlamaCppPython } from "./llama-cpp-python.ts";
+import { openLlamaServer } from "./llama-server.ts";
+import { openOpenAi } from "./openai.ts";
 import { openVllm } from "./vllm.ts";
 
 export type RemoteType = "vllm" | "llama-server" | "llama-cpp-python" | "openai";
@@ -9,7 +12,11 @@ export function openRemote(type: RemoteType, settings: RemoteSettings, world: Re
   switch (type) {
     case "vllm":
       return openVllm(settings, world);
-    default:
-      throw new Error(`not yet: ${type}`);
+    case "llama-server":
+      return openLlamaServer(settings, world);
+    case "llama-cpp-python":
+      return openLlamaCppPython(settings, world);
+    case "openai":
+      return openOpenAi(settings, world);
   }
 }
