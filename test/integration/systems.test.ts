@@ -15,6 +15,7 @@ const teacher = process.env["ICDPO_TEST_F32_MODEL"];
 const root = fileURLToPath(new URL("../../", import.meta.url));
 /** Quantised weights move a sum with the batch's shape. */
 const noise = 2;
+const minutes = 60_000;
 
 let folder: string;
 let gateway: Gateway;
@@ -71,7 +72,7 @@ describe.skipIf(data === undefined || teacher === undefined)(
         ICDPO_SEQUENCES: "6",
         ICDPO_THREADS: "2", // four engines need not find out what is fastest
       });
-    }, 300_000);
+    }, 5 * minutes);
     afterAll(async () => {
       await gateway?.stop();
       if (folder !== undefined) await rm(folder, { recursive: true, force: true });
@@ -119,12 +120,12 @@ describe.skipIf(data === undefined || teacher === undefined)(
       expect(candidates.find(({ chosen }) => chosen)?.score).toBe(Math.max(...candidates.map(({ score }) => score)));
     });
 
-    it("SFT finds the responses it was tuned towards likelier than the base model does", async () => {
+    it("SFT finds the responses it was tuned towards likelier than the base model does", { timeout: 5 * minutes }, async () => {
       const lines = gunzipSync(readFileSync(path.join(data ?? "", "hh-rlhf-harmless-base-dev.jsonl.gz")))
         .toString("utf8")
         .split("\n");
       let [tuned, base, tokens] = [0, 0, 0];
-      for (const line of lines.slice(1000, 1006)) {
+      for (const line of lines.slice(1000, 1003)) {
         const example = readExample("hh-rlhf", JSON.parse(line));
         if ("reason" in example) continue;
         const { data: before } = await measured("base", [example.chosen], example.messages);
