@@ -140,13 +140,14 @@ export function streamCase(client: Client, requests: Requests): BenchCase {
 }
 
 /** Block by block beside the whole answer: time to the first text with the demonstrations in the cache, and Ŝ of what comes out, on the same requests. */
-export function blocksCase(client: Client, requests: Requests): BenchCase {
+export function blocksCase(client: Client, requests: Requests, tokens: number): BenchCase {
+  const name = `block by block, ${tokens} tokens`;
   return {
-    name: "block by block",
+    name,
     async run() {
       const [wholeSeconds, firstSeconds, blockSeconds, wholeScores, blockScores]: number[][] = [[], [], [], [], []];
       for (let i = 0; i < comparisons; i++) {
-        const whole = requests.fresh("icdpo");
+        const whole = { ...requests.fresh("icdpo"), max_tokens: tokens };
         const blocks = { ...whole, model: "blocks" };
         // Each with its demonstrations at hand, and the message new.
         await client.chat(whole);
@@ -169,10 +170,10 @@ export function blocksCase(client: Client, requests: Requests): BenchCase {
         );
       const against = { name: "the whole answer", value: middle(wholeSeconds) };
       return [
-        { name: "block by block: first text", unit: "s", value: middle(firstSeconds), against },
-        { name: "block by block: all", unit: "s", value: middle(blockSeconds), against },
+        { name: `${name}: first text`, unit: "s", value: middle(firstSeconds), against },
+        { name: `${name}: all`, unit: "s", value: middle(blockSeconds), against },
         {
-          name: "block by block: Ŝ",
+          name: `${name}: Ŝ`,
           unit: "nats",
           value: middle(blockScores),
           against: { name: "the whole answer's", value: middle(wholeScores) },

@@ -84,10 +84,14 @@ async function benchCases(runtime: Runtime, client: Client, options: BenchOption
     concurrencyCase(client, requests, "plain", [1, 2, 4, 8]),
     concurrencyCase(client, requests, "icdpo", [1, 2, 4, 8]),
     streamCase(client, requests),
-    blocksCase(client, requests),
+    blocksCase(client, requests, 64),
+    blocksCase(client, requests, paperTokens),
     retrievalCase(engine, forgetful(await runtime.embedder()), text, [1_000, 10_000, 160_000]),
   ];
 }
+
+/** The longest answer in the paper (Appendix B). */
+const paperTokens = 128;
 
 /** Throws "configuration" where the default engine is another. */
 async function embedded({ engines }: Runtime): Promise<LlamaEngine> {
