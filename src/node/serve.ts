@@ -1,6 +1,7 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
 import { randomBytes } from "node:crypto";
 import { createApp } from "../app.ts";
+import { noStore } from "../experiment/no-store.ts";
 import type { RecordStore } from "../experiment/record.ts";
 import type { AccessDependencies } from "../http/access.ts";
 import { Admission, shuttingDown } from "../http/admission.ts";
@@ -13,7 +14,7 @@ import { readKeys } from "./keys.ts";
 import { MemoryRateLimiter } from "./rate-limit.ts";
 import type { Report, Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
-import { noStore, ThreadedStore } from "./store/store.ts";
+import { ThreadedStore } from "./store/store.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
 import { keepRecent } from "./telemetry/recent.ts";

@@ -2,7 +2,7 @@
 import { describe, expect, it } from "vitest";
 import type { RecordStore } from "../../src/experiment/record.ts";
 import { hashKey } from "../../src/http/access.ts";
-import { noStore } from "../../src/node/store/store.ts";
+import { noStore } from "../../src/experiment/no-store.ts";
 import { gateway } from "./scripted-gateway.ts";
 
 const form = (fields: Record<string, string>, headers: Record<string, string> = {}): RequestInit => ({
