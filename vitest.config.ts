@@ -7,7 +7,10 @@ export default defineConfig({
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 10_000 } },
       {
         plugins: [cloudflareTest({ miniflare: { compatibilityDate: "2026-04-01", compatibilityFlags: ["nodejs_compat"] } })],
-        test: { name: "worker", include: ["test/unit/app.test.ts", "test/unit/generation.test.ts", "test/unit/responses.test.ts", "test/unit/pipeline.test.ts"] },
+        test: {
+          name: "worker",
+          include: ["test/unit/app.test.ts", "test/unit/generation.test.ts", "test/unit/responses.test.ts", "test/unit/pipeline.test.ts"],
+        },
       },
       {
         test: {
