@@ -1,64 +1,49 @@
 /** @module The engines of a worker: servers, reached over the network. */
-import { z } from "zod";
 import type { EngineState, RunningEngine } from "../engine/engine.ts";
-import type { Engines, RemoteSettings, RemoteWorld } from "../engine/engines.ts";
-import { openVllm } from "../engine/vllm.ts";
-import { parseYaml } from "../policy/parse.ts";
+import type { Engines, RemoteWorld } from "../engine/engines.ts";
+import { openRemote } from "../engine/remotes.ts";
+import { engineDefinition, parseEngines, remoteSettings } from "../policy/engines.ts";
 import { GatewayError } from "../types/error.ts";
 
-const openers = { vllm: openVllm } as const;
+type Variables = Readonly<Record<string, string>>;
 
-const enginesSchema = z.strictObject({
-  engines: z.record(
-    z.string(),
-    z.strictObject({
-      type: z.enum(Object.keys(openers) as [keyof typeof openers], "a worker reaches engines over the network: vllm"),
-      urls: z.array(z.url()).min(1),
-      model: z.string().min(1).optional(),
-      key_variable: z.string().min(1).optional(),
-      context_size: z.int().min(1).optional(),
-      timeout_ms: z.int().min(1).default(60_000),
-      retries: z.int().min(0).default(2),
-    }),
-  ),
-});
-
+/** A server that says nothing of itself for so long is not ready. */
 const stateMs = 1_000;
 
 export interface WorkerEngines extends Engines {
-  /** "ready" where all that were asked for are. Never throws. */
+  /** Ready when all that policies have asked for are, each by its name. Never throws. */
   state(): Promise<EngineState & { readonly engines: Readonly<Record<string, EngineState>> }>;
 }
 
 /** `text`: the engines file's. Throws "configuration". */
-export function openEngines(text: string, variables: Readonly<Record<string, string>>, world: RemoteWorld): WorkerEngines {
-  const { engines } = parseYaml("engines", text, enginesSchema);
+export function openEngines(text: string, variables: Variables, world: RemoteWorld): WorkerEngines {
+  const definitions = parseEngines("engines.yaml", text, variables);
   const opened = new Map<string, RunningEngine>();
   return {
-    async open({ engine: name }) {
-      const settings = engines[name];
-      if (settings === undefined) throw new GatewayError("configuration", `There is no engine "${name}".`);
-      const engine = opened.get(name) ?? openers[settings.type](remoteSettings(settings, variables), world);
-      opened.set(name, engine);
-      return engine;
+    async open({ engine, adapter }) {
+      const name = adapter === undefined ? engine : `${engine}+${adapter}`;
+      const known = opened.get(name);
+      if (known !== undefined) return known;
+      const definition = engineDefinition(definitions, { engine, adapter });
+      if (definition.type === "llama")
+        throw new GatewayError(
+          "configuration",
+          `the engine "${engine}" is an embedded one: a worker needs one that it reaches over the network`,
+        );
+      const log = (line: string): void => world.log(`${name}: ${line}`);
+      const begun = openRemote(definition.type, remoteSettings(definition, adapter, variables), { ...world, log });
+      opened.set(name, begun);
+      return begun;
     },
     async state() {
       const states = await Promise.all([...opened].map(async ([name, engine]) => [name, await stateOf(engine)] as const));
-      const status = states.find(([, { status }]) => status !== "ready")?.[1].status ?? "ready";
-      return { status, engines: Object.fromEntries(states) };
+      const worst = states.find(([, { status }]) => status !== "ready");
+      return { status: worst?.[1].status ?? "ready", engines: Object.fromEntries(states) };
     },
   };
 }
 
-type EngineSettings = z.output<typeof enginesSchema>["engines"][string];
-
-function remoteSettings(settings: EngineSettings, variables: Readonly<Record<string, string>>): RemoteSettings {
-  const { urls, model, key_variable: key, context_size: contextSize, timeout_ms: timeoutMs, retries } = settings;
-  return { urls, model, apiKey: key === undefined ? undefined : variables[key], contextSize, timeoutMs, retries };
-}
-
-/** One that says nothing of itself is not ready. */
-async function stateOf(engine: RunningEngine): Promise<EngineState> {
+function stateOf(engine: RunningEngine): Promise<EngineState> {
   let timer: ReturnType<typeof setTimeout> | undefined;
   const late = new Promise<EngineState>((resolve) => {
     timer = setTimeout(() => resolve({ status: "unresponsive" }), stateMs);

@@ -60,7 +60,6 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
   };
   const app = createApp({
     ...access,
-    engine: await policies.engines.open({ engine: "default" }),
     engineState: () => policies.engines.state(),
     admission: new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now }),
     policies: () => policies.current,

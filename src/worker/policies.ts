@@ -125,12 +125,9 @@ class LiveBundle {
     const { variables, world, embedder, artifacts } = this.#options;
     const text = this.#options.engines ?? bundle.engines;
     if (text === undefined)
-      throw new GatewayError("configuration", "No engines: set ICDPO_ENGINES, or make the bundle with `icdpo bundle --engines`.");
+      throw new GatewayError("configuration", "No engines: set ICDPO_ENGINES, or make the bundle where there is an engines.yaml.");
     const engines = text === this.#inForce?.text ? this.#inForce.engines : openEngines(text, variables, world);
-    const builder =
-      engines === this.#inForce?.engines
-        ? this.#inForce.builder
-        : new PolicyBuilder({ engine: await engines.open({ engine: "default" }), embedder, artifacts });
+    const builder = engines === this.#inForce?.engines ? this.#inForce.builder : new PolicyBuilder({ engines, embedder, artifacts });
     const set = await builder.build(policyFiles(bundle));
     this.#inForce = { text, engines, builder };
     this.#version = bundle.version;

@@ -1,12 +1,8 @@
 /** @module The app around a scripted engine, with a scored, a plain and a slow route. */
-
 import { expect } from "vitest";
 import { createApp } from "../../src/app.ts";
-<<<<<<< HEAD
 import { onlyEngine } from "../../src/engine/engines.ts";
-=======
 import { noStore } from "../../src/experiment/no-store.ts";
->>>>>>> 58d8096 (Part what records, keys, limits and telemetry are from where Node keeps them)
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import type { RequestObserver } from "../../src/http/telemetry.ts";

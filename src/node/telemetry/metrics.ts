@@ -2,14 +2,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { StoreState } from "../../experiment/record.ts";
 import type { RequestRecord } from "../../http/telemetry.ts";
-<<<<<<< HEAD
-import type { EnginesState } from "../engines.ts";
-import type { Recorder } from "./telemetry.ts";
-=======
 import type { Recorder } from "../../telemetry/telemetry.ts";
-import type { EngineState } from "../llama/engine.ts";
-import type { EngineLoad } from "../llama/protocol.ts";
->>>>>>> 58d8096 (Part what records, keys, limits and telemetry are from where Node keeps them)
+import type { EnginesState } from "../engines.ts";
 
 export interface MetricsSources {
   readonly engineState: () => Promise<EnginesState>;
