@@ -60,12 +60,20 @@ export class RecordDatabase {
     this.#client = client;
   }
 
-  /** Makes the tables where there are none. Throws what the client throws. */
+  /** Makes the tables where there are none; somebody else may be making them at the same time. Throws what the client throws. */
   async migrate(): Promise<void> {
     await this.#client.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)");
+    for (let number = await this.#migrated(); number < migrations.length; number++) {
+      const statements = [...(migrations[number] ?? []), { sql: "INSERT INTO migrations VALUES (?)", args: [number] }];
+      await this.#client.batch(statements, "write").catch(async (error: unknown) => {
+        if ((await this.#migrated()) <= number) throw error;
+      });
+    }
+  }
+
+  async #migrated(): Promise<number> {
     const { rows } = await this.#client.execute("SELECT count(*) AS done FROM migrations");
-    for (let number = Number(rows[0]?.["done"] ?? 0); number < migrations.length; number++)
-      await this.#client.batch([...(migrations[number] ?? []), { sql: "INSERT INTO migrations VALUES (?)", args: [number] }], "write");
+    return Number(rows[0]?.["done"] ?? 0);
   }
 
   /** All or none. */

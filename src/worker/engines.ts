@@ -2,7 +2,7 @@
 import type { EngineState, RunningEngine } from "../engine/engine.ts";
 import type { Engines, RemoteWorld } from "../engine/engines.ts";
 import { openRemote } from "../engine/remotes.ts";
-import { engineDefinition, parseEngines, remoteSettings } from "../policy/engines.ts";
+import { declaredBy, engineDefinition, parseEngines, remoteSettings } from "../policy/engines.ts";
 import { GatewayError } from "../types/error.ts";
 
 type Variables = Readonly<Record<string, string>>;
@@ -35,6 +35,7 @@ export function openEngines(text: string, variables: Variables, world: RemoteWor
       opened.set(name, begun);
       return begun;
     },
+    declared: declaredBy(definitions),
     async state() {
       const states = await Promise.all([...opened].map(async ([name, engine]) => [name, await stateOf(engine)] as const));
       const worst = states.find(([, { status }]) => status !== "ready");

@@ -19,8 +19,8 @@ export interface RecordsWorld {
   readonly report: (line: string) => void;
 }
 
-const mostAttempts = 3;
-const retryMs = 1_000;
+/** Before each further attempt. */
+const pausesMs = [100, 1_000, 5_000];
 /** An answer's record may be on its way while its feedback is here already. */
 const onItsWayMs = 500;
 
@@ -30,8 +30,17 @@ export function recordsClient(
   { RECORDS }: Bindings,
 ): SqlClient | null {
   if (url === "off") return null;
-  if (url !== undefined) return createClient({ url, ...(authToken !== undefined && { authToken }) });
+  if (url !== undefined) return libsqlClient({ url, ...(authToken !== undefined && { authToken }) });
   return RECORDS === undefined ? null : d1Client(RECORDS);
+}
+
+/** A client for each call: one client's calls wait for each other, and a request must not wait for another's. */
+function libsqlClient(server: { readonly url: string; readonly authToken?: string }): SqlClient {
+  return {
+    execute: (statement) => createClient(server).execute(statement),
+    batch: (statements, mode) => createClient(server).batch(statements, mode),
+    close() {},
+  };
 }
 
 export function openRecords(settings: WorkerSettings, bindings: Bindings, world: RecordsWorld): RecordStore {
@@ -101,7 +110,7 @@ class WorkerStore implements RecordStore {
   }
 
   async #write(write: (database: RecordDatabase) => Promise<void>): Promise<void> {
-    for (let attempt = 1; ; attempt++) {
+    for (let attempt = 0; ; attempt++) {
       try {
         await write(await this.#prepared());
         this.#written += 1;
@@ -109,8 +118,9 @@ class WorkerStore implements RecordStore {
         return;
       } catch (error) {
         this.#error = reasonOf(error);
-        if (attempt < mostAttempts) {
-          await pause(attempt * retryMs);
+        const wait = pausesMs[attempt];
+        if (wait !== undefined) {
+          await pause(wait);
           continue;
         }
         this.#lost += 1;
@@ -127,7 +137,7 @@ class WorkerStore implements RecordStore {
     }
   }
 
-  /** The tables are there. Another isolate may make them at the same time: then this one's attempt fails, and its next one finds them. */
+  /** The tables are there. */
   async #prepared(): Promise<RecordDatabase> {
     if (!this.#isPrepared) await this.#database.migrate();
     this.#isPrepared = true;

@@ -1,9 +1,13 @@
 /** The built worker in workerd, without Node's modules: with D1, KV and a Durable Object on this machine, and engines over HTTP. */
 import { readFileSync } from "node:fs";
+import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
 import type OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { startLibsqlServer } from "./libsql-server.ts";
 import { slowly, startVllmStub, type VllmStub, worse } from "./vllm-stub.ts";
 import { built, key, putFiles, type RunningWorker, startWorker } from "./worker.ts";
 
@@ -64,7 +68,7 @@ async function streamed(client: OpenAI, model: string): Promise<string> {
 
 const weather = {
   type: "function",
-  function: { name: "weather", parameters: { type: "object", properties: { city: { type: "string" } }, required: ["city"] } },
+  function: { name: "weather", parameters: { type: "object", properties: { city: { enum: ["Paris", "Rome"] } }, required: ["city"] } },
 } as const;
 
 beforeAll(async () => {
@@ -132,6 +136,27 @@ describe("the worker", () => {
     });
   });
 
+  it("records them in a libSQL server over HTTP, where one is named", async () => {
+    const folder = await mkdtemp(path.join(tmpdir(), "icdpo-"));
+    const server = await startLibsqlServer(`file:${path.join(folder, "records.db")}`, "a-token");
+    try {
+      const { client, json, miniflare } = await start({ ICDPO_DATABASE: server.url, ICDPO_DATABASE_TOKEN: "a-token" });
+      const { id } = await client.chat.completions.create({ model: "ab", messages: [...question], user: "ann" });
+      expect(await json("/v1/feedback", { method: "POST", body: { id, rating: "down" } })).toEqual({
+        status: 200,
+        body: expect.anything(),
+      });
+      const { rows } = await server.database.execute("SELECT answer, value FROM feedback");
+      expect(rows).toMatchObject([{ answer: id, value: 0 }]);
+      expect((await json("/v1/experiments/ab")).body).toMatchObject({ records: { status: "ok", error: null, written: 1, lost: 0 } });
+      const d1 = await miniflare.getD1Database("RECORDS");
+      expect(await d1.prepare("SELECT count(*) AS n FROM sqlite_master WHERE name = 'answers'").first("n")).toBe(0);
+    } finally {
+      server.close();
+      await rm(folder, { recursive: true });
+    }
+  });
+
   it("takes newer policies from KV into use, and bad ones not", async () => {
     const { client, json, miniflare, log } = await start();
     const ask = (model: string) => client.chat.completions.create({ model, messages: [...question] });
@@ -171,7 +196,7 @@ describe("the worker", () => {
   });
 
   it("stops the engine's work when a client leaves", async () => {
-    const { client, log } = await start();
+    const { client, json, log } = await start();
     const before = vllm.calls.length;
     const stream = await client.chat.completions.create(
       { model: "plain", messages: [{ role: "user", content: `Count ${slowly}.` }], stream: true },
@@ -181,6 +206,8 @@ describe("the worker", () => {
     for await (const { choices } of stream) if (choices[0]?.delta.content) break;
     await expect.poll(() => vllm.calls.at(before)?.state, { timeout: 10_000 }).toBe("left");
     await expect.poll(() => log.find(({ status }) => status === 499), { timeout: 10_000 }).toMatchObject({ error: "request_cancelled" });
+    const idle = { requests: 0, engine: { engines: { default: { replicas: [{ calls: 0 }] } } } };
+    await expect.poll(async () => (await json("/health")).body, { timeout: 10_000 }).toMatchObject(idle);
   });
 
   it("says in its log, and only there, what is wrong with its settings", async () => {
