@@ -13,6 +13,8 @@ export { KeyUsage } from "./usage.ts";
 /** What began in a request ends with it, and whoever else waits for it would wait for ever. */
 const openingMs = 60_000;
 
+const farewellMs = 1_000;
+
 function log(level: string, message: string, fields: object = {}): void {
   console.log(JSON.stringify({ level, time: new Date().toISOString(), ...fields, msg: message }));
 }
@@ -71,6 +73,8 @@ export default {
       return failed(error);
     }
     waitUntil(at.look());
+    // What is under way for a client that leaves has a moment to end as it should.
+    request.signal.addEventListener("abort", () => waitUntil(new Promise((resolve) => setTimeout(resolve, farewellMs))));
     return at.app.fetch(request, bindings);
   },
 
