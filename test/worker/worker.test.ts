@@ -247,6 +247,24 @@ describe("the worker with a real vLLM", () => {
       expect(Object.keys(JSON.parse(callOf(called).arguments))).toEqual(["city"]);
     }
   }, 300_000);
+
+  it("answers by it as a service that only chats, and refuses to score by that", async ({ skip }) => {
+    const url = process.env["ICDPO_TEST_VLLM"];
+    if (url === undefined) return skip("ICDPO_TEST_VLLM names no server");
+    const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] };
+    const engines = `engines: { default: { type: openai, urls: ["${url}"], model: ${data[0]?.id} } }`;
+    const { plain } = files.policies;
+    const { client, miniflare, json } = await start(
+      { ICDPO_ENGINES: engines },
+      { ...files, policies: { plain }, routes: "routes: { plain: { policy: plain } }" },
+    );
+    const { choices } = await client.chat.completions.create({ model: "plain", messages: [...question], max_tokens: 24 });
+    expect(choices[0]?.message.content).toMatch(/\w+ \w+/u);
+    expect(await streamed(client, "plain")).toMatch(/\w+ \w+/u);
+    await putFiles(miniflare, files);
+    const complaint = expect.stringMatching(/policies\/scored\.yaml:3: score: .*log-probabilities/u);
+    await expect.poll(async () => (await json("/health")).body, { timeout: 10_000 }).toMatchObject({ policies: { error: complaint } });
+  }, 300_000);
 });
 
 function callOf({ choices }: OpenAI.ChatCompletion): { readonly arguments: string } {
