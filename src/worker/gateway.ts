@@ -1,6 +1,7 @@
 /** @module The app in a worker's isolate, with what it needs of the world. */
 import type { Hono } from "hono";
 import { createApp } from "../app.ts";
+import type { RecordStore } from "../experiment/record.ts";
 import type { AccessDependencies } from "../http/access.ts";
 import { Admission } from "../http/admission.ts";
 import { isFault } from "../http/errors.ts";
@@ -10,7 +11,7 @@ import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { levelOf, lineOf } from "../telemetry/line.ts";
 import { keepRecent } from "../telemetry/recent.ts";
 import { recordAnswers } from "../telemetry/records.ts";
-import { createTelemetry } from "../telemetry/telemetry.ts";
+import { createTelemetry, type Recorder } from "../telemetry/telemetry.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Bindings, variablesOf } from "./bindings.ts";
 import { bundleText } from "./bundle.ts";
@@ -36,66 +37,79 @@ export interface GatewayWorld extends RecordsWorld {
 
 /** Throws "configuration", or what keeps the engines from answering. */
 export async function openGateway(bindings: Bindings, world: GatewayWorld): Promise<WorkerGateway> {
-  const variables = variablesOf(bindings);
-  const settings = readWorkerSettings(variables);
+  const settings = readWorkerSettings(variablesOf(bindings));
   const { report } = world;
-  const now = (): number => performance.now();
-  const remote = { fetch: (...request: Parameters<typeof fetch>) => fetch(...request), now, log: report };
   const access = await accessOf(settings, bindings, report);
+  const remote = { fetch: (...request: Parameters<typeof fetch>) => fetch(...request), now, log: report };
   const embedder = embedderOf(settings, bindings, remote);
   const policies = await WorkerPolicies.open({
     builtIn: world.builtIn,
     kept: bundleText(settings, bindings),
     engines: settings.ICDPO_ENGINES,
-    variables,
+    variables: variablesOf(bindings),
     world: remote,
     reloadMs: settings.ICDPO_RELOAD_MS,
     embedder,
     artifacts: bindings.KEPT && keptArtifacts(bindings.KEPT, report),
   });
   const records = openRecords(settings, bindings, world);
-  const recent = keepRecent();
-  const logged = {
-    record: (record: Parameters<typeof lineOf>[0]) => world.log(levelOf(record), "request", lineOf(record, settings.ICDPO_LOG_TEXT)),
-  };
   const app = createApp({
+    ...clockAndChance,
+    ...limitsOf(settings),
     ...access,
-    engineState: () => policies.engines.state(),
-    admission: new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now }),
-    policies: () => policies.current,
-    policyState: () => policies.state,
-    embedder,
-    records,
-    telemetry: createTelemetry({
-      recorders: [logged, recent, recordAnswers(records)],
-      metrics: noMetrics,
-      now: Date.now,
-      onFailure: (error) => report(`telemetry: ${error}`),
-    }),
-    recentRequests: () => recent.requests,
-    stageLimits: { retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS, queue: settings.ICDPO_QUEUE_TIMEOUT_MS },
+    ...telemetryOf(settings, world, records),
     /** Never fires: a worker ends with its requests. One for each of them, since no request may touch another's signal. */
     get shutdown() {
       return new AbortController().signal;
     },
+    engineState: () => policies.engines.state(),
+    policies: () => policies.current,
+    policyState: () => policies.state,
+    embedder,
+    records,
     corsOrigins: settings.ICDPO_CORS_ORIGINS,
     allowedHosts: null,
-    report: (error) =>
-      isFault(error) && world.log("error", "fault", { error: error instanceof Error ? (error.stack ?? error.message) : String(error) }),
     clientAddress: (c) => c.req.header("cf-connecting-ip"),
-    newId: (prefix) =>
-      prefix + Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
-    randomSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
-    now,
-    unixTime: () => Math.floor(Date.now() / 1000),
-    deadline: () => AbortSignal.timeout(settings.ICDPO_TIMEOUT_MS),
     pingMs,
-    maxAnswers: settings.ICDPO_MAX_N,
-    maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
-    startedAt: Math.floor(Date.now() / 1000),
+    startedAt: clockAndChance.unixTime(),
     version: policies.version,
   });
   return { app, look: () => policies.look() };
+}
+
+function now(): number {
+  return performance.now();
+}
+
+const clockAndChance = {
+  newId: (prefix: string) =>
+    prefix + Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+  randomSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
+  now,
+  unixTime: () => Math.floor(Date.now() / 1000),
+};
+
+function limitsOf(settings: WorkerSettings) {
+  return {
+    admission: new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now }),
+    stageLimits: { retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS, queue: settings.ICDPO_QUEUE_TIMEOUT_MS },
+    deadline: () => AbortSignal.timeout(settings.ICDPO_TIMEOUT_MS),
+    maxAnswers: settings.ICDPO_MAX_N,
+    maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
+  };
+}
+
+function telemetryOf({ ICDPO_LOG_TEXT: withText }: WorkerSettings, { log, report }: GatewayWorld, records: RecordStore) {
+  const recent = keepRecent();
+  const logged: Recorder = { record: (record) => log(levelOf(record), "request", lineOf(record, withText)) };
+  const recorders = [logged, recent, recordAnswers(records)];
+  return {
+    telemetry: createTelemetry({ recorders, metrics: noMetrics, now: Date.now, onFailure: (error) => report(`telemetry: ${error}`) }),
+    recentRequests: () => recent.requests,
+    report: (error: unknown) => {
+      if (isFault(error)) log("error", "fault", { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+    },
+  };
 }
 
 async function accessOf(settings: WorkerSettings, { USAGE }: Bindings, report: (line: string) => void): Promise<AccessDependencies> {
