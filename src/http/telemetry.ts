@@ -106,10 +106,10 @@ export function observe({ telemetry, newId, clientAddress }: ObserveDependencies
     };
     const isStream = c.res.headers.get("content-type")?.startsWith("text/event-stream");
     if (!isStream || c.res.body === null) return observer.end(end);
-    c.res = new Response(
-      whenDone(c.res.body, (left) => observer.end(left ? { ...end, status: 499, error: "request_cancelled" } : end)),
-      c.res,
-    );
+    const done = (left: boolean): void => observer.end(left ? { ...end, status: 499, error: "request_cancelled" } : end);
+    // Some runtimes cancel no stream whose reader has left, but say so here.
+    c.req.raw.signal.addEventListener("abort", () => done(true));
+    c.res = new Response(whenDone(c.res.body, done), c.res);
   };
 }
 

@@ -6,6 +6,7 @@ import process from "node:process";
 import { Command } from "commander";
 import { GatewayError, isCancellation } from "../types/error.ts";
 import { benchCommand } from "./commands/bench.ts";
+import { bundleCommand } from "./commands/bundle.ts";
 import { demosCommand } from "./commands/demos.ts";
 import { evalCommand } from "./commands/eval.ts";
 import { experimentsCommand } from "./commands/experiments.ts";
@@ -43,6 +44,7 @@ async function main(): Promise<void> {
     judgeCommand,
     evalCommand,
     benchCommand,
+    bundleCommand,
   ])
     program.addCommand(command(world));
   await program.parseAsync();

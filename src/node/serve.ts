@@ -1,11 +1,15 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
 import { randomBytes } from "node:crypto";
 import { createApp } from "../app.ts";
+import { noStore } from "../experiment/no-store.ts";
 import type { RecordStore } from "../experiment/record.ts";
 import type { AccessDependencies } from "../http/access.ts";
 import { Admission, shuttingDown } from "../http/admission.ts";
 import type { BrowserSettings } from "../http/browsers.ts";
 import { isFault } from "../http/errors.ts";
+import { keepRecent } from "../telemetry/recent.ts";
+import { recordAnswers } from "../telemetry/records.ts";
+import { createTelemetry } from "../telemetry/telemetry.ts";
 import { GatewayError } from "../types/error.ts";
 import type { EnginesState } from "./engines.ts";
 import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
@@ -13,12 +17,9 @@ import { readKeys } from "./keys.ts";
 import { MemoryRateLimiter } from "./rate-limit.ts";
 import type { Report, Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
-import { noStore, ThreadedStore } from "./store/store.ts";
+import { ThreadedStore } from "./store/store.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
-import { keepRecent } from "./telemetry/recent.ts";
-import { recordAnswers } from "./telemetry/records.ts";
-import { createTelemetry } from "./telemetry/telemetry.ts";
 import { openTraces } from "./telemetry/traces.ts";
 
 const pingMs = 5_000;

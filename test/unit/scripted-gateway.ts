@@ -1,12 +1,11 @@
 /** @module The app around a scripted engine, with a scored, a plain and a slow route. */
-
 import { expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { onlyEngine } from "../../src/engine/engines.ts";
+import { noStore } from "../../src/experiment/no-store.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import type { RequestObserver } from "../../src/http/telemetry.ts";
-import { noStore } from "../../src/node/store/store.ts";
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";

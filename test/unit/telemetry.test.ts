@@ -8,8 +8,8 @@ import { Admission } from "../../src/http/admission.ts";
 import type { RequestRecord } from "../../src/http/telemetry.ts";
 import { openLog } from "../../src/node/telemetry/log.ts";
 import { createMetrics } from "../../src/node/telemetry/metrics.ts";
-import { createTelemetry, type Recorder } from "../../src/node/telemetry/telemetry.ts";
 import { openTraces } from "../../src/node/telemetry/traces.ts";
+import { createTelemetry, type Recorder } from "../../src/telemetry/telemetry.ts";
 import { gate } from "./scripted-engine.ts";
 import { gateway, readStream } from "./scripted-gateway.ts";
 

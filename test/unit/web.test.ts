@@ -1,8 +1,8 @@
 /** The pages, as any browser gets them. */
 import { describe, expect, it } from "vitest";
+import { noStore } from "../../src/experiment/no-store.ts";
 import type { RecordStore } from "../../src/experiment/record.ts";
 import { hashKey } from "../../src/http/access.ts";
-import { noStore } from "../../src/node/store/store.ts";
 import { gateway } from "./scripted-gateway.ts";
 
 const form = (fields: Record<string, string>, headers: Record<string, string> = {}): RequestInit => ({

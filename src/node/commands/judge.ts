@@ -2,12 +2,13 @@
 import { Command } from "commander";
 import { judgePair } from "../../evaluation/judge.ts";
 import { openTeacher, type Teacher } from "../../evaluation/teacher.ts";
+import type { JudgementRow, RecordedAnswer } from "../../experiment/database.ts";
 import { describeExperiment, type ExperimentRoute, experimentRoutes } from "../../http/experiments.ts";
 import { icdpo } from "../../icdpo/pipeline.ts";
 import type { Arm } from "../../policy/policy.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
-import type { Database, JudgementRow, RecordedAnswer } from "../store/database.ts";
+import type { Database } from "../store/database.ts";
 import { addEndpointOptions, type EndpointOptions, endpointKey, whole } from "./endpoint.ts";
 import { renderReport, withDatabase } from "./experiments.ts";
 import { type World, withRuntime } from "./world.ts";

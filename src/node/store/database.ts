@@ -2,10 +2,8 @@
 import { mkdir } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Client, createClient } from "@libsql/client";
-import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow } from "../../experiment/record.ts";
-import { type ExperimentDescription, type ExperimentReport, reportExperiment } from "../../experiment/report.ts";
-import { arrival, insertAnswer, insertCounterfactual, measured, observation, parsed, text } from "./rows.ts";
+import { createClient } from "@libsql/client";
+import { RecordDatabase } from "../../experiment/database.ts";
 
 export interface DatabaseOptions {
   /** `file:/path/records.db`, `libsql://…`, `https://…`. */
@@ -13,249 +11,26 @@ export interface DatabaseOptions {
   readonly authToken?: string | undefined;
 }
 
-const dayMs = 24 * 60 * 60 * 1000;
-
-/** Each is run once, in order; the table `migrations` counts them. */
-const migrations: readonly (readonly string[])[] = [
-  [
-    `CREATE TABLE answers (
-      id TEXT PRIMARY KEY, at INTEGER NOT NULL, route TEXT NOT NULL, policy TEXT NOT NULL,
-      experiment TEXT, arm TEXT, unit TEXT, shares TEXT, user TEXT, key TEXT,
-      latency_ms REAL NOT NULL, prompt_tokens INTEGER NOT NULL, completion_tokens INTEGER NOT NULL, work_tokens INTEGER NOT NULL,
-      candidates INTEGER NOT NULL, score REAL, margin REAL, finish TEXT, fallback TEXT, error TEXT)`,
-    "CREATE INDEX answers_by_experiment ON answers (experiment, at)",
-    "CREATE INDEX answers_by_time ON answers (at)",
-    "CREATE INDEX answers_by_user ON answers (user)",
-    "CREATE TABLE texts (answer TEXT PRIMARY KEY, at INTEGER NOT NULL, request TEXT NOT NULL, answers TEXT NOT NULL)",
-    "CREATE INDEX texts_by_time ON texts (at)",
-    `CREATE TABLE feedback (answer TEXT NOT NULL, metric TEXT NOT NULL, value REAL NOT NULL, comment TEXT, at INTEGER NOT NULL,
-      PRIMARY KEY (answer, metric))`,
-    "CREATE TABLE counterfactuals (answer TEXT PRIMARY KEY, at INTEGER NOT NULL, score REAL NOT NULL, chosen_score REAL NOT NULL, text TEXT)",
-    `CREATE TABLE judgements (answer TEXT NOT NULL, judge TEXT NOT NULL, experiment TEXT NOT NULL, arm TEXT NOT NULL, other TEXT NOT NULL,
-      value REAL NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (answer, judge, other))`,
-  ],
-];
-
-/** A judge's opinion of an answer beside another arm's to the same request: 1 win, 0.5 tie, 0 lose. */
-export interface JudgementRow {
-  readonly answer: string;
-  readonly judge: string;
-  readonly experiment: string;
-  readonly arm: string;
-  readonly other: string;
-  readonly value: number;
-  readonly at: number;
-}
-
-/** An answer with its texts and what was said of it. */
-export interface RecordedAnswer {
-  readonly id: string;
-  readonly at: number;
-  readonly route: string;
-  readonly policy: string;
-  readonly experiment: string | null;
-  readonly arm: string | null;
-  readonly unit: string | null;
-  readonly request: unknown;
-  readonly answers: unknown;
-  readonly rating: number | null;
-  readonly counterfactual: string | null;
-}
-
-export class Database {
-  readonly #client: Client;
-
+export class Database extends RecordDatabase {
   /** Makes the file and its tables where there are none. Throws what libSQL throws. */
   static async open({ url, authToken }: DatabaseOptions): Promise<Database> {
-    if (url.startsWith("file:")) await mkdir(path.dirname(fileOf(url)), { recursive: true });
+    const isLocal = url.startsWith("file:");
+    if (isLocal) await mkdir(path.dirname(fileOf(url)), { recursive: true });
     const client = createClient({ url, ...(authToken !== undefined && { authToken }) });
-    const database = new Database(client);
     try {
-      await database.#prepare(url.startsWith("file:"));
+      if (isLocal) {
+        await client.execute("PRAGMA busy_timeout = 2000");
+        // Readers do not wait for the writer.
+        await client.execute("PRAGMA journal_mode = WAL");
+        await client.execute("PRAGMA synchronous = NORMAL");
+      }
+      const database = new Database(client);
+      await database.migrate();
+      return database;
     } catch (error) {
       client.close();
       throw error;
     }
-    return database;
-  }
-
-  private constructor(client: Client) {
-    this.#client = client;
-  }
-
-  async #prepare(isLocal: boolean): Promise<void> {
-    if (isLocal) {
-      await this.#client.execute("PRAGMA busy_timeout = 2000");
-      // Readers do not wait for the writer.
-      await this.#client.execute("PRAGMA journal_mode = WAL");
-      await this.#client.execute("PRAGMA synchronous = NORMAL");
-    }
-    await this.#client.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)");
-    const { rows } = await this.#client.execute("SELECT count(*) AS done FROM migrations");
-    for (let number = Number(rows[0]?.["done"] ?? 0); number < migrations.length; number++)
-      await this.#client.batch([...(migrations[number] ?? []), { sql: "INSERT INTO migrations VALUES (?)", args: [number] }], "write");
-  }
-
-  /** All or none. */
-  async write(answers: readonly AnswerRow[], counterfactuals: readonly CounterfactualRow[]): Promise<void> {
-    const statements = [...answers.flatMap(insertAnswer), ...counterfactuals.map(insertCounterfactual)];
-    if (statements.length > 0) await this.#client.batch(statements, "write");
-  }
-
-  /** For answers that are not older than `days`, and were given to the same key. */
-  async feedback(row: FeedbackRow, key: string | null, days: number): Promise<FeedbackOutcome> {
-    const { rows } = await this.#client.execute({ sql: "SELECT at, key FROM answers WHERE id = ?", args: [row.answer] });
-    const [answer] = rows;
-    if (answer === undefined || text(answer["key"]) !== key) return "unknown";
-    if (Number(answer["at"]) < row.at - days * dayMs) return "expired";
-    await this.#client.execute({
-      sql: `INSERT INTO feedback VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (answer, metric) DO UPDATE SET value = excluded.value, comment = excluded.comment, at = excluded.at
-        WHERE value <> excluded.value OR comment IS NOT excluded.comment`,
-      args: [row.answer, row.metric, row.value, row.comment, row.at],
-    });
-    return "kept";
-  }
-
-  async judgement(row: JudgementRow): Promise<void> {
-    await this.#client.execute({
-      sql: "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?, ?, ?, ?)",
-      args: [row.answer, row.judge, row.experiment, row.arm, row.other, row.value, row.at],
-    });
-  }
-
-  async judgements(experiment: string, judge?: string): Promise<(JudgementRow & { readonly unit: string; readonly answeredAt: number })[]> {
-    const { rows } = await this.#client.execute({
-      sql: `SELECT j.*, a.unit, a.at AS answered_at FROM judgements j JOIN answers a ON a.id = j.answer
-        WHERE j.experiment = ? AND (? IS NULL OR j.judge = ?) ORDER BY j.at, j.rowid`,
-      args: [experiment, judge ?? null, judge ?? null],
-    });
-    return rows.map((row) => ({
-      answer: String(row["answer"]),
-      judge: String(row["judge"]),
-      experiment,
-      arm: String(row["arm"]),
-      other: String(row["other"]),
-      value: Number(row["value"]),
-      at: Number(row["at"]),
-      unit: String(row["unit"]),
-      answeredAt: Number(row["answered_at"]),
-    }));
-  }
-
-  async report(experiment: ExperimentDescription): Promise<ExperimentReport> {
-    const arrivals = await this.#client.execute({
-      sql: "SELECT unit, arm, policy, shares, error, at, latency_ms, completion_tokens, work_tokens, score FROM answers WHERE experiment = ? ORDER BY at, rowid",
-      args: [experiment.name],
-    });
-    const feedback = await this.#client.execute({
-      sql: `SELECT f.metric, f.value, f.at, a.at AS answered_at, a.unit, a.arm FROM feedback f JOIN answers a ON a.id = f.answer
-        WHERE a.experiment = ? ORDER BY f.at, f.rowid`,
-      args: [experiment.name],
-    });
-    const counterfactuals = await this.#client.execute({
-      sql: `SELECT c.score, c.chosen_score, c.at, a.at AS answered_at, a.unit, a.arm FROM counterfactuals c JOIN answers a ON a.id = c.answer
-        WHERE a.experiment = ?`,
-      args: [experiment.name],
-    });
-    const judged = await this.judgements(experiment.name);
-    const observations = [
-      ...arrivals.rows.flatMap(measured),
-      ...counterfactuals.rows.map((row) => observation(row, "score_over_plain", Number(row["chosen_score"]) - Number(row["score"]))),
-      ...feedback.rows.map((row) => observation(row, String(row["metric"]), Number(row["value"]))),
-    ].toSorted((a, b) => a.at - b.at);
-    return reportExperiment(experiment, arrivals.rows.map(arrival), [
-      ...observations,
-      ...judged.map(({ at, answeredAt, unit, arm, value }) => ({ at, answeredAt, unit, arm, metric: "judge", value })),
-    ]);
-  }
-
-  /** Experiments that have records, whether or not a route still has them. */
-  async experiments(): Promise<string[]> {
-    const { rows } = await this.#client.execute("SELECT DISTINCT experiment FROM answers WHERE experiment IS NOT NULL ORDER BY experiment");
-    return rows.map((row) => String(row["experiment"]));
-  }
-
-  /** Rows of an experiment as they were written, in portions, oldest first. */
-  async *answers(experiment: string): AsyncGenerator<Readonly<Record<string, unknown>>> {
-    const portion = 1_000;
-    for (let last = 0; ; ) {
-      const { rows } = await this.#client.execute({
-        sql: `SELECT a.rowid AS number, a.*, (SELECT json_group_object(metric, value) FROM feedback WHERE answer = a.id) AS feedback,
-          c.score AS counterfactual_score FROM answers a LEFT JOIN counterfactuals c ON c.answer = a.id
-          WHERE a.experiment = ? AND a.rowid > ? ORDER BY a.rowid LIMIT ?`,
-        args: [experiment, last, portion],
-      });
-      for (const row of rows) {
-        const { number, shares, feedback, ...rest } = { ...row } as Record<string, unknown>;
-        yield { ...rest, shares: parsed(shares), feedback: parsed(feedback) };
-      }
-      if (rows.length < portion) return;
-      last = Number(rows.at(-1)?.["number"]);
-    }
-  }
-
-  /** Answers whose texts were kept, newest first. */
-  async texts(filter: { readonly since: number; readonly ratingAtMost?: number; readonly experiment?: string; readonly limit: number }) {
-    const { rows } = await this.#client.execute({
-      sql: `SELECT a.id, a.at, a.route, a.policy, a.experiment, a.arm, a.unit, t.request, t.answers, f.value AS rating, c.text AS counterfactual
-        FROM answers a JOIN texts t ON t.answer = a.id
-        LEFT JOIN feedback f ON f.answer = a.id AND f.metric = 'rating' LEFT JOIN counterfactuals c ON c.answer = a.id
-        WHERE a.at >= ?1 AND a.error IS NULL AND (?2 IS NULL OR f.value <= ?2) AND (?3 IS NULL OR (a.experiment = ?3 AND a.arm IS NOT NULL))
-        ORDER BY a.at DESC LIMIT ?4`,
-      args: [filter.since, filter.ratingAtMost ?? null, filter.experiment ?? null, filter.limit],
-    });
-    return rows.map(
-      (row): RecordedAnswer => ({
-        id: String(row["id"]),
-        at: Number(row["at"]),
-        route: String(row["route"]),
-        policy: String(row["policy"]),
-        experiment: text(row["experiment"]),
-        arm: text(row["arm"]),
-        unit: text(row["unit"]),
-        request: parsed(row["request"]),
-        answers: parsed(row["answers"]),
-        rating: row["rating"] === null ? null : Number(row["rating"]),
-        counterfactual: text(row["counterfactual"]),
-      }),
-    );
-  }
-
-  /** Texts older than `textDays` go; whole records older than `recordDays`. */
-  async expire(now: number, textDays: number, recordDays: number): Promise<void> {
-    const [texts, records] = [now - textDays * dayMs, now - recordDays * dayMs];
-    const of = "answer IN (SELECT id FROM answers WHERE at < ?)";
-    await this.#client.batch(
-      [
-        { sql: "DELETE FROM texts WHERE at < ?", args: [texts] },
-        { sql: "UPDATE counterfactuals SET text = NULL WHERE at < ? AND text IS NOT NULL", args: [texts] },
-        { sql: "UPDATE feedback SET comment = NULL WHERE at < ? AND comment IS NOT NULL", args: [texts] },
-        ...["feedback", "counterfactuals", "judgements"].map((table) => ({ sql: `DELETE FROM ${table} WHERE ${of}`, args: [records] })),
-        { sql: "DELETE FROM answers WHERE at < ?", args: [records] },
-      ],
-      "write",
-    );
-  }
-
-  /** Everything of one user, by pseudonym. Returns how many answers there were. */
-  async forget(user: string): Promise<number> {
-    const of = "answer IN (SELECT id FROM answers WHERE user = ?)";
-    const results = await this.#client.batch(
-      [
-        ...["texts", "feedback", "counterfactuals", "judgements"].map((table) => ({
-          sql: `DELETE FROM ${table} WHERE ${of}`,
-          args: [user],
-        })),
-        { sql: "DELETE FROM answers WHERE user = ?", args: [user] },
-      ],
-      "write",
-    );
-    return results.at(-1)?.rowsAffected ?? 0;
-  }
-
-  close(): void {
-    this.#client.close();
   }
 }
 

@@ -171,15 +171,3 @@ export class ThreadedStore implements RecordStore {
 function unavailable(reason: string | null): GatewayError {
   return new GatewayError("records_unavailable", `Records cannot be had now: ${reason ?? "unknown"}. Retry later.`);
 }
-
-const recordsOff = "This gateway keeps no records (ICDPO_DATABASE=off).";
-
-/** Where nothing is recorded. */
-export const noStore: RecordStore = {
-  keepsText: false,
-  answer() {},
-  counterfactual() {},
-  feedback: () => Promise.reject(new GatewayError("answer_not_found", recordsOff)),
-  report: () => Promise.reject(new GatewayError("experiment_not_found", recordsOff)),
-  state: () => ({ status: "off", error: null, written: 0, waiting: 0, lost: 0 }),
-};

@@ -1,8 +1,8 @@
 /** @module The log: a JSON line for each request, without message text unless that is asked for. A log that cannot be written harms nobody. */
 import { type Logger, pino } from "pino";
 import sonicBoom from "sonic-boom";
-import type { RequestRecord } from "../../http/telemetry.ts";
-import type { Recorder } from "./telemetry.ts";
+import { levelOf, lineOf } from "../../telemetry/line.ts";
+import type { Recorder } from "../../telemetry/telemetry.ts";
 
 export interface LogOptions {
   readonly level: string;
@@ -52,23 +52,4 @@ export function openLog({ level, file, text, onDropped }: LogOptions): Log {
       destination.destroy();
     },
   };
-}
-
-function levelOf({ status }: RequestRecord): "info" | "warn" | "error" {
-  return status >= 500 ? "error" : status >= 400 ? "warn" : "info";
-}
-
-/** Everything but what only traces need; milliseconds with one decimal. */
-function lineOf({ stages, texts, startedAt, traceparent, ms, firstByteMs, ...facts }: RequestRecord, withText: boolean) {
-  return {
-    ...facts,
-    ms: rounded(ms),
-    ...(firstByteMs !== undefined && { first_byte_ms: rounded(firstByteMs) }),
-    stages_ms: Object.fromEntries(stages.map((stage) => [stage.stage, rounded(stage.ms)])),
-    ...(withText && texts),
-  };
-}
-
-function rounded(ms: number): number {
-  return Math.round(ms * 10) / 10;
 }

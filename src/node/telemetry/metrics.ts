@@ -2,8 +2,8 @@
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { StoreState } from "../../experiment/record.ts";
 import type { RequestRecord } from "../../http/telemetry.ts";
+import type { Recorder } from "../../telemetry/telemetry.ts";
 import type { EnginesState } from "../engines.ts";
-import type { Recorder } from "./telemetry.ts";
 
 export interface MetricsSources {
   readonly engineState: () => Promise<EnginesState>;

@@ -1,7 +1,7 @@
 /** @module OpenTelemetry traces: a span for each request, one for each of its stages. Sent only where a collector is named. */
 import { type Attributes, context, SpanKind, SpanStatusCode, type Tracer, trace } from "@opentelemetry/api";
 import type { RequestRecord } from "../../http/telemetry.ts";
-import type { Recorder } from "./telemetry.ts";
+import type { Recorder } from "../../telemetry/telemetry.ts";
 
 export interface Traces extends Recorder {
   /** Sends what is waiting. */

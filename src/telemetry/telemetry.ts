@@ -1,6 +1,6 @@
 /** @module One request's facts and times, gathered once and given to the log, the metrics and the traces. */
-import type { RequestEnd, RequestFacts, RequestObserver, RequestRecord, Telemetry } from "../../http/telemetry.ts";
-import type { Stage } from "../../icdpo/pipeline.ts";
+import type { RequestEnd, RequestFacts, RequestObserver, RequestRecord, Telemetry } from "../http/telemetry.ts";
+import type { Stage } from "../icdpo/pipeline.ts";
 
 /** Takes what is to be said of a request when it begins and when it is over. */
 export interface Recorder {

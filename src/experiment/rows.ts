@@ -1,11 +1,11 @@
 /** @module Rows of the database: how records become them, and what is read off them. */
-import type { InStatement, InValue, Row } from "@libsql/client";
-import type { AnswerRow, CounterfactualRow } from "../../experiment/record.ts";
-import type { Arrival, Observation } from "../../experiment/report.ts";
+import type { AnswerRow, CounterfactualRow } from "./record.ts";
+import type { Arrival, Observation } from "./report.ts";
+import type { Row, SqlValue, Statement } from "./sql.ts";
 
-export function insertAnswer(row: AnswerRow): InStatement[] {
+export function insertAnswer(row: AnswerRow): Statement[] {
   const { texts, shares, ...columns } = row;
-  const values: InValue[] = [
+  const values: SqlValue[] = [
     columns.id,
     columns.at,
     columns.route,
@@ -35,7 +35,7 @@ export function insertAnswer(row: AnswerRow): InStatement[] {
   ];
 }
 
-export function insertCounterfactual({ answer, at, score, chosenScore, text: said }: CounterfactualRow): InStatement {
+export function insertCounterfactual({ answer, at, score, chosenScore, text: said }: CounterfactualRow): Statement {
   return { sql: "INSERT OR IGNORE INTO counterfactuals VALUES (?, ?, ?, ?, ?)", args: [answer, at, score, chosenScore, said] };
 }
 

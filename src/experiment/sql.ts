@@ -1,0 +1,22 @@
+/** @module A SQLite database, wherever it is: libSQL's client is one as it stands, and Cloudflare's D1 is made one. */
+
+export type SqlValue = string | number | null;
+
+export interface Statement {
+  readonly sql: string;
+  readonly args: SqlValue[];
+}
+
+export type Row = Readonly<Record<string, unknown>>;
+
+export interface SqlResult {
+  readonly rows: readonly Row[];
+  readonly rowsAffected: number;
+}
+
+export interface SqlClient {
+  execute(statement: Statement | string): Promise<SqlResult>;
+  /** One transaction: all or none. */
+  batch(statements: (Statement | string)[], mode: "write"): Promise<SqlResult[]>;
+  close(): void;
+}

@@ -1,0 +1,21 @@
+/** @module The line that a log holds of a request. */
+import type { RequestRecord } from "../http/telemetry.ts";
+
+export function levelOf({ status }: RequestRecord): "info" | "warn" | "error" {
+  return status >= 500 ? "error" : status >= 400 ? "warn" : "info";
+}
+
+/** Everything but what only traces need; milliseconds with one decimal. */
+export function lineOf({ stages, texts, startedAt, traceparent, ms, firstByteMs, ...facts }: RequestRecord, withText: boolean) {
+  return {
+    ...facts,
+    ms: rounded(ms),
+    ...(firstByteMs !== undefined && { first_byte_ms: rounded(firstByteMs) }),
+    stages_ms: Object.fromEntries(stages.map((stage) => [stage.stage, rounded(stage.ms)])),
+    ...(withText && texts),
+  };
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

@@ -1,0 +1,53 @@
+/** @module The engines of a worker: servers, reached over the network. */
+import type { EngineState, RunningEngine } from "../engine/engine.ts";
+import type { Engines, RemoteWorld } from "../engine/engines.ts";
+import { openRemote } from "../engine/remotes.ts";
+import { declaredBy, engineDefinition, parseEngines, remoteSettings } from "../policy/engines.ts";
+import { GatewayError } from "../types/error.ts";
+
+type Variables = Readonly<Record<string, string>>;
+
+/** A server that says nothing of itself for so long is not ready. */
+const stateMs = 1_000;
+
+export interface WorkerEngines extends Engines {
+  /** Ready when all that policies have asked for are, each by its name. Never throws. */
+  state(): Promise<EngineState & { readonly engines: Readonly<Record<string, EngineState>> }>;
+}
+
+/** `text`: the engines file's. Throws "configuration". */
+export function openEngines(text: string, variables: Variables, world: RemoteWorld): WorkerEngines {
+  const definitions = parseEngines("engines.yaml", text, variables);
+  const opened = new Map<string, RunningEngine>();
+  return {
+    async open({ engine, adapter }) {
+      const name = adapter === undefined ? engine : `${engine}+${adapter}`;
+      const known = opened.get(name);
+      if (known !== undefined) return known;
+      const definition = engineDefinition(definitions, { engine, adapter });
+      if (definition.type === "llama")
+        throw new GatewayError(
+          "configuration",
+          `the engine "${engine}" is an embedded one: a worker needs one that it reaches over the network`,
+        );
+      const log = (line: string): void => world.log(`${name}: ${line}`);
+      const begun = openRemote(definition.type, remoteSettings(definition, adapter, variables), { ...world, log });
+      opened.set(name, begun);
+      return begun;
+    },
+    declared: declaredBy(definitions),
+    async state() {
+      const states = await Promise.all([...opened].map(async ([name, engine]) => [name, await stateOf(engine)] as const));
+      const worst = states.find(([, { status }]) => status !== "ready");
+      return { status: worst?.[1].status ?? "ready", engines: Object.fromEntries(states) };
+    },
+  };
+}
+
+function stateOf(engine: RunningEngine): Promise<EngineState> {
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const late = new Promise<EngineState>((resolve) => {
+    timer = setTimeout(() => resolve({ status: "unresponsive" }), stateMs);
+  });
+  return Promise.race([engine.state(), late]).finally(() => clearTimeout(timer));
+}

@@ -1,0 +1,79 @@
+/** Policies of an isolate whose requests may be ended at any time, with all that they wait for. */
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
+import { WorkerPolicies } from "../../src/worker/policies.ts";
+import { startVllmStub, type VllmStub } from "./vllm-stub.ts";
+
+let vllm: VllmStub;
+
+beforeAll(async () => {
+  vllm = await startVllmStub();
+});
+afterAll(() => vllm.close());
+beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
+afterEach(() => void vi.useRealTimers());
+
+function bundle(routes: readonly string[], engine = vllm.url): string {
+  return JSON.stringify({
+    version: "1",
+    policies: { plain: "candidates: 1\nscore: { type: none }\n" },
+    routes: `routes: { ${routes.map((name) => `${name}: { policy: plain }`).join(", ")} }`,
+    demonstrations: {},
+    engines: `engines: { default: { type: vllm, urls: ["${engine}"], retries: 0 } }`,
+  });
+}
+
+async function open(kept: { text: () => Promise<string> }) {
+  const said: string[] = [];
+  const policies = await WorkerPolicies.open({
+    builtIn: null,
+    kept: () => kept.text(),
+    engines: undefined,
+    variables: {},
+    world: { fetch, now: () => performance.now(), log: (line) => said.push(line) },
+    reloadMs: 1_000,
+    embedder: () => Promise.reject(new Error("not needed")),
+  });
+  return { policies, said, routes: () => [...policies.current.routes.keys()] };
+}
+
+describe("a worker's policies", () => {
+  it("are looked at again after a while, one look at a time", async () => {
+    const text = vi.fn(async () => bundle(["a"]));
+    const { policies, routes } = await open({ text });
+    text.mockImplementation(async () => bundle(["a", "b"]));
+    await policies.look();
+    expect(text).toHaveBeenCalledTimes(1);
+    vi.setSystemTime(Date.now() + 1_000);
+    await Promise.all([policies.look(), policies.look()]);
+    expect(routes()).toEqual(["a", "b"]);
+    // Once to see that it has changed, once to take it.
+    expect(text).toHaveBeenCalledTimes(3);
+  });
+
+  it("are opened anew where a look was ended in the middle of it", async () => {
+    const kept = { text: async () => bundle(["a"]) };
+    const { policies, routes } = await open(kept);
+    kept.text = () => new Promise(() => {});
+    vi.setSystemTime(Date.now() + 1_000);
+    policies.look().catch(() => {});
+    kept.text = async () => bundle(["b"]);
+    vi.setSystemTime(Date.now() + 2_000);
+    await policies.look();
+    expect(routes()).toEqual(["a"]);
+    vi.setSystemTime(Date.now() + 60_000);
+    await policies.look();
+    expect(routes()).toEqual(["b"]);
+  });
+
+  it("keep their engines where newer ones cannot be reached", async () => {
+    const kept = { text: async () => bundle(["a"]) };
+    const { policies, routes, said } = await open(kept);
+    kept.text = async () => bundle(["a", "b"], "http://127.0.0.1:9");
+    vi.setSystemTime(Date.now() + 1_000);
+    await policies.look();
+    expect(routes()).toEqual(["a"]);
+    expect(said.at(-1)).toContain("not in force");
+    expect(policies.state.error?.message).toContain("127.0.0.1:9");
+    expect((await policies.engines.state()).status).toBe("ready");
+  });
+});
