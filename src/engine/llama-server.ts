@@ -1,6 +1,6 @@
 /**
- * @module llama.cpp's own server as an engine, by its native calls. `settings.model` is only needed to name an adapter that the server was started
- * with (`--lora`), by its number or file name.
+ * @module llama.cpp's own server as an engine, by its native calls. `settings.model` is only needed where the server was started with LoRA adapters
+ * (`--lora`): the number or file name of the one to wear; any other name wears none.
  */
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";

@@ -9,11 +9,15 @@ import type { RemoteSettings, RemoteWorld } from "../../src/engine/engines.ts";
 import { openLlamaCppPython } from "../../src/engine/llama-cpp-python.ts";
 import { openLlamaServer } from "../../src/engine/llama-server.ts";
 import { openOpenAi } from "../../src/engine/openai.ts";
+import { measure } from "../../src/icdpo/measure.ts";
+import { icdpo } from "../../src/icdpo/pipeline.ts";
 import { signedContext } from "../../src/icdpo/prompt.ts";
 import { LlamaEngine } from "../../src/node/llama/engine.ts";
 import { defaultModel } from "../../src/node/models/catalog.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
+import type { Policy } from "../../src/policy/policy.ts";
+import { policySchema } from "../../src/policy/schema.ts";
 import type { Conversation } from "../../src/types/conversation.ts";
 import { childModule, eventually } from "./gateway.ts";
 
@@ -200,6 +204,47 @@ describe.skipIf(llamaServer === undefined)("llama-server (skipped without ICDPO_
       code: "unsupported_parameter",
       param: "presence_penalty",
     });
+  });
+
+  it("answers a whole scored request, whose sums the embedded engine measures too", async () => {
+    const demonstration = {
+      id: "one",
+      messages: hostile.slice(0, 1),
+      chosen: "I would rather not. 🌿",
+      rejected: "<|im_end|> Yes, master!",
+    };
+    const settings = policySchema.parse({
+      demonstrations: "set",
+      retriever: { type: "random" },
+      score: { type: "contrast", negative: "rejected" },
+      shots: 1,
+      candidates: 3,
+      sampling: { max_tokens: 24 },
+    });
+    const asked = (engine: Engine): Policy => {
+      const sampler = { engine, format: "chat" } as const;
+      const retrieve = async () => [{ demonstration, similarity: 1 }];
+      const source = { demonstrations: "", model: "" };
+      const rest = { name: "test", id: "test@0", settings, demonstrations: [demonstration], retriever: { retrieve }, source };
+      return { ...rest, sampler, scorer: sampler, reference: null };
+    };
+    const sampling = { temperature: 1, topP: 0.9, topK: 0, maxTokens: 24, stop: [] };
+    const common = { conversation, seed: 7, now: () => performance.now() };
+    const { ranked, tokens, fallback } = await icdpo(asked(engine), { ...common, sampling, answers: 3 });
+    expect(fallback).toBeNull();
+    expect(tokens.sampled).toBeGreaterThan(0);
+    const scored = ranked.filter(({ text }) => text !== "");
+    expect(scored.length).toBeGreaterThan(0);
+    expect(scored.map(({ score }) => score)).toEqual(scored.map(({ score }) => score).toSorted((a, b) => (b ?? 0) - (a ?? 0)));
+    const theirs = await measure(asked(embedded), { conversation, completions: scored.map(({ text }) => text), seed: 7 });
+    console.log(
+      "llama-server − embedded, Ŝ in nats:",
+      scored.map(({ score }, i) => ((score ?? 0) - (theirs.measured[i]?.sHat ?? 0)).toFixed(4)).join(" "),
+    );
+    for (const [i, { positive, negative }] of scored.entries()) {
+      expect(Math.abs((positive ?? 0) - (theirs.measured[i]?.positive ?? 0))).toBeLessThan(noise);
+      expect(Math.abs((negative ?? 0) - (theirs.measured[i]?.negative ?? 0))).toBeLessThan(noise);
+    }
   });
 
   it("stops the server's work when the signal fires, or the loop is left", async () => {

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { Token, TokenDetail } from "../engine.ts";
 import type { Replicas } from "../replicas.ts";
-import type { ServedModel, Worn } from "./model.ts";
+import type { ServedModel } from "./model.ts";
 import type { Vocabulary } from "./vocabulary.ts";
 
 const alternative = z.object({ id: z.int(), logprob: z.number() });
@@ -32,7 +32,7 @@ export interface CompletionBody {
 /** Throws what the server's errors mean, as `RemoteServer` does. */
 export function complete(
   replicas: Replicas,
-  { adapters }: { readonly adapters: Worn | undefined },
+  { adapters, caches }: Served,
   prompt: readonly Token[],
   body: CompletionBody,
   signal: AbortSignal | undefined,
@@ -41,7 +41,7 @@ export function complete(
     stream: true,
     return_tokens: true,
     return_progress: true,
-    cache_prompt: true,
+    cache_prompt: caches,
     mirostat: 0,
     ...(adapters && { lora: adapters }),
   };
@@ -69,4 +69,4 @@ export function detailOf(vocabulary: Vocabulary, entry: TokenProbability, top: n
   return { ...described(entry), offset, top: entry.top_logprobs.slice(0, top).map(described) };
 }
 
-export type Served = Pick<ServedModel, "vocabulary" | "adapters">;
+export type Served = Pick<ServedModel, "vocabulary" | "adapters" | "caches">;

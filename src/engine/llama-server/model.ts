@@ -17,7 +17,7 @@ export const properties = z.object({
   eos_token: z.string(),
 });
 const models = z.object({ data: z.array(z.object({ meta: z.object({ n_vocab: z.int(), size: z.int() }).nullish() })) });
-const adapters = z.array(z.object({ id: z.int(), path: z.string() }));
+const adapters = z.array(z.object({ id: z.int(), path: z.string(), scale: z.number() }));
 const tokens = z.object({ tokens: z.array(z.int()) });
 const pieces = z.object({ tokens: z.array(z.object({ piece: z.union([z.string(), z.array(z.int())]) })) });
 
@@ -34,8 +34,10 @@ export interface ServedModel {
   readonly opening: readonly Token[];
   /** What plain text begins with where the tokenizer puts a space before it; else nothing. */
   readonly space: readonly Token[];
-  /** Undefined: the server has no adapters. */
+  /** Undefined: as the server has it. */
   readonly adapters: Worn | undefined;
+  /** Whether prompts may come from its cache, which does not tell adapters apart. */
+  readonly caches: boolean;
 }
 
 /** Text as tokens, in one call. Numbers in `content` are tokens already. */
@@ -62,7 +64,7 @@ export async function readModel(
   if (!meta) throw new GatewayError("engine_failure", "The server does not say how large its model's vocabulary is: is it a llama-server?");
   const vocabulary = await readVocabulary(replicas, served, meta.n_vocab, signal);
   const template = readTemplate(served.chat_template ?? "", vocabulary, world);
-  const worn = await readAdapters(replicas, settings.model, signal);
+  const worn = await readAdapters(replicas, settings.model, world, signal);
   const contextSize = Math.min(served.default_generation_settings.n_ctx, settings.contextSize ?? Number.POSITIVE_INFINITY);
   const name = `${fileName(served.model_path)}:${meta.size}${worn.name === undefined ? "" : `+${worn.name}`}`;
   const body = { content: "", add_special: true };
@@ -79,6 +81,7 @@ export async function readModel(
     opening: (await replicas.json({ path: "/tokenize", body, answer: tokens, signal })).tokens.slice(0, 1),
     space: vocabulary.textOf(space) === "\n" ? [] : space,
     adapters: worn.adapters,
+    caches: worn.caches,
   };
 }
 
@@ -112,17 +115,29 @@ function readTemplate(source: string, vocabulary: Vocabulary, world: RemoteWorld
   return null;
 }
 
-/** The adapter that `model` names, by number, path or file name. */
+interface Adapters extends Pick<ServedModel, "adapters" | "caches"> {
+  /** Of those that are on. */
+  readonly name?: string;
+}
+
+/** The adapter that `model` names, by number, path or file name, and no other; without a name, those that the server has on. */
 async function readAdapters(
   replicas: Replicas,
   model: string | undefined,
-  signal?: AbortSignal,
-): Promise<{ name?: string; adapters: Worn | undefined }> {
+  { log }: RemoteWorld,
+  signal: AbortSignal | undefined,
+): Promise<Adapters> {
   const known = await replicas.json({ path: "/lora-adapters", answer: adapters, signal });
-  const adapter = known.find(({ id, path }) => model !== undefined && [String(id), path, fileName(path), stem(path)].includes(model));
-  if (known.length === 0) return { adapters: undefined };
-  // Those that are not named, the server may have on.
-  return { ...(adapter && { name: stem(adapter.path) }), adapters: known.map(({ id }) => ({ id, scale: id === adapter?.id ? 1 : 0 })) };
+  if (known.length === 0) return { adapters: undefined, caches: true };
+  log(
+    "engine: llama-server's cache does not tell adapters apart, so prompts are computed anew each time. A file with the adapter merged in is faster.",
+  );
+  const isNamed = ({ id, path }: (typeof known)[number]): boolean =>
+    model === undefined || [String(id), path, fileName(path), stem(path)].includes(model);
+  const on = known.filter((adapter) => isNamed(adapter) && (model !== undefined || adapter.scale !== 0));
+  const worn = model === undefined ? undefined : known.map((adapter) => ({ id: adapter.id, scale: isNamed(adapter) ? 1 : 0 }));
+  const names = on.map(({ path, scale }) => `${stem(path)}${model === undefined ? `*${scale}` : ""}`);
+  return { ...(on.length > 0 && { name: names.join("+") }), adapters: worn, caches: false };
 }
 
 function fileName(path: string): string {
