@@ -80,8 +80,9 @@ export async function* score(
  * character, and a server whose grammar allows nothing may end.
  */
 function textRun({ vocabulary }: Served, completion: readonly Token[], begin: number): Token[] {
-  const last = completion.length - 1;
-  const end = completion.findIndex((token, i) => i >= begin && i < last && !vocabulary.isText(token));
+  const isForced = (token: Token, i: number): boolean =>
+    vocabulary.isText(token) || (i === completion.length - 1 && vocabulary.isControl(token));
+  const end = completion.findIndex((token, i) => i >= begin && !isForced(token, i));
   return completion.slice(begin, end < 0 ? completion.length : end);
 }
 
@@ -95,7 +96,7 @@ async function sampleRun(
 ): Promise<TokenProbability[]> {
   const { vocabulary } = served;
   const last = run.at(-1) as Token;
-  const closes = !vocabulary.isText(last);
+  const closes = vocabulary.isControl(last);
   const text = (closes ? run.slice(0, -1) : run).map((token) => `<[${token}]>`).join(" ");
   // Where the text is over, a grammar lets any token pass that ends a generation: a bias decides among them.
   const grammar = closes ? `root ::= ${text} (<[${last}]>)?` : `root ::= ${text}`;
