@@ -1,6 +1,7 @@
 /** @module Pairwise accuracies as tables and figures. */
 import { accuracy, accuracyDifference, type Normalization, normalizations, type PairMargins, type Scorer, scorers } from "./pairs.ts";
 import type { Estimate } from "./statistics.ts";
+import { dotPlot } from "./svg.ts";
 import { markdownTable, percentCell } from "./tables.ts";
 
 export interface MarginSet {
@@ -22,6 +23,28 @@ export const scorerNames: Readonly<Record<Scorer, string>> = {
   likelihood: "log π(y ∣ C⁺)",
   base: "log π(y ∣ C⁰)",
 };
+
+/** The same as points with intervals, chance dashed: sums and means per token, all sets together. */
+export function pairsFigure(title: string, arms: readonly ArmMargins[]): string {
+  const all = slicesOf(arms).find(({ name }) => name === everySet) ?? slicesOf(arms)[0];
+  const percent = (estimate: Estimate | null): Estimate | null =>
+    estimate && { value: estimate.value * 100, low: estimate.low * 100, high: estimate.high * 100 };
+  return dotPlot({
+    title,
+    axis: "% of pairs whose chosen response scores higher (dashed: chance)",
+    digits: 1,
+    reference: 50,
+    groups: arms.map((arm) => ({
+      label: arm.name,
+      points: measures.map(({ scorer, normalization }) => ({
+        label: measureName({ scorer, normalization }),
+        estimate: percent(accuracy(all?.of(arm) ?? [], scorer, normalization)),
+      })),
+    })),
+  });
+}
+
+const everySet = "Mean of the sets";
 
 interface Slice {
   readonly name: string;
@@ -74,7 +97,7 @@ function slicesOf(arms: readonly ArmMargins[]): Slice[] {
   const setsOf = ({ sets }: ArmMargins): readonly (readonly PairMargins[])[] => sets.map(({ pairs }) => pairs);
   const equal = (pairs: readonly PairMargins[]): readonly PairMargins[] => pairs.filter(({ equallyLong }) => equallyLong);
   const each = labels.map((label, i) => ({ name: label, of: (arm: ArmMargins) => [setsOf(arm)[i] ?? []] }));
-  const mean = labels.length > 1 ? [{ name: "Mean of the sets", of: setsOf }] : [];
+  const mean = labels.length > 1 ? [{ name: everySet, of: setsOf }] : [];
   return [...each, ...mean, { name: "Of these, about equally long", of: (arm) => [setsOf(arm).flatMap(equal)] }];
 }
 

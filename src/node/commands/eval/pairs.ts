@@ -2,13 +2,13 @@
 import { Command } from "commander";
 import type { Arm } from "../../../evaluation/arms.ts";
 import { measurePair, type PairMargins } from "../../../evaluation/pairs.ts";
-import { type ArmMargins, pairsReport, pairsSummary } from "../../../evaluation/pairs-report.ts";
+import { type ArmMargins, pairsFigure, pairsReport, pairsSummary } from "../../../evaluation/pairs-report.ts";
 import { inPool } from "../../../evaluation/pool.ts";
 import { candidateSeed } from "../../../icdpo/seed.ts";
 import type { Demonstration } from "../../../types/conversation.ts";
 import { GatewayError } from "../../../types/error.ts";
 import type { World } from "../world.ts";
-import { readData } from "./data.ts";
+import { readData, type TestSet } from "./data.ts";
 import { addDataOptions, addRunOptions, type DataOptions, type RunOptions } from "./options.ts";
 import { openArms, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
@@ -22,10 +22,7 @@ export function pairsCommand(world: World): Command {
     withRun(world, "pairs", options, async (run) => {
       const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
       const arms = await openArms(run, options, retrievers, demonstrations);
-      const tested = sets.map(({ label, examples }) => ({
-        label,
-        pairs: examples.flatMap(({ rejected, ...example }) => (rejected === undefined ? [] : [{ ...example, rejected }])),
-      }));
+      const tested = pairedSets(sets);
       const title = `Pairwise accuracy${demonstrations === null ? "" : `, ${demonstrations.length} demonstrations from the file, what is tested held out`}`;
       await measureAll(run, options, title, arms, tested);
     }),
@@ -52,6 +49,14 @@ export function leaveOneOutCommand(world: World): Command {
   );
 }
 
+/** What has a rejected response. */
+export function pairedSets(sets: readonly TestSet[]): TestedSet[] {
+  return sets.map(({ label, examples }) => ({
+    label,
+    pairs: examples.flatMap(({ rejected, ...example }) => (rejected === undefined ? [] : [{ ...example, rejected }])),
+  }));
+}
+
 interface TestedPair {
   readonly id: string;
   readonly messages: Demonstration["messages"];
@@ -61,7 +66,7 @@ interface TestedPair {
   readonly except?: ReadonlySet<string>;
 }
 
-interface TestedSet {
+export interface TestedSet {
   readonly label: string;
   readonly pairs: readonly TestedPair[];
 }
@@ -71,12 +76,29 @@ function leftOut({ id, messages, chosen, rejected }: Demonstration, seed: number
 }
 
 async function measureAll(run: Run, options: RunOptions, title: string, arms: readonly Arm[], sets: readonly TestedSet[]): Promise<void> {
+  const results = await marginsOf(run, options, arms, sets);
+  const report = pairsReport(title, results);
+  await writeResults(run, "pairs", { rows: marginRows(results), report, figures: new Map([["pairs.svg", pairsFigure(title, results)]]) });
+  process.stdout.write(options.json ? `${JSON.stringify(pairsSummary(results))}\n` : report);
+}
+
+export function marginRows(results: readonly ArmMargins[]) {
+  return results.flatMap(({ sets, ...arm }) => sets.flatMap(({ label, pairs }) => pairs.map((pair) => ({ ...arm, set: label, ...pair }))));
+}
+
+/** Every arm's margins of every pair. */
+export async function marginsOf(
+  run: Run,
+  { concurrency }: Pick<RunOptions, "concurrency">,
+  arms: readonly Arm[],
+  sets: readonly TestedSet[],
+): Promise<ArmMargins[]> {
   const total = sets.reduce((sum, { pairs }) => sum + pairs.length * arms.length, 0);
   const step = progressOf("pairs measured", total, run);
   const results: ArmMargins[] = arms.map(({ name, policy }) => ({ name, id: policy.id, format: policy.format, sets: [] }));
   for (const { label, pairs } of sets) {
     // All arms of a pair one after another: they share the context without demonstrations.
-    const margins = await inPool(pairs, options.concurrency, async (pair) => {
+    const margins = await inPool(pairs, concurrency, async (pair) => {
       const ofArms: PairMargins[] = [];
       for (const arm of arms) {
         ofArms.push(await measurePair(arm, run.cache, pair, { seed: pair.seed, except: pair.except, signal: run.signal }));
@@ -86,10 +108,5 @@ async function measureAll(run: Run, options: RunOptions, title: string, arms: re
     });
     for (const [i, result] of results.entries()) result.sets.push({ label, pairs: margins.map((ofArms) => ofArms[i] as PairMargins) });
   }
-  const rows = results.flatMap(({ sets: measuredSets, ...arm }) =>
-    measuredSets.flatMap(({ label, pairs }) => pairs.map((pair) => ({ ...arm, set: label, ...pair }))),
-  );
-  const report = pairsReport(title, results);
-  await writeResults(run, "pairs", { rows, report });
-  process.stdout.write(options.json ? `${JSON.stringify(pairsSummary(results))}\n` : report);
+  return results;
 }
