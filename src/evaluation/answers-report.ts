@@ -4,6 +4,9 @@ import { bootstrapMean, type Estimate, meanOf, median } from "./statistics.ts";
 import { shareBars } from "./svg.ts";
 import { estimateCell, fixed, markdownTable } from "./tables.ts";
 
+/** A percentile bootstrap of so few does not hold what it promises. */
+const fewPrompts = 20;
+
 export interface Measure {
   readonly name: string;
   readonly digits: number;
@@ -64,12 +67,13 @@ export function differenceOfArms(
 
 export function answersReport(title: string, rows: readonly AnswerRow[], notes: readonly string[]): string {
   const sets = setsOf(rows);
-  const prompts = sets.map((set) => `${set}: ${new Set(rows.filter((row) => row.set === set).map(({ id }) => id)).size} prompts`);
+  const counts = sets.map((set) => ({ set, prompts: new Set(rows.filter((row) => row.set === set).map(({ id }) => id)).size }));
   const policies = armsOf(rows).map((arm) => `- ${arm}: ${rows.find((row) => row.arm === arm)?.policy}`);
+  const few = counts.some(({ prompts }) => prompts < fewPrompts) ? [` Of fewer than ${fewPrompts} prompts they are too narrow.`] : [];
   const opening = [
-    "Means; in brackets: bootstrap intervals of 95 %, over prompts. Total: the mean of the sets.",
+    ["Means; in brackets: bootstrap intervals of 95 %, over prompts. Total: the mean of the sets.", ...few].join(""),
     "",
-    ...prompts.map((line) => `- ${line}`),
+    ...counts.map(({ set, prompts }) => `- ${set}: ${prompts} prompts`),
   ];
   const sections = measuresOf(rows).flatMap((measure) => measureSection(rows, sets, measure));
   return `${[`# ${title}`, [...opening, ...policies, ...notes].join("\n"), ...judgedSection(rows, sets), ...sections, costSection(rows)].join("\n\n")}\n`;

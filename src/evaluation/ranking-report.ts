@@ -24,9 +24,9 @@ interface ArmRanks {
 
 /** Prompts whose candidates the truth finds all the same say nothing, and are left out. */
 export function ranksOf(rows: readonly RankingRow[]): ArmRanks[] {
+  const scorers = Object.keys(rows[0]?.scores ?? {});
   return [...new Set(rows.map(({ arm }) => arm))].map((arm) => {
     const own = rows.filter((row) => row.arm === arm && new Set(row.truth).size > 1);
-    const scorers = Object.keys(own[0]?.scores ?? {});
     const sets = [...new Set(own.map(({ set }) => set))];
     const ranks = scorers.map((scorer) => {
       const values = sets.map((set) =>

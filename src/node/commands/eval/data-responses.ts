@@ -7,8 +7,8 @@ import { cachedReward, engineReward, type RewardModel } from "../../../evaluatio
 import { GatewayError } from "../../../types/error.ts";
 import type { World } from "../world.ts";
 import { readData, type TestSet } from "./data.ts";
-import { addMeasureOptions, engineNamed, formatOf, type MeasureOptions, withRewards } from "./measures.ts";
-import { addDataOptions, addRunOptions, type DataOptions, type RunOptions } from "./options.ts";
+import { addMeasureOptions, checkRewards, engineNamed, formatOf, type MeasureOptions, withRewards } from "./measures.ts";
+import { addDataOptions, addRunOptions, type DataOptions, type RunOptions, requireData } from "./options.ts";
 import { progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 type ReferencesOptions = RunOptions & DataOptions & MeasureOptions & { readonly prompt?: NonNullable<RunOptions["prompt"]> };
@@ -17,9 +17,11 @@ export function referencesCommand(world: World): Command {
   const command = new Command("references").description(
     "rewards of the data's chosen responses: --data raw/harmless=FILE --data teacher/harmless=FILE …",
   );
-  return addMeasureOptions(addRunOptions(addDataOptions(command, 200), [])).action((options: ReferencesOptions) =>
-    withRun(world, "references", options, async (run) => {
-      if (options.reward.length === 0) throw new GatewayError("invalid_request", "References need a --reward.");
+  return addMeasureOptions(addRunOptions(addDataOptions(command, 200), [])).action((options: ReferencesOptions) => {
+    requireData(options);
+    checkRewards(options);
+    if (options.reward.length === 0) throw new GatewayError("invalid_request", "References need a --reward.");
+    return withRun(world, "references", options, async (run) => {
       const { sets } = await readData(options, run.runtime.engine, run.signal);
       await withRewards(run, options, async (rewards) => {
         const rows = await rewardAll(run, options, sets, rewards);
@@ -29,8 +31,8 @@ export function referencesCommand(world: World): Command {
         await writeResults(run, "references", { rows, report });
         process.stdout.write(options.json ? `${JSON.stringify(rows)}\n` : report);
       });
-    }),
-  );
+    });
+  });
 }
 
 type NllOptions = RunOptions & DataOptions & { readonly engine: readonly string[] };
@@ -46,8 +48,9 @@ export function nllCommand(world: World): Command {
       (text: string, before: readonly string[]) => [...before, text],
       [],
     )
-    .action((options: NllOptions) =>
-      withRun(world, "nll", options, async (run) => {
+    .action((options: NllOptions) => {
+      requireData(options);
+      return withRun(world, "nll", options, async (run) => {
         const { sets } = await readData(options, run.runtime.engine, run.signal);
         const names = options.engine.length > 0 ? options.engine : ["default"];
         const models = new Map<string, RewardModel>();
@@ -68,8 +71,8 @@ export function nllCommand(world: World): Command {
         const figure = dataFigure("How unlikely models find each source's responses", "nats per token", rows);
         await writeResults(run, "nll", { rows, report, figures: new Map([["nll.svg", figure]]) });
         process.stdout.write(options.json ? `${JSON.stringify(rows)}\n` : report);
-      }),
-    );
+      });
+    });
 }
 
 async function rewardAll(

@@ -49,6 +49,16 @@ export async function readData(options: DataOptions, engine: Engine, signal: Abo
   return { sets, demonstrations: await readDemonstrations(options, held, filter) };
 }
 
+/** For a title. */
+export function describeData({ maxPrompt, maxResponse }: DataOptions, demonstrations: readonly Demonstration[] | null): string {
+  const lengths = [
+    ...(maxPrompt > 0 ? [`prompts of at most ${maxPrompt} tokens`] : []),
+    ...(maxResponse > 0 ? [`responses of at most ${maxResponse}`] : []),
+  ];
+  const source = demonstrations === null ? "the policies' demonstrations" : `${demonstrations.length} demonstrations, none of them tested`;
+  return [...lengths, source].join(", ");
+}
+
 async function readDemonstrations(
   { demonstrationsFrom: file }: DataOptions,
   held: ReadonlySet<string>,

@@ -47,13 +47,26 @@ export async function withRewards<Result>(
   const rewards = new Map<string, RewardModel>();
   try {
     for (const spec of options.reward) {
-      const [, label = spec, model = spec] = /^([^=:/]+)=(.+)$/u.exec(spec) ?? [];
+      const { label, model } = labelled(spec);
       rewards.set(label, cachedReward(await openReward(run, model, options), run.cache));
     }
     return await work(rewards);
   } finally {
     await Promise.all([...rewards.values()].map((reward) => reward.close()));
   }
+}
+
+/** Before anything is begun. Throws "invalid_request" where a reward model is named in no known way. */
+export function checkRewards({ reward }: Pick<MeasureOptions, "reward">): void {
+  for (const spec of reward)
+    if (!/^(?:llama:.|engine:.|https?:\/\/)/u.test(labelled(spec).model))
+      throw new GatewayError("invalid_request", `--reward ${spec}: llama:FILE.gguf, engine:NAME or an http(s) URL is expected.`);
+}
+
+/** `label=model`; without a label, the whole. */
+function labelled(spec: string): { readonly label: string; readonly model: string } {
+  const [, label = spec, model = spec] = /^([^=:/]+)=(.+)$/u.exec(spec) ?? [];
+  return { label, model };
 }
 
 async function openReward(run: Run, spec: string, options: MeasureOptions): Promise<RewardModel> {
@@ -63,8 +76,6 @@ async function openReward(run: Run, spec: string, options: MeasureOptions): Prom
     const engine = await engineNamed(run, name);
     return engineReward(engine, options.prompt ?? (await formatOf(engine)), perToken === undefined ? "sum" : "token");
   }
-  if (!/^https?:\/\//u.test(spec))
-    throw new GatewayError("invalid_request", `--reward ${spec}: llama:FILE.gguf, engine:NAME or an http(s) URL is expected.`);
   const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
   return httpReward({ url: spec, apiKey: process.env[options.rewardKeyVariable], retries: options.retries, fetch, pause });
 }

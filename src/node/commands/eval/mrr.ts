@@ -12,8 +12,8 @@ import { GatewayError } from "../../../types/error.ts";
 import { whole } from "../endpoint.ts";
 import type { World } from "../world.ts";
 import { readData, type TestExample } from "./data.ts";
-import { addMeasureOptions, judgeCost, type MeasureOptions, openJudge, withRewards } from "./measures.ts";
-import { addDataOptions, addRunOptions, count, type DataOptions, type RunOptions } from "./options.ts";
+import { addMeasureOptions, checkRewards, judgeCost, type MeasureOptions, openJudge, withRewards } from "./measures.ts";
+import { addDataOptions, addRunOptions, count, type DataOptions, type RunOptions, requireData } from "./options.ts";
 import { openArms, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 type MrrOptions = RunOptions &
@@ -36,15 +36,19 @@ export function mrrCommand(world: World): Command {
     .option("--candidates <number>", "sampled for each prompt", whole, 3)
     .option("--truth <label>", "the reward model whose order is the truth (default: the judge's)")
     .option("--max-tokens <number>", "longest candidate (default: the policy's)", count)
-    .action((options: MrrOptions) =>
-      withRun(world, "mrr", options, async (run) => {
+    .action((options: MrrOptions) => {
+      requireData(options);
+      checkRewards(options);
+      checkTruth(options);
+      return withRun(world, "mrr", options, async (run) => {
         const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
         const opened = await openArms(run, options, defaults, demonstrations);
         const { maxTokens } = options;
         const arms = await Promise.all(opened.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))));
         await withRewards(run, options, async (rewards) => {
           const judge = openJudge(run, options);
-          const truth = truthOf(options, rewards, judge);
+          const truth: Truth =
+            judge === undefined || options.truth !== undefined ? { type: "reward", label: options.truth ?? "" } : { type: "judge", judge };
           const tasks = sets.flatMap(({ label: set, examples }) =>
             examples.flatMap((example) => arms.map((arm) => ({ set, example, arm }))),
           );
@@ -64,19 +68,18 @@ export function mrrCommand(world: World): Command {
           await writeResults(run, "ranks", { rows, report, figures: new Map([["mrr.svg", rankingFigure(rows, options.candidates)]]) });
           process.stdout.write(options.json ? `${JSON.stringify(ranksOf(rows))}\n` : report);
         });
-      }),
-    );
+      });
+    });
 }
 
 type Truth = { readonly type: "judge"; readonly judge: Teacher } | { readonly type: "reward"; readonly label: string };
 
-function truthOf({ truth: label }: MrrOptions, rewards: ReadonlyMap<string, RewardModel>, judge: Teacher | undefined): Truth {
-  if (label !== undefined && !rewards.has(label))
-    throw new GatewayError("invalid_request", `--truth ${label}: no --reward has this label.`);
-  if (label !== undefined) return { type: "reward", label };
-  if (judge === undefined)
+/** Before anything is begun. Throws "invalid_request". */
+function checkTruth({ truth, judge, reward }: MrrOptions): void {
+  if (truth === undefined && judge === undefined)
     throw new GatewayError("invalid_request", "Whose order is the truth? Name a --judge, or a reward model with --truth.");
-  return { type: "judge", judge };
+  if (truth !== undefined && !reward.some((spec) => spec.startsWith(`${truth}=`)))
+    throw new GatewayError("invalid_request", `--truth ${truth}: no --reward has this label.`);
 }
 
 /** Null where the judge has no opinion. */

@@ -1,6 +1,7 @@
 /** @module Options that the evaluations share. */
 import { type Command, InvalidArgumentError, Option } from "commander";
 import { type PromptFormat, promptFormats } from "../../../policy/schema.ts";
+import { GatewayError } from "../../../types/error.ts";
 import { whole } from "../endpoint.ts";
 
 export interface RunOptions {
@@ -57,6 +58,11 @@ export function addDataOptions(command: Command, limit: number): Command {
       whole,
       500,
     );
+}
+
+/** Before anything is begun. Throws "invalid_request". */
+export function requireData({ data }: Pick<DataOptions, "data">): void {
+  if (data.length === 0) throw new GatewayError("invalid_request", "What is to be tested? Name a file with --data (label=file).");
 }
 
 function names(text: string, before: readonly string[]): readonly string[] {

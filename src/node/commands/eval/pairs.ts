@@ -8,8 +8,8 @@ import { candidateSeed } from "../../../icdpo/seed.ts";
 import type { Demonstration } from "../../../types/conversation.ts";
 import { GatewayError } from "../../../types/error.ts";
 import type { World } from "../world.ts";
-import { readData, type TestSet } from "./data.ts";
-import { addDataOptions, addRunOptions, type DataOptions, type RunOptions } from "./options.ts";
+import { describeData, readData, type TestSet } from "./data.ts";
+import { addDataOptions, addRunOptions, type DataOptions, type RunOptions, requireData } from "./options.ts";
 import { openArms, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 /** Plain ICDPO's random demonstrations, the first stage alone, and both. */
@@ -18,15 +18,15 @@ const retrievers = ["paper-icdpo", "paper-icdpo-bm25", "paper-icdpo-r"] as const
 export function pairsCommand(world: World): Command {
   const command = new Command("pairs").description("pairwise accuracy of Ŝ, S and likelihoods on chosen and rejected responses");
   addRunOptions(addDataOptions(command, 300), retrievers);
-  return command.action((options: RunOptions & DataOptions) =>
-    withRun(world, "pairs", options, async (run) => {
+  return command.action((options: RunOptions & DataOptions) => {
+    requireData(options);
+    return withRun(world, "pairs", options, async (run) => {
       const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
       const arms = await openArms(run, options, retrievers, demonstrations);
       const tested = pairedSets(sets);
-      const title = `Pairwise accuracy${demonstrations === null ? "" : `, ${demonstrations.length} demonstrations from the file, what is tested held out`}`;
-      await measureAll(run, options, title, arms, tested);
-    }),
-  );
+      await measureAll(run, options, `Pairwise accuracy: ${describeData(options, demonstrations)}`, arms, tested);
+    });
+  });
 }
 
 export function leaveOneOutCommand(world: World): Command {

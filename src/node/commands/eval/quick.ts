@@ -5,6 +5,7 @@ import { answersReport, answersSummary } from "../../../evaluation/answers-repor
 import { pairsFigure, pairsReport, pairsSummary } from "../../../evaluation/pairs-report.ts";
 import type { World } from "../world.ts";
 import { readData } from "./data.ts";
+import { checkRewards } from "./measures.ts";
 import { marginsOf, pairedSets } from "./pairs.ts";
 import { openArms, withRun, writeResults } from "./run.ts";
 import { addSystemsOptions, answerAll, type SystemsOptions, withMeasures } from "./systems.ts";
@@ -19,8 +20,9 @@ export function quickCommand(world: World): Command {
   const command = new Command("quick").description(
     "a few pairs and a few answers, in minutes; without --data on the project's own demonstrations",
   );
-  return addSystemsOptions(command, systems).action((given: SystemsOptions) =>
-    withRun(world, "quick", given, async (run) => {
+  return addSystemsOptions(command, systems).action((given: SystemsOptions) => {
+    checkRewards(given);
+    return withRun(world, "quick", given, async (run) => {
       const options = {
         ...given,
         limit: Math.min(given.limit, pairLimit),
@@ -40,8 +42,8 @@ export function quickCommand(world: World): Command {
           options.json ? `${JSON.stringify({ pairs: pairsSummary(margins), answers: answersSummary(rows) })}\n` : report,
         );
       });
-    }),
-  );
+    });
+  });
 }
 
 /** The project's own demonstrations, some held out to be tested. */

@@ -1,4 +1,5 @@
 /** @module A run of an evaluation: its folder, what it has computed before, its arms, and how far it is. */
+import { setMaxListeners } from "node:events";
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { type Arm, changedArm } from "../../../evaluation/arms.ts";
@@ -26,6 +27,8 @@ export interface Run {
 /** Runs `work` with an engine, policies and a cache that outlives it. */
 export function withRun(world: World, name: string, options: RunOptions, work: (run: Run) => Promise<void>): Promise<void> {
   return withRuntime(world, async (runtime, signal) => {
+    // Everything under way listens to it, a judge's calls for as long as the run lasts.
+    setMaxListeners(0, signal);
     const out = options.out ?? path.join("eval", name);
     const journal = await openJournal<CacheEntry>(path.join(out, cacheFile));
     const cache = new ResultCache({ entries: journal.entries, add: inOrder((entry) => journal.add(entry)) });
@@ -83,19 +86,21 @@ function inOrder<Entry>(add: (entry: Entry) => Promise<void>): (entry: Entry) =>
   };
 }
 
-/** Says how far `total` steps of work are, every ten seconds at most. */
+/** Says how far `total` steps of work are, every ten seconds at most. What was known comes first and fast: the time left is guessed from later steps. */
 export function progressOf(what: string, total: number, { report, signal }: Pick<Run, "report" | "signal">): () => void {
   const betweenMs = 10_000;
-  const started = performance.now();
-  let [done, said] = [0, started];
+  let [done, said] = [0, performance.now()];
+  let first: { readonly done: number; readonly at: number } | undefined;
   return () => {
     if (signal.aborted) throw cancelled(signal);
     done += 1;
     const now = performance.now();
     if (done < total && now - said < betweenMs) return;
     said = now;
-    const left = ((now - started) / done) * (total - done);
-    report(`${what}: ${done} of ${total}${done < total ? `, about ${Math.ceil(left / 60_000)} min left` : ""}`);
+    const left =
+      first === undefined ? "" : `, about ${Math.ceil((((now - first.at) / (done - first.done)) * (total - done)) / 60_000)} min left`;
+    first ??= { done, at: now };
+    report(`${what}: ${done} of ${total}${done < total ? left : ""}`);
   };
 }
 

@@ -8,7 +8,8 @@ import { type ArmMargins, pairsReport, pairsSummary, scorerNames } from "../../.
 import { linePlot } from "../../../evaluation/svg.ts";
 import type { World } from "../world.ts";
 import { readData } from "./data.ts";
-import { counts } from "./options.ts";
+import { checkRewards } from "./measures.ts";
+import { counts, requireData } from "./options.ts";
 import { marginsOf, pairedSets } from "./pairs.ts";
 import { openArms, withRun, writeResults } from "./run.ts";
 import { addSystemsOptions, answerAll, type SystemsOptions, withMeasures } from "./systems.ts";
@@ -32,8 +33,10 @@ export function sweepCommand(world: World): Command {
     .option("--shots <numbers>", "numbers of demonstrations; 0: the instructions alone", counts, [0, 1, 2, 4])
     .option("--candidates <numbers>", "numbers of candidates", counts, [1, 3, 5])
     .option("--no-answers", "pairwise accuracy only")
-    .action((options: SweepOptions) =>
-      withRun(world, "sweep", options, async (run) => {
+    .action((options: SweepOptions) => {
+      requireData(options);
+      checkRewards(options);
+      return withRun(world, "sweep", options, async (run) => {
         const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
         const policies = await openArms(run, options, ["everyday"], demonstrations);
         const arms = (await Promise.all(policies.map((arm) => variants(arm, options)))).flat();
@@ -49,8 +52,8 @@ export function sweepCommand(world: World): Command {
           const summary = { pairs: pairsSummary(margins), answers: answersSummary(rows) };
           process.stdout.write(options.json ? `${JSON.stringify(summary)}\n` : report);
         });
-      }),
-    );
+      });
+    });
 }
 
 /** Pairs do not depend on candidates. */

@@ -6,16 +6,16 @@ import { type Arm, changedArm } from "../../../evaluation/arms.ts";
 import type { PaperRow } from "../../../evaluation/paper-table.ts";
 import { inPool } from "../../../evaluation/pool.ts";
 import type { World } from "../world.ts";
-import { readData, type TestSet } from "./data.ts";
-import { addMeasureOptions, judgeCost, type MeasureOptions, openJudge, withRewards } from "./measures.ts";
-import { addDataOptions, addRunOptions, count, type DataOptions, type RunOptions } from "./options.ts";
+import { describeData, readData, type TestSet } from "./data.ts";
+import { addMeasureOptions, checkRewards, judgeCost, type MeasureOptions, openJudge, withRewards } from "./measures.ts";
+import { addDataOptions, addRunOptions, count, type DataOptions, type RunOptions, requireData } from "./options.ts";
 import { openArms, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 export interface SystemsOptions extends RunOptions, DataOptions, MeasureOptions {
   readonly maxTokens?: number;
   readonly measuredBy?: string;
-  readonly modelLabel?: string;
-  readonly teacherLabel?: string;
+  readonly modelLabel: string;
+  readonly teacherLabel: string;
   readonly prompt?: NonNullable<RunOptions["prompt"]>;
 }
 
@@ -25,27 +25,29 @@ export function systemsCommand(world: World): Command {
   const command = new Command("systems").description(
     "answers of policies to the same prompts, by reward models, a judge, and what they cost",
   );
-  return addSystemsOptions(command, defaults).action((options: SystemsOptions) =>
-    withRun(world, "systems", options, async (run) => {
+  return addSystemsOptions(command, defaults).action((options: SystemsOptions) => {
+    requireData(options);
+    checkRewards(options);
+    return withRun(world, "systems", options, async (run) => {
       const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
       const arms = await openArms(run, options, defaults, demonstrations);
       await withMeasures(run, options, async (measures, notes) => {
         const rows = await answerAll(run, options, arms, sets, measures);
-        const report = answersReport("Systems", rows, notes());
+        const report = answersReport(`Systems: ${describeData(options, demonstrations)}`, rows, notes());
         const figure = judgedFigure(rows);
         await writeResults(run, "answers", { rows, report, figures: new Map(figure === null ? [] : [["judged.svg", figure]]) });
         process.stdout.write(options.json ? `${JSON.stringify(answersSummary(rows))}\n` : report);
       });
-    }),
-  );
+    });
+  });
 }
 
 export function addSystemsOptions(command: Command, policies: readonly string[]): Command {
   return addMeasureOptions(addRunOptions(addDataOptions(command, 50), policies))
     .option("--max-tokens <number>", "longest answer (default: the policy's)", count)
     .option("--measured-by <policy>", "measure S and Ŝ of every answer under this policy's demonstrations")
-    .option("--model-label <text>", "the model's column in `icdpo eval table` (default: its file's name)")
-    .option("--teacher-label <text>", "the demonstrations' rows in `icdpo eval table`");
+    .option("--model-label <text>", "the model's column in `icdpo eval table`", "default")
+    .option("--teacher-label <text>", "the demonstrations' rows in `icdpo eval table`", "");
 }
 
 /** With `notes`, for the report, when all is measured. */
@@ -71,7 +73,7 @@ export async function answerAll(
   sets: readonly TestSet[],
   measures: Measures,
 ): Promise<PaperRow[]> {
-  const { maxTokens, modelLabel, teacherLabel: teacher = "", concurrency } = options;
+  const { maxTokens, modelLabel: model, teacherLabel: teacher, concurrency } = options;
   const changed = await Promise.all(arms.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))));
   const tasks = sets.flatMap(({ label: set, examples }) => examples.flatMap((example) => changed.map((arm) => ({ set, example, arm }))));
   const step = progressOf("answers", tasks.length, run);
@@ -79,7 +81,6 @@ export async function answerAll(
     const answer = await answerOf(arm, run.cache, example, () => performance.now(), run.signal);
     const measured = await measureAnswer(answer, example, measures, run.cache, run.signal);
     step();
-    const model = modelLabel ?? (await arm.engine.info()).model.split(/[:/]/u).at(-1) ?? "";
     return { model, teacher, set, id: example.id, arm: arm.name, policy: arm.policy.id, ...answer, ...measured };
   });
 }
