@@ -1,7 +1,7 @@
 /** @module Answers of several arms as tables and figures: means by data set, and differences on the same prompts. */
 import type { AnswerRow } from "./answers.ts";
+import { shareBars } from "./plots.ts";
 import { bootstrapMean, type Estimate, meanOf, median } from "./statistics.ts";
-import { shareBars } from "./svg.ts";
 import { estimateCell, fixed, markdownTable } from "./tables.ts";
 
 /** A percentile bootstrap of so few does not hold what it promises. */

@@ -1,6 +1,7 @@
 /** @module What is measured of data's own responses, as tables and figures: rewards (Table 1), mean NLL (Figure 5). */
+
+import { dotPlot } from "./plots.ts";
 import { bootstrapMean } from "./statistics.ts";
-import { dotPlot } from "./svg.ts";
 import { estimateCell, markdownTable } from "./tables.ts";
 
 export interface DataRow {

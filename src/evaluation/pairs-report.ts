@@ -1,7 +1,7 @@
 /** @module Pairwise accuracies as tables and figures. */
 import { accuracy, accuracyDifference, type Normalization, normalizations, type PairMargins, type Scorer, scorers } from "./pairs.ts";
+import { dotPlot } from "./plots.ts";
 import type { Estimate } from "./statistics.ts";
-import { dotPlot } from "./svg.ts";
 import { markdownTable, percentCell } from "./tables.ts";
 
 export interface MarginSet {

@@ -1,7 +1,8 @@
 /** @module Mean reciprocal ranks as a table and Figure 3. */
+
+import { dotPlot } from "./plots.ts";
 import { chanceReciprocalRank, reciprocalRank } from "./ranking.ts";
 import { bootstrapMean, type Estimate } from "./statistics.ts";
-import { dotPlot } from "./svg.ts";
 import { estimateCell, fixed, markdownTable } from "./tables.ts";
 
 /** One prompt's candidates. */

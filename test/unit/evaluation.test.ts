@@ -11,9 +11,9 @@ import { dataReport, splitLabel } from "../../src/evaluation/data-report.ts";
 import { accuracy, accuracyDifference, measurePair, type PairMargins } from "../../src/evaluation/pairs.ts";
 import { pairsReport } from "../../src/evaluation/pairs-report.ts";
 import { paperTable } from "../../src/evaluation/paper-table.ts";
+import { dotPlot, linePlot, shareBars } from "../../src/evaluation/plots.ts";
 import { rankingReport } from "../../src/evaluation/ranking-report.ts";
 import { cachedReward, engineReward, httpReward, logit } from "../../src/evaluation/reward.ts";
-import { dotPlot, linePlot, shareBars } from "../../src/evaluation/svg.ts";
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import { ScriptedEngine } from "./scripted-engine.ts";
 

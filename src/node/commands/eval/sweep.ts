@@ -5,7 +5,7 @@ import { answersReport, answersSummary, meanOfArm, measuresOf, setsOf } from "..
 import { type Arm, changedArm } from "../../../evaluation/arms.ts";
 import { accuracy, scorers } from "../../../evaluation/pairs.ts";
 import { type ArmMargins, pairsReport, pairsSummary, scorerNames } from "../../../evaluation/pairs-report.ts";
-import { linePlot } from "../../../evaluation/svg.ts";
+import { linePlot } from "../../../evaluation/plots.ts";
 import type { World } from "../world.ts";
 import { readData } from "./data.ts";
 import { checkRewards } from "./measures.ts";
