@@ -68,9 +68,14 @@ function explanation(arms: readonly ArmMargins[]): string {
     "Share of pairs, in hundredths, whose chosen response scores higher than the rejected one; a tie counts half. Chance: 50. In brackets: 95 % (of a",
     "share: Wilson; of means over several sets and of differences on the same pairs: bootstrap). Per token: each sum divided by its tokens.",
     "",
-    ...arms.map(({ name, id, format }) => `- ${name}: ${id}, prompt format ${format}`),
+    ...arms.map((arm) => `- ${arm.name}: ${arm.id}, prompt format ${arm.format}${shortened(arm)}`),
   ];
   return lines.join("\n");
+}
+
+function shortened({ sets }: ArmMargins): string {
+  const count = sets.reduce((sum, { pairs }) => sum + pairs.filter(({ fallback }) => fallback !== null).length, 0);
+  return count === 0 ? "" : `; of ${count} pairs not all demonstrations fitted the context`;
 }
 
 /** Everything in the report, for programs. */

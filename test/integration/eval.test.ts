@@ -81,8 +81,11 @@ function cacheOf(out: string): string[] {
   return existsSync(file) ? readFileSync(file, "utf8").trim().split("\n") : [];
 }
 
+/** Several runs, each with an engine of its own. */
+const severalRunsMs = 400_000;
+
 describe("icdpo eval pairs", () => {
-  it("is taken up where it was killed, repeats nothing, and bears a line cut short", async () => {
+  it("is taken up where it was killed, repeats nothing, and bears a line cut short", { timeout: severalRunsMs }, async () => {
     const out = path.join(folder, "pairs");
     const args = [
       "pairs",
@@ -99,7 +102,7 @@ describe("icdpo eval pairs", () => {
       out,
     ];
     const { child, ended } = start(args);
-    await eventually(async () => cacheOf(out).length >= 4, 90_000);
+    await eventually(async () => cacheOf(out).length >= 4, severalRunsMs / 2);
     child.kill("SIGKILL");
     await ended;
     const before = cacheOf(out);
@@ -126,7 +129,9 @@ describe("icdpo eval pairs", () => {
 });
 
 describe("icdpo eval systems", () => {
-  it("measures answers by a reward model in GGUF, the model's own log-probability, and a judge; no text is printed", async () => {
+  it("measures answers by a reward model in GGUF, the model's own log-probability, and a judge; no text is printed", {
+    timeout: severalRunsMs,
+  }, async () => {
     const out = path.join(folder, "systems");
     const measures = [
       "--reward",
@@ -159,7 +164,7 @@ describe("icdpo eval systems", () => {
 });
 
 describe("icdpo eval mrr", () => {
-  it("holds scorers against a reward model's order", async () => {
+  it("holds scorers against a reward model's order", { timeout: severalRunsMs }, async () => {
     const rewards = ["--reward", `RM=llama:${random}`, "--reward", `same=llama:${random}`, "--truth", "RM"];
     const args = [
       "mrr",
