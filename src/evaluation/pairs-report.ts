@@ -53,6 +53,9 @@ interface Slice {
 
 const measures = normalizations.flatMap((normalization) => scorers.map((scorer) => ({ scorer, normalization })));
 
+/** What demonstrations change. */
+const demonstrated = measures.filter(({ scorer }) => scorer !== "base");
+
 /** A table for each data set, for pairs about equally long, and for the mean of the sets; then each arm beside the first. */
 export function pairsReport(title: string, arms: readonly ArmMargins[]): string {
   const sections = slicesOf(arms).flatMap((slice) => {
@@ -126,10 +129,10 @@ function differenceTable(arms: readonly ArmMargins[], { of }: Slice): string[] {
       normalization,
     );
   const table = markdownTable({
-    columns: [`less ${first.name}`, ...measures.map(measureName)],
+    columns: [`less ${first.name}`, ...demonstrated.map(measureName)],
     rows: others.map((arm) => [
       arm.name,
-      ...measures.map(({ scorer, normalization }) => percentCell(difference(arm, scorer, normalization))),
+      ...demonstrated.map(({ scorer, normalization }) => percentCell(difference(arm, scorer, normalization))),
     ]),
   });
   return [table];
