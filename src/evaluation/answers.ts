@@ -38,7 +38,10 @@ export function answerOf(
   now: () => number,
   signal: AbortSignal,
 ): Promise<ArmAnswer> {
-  const { id, format } = arm.policy;
+  const {
+    id,
+    sampler: { format },
+  } = arm.policy;
   return cache.recall(answerKind, [id, format, messages, seed], async () => {
     const started = now();
     const { ranked, tokens, fallback } = await answered(arm, { conversation: messages, answers: 1, seed, now, signal });
@@ -123,7 +126,10 @@ export function candidatesOf(
   now: () => number,
   signal: AbortSignal,
 ): Promise<string[]> {
-  const { id, format } = arm.policy;
+  const {
+    id,
+    sampler: { format },
+  } = arm.policy;
   return cache.recall(candidatesKind, [id, format, messages, seed, count], async () => {
     const { ranked } = await answered(arm, { conversation: messages, answers: count, seed, now, signal });
     return ranked.toSorted((a, b) => a.index - b.index).map(({ text }) => text);

@@ -101,8 +101,9 @@ export async function engineReward(engine: Engine, format: PromptFormat, normali
     async reward(conversation, text, signal) {
       const prompt = await encodeContext(engine, baseContext(format, conversation), signal);
       const candidate = { index: 0, text, finish: "stop", sample: null, details: [] } as const;
-      const { closed } = await closeResponse(engine, format, candidate, prompt.end, signal);
-      const [sum] = await forcedSums(engine, prompt, [{ closed }], { work: { prompt: 0, sampled: 0, scored: 0, cached: 0 }, signal });
+      const side = { engine, format, prompt };
+      const { closed } = await closeResponse(candidate, [side], signal);
+      const [sum] = await forcedSums(side, [closed], { work: { prompt: 0, sampled: 0, scored: 0, cached: 0 }, signal });
       return (sum as number) / (normalize === "token" ? closed.length : 1);
     },
     close: async () => {},

@@ -91,7 +91,7 @@ describe("icdpo eval pairs", () => {
       "pairs",
       ...data,
       "--policy",
-      "paper-icdpo,paper-icdpo-bm25",
+      "icdpo,icdpo-bm25",
       "--limit",
       "3",
       "--prompt",
@@ -111,7 +111,7 @@ describe("icdpo eval pairs", () => {
 
     const report = await run(args);
     expect(report).toContain("## good (3 pairs)");
-    expect(report).toContain("| less paper-icdpo |");
+    expect(report).toContain("| less icdpo |");
     const after = cacheOf(out);
     expect(after.slice(0, before.length)).toEqual(before);
     const keys = after.flatMap((line) => (line.endsWith("}") ? [JSON.parse(line).key as string] : []));
@@ -143,7 +143,7 @@ describe("icdpo eval systems", () => {
       "--judge-url",
       judgeUrl,
     ];
-    const args = ["systems", ...data, "--policy", "paper-base,paper-icdpo", "--limit", "2", "--max-tokens", "8", ...measures, "--out", out];
+    const args = ["systems", ...data, "--policy", "base,icdpo", "--limit", "2", "--max-tokens", "8", ...measures, "--out", out];
     const report = await run(args);
     const rows = readFileSync(path.join(out, "answers.jsonl"), "utf8")
       .trim()
@@ -156,10 +156,10 @@ describe("icdpo eval systems", () => {
       // A judge that always takes the first is not believed.
       expect(judgement).toBe(0.5);
     }
-    expect(report).toContain("| paper-icdpo | 0 | 2 | 0 |");
+    expect(report).toContain("| icdpo | 0 | 2 | 0 |");
     for (const { text } of rows) if (text.length > 8) expect(report).not.toContain(text);
     expect(report).toMatch(/judge judge: 8 opinions, 800 prompt and 8 answer tokens/u);
-    expect(await run(["table", out, "--measure", "constant"])).toContain("| paper-base | 1.25 ± 0.00 |");
+    expect(await run(["table", out, "--measure", "constant"])).toContain("| base | 1.25 ± 0.00 |");
   });
 });
 
@@ -170,7 +170,7 @@ describe("icdpo eval mrr", () => {
       "mrr",
       ...data,
       "--policy",
-      "paper-icdpo",
+      "icdpo",
       "--limit",
       "2",
       "--max-tokens",

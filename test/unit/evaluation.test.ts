@@ -2,6 +2,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { onlyEngine } from "../../src/engine/engines.ts";
 import { type AnswerRow, answerOf, candidatesOf } from "../../src/evaluation/answers.ts";
 import { answersReport, answersSummary, judgedFigure } from "../../src/evaluation/answers-report.ts";
 import { type Arm, changedArm, measured } from "../../src/evaluation/arms.ts";
@@ -41,10 +42,13 @@ async function armWith(
     routes: "routes: { p: { policy: p } }",
     demonstrations: new Map([["d", textFile(demonstrations)]]),
   };
-  const { policies } = await buildPolicySet(files, { engine, embedder: async () => Promise.reject(new Error("none")) });
+  const { policies } = await buildPolicySet(files, {
+    engines: onlyEngine(engine),
+    embedder: async () => Promise.reject(new Error("none")),
+  });
   const policy = policies.get("p");
   if (policy === undefined) throw new Error("no policy");
-  return { name: "p", policy, engine };
+  return { name: "p", policy };
 }
 
 const number: Kind<number> = { name: "number", version: 1, schema: z.number() };

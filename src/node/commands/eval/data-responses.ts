@@ -9,7 +9,7 @@ import type { World } from "../world.ts";
 import { readData, type TestSet } from "./data.ts";
 import { addMeasureOptions, checkRewards, engineNamed, formatOf, type MeasureOptions, withRewards } from "./measures.ts";
 import { addDataOptions, addRunOptions, type DataOptions, type RunOptions, requireData } from "./options.ts";
-import { progressOf, type Run, withRun, writeResults } from "./run.ts";
+import { ownEngine, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 type ReferencesOptions = RunOptions & DataOptions & MeasureOptions & { readonly prompt?: NonNullable<RunOptions["prompt"]> };
 
@@ -22,7 +22,7 @@ export function referencesCommand(world: World): Command {
     checkRewards(options);
     if (options.reward.length === 0) throw new GatewayError("invalid_request", "References need a --reward.");
     return withRun(world, "references", options, async (run) => {
-      const { sets } = await readData(options, run.runtime.engine, run.signal);
+      const { sets } = await readData(options, await ownEngine(run), run.signal);
       await withRewards(run, options, async (rewards) => {
         const rows = await rewardAll(run, options, sets, rewards);
         const report = dataReport("Reference results", rows, [
@@ -51,7 +51,7 @@ export function nllCommand(world: World): Command {
     .action((options: NllOptions) => {
       requireData(options);
       return withRun(world, "nll", options, async (run) => {
-        const { sets } = await readData(options, run.runtime.engine, run.signal);
+        const { sets } = await readData(options, await ownEngine(run), run.signal);
         const names = options.engine.length > 0 ? options.engine : ["default"];
         const models = new Map<string, RewardModel>();
         for (const name of names) {

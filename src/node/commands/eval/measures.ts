@@ -80,10 +80,10 @@ async function openReward(run: Run, spec: string, options: MeasureOptions): Prom
   return httpReward({ url: spec, apiKey: process.env[options.rewardKeyVariable], retries: options.retries, fetch, pause });
 }
 
-/** Throws "invalid_request" where there is none of that name. */
-export async function engineNamed({ runtime }: Run, name: string): Promise<Engine> {
-  if (name === "default") return runtime.engine;
-  throw new GatewayError("invalid_request", `There is no engine "${name}". Known: default.`);
+/** `name`, or `name+adapter`. Throws "configuration" where there is none of that name. */
+export function engineNamed({ runtime }: Run, name: string): Promise<Engine> {
+  const [engine = "", adapter] = name.split("+");
+  return runtime.engines.open({ engine, adapter });
 }
 
 /** The chat template where the model has one, else the paper's. */

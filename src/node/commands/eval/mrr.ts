@@ -14,7 +14,7 @@ import type { World } from "../world.ts";
 import { readData, type TestExample } from "./data.ts";
 import { addMeasureOptions, checkRewards, judgeCost, type MeasureOptions, openJudge, withRewards } from "./measures.ts";
 import { addDataOptions, addRunOptions, count, type DataOptions, type RunOptions, requireData } from "./options.ts";
-import { openArms, progressOf, type Run, withRun, writeResults } from "./run.ts";
+import { openArms, ownEngine, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 type MrrOptions = RunOptions &
   DataOptions &
@@ -26,7 +26,7 @@ type MrrOptions = RunOptions &
   };
 
 /** Figure 3(a): random demonstrations; (b): retrieved ones. */
-const defaults = ["paper-icdpo", "paper-icdpo-r"] as const;
+const defaults = ["icdpo", "icdpo-r"] as const;
 
 export function mrrCommand(world: World): Command {
   const command = new Command("mrr").description(
@@ -41,7 +41,7 @@ export function mrrCommand(world: World): Command {
       checkRewards(options);
       checkTruth(options);
       return withRun(world, "mrr", options, async (run) => {
-        const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
+        const { sets, demonstrations } = await readData(options, await ownEngine(run), run.signal);
         const opened = await openArms(run, options, defaults, demonstrations);
         const { maxTokens } = options;
         const arms = await Promise.all(opened.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))));

@@ -10,10 +10,10 @@ import { GatewayError } from "../../../types/error.ts";
 import type { World } from "../world.ts";
 import { describeData, readData, type TestSet } from "./data.ts";
 import { addDataOptions, addRunOptions, type DataOptions, type RunOptions, requireData } from "./options.ts";
-import { openArms, progressOf, type Run, withRun, writeResults } from "./run.ts";
+import { openArms, ownEngine, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 /** Plain ICDPO's random demonstrations, the first stage alone, and both. */
-const retrievers = ["paper-icdpo", "paper-icdpo-bm25", "paper-icdpo-r"] as const;
+const retrievers = ["icdpo", "icdpo-bm25", "icdpo-r"] as const;
 
 export function pairsCommand(world: World): Command {
   const command = new Command("pairs").description("pairwise accuracy of Ŝ, S and likelihoods on chosen and rejected responses");
@@ -21,7 +21,7 @@ export function pairsCommand(world: World): Command {
   return command.action((options: RunOptions & DataOptions) => {
     requireData(options);
     return withRun(world, "pairs", options, async (run) => {
-      const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
+      const { sets, demonstrations } = await readData(options, await ownEngine(run), run.signal);
       const arms = await openArms(run, options, retrievers, demonstrations);
       const tested = pairedSets(sets);
       await measureAll(run, options, `Pairwise accuracy: ${describeData(options, demonstrations)}`, arms, tested);
@@ -95,7 +95,7 @@ export async function marginsOf(
 ): Promise<ArmMargins[]> {
   const total = sets.reduce((sum, { pairs }) => sum + pairs.length * arms.length, 0);
   const step = progressOf("pairs measured", total, run);
-  const results: ArmMargins[] = arms.map(({ name, policy }) => ({ name, id: policy.id, format: policy.format, sets: [] }));
+  const results: ArmMargins[] = arms.map(({ name, policy }) => ({ name, id: policy.id, format: policy.scorer.format, sets: [] }));
   for (const { label, pairs } of sets) {
     // All arms of a pair one after another: they share the context without demonstrations.
     const margins = await inPool(pairs, concurrency, async (pair) => {

@@ -7,10 +7,10 @@ import type { World } from "../world.ts";
 import { readData } from "./data.ts";
 import { checkRewards } from "./measures.ts";
 import { marginsOf, pairedSets } from "./pairs.ts";
-import { openArms, withRun, writeResults } from "./run.ts";
+import { openArms, ownEngine, withRun, writeResults } from "./run.ts";
 import { addSystemsOptions, answerAll, type SystemsOptions, withMeasures } from "./systems.ts";
 
-const retrievers = ["paper-icdpo", "paper-icdpo-bm25", "paper-icdpo-r"] as const;
+const retrievers = ["icdpo", "paper-icdpo-bm25", "icdpo-r"] as const;
 const systems = ["plain", "everyday"] as const;
 const pairLimit = 12;
 const promptLimit = 6;
@@ -29,7 +29,7 @@ export function quickCommand(world: World): Command {
         maxTokens: given.maxTokens ?? answerTokens,
         ...ownData(world, given),
       };
-      const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
+      const { sets, demonstrations } = await readData(options, await ownEngine(run), run.signal);
       const scoring = await openArms(run, { ...options, policy: [] }, retrievers, demonstrations);
       const margins = await marginsOf(run, options, scoring, pairedSets(sets));
       const answering = await openArms(run, options, systems, demonstrations);

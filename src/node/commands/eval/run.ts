@@ -1,10 +1,13 @@
 /** @module A run of an evaluation: its folder, what it has computed before, its arms, and how far it is. */
 import { setMaxListeners } from "node:events";
-import { mkdir, writeFile } from "node:fs/promises";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
+import type { Engine } from "../../../engine/engine.ts";
 import { type Arm, changedArm } from "../../../evaluation/arms.ts";
 import { type CacheEntry, ResultCache } from "../../../evaluation/cache.ts";
-import { buildPolicySet, textFile } from "../../../policy/build.ts";
+import { buildPolicySet, type PolicyFiles, textFile } from "../../../policy/build.ts";
+import { defaultEngine } from "../../../policy/engines.ts";
 import type { Policy } from "../../../policy/policy.ts";
 import type { Demonstration } from "../../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../../types/error.ts";
@@ -40,7 +43,15 @@ export function withRun(world: World, name: string, options: RunOptions, work: (
   });
 }
 
-/** The policies asked for, with other demonstrations where they are given. Throws "invalid_request" where one does not exist. */
+/** The engine called default, which tokenises data. */
+export function ownEngine({ runtime }: Run): Promise<Engine> {
+  return runtime.engines.open({ engine: defaultEngine });
+}
+
+/**
+ * The policies asked for, of the policies' folder or of the paper's systems that come with the program, with other demonstrations where they are
+ * given. Throws "invalid_request" where one does not exist, "configuration" where one is wrong.
+ */
 export async function openArms(
   { runtime }: Run,
   options: Pick<RunOptions, "policy" | "prompt">,
@@ -48,33 +59,39 @@ export async function openArms(
   demonstrations: readonly Demonstration[] | null,
 ): Promise<Arm[]> {
   const names = options.policy.length > 0 ? options.policy : defaults;
-  const policies = await policiesWith(runtime, names, demonstrations);
+  const files = await filesOf(runtime, names, demonstrations);
+  const { policies } = await buildPolicySet(files, runtime, names);
   return Promise.all(
     names.map((name) => {
-      const policy = policies.get(name);
-      if (policy === undefined)
-        throw new GatewayError("invalid_request", `There is no policy "${name}". Known: ${[...policies.keys()].join(", ")}.`);
-      const arm = { name, policy, engine: runtime.engine };
+      const arm = { name, policy: policies.get(name) as Policy };
       return options.prompt === undefined ? arm : changedArm(arm, { prompt: options.prompt });
     }),
   );
 }
 
-async function policiesWith(
-  runtime: Runtime,
+const papersPolicies = fileURLToPath(new URL("../../../../paper/policies", import.meta.url));
+
+async function filesOf(
+  { policyFolder }: Runtime,
   names: readonly string[],
   demonstrations: readonly Demonstration[] | null,
-): Promise<ReadonlyMap<string, Policy>> {
-  const { policies: own } = runtime.policies.current;
-  if (demonstrations === null || names.some((name) => !own.has(name))) return own;
-  const files = await runtime.policyFolder.read();
-  const set = textFile(demonstrations.map((demonstration) => JSON.stringify(demonstration)).join("\n"));
-  const replaced = {
-    policies: new Map(names.map((name) => [name, files.policies.get(name) ?? ""])),
-    routes: JSON.stringify({ routes: Object.fromEntries(names.map((name) => [name, { policy: name }])) }),
-    demonstrations: new Map([...files.demonstrations.keys()].map((name) => [name, set])),
+): Promise<PolicyFiles> {
+  const own = await policyFolder.read();
+  const paper = new Map<string, string>();
+  for (const file of await readdir(papersPolicies))
+    if (file !== "routes.yaml") paper.set(path.basename(file, ".yaml"), await readFile(path.join(papersPolicies, file), "utf8"));
+  const textOf = (name: string): string => {
+    const text = own.policies.get(name) ?? paper.get(name);
+    const known = [...new Set([...own.policies.keys(), ...paper.keys()])];
+    if (text === undefined) throw new GatewayError("invalid_request", `There is no policy "${name}". Known: ${known.join(", ")}.`);
+    return text;
   };
-  return (await buildPolicySet(replaced, runtime)).policies;
+  const set = demonstrations && textFile(demonstrations.map((demonstration) => JSON.stringify(demonstration)).join("\n"));
+  return {
+    policies: new Map(names.map((name) => [name, textOf(name)])),
+    routes: JSON.stringify({ routes: Object.fromEntries(names.map((name) => [name, { policy: name }])) }),
+    demonstrations: new Map([...own.demonstrations].map(([name, file]) => [name, set ?? file])),
+  };
 }
 
 /** Writes of a file one after another. */

@@ -11,7 +11,7 @@ import { readData } from "./data.ts";
 import { checkRewards } from "./measures.ts";
 import { counts, requireData } from "./options.ts";
 import { marginsOf, pairedSets } from "./pairs.ts";
-import { openArms, withRun, writeResults } from "./run.ts";
+import { openArms, ownEngine, withRun, writeResults } from "./run.ts";
 import { addSystemsOptions, answerAll, type SystemsOptions, withMeasures } from "./systems.ts";
 
 interface SweepOptions extends SystemsOptions {
@@ -37,7 +37,7 @@ export function sweepCommand(world: World): Command {
       requireData(options);
       checkRewards(options);
       return withRun(world, "sweep", options, async (run) => {
-        const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
+        const { sets, demonstrations } = await readData(options, await ownEngine(run), run.signal);
         const policies = await openArms(run, options, ["everyday"], demonstrations);
         const arms = (await Promise.all(policies.map((arm) => variants(arm, options)))).flat();
         const byShots = arms.filter(({ candidates }) => candidates === options.candidates[0]);

@@ -9,7 +9,7 @@ import type { World } from "../world.ts";
 import { describeData, readData, type TestSet } from "./data.ts";
 import { addMeasureOptions, checkRewards, judgeCost, type MeasureOptions, openJudge, withRewards } from "./measures.ts";
 import { addDataOptions, addRunOptions, count, type DataOptions, type RunOptions, requireData } from "./options.ts";
-import { openArms, progressOf, type Run, withRun, writeResults } from "./run.ts";
+import { openArms, ownEngine, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 export interface SystemsOptions extends RunOptions, DataOptions, MeasureOptions {
   readonly maxTokens?: number;
@@ -19,7 +19,7 @@ export interface SystemsOptions extends RunOptions, DataOptions, MeasureOptions 
   readonly prompt?: NonNullable<RunOptions["prompt"]>;
 }
 
-const defaults = ["paper-base", "paper-icdpo", "paper-icdpo-s-hat", "paper-icdpo-s-hat-r"] as const;
+const defaults = ["base", "icdpo", "icdpo-s-hat", "icdpo-s-hat-r"] as const;
 
 export function systemsCommand(world: World): Command {
   const command = new Command("systems").description(
@@ -29,7 +29,7 @@ export function systemsCommand(world: World): Command {
     requireData(options);
     checkRewards(options);
     return withRun(world, "systems", options, async (run) => {
-      const { sets, demonstrations } = await readData(options, run.runtime.engine, run.signal);
+      const { sets, demonstrations } = await readData(options, await ownEngine(run), run.signal);
       const arms = await openArms(run, options, defaults, demonstrations);
       await withMeasures(run, options, async (measures, notes) => {
         const rows = await answerAll(run, options, arms, sets, measures);
