@@ -140,10 +140,8 @@ describe("changedArm", () => {
     const arm = await armWith(new ScriptedEngine());
     const none = await changedArm(arm, { shots: 0, candidates: 5, name: "none" });
     expect(none).toMatchObject({ name: "none", policy: { retriever: null, settings: { shots: 0, candidates: 5 } } });
-    const blind = {
-      ...arm,
-      engine: new ScriptedEngine({ capabilities: { chat: false, text: true, score: true, grammar: true, tools: null } }),
-    };
+    const engine = new ScriptedEngine({ capabilities: { chat: false, text: true, score: true, grammar: true, tools: null } });
+    const blind = { ...arm, policy: { ...arm.policy, sampler: { ...arm.policy.sampler, engine } } };
     await expect(changedArm(blind, { prompt: "chat" })).rejects.toThrow("no chat template");
   });
 });
