@@ -75,7 +75,11 @@ export class ResultCache {
   }
 }
 
-/** SHA-256 of the kind's version and the parts, in hex. Keys of objects count in the order they are written in. */
 function keyOf({ version }: Kind<unknown>, parts: unknown): string {
-  return bytesToHex(sha256(utf8ToBytes(JSON.stringify([version, parts]))));
+  return contentHash([version, parts]);
+}
+
+/** SHA-256 of JSON, in hex. Keys of objects count in the order they are written in. */
+export function contentHash(value: unknown): string {
+  return bytesToHex(sha256(utf8ToBytes(JSON.stringify(value))));
 }

@@ -1,6 +1,6 @@
 /** @module A judge or teacher that is asked nothing twice, and what asking it has cost. */
 import { z } from "zod";
-import type { Kind, ResultCache } from "./cache.ts";
+import { contentHash, type Kind, type ResultCache } from "./cache.ts";
 import type { Teacher, TeacherAnswer } from "./teacher.ts";
 
 const answerKind: Kind<TeacherAnswer> = {
@@ -19,7 +19,9 @@ export function cachedTeacher(teacher: Teacher, cache: ResultCache): CountedTeac
   return {
     model: teacher.model,
     used: () => used,
-    async ask(messages, key, signal) {
+    async ask(messages, _key, signal) {
+      // Several answers are judged beside one prompt: what says that a call is the same call is what it says.
+      const key = `icdpo-${contentHash([teacher.model, messages])}`;
       const answer = await cache.recall(answerKind, [teacher.model, messages], () => teacher.ask(messages, key, signal));
       used.promptTokens += answer.promptTokens;
       used.completionTokens += answer.completionTokens;

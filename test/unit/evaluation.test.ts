@@ -276,7 +276,11 @@ describe("rewards", () => {
 describe("a judge", () => {
   it("is asked nothing twice, and its tokens are counted, those of earlier runs too", async () => {
     let asked = 0;
-    const ask = async () => ({ text: `${++asked}`, finish: "stop", promptTokens: 10, completionTokens: 1 });
+    const keys: string[] = [];
+    const ask = async (_: unknown, key: string) => {
+      keys.push(key);
+      return { text: `${++asked}`, finish: "stop", promptTokens: 10, completionTokens: 1 };
+    };
     const { cache, added } = memory();
     const messages = [{ role: "user", content: "A or B?" }] as const;
     await cachedTeacher({ model: "m", ask }, cache).ask(messages, "k");
@@ -285,6 +289,9 @@ describe("a judge", () => {
     expect(later.used()).toEqual({ promptTokens: 10, completionTokens: 1, calls: 1 });
     await cachedTeacher({ model: "other", ask }, memory(added).cache).ask(messages, "k");
     expect(asked).toBe(2);
+    // Two answers to one prompt are two calls, whatever the caller names them.
+    await later.ask([{ role: "user", content: "A or C?" }], "k");
+    expect(new Set(keys).size).toBe(3);
   });
 });
 

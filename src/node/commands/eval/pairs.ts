@@ -78,7 +78,11 @@ function leftOut({ id, messages, chosen, rejected }: Demonstration, seed: number
 async function measureAll(run: Run, options: RunOptions, title: string, arms: readonly Arm[], sets: readonly TestedSet[]): Promise<void> {
   const results = await marginsOf(run, options, arms, sets);
   const report = pairsReport(title, results);
-  await writeResults(run, "pairs", { rows: marginRows(results), report, figures: new Map([["pairs.svg", pairsFigure(title, results)]]) });
+  await writeResults(run, "pairs", {
+    rows: marginRows(results),
+    report,
+    figures: new Map([["pairs.svg", pairsFigure("Pairwise accuracy", results)]]),
+  });
   process.stdout.write(options.json ? `${JSON.stringify(pairsSummary(results))}\n` : report);
 }
 
