@@ -11,9 +11,9 @@ import type { Teacher } from "../../../evaluation/teacher.ts";
 import { GatewayError } from "../../../types/error.ts";
 import { whole } from "../endpoint.ts";
 import type { World } from "../world.ts";
-import { readData, type TestExample } from "./data.ts";
+import { readData, type TestExample, type TestSet } from "./data.ts";
 import { addMeasureOptions, checkRewards, judgeCost, type MeasureOptions, openJudge, withRewards } from "./measures.ts";
-import { addDataOptions, addRunOptions, count, type DataOptions, type RunOptions, requireData } from "./options.ts";
+import { addDataOptions, addRunOptions, type DataOptions, type RunOptions, requireData } from "./options.ts";
 import { openArms, ownEngine, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 type MrrOptions = RunOptions &
@@ -35,7 +35,7 @@ export function mrrCommand(world: World): Command {
   return addMeasureOptions(addRunOptions(addDataOptions(command, 200), defaults))
     .option("--candidates <number>", "sampled for each prompt", whole, 3)
     .option("--truth <label>", "the reward model whose order is the truth (default: the judge's)")
-    .option("--max-tokens <number>", "longest candidate (default: the policy's)", count)
+    .option("--max-tokens <number>", "longest candidate (default: the policy's)", whole)
     .action((options: MrrOptions) => {
       requireData(options);
       checkRewards(options);
@@ -49,16 +49,7 @@ export function mrrCommand(world: World): Command {
           const judge = openJudge(run, options);
           const truth: Truth =
             judge === undefined || options.truth !== undefined ? { type: "reward", label: options.truth ?? "" } : { type: "judge", judge };
-          const tasks = sets.flatMap(({ label: set, examples }) =>
-            examples.flatMap((example) => arms.map((arm) => ({ set, example, arm }))),
-          );
-          const step = progressOf("prompts", tasks.length, run);
-          const found = await inPool(tasks, options.concurrency, async ({ set, example, arm }) => {
-            const row = await rankCandidates(run, options, arm, example, rewards, truth);
-            step();
-            return row === null ? [] : [{ set, id: example.id, arm: arm.name, policy: arm.policy.id, ...row }];
-          });
-          const rows: RankingRow[] = found.flat();
+          const rows = await rankAll(run, options, arms, sets, rewards, truth);
           const notes = [
             `- truth: ${options.truth ?? `judge ${judge?.model}`}`,
             ...judgeCost(judge, options),
@@ -70,6 +61,25 @@ export function mrrCommand(world: World): Command {
         });
       });
     });
+}
+
+/** Every arm's candidates for every prompt that the judge has an opinion of. */
+async function rankAll(
+  run: Run,
+  options: MrrOptions,
+  arms: readonly Arm[],
+  sets: readonly TestSet[],
+  rewards: ReadonlyMap<string, RewardModel>,
+  truth: Truth,
+): Promise<RankingRow[]> {
+  const tasks = sets.flatMap(({ label: set, examples }) => examples.flatMap((example) => arms.map((arm) => ({ set, example, arm }))));
+  const step = progressOf("prompts", tasks.length, run);
+  const rows = await inPool(tasks, options.concurrency, async ({ set, example, arm }) => {
+    const row = await rankCandidates(run, options, arm, example, rewards, truth);
+    step();
+    return row === null ? [] : [{ set, id: example.id, arm: arm.name, policy: arm.policy.id, ...row }];
+  });
+  return rows.flat();
 }
 
 type Truth = { readonly type: "judge"; readonly judge: Teacher } | { readonly type: "reward"; readonly label: string };

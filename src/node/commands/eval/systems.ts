@@ -5,10 +5,11 @@ import { answersReport, answersSummary, judgedFigure } from "../../../evaluation
 import { type Arm, changedArm } from "../../../evaluation/arms.ts";
 import type { PaperRow } from "../../../evaluation/paper-table.ts";
 import { inPool } from "../../../evaluation/pool.ts";
+import { whole } from "../endpoint.ts";
 import type { World } from "../world.ts";
 import { describeData, readData, type TestSet } from "./data.ts";
 import { addMeasureOptions, checkRewards, judgeCost, type MeasureOptions, openJudge, withRewards } from "./measures.ts";
-import { addDataOptions, addRunOptions, count, type DataOptions, type RunOptions, requireData } from "./options.ts";
+import { addDataOptions, addRunOptions, type DataOptions, type RunOptions, requireData } from "./options.ts";
 import { openArms, ownEngine, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 export interface SystemsOptions extends RunOptions, DataOptions, MeasureOptions {
@@ -44,7 +45,7 @@ export function systemsCommand(world: World): Command {
 
 export function addSystemsOptions(command: Command, policies: readonly string[]): Command {
   return addMeasureOptions(addRunOptions(addDataOptions(command, 50), policies))
-    .option("--max-tokens <number>", "longest answer (default: the policy's)", count)
+    .option("--max-tokens <number>", "longest answer (default: the policy's)", whole)
     .option("--measured-by <policy>", "measure S and Ŝ of every answer under this policy's demonstrations")
     .option("--model-label <text>", "the model's column in `icdpo eval table`", "default")
     .option("--teacher-label <text>", "the demonstrations' rows in `icdpo eval table`", "");
