@@ -163,6 +163,20 @@ describe("icdpo eval systems", () => {
   });
 });
 
+describe("icdpo eval quick", () => {
+  it("looks at pairs and answers with nothing but what comes with the project", { timeout: severalRunsMs }, async () => {
+    const { pairs, answers } = JSON.parse(
+      await run(["quick", "--limit", "1", "--max-tokens", "6", "--json", "--out", path.join(folder, "quick")]),
+    );
+    expect(pairs[0].arms.map(({ name, count }: { name: string; count: number }) => [name, count])).toEqual([
+      ["icdpo", 1],
+      ["icdpo-bm25", 1],
+      ["icdpo-r", 1],
+    ]);
+    expect(answers.map(({ arm }: { arm: string }) => arm)).toEqual(["plain", "everyday"]);
+  });
+});
+
 describe("icdpo eval mrr", () => {
   it("holds scorers against a reward model's order", { timeout: severalRunsMs }, async () => {
     const rewards = ["--reward", `RM=llama:${random}`, "--reward", `same=llama:${random}`, "--truth", "RM"];

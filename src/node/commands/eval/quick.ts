@@ -10,7 +10,7 @@ import { marginsOf, pairedSets } from "./pairs.ts";
 import { openArms, ownEngine, withRun, writeResults } from "./run.ts";
 import { addSystemsOptions, answerAll, type SystemsOptions, withMeasures } from "./systems.ts";
 
-const retrievers = ["icdpo", "paper-icdpo-bm25", "icdpo-r"] as const;
+const retrievers = ["icdpo", "icdpo-bm25", "icdpo-r"] as const;
 const systems = ["plain", "everyday"] as const;
 const pairLimit = 12;
 const promptLimit = 6;
