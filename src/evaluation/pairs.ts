@@ -1,73 +1,100 @@
 /** @module Pairwise accuracy: how often a scorer prefers the chosen response over the rejected one. */
-import { measure } from "../icdpo/measure.ts";
-import type { Policy } from "../policy/policy.ts";
-import type { PromptFormat } from "../policy/schema.ts";
-import type { Demonstration } from "../types/conversation.ts";
-import { GatewayError } from "../types/error.ts";
+import type { Conversation } from "../types/conversation.ts";
+import { type Arm, measured } from "./arms.ts";
+import type { ResultCache } from "./cache.ts";
+import { bootstrapMean, type Estimate, shareOf } from "./statistics.ts";
 
-export const scorers = ["s_hat", "s", "likelihood"] as const;
+/** Ŝ; S; log π(y ∣ C⁺); log π(y ∣ C⁰), which needs no demonstrations. */
+export const scorers = ["s_hat", "s", "likelihood", "base"] as const;
 export type Scorer = (typeof scorers)[number];
+/** Of sums of log-probabilities, or of their means per token. */
+export const normalizations = ["sum", "token"] as const;
+export type Normalization = (typeof normalizations)[number];
 
-/** Score of the chosen response minus that of the rejected one, in nats: of sums, and of means per token. */
+export interface Pair {
+  readonly id: string;
+  readonly messages: Conversation;
+  readonly chosen: string;
+  readonly rejected: string;
+}
+
+/** Score of the chosen response minus that of the rejected one, in nats; null where the policy has no such score. */
 export interface PairMargins {
   readonly id: string;
   /** Neither response is over a tenth longer than the other, in characters. */
   readonly equallyLong: boolean;
   /** Tokens of both, the closing tokens among them. */
   readonly tokens: { readonly chosen: number; readonly rejected: number };
-  readonly sum: Readonly<Record<Scorer, number>>;
-  readonly token: Readonly<Record<Scorer, number>>;
+  readonly sum: Readonly<Record<Scorer, number | null>>;
+  readonly token: Readonly<Record<Scorer, number | null>>;
+  /** Demonstrations that did not fit the context. */
+  readonly fallback: string | null;
 }
 
-export interface Accuracy {
-  readonly pairs: number;
-  readonly sum: Readonly<Record<Scorer, number>>;
-  readonly token: Readonly<Record<Scorer, number>>;
+export interface PairOptions {
+  /** Decides random demonstrations. */
+  readonly seed: number;
+  /** Demonstrations that may not be retrieved. */
+  readonly except?: ReadonlySet<string> | undefined;
+  readonly signal?: AbortSignal | undefined;
 }
 
 const lengthTolerance = 1.1;
 
-/** Scores one demonstration's own pair with the others as demonstrations. */
-export async function leaveOneOut(policy: Policy, pair: Demonstration, format: PromptFormat, signal?: AbortSignal): Promise<PairMargins> {
-  const { rejected: worse } = pair;
-  if (worse === undefined)
-    throw new GatewayError("invalid_request", `The demonstration "${pair.id}" has no rejected response to compare with.`);
-  const { measured } = await measure(policy, {
-    conversation: pair.messages,
-    completions: [pair.chosen, worse],
-    format,
-    except: new Set([pair.id]),
-    seed: 0,
-    signal,
-  });
-  const [chosen, rejected] = measured.map(({ positive, s, sHat, tokens }) => ({
+export async function measurePair(arm: Arm, cache: ResultCache, pair: Pair, options: PairOptions): Promise<PairMargins> {
+  const completions = [pair.chosen, pair.rejected];
+  const measurement = await measured(arm, cache, { conversation: pair.messages, completions, ...options });
+  const [chosen, rejected] = measurement.measured.map(({ positive, base, s, sHat, tokens }) => ({
     tokens,
-    scores: { s_hat: sHat, s, likelihood: positive },
+    scores: { s_hat: sHat, s, likelihood: positive, base },
   }));
   if (chosen === undefined || rejected === undefined) throw new Error("Two completions were not measured");
-  const margin = (perToken: boolean) => (scorer: Scorer) => {
-    const per = ({ scores, tokens }: typeof chosen): number => (scores[scorer] ?? Number.NaN) / (perToken ? tokens : 1);
-    return per(chosen) - per(rejected);
+  const margin = (normalization: Normalization) => (scorer: Scorer) => {
+    const [better, worse] = [chosen.scores[scorer], rejected.scores[scorer]];
+    if (better === null || worse === null) return null;
+    return normalization === "sum" ? better - worse : better / chosen.tokens - worse / rejected.tokens;
   };
   return {
     id: pair.id,
-    equallyLong: equallyLong(pair.chosen, worse),
+    equallyLong: equallyLong(pair.chosen, pair.rejected),
     tokens: { chosen: chosen.tokens, rejected: rejected.tokens },
-    sum: forEachScorer(margin(false)),
-    token: forEachScorer(margin(true)),
+    sum: forEachScorer(margin("sum")),
+    token: forEachScorer(margin("token")),
+    fallback: measurement.fallback,
   };
 }
 
-/** Share of pairs with a positive margin. */
-export function accuracy(pairs: readonly PairMargins[]): Accuracy {
-  const share = (kind: "sum" | "token") => (scorer: Scorer) => pairs.filter((pair) => pair[kind][scorer] > 0).length / pairs.length;
-  return { pairs: pairs.length, sum: forEachScorer(share("sum")), token: forEachScorer(share("token")) };
+/** 1: the chosen response scores higher; ½: the same; 0: lower. Pairs without that score are left out. */
+export function agreements(pairs: readonly PairMargins[], scorer: Scorer, normalization: Normalization): number[] {
+  return pairs.flatMap((pair) => {
+    const margin = pair[normalization][scorer];
+    return margin === null ? [] : [margin > 0 ? 1 : margin < 0 ? 0 : 0.5];
+  });
+}
+
+/** Share of pairs whose chosen response scores higher, a tie counting half; the mean over data sets where there are several. */
+export function accuracy(sets: readonly (readonly PairMargins[])[], scorer: Scorer, normalization: Normalization): Estimate | null {
+  const values = sets.map((pairs) => agreements(pairs, scorer, normalization));
+  return values.length === 1 ? shareOf(values[0] as number[]) : bootstrapMean(values);
+}
+
+/** How much more often one arm is right than another on the same pairs. */
+export function accuracyDifference(
+  sets: readonly { readonly of: readonly PairMargins[]; readonly than: readonly PairMargins[] }[],
+  scorer: Scorer,
+  normalization: Normalization,
+): Estimate | null {
+  const differences = sets.map(({ of, than }) => {
+    const [a, b] = [agreements(of, scorer, normalization), agreements(than, scorer, normalization)];
+    return a.length === b.length ? a.map((value, i) => value - (b[i] as number)) : [];
+  });
+  return bootstrapMean(differences);
 }
 
 function equallyLong(chosen: string, rejected: string): boolean {
   return Math.max(chosen.length, rejected.length) / Math.min(chosen.length, rejected.length) <= lengthTolerance;
 }
 
-function forEachScorer(value: (scorer: Scorer) => number): Record<Scorer, number> {
-  return { s_hat: value("s_hat"), s: value("s"), likelihood: value("likelihood") };
+function forEachScorer<Value>(value: (scorer: Scorer) => Value): Record<Scorer, Value> {
+  return { s_hat: value("s_hat"), s: value("s"), likelihood: value("likelihood"), base: value("base") };
 }

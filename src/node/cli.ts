@@ -8,7 +8,7 @@ import { GatewayError, isCancellation } from "../types/error.ts";
 import { benchCommand } from "./commands/bench.ts";
 import { bundleCommand } from "./commands/bundle.ts";
 import { demosCommand } from "./commands/demos.ts";
-import { evalCommand } from "./commands/eval.ts";
+import { evalCommand } from "./commands/eval/eval.ts";
 import { experimentsCommand } from "./commands/experiments.ts";
 import { judgeCommand } from "./commands/judge.ts";
 import { keysCommand } from "./commands/keys.ts";

@@ -35,7 +35,7 @@ export function addPriceOptions(command: Command): Command {
 }
 
 /** Endpoints on one's own machine often need no key. Throws "configuration" where one is needed. */
-export function endpointKey({ keyVariable, baseUrl: baseURL }: EndpointOptions): string {
+export function endpointKey({ keyVariable, baseUrl: baseURL }: Pick<EndpointOptions, "keyVariable" | "baseUrl">): string {
   const key = process.env[keyVariable];
   if (key) return key;
   const { hostname } = new URL(baseURL);

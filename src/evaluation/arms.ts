@@ -1,0 +1,70 @@
+/** @module Arms of an evaluation, which are policies, and the two places where it calls the method. */
+import { type Measurement, type MeasureRequest, measure } from "../icdpo/measure.ts";
+import { type IcdpoOutcome, icdpo } from "../icdpo/pipeline.ts";
+import { contradiction, policyId } from "../policy/build.ts";
+import type { Policy, PromptedModel } from "../policy/policy.ts";
+import type { PolicySettings } from "../policy/schema.ts";
+import type { Conversation } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
+import type { ResultCache } from "./cache.ts";
+import { cachedEngine } from "./cached-engine.ts";
+
+export interface Arm {
+  /** As tables call it. */
+  readonly name: string;
+  readonly policy: Policy;
+}
+
+export interface ArmChanges {
+  readonly name?: string | undefined;
+  readonly prompt?: PolicySettings["prompt"] | undefined;
+  /** 0 shows no demonstrations: the instructions alone. */
+  readonly shots?: number | undefined;
+  readonly candidates?: number | undefined;
+  readonly maxTokens?: number | undefined;
+}
+
+/** The arm with other settings, under an id of its own. Throws "invalid_request" where they do not go together. */
+export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
+  const { policy } = arm;
+  const { prompt, shots = policy.settings.shots, candidates = policy.settings.candidates, maxTokens } = changes;
+  const sampling = { ...policy.settings.sampling, ...(maxTokens !== undefined && { max_tokens: maxTokens }) };
+  const settings: PolicySettings = { ...policy.settings, prompt: prompt ?? policy.settings.prompt, shots, candidates, sampling };
+  const use = async (model: PromptedModel) => {
+    const { capabilities } = await model.engine.info();
+    const format = prompt === "auto" ? (capabilities.chat ? "chat" : "hh-rlhf") : (prompt ?? model.format);
+    return { engine: model.engine, format, capabilities };
+  };
+  const { sampler, scorer, reference } = policy;
+  const models = { sampler: await use(sampler), scorer: await use(scorer), reference: reference && (await use(reference)) };
+  const problem = contradiction(settings, models, policy.demonstrations);
+  if (problem !== null)
+    throw new GatewayError(
+      "invalid_request",
+      `The policy ${policy.name} cannot be changed so: ${problem.path.join(".")}: ${problem.reason}.`,
+    );
+  const retriever = shots === 0 ? null : policy.retriever;
+  const id = await policyId(policy.name, settings, policy.source);
+  return { name: changes.name ?? arm.name, policy: { ...policy, ...models, id, settings, retriever } };
+}
+
+/** The three sums of given completions; what is known of them is not computed again. */
+export function measured({ policy }: Arm, cache: ResultCache, request: MeasureRequest): Promise<Measurement> {
+  const cached = ({ engine, format }: PromptedModel): PromptedModel => ({ engine: cachedEngine(engine, cache), format });
+  return measure({ ...policy, scorer: cached(policy.scorer), reference: policy.reference && cached(policy.reference) }, request);
+}
+
+/** A request as the gateway would answer it. */
+export function answered(
+  { policy }: Arm,
+  request: {
+    readonly conversation: Conversation;
+    readonly answers: number;
+    readonly seed: number;
+    readonly now: () => number;
+    readonly signal: AbortSignal;
+  },
+): Promise<IcdpoOutcome> {
+  const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
+  return icdpo(policy, { ...request, sampling: { temperature, topP, topK, maxTokens, stop: [] } });
+}

@@ -1,0 +1,32 @@
+/** @module A judge or teacher that is asked nothing twice, and what asking it has cost. */
+import { z } from "zod";
+import { contentHash, type Kind, type ResultCache } from "./cache.ts";
+import type { Teacher, TeacherAnswer } from "./teacher.ts";
+
+const answerKind: Kind<TeacherAnswer> = {
+  name: "judge",
+  version: 1,
+  schema: z.object({ text: z.string(), finish: z.string(), promptTokens: z.number(), completionTokens: z.number() }),
+};
+
+export interface CountedTeacher extends Teacher {
+  /** Tokens of all answers, those of earlier runs among them. */
+  readonly used: () => { readonly promptTokens: number; readonly completionTokens: number; readonly calls: number };
+}
+
+export function cachedTeacher(teacher: Teacher, cache: ResultCache): CountedTeacher {
+  const used = { promptTokens: 0, completionTokens: 0, calls: 0 };
+  return {
+    model: teacher.model,
+    used: () => used,
+    async ask(messages, _key, signal) {
+      // Several answers are judged beside one prompt: what says that a call is the same call is what it says.
+      const key = `icdpo-${contentHash([teacher.model, messages])}`;
+      const answer = await cache.recall(answerKind, [teacher.model, messages], () => teacher.ask(messages, key, signal));
+      used.promptTokens += answer.promptTokens;
+      used.completionTokens += answer.completionTokens;
+      used.calls += 1;
+      return answer;
+    },
+  };
+}
