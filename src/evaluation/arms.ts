@@ -1,7 +1,8 @@
 /** @module Arms of an evaluation, which are policies, and the two places where it calls the method. */
 import { type Measurement, type MeasureRequest, measure } from "../icdpo/measure.ts";
 import { type IcdpoOutcome, icdpo } from "../icdpo/pipeline.ts";
-import { contradiction, policyId } from "../policy/build.ts";
+import { policyId } from "../policy/build.ts";
+import { contradiction } from "../policy/models.ts";
 import type { Policy, PromptedModel } from "../policy/policy.ts";
 import type { PolicySettings } from "../policy/schema.ts";
 import type { Conversation } from "../types/conversation.ts";

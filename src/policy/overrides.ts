@@ -1,6 +1,7 @@
 /** @module Settings that one request changes for itself, where its route allows that. */
 import { GatewayError } from "../types/error.ts";
-import { contradiction, policyId, type UsedModels } from "./build.ts";
+import { policyId } from "./build.ts";
+import { contradiction, type UsedModels } from "./models.ts";
 import type { Policy, PromptedModel } from "./policy.ts";
 import { hasOneContext, type Overrides, oneContext, type PolicySettings } from "./schema.ts";
 
