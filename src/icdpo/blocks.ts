@@ -80,7 +80,7 @@ async function longerByABlock(contexts: Contexts, chosen: Beginning, step: numbe
   const { score, signal, budget, parameters } = options;
   const until = budget === undefined || step === 0 ? signal : AbortSignal.any([signal, budget]);
   const limit = Math.min(options.tokens, parameters.maxTokens - chosen.tokens.length);
-  const samples = await sampleBlocks(contexts.sampled, chosen, limit, step, { ...options, signal: until });
+  const samples = await sampleBlocks(contexts, chosen, limit, step, { ...options, signal: until });
   const begun = samples.filter(({ tokens }) => tokens.length > 0);
   const open = step === 0 && begun.length > 0 ? begun : samples;
   // Each distinct block once.
@@ -101,13 +101,20 @@ async function longerByABlock(contexts: Contexts, chosen: Beginning, step: numbe
   return longer.reduce((best, one) => ((one.score ?? 0) > (best.score ?? 0) ? one : best));
 }
 
-async function sampleBlocks(side: Side, chosen: Beginning, limit: number, step: number, options: BlockOptions): Promise<Sample[]> {
+async function sampleBlocks(
+  { sampled: side, positive }: Contexts,
+  chosen: Beginning,
+  limit: number,
+  step: number,
+  options: BlockOptions,
+): Promise<Sample[]> {
   const { parameters, count, seed, work, signal, onBegin } = options;
   const prompt = { tokens: [...side.prompt.tokens, ...chosen.tokens], end: side.prompt.end };
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, step * count + index));
   const samples: Sample[] = [];
   work.prompt += prompt.tokens.length;
-  for await (const event of side.engine.sample(prompt, { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: true }, signal)) {
+  const request = { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: positive === side };
+  for await (const event of side.engine.sample(prompt, request, signal)) {
     if (event.type === "prompt") {
       work.cached += event.cached;
       if (step === 0) onBegin?.();

@@ -117,7 +117,9 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     onStage?.("sample");
     if (competes) scorer.begin();
   };
-  const options = { parameters, count, seed, logprobs: competes, topLogprobs, grammar, work, signal, budget, onBegin, onText };
+  // What is noted while sampling is of use only where the same model scores.
+  const logprobs = competes && contexts.positive === contexts.sampled;
+  const options = { parameters, count, seed, logprobs, topLogprobs, grammar, work, signal, budget, onBegin, onText };
   const candidates = whenDone(sampleCandidates(contexts.sampled, options), () => {
     timings.sample = lap();
     if (competes) onStage?.("score");

@@ -60,6 +60,8 @@ describe("a teacher that scores (RM-BoN)", () => {
       ["one", expect.closeTo(-9, 10), expect.closeTo(-9, 10)],
     ]);
     expect(scored(student)).toEqual([]);
+    // What the student finds likely is of no use to anybody.
+    expect(student.calls).toMatchObject([{ type: "sample", request: { logprobs: false } }]);
     expect(scored(teacher)).toMatchObject([{ context: "\n\nHuman: Why?\n\nAssistant:", responses: [" one", " two", " three"] }]);
     expect(ranked[0]?.closedFor.get(teacher)?.at(-1)).toBe(endOfText);
     // " two" and its end, of each of three; the student's own tokens are not fed again.
