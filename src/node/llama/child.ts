@@ -31,7 +31,8 @@ for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal
 process.on("disconnect", () => process.exit(0));
 
 function send(message: ChildMessage): void {
-  process.send?.(message);
+  // A gateway that cannot be told any more is gone: "disconnect" follows.
+  process.send?.(message, undefined, undefined, () => {});
 }
 
 async function answer(id: number, call: Call): Promise<void> {
