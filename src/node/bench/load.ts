@@ -1,0 +1,62 @@
+/** @module A load client: so many requests, so many at once, on connections that are kept. */
+import { Agent, request } from "node:http";
+
+export interface Target {
+  readonly name: string;
+  /** Of the chat completions. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly model: string;
+}
+
+export interface Load {
+  readonly count: number;
+  readonly concurrency: number;
+  readonly stream: boolean;
+}
+
+export interface Loaded {
+  /** `[requests]`, in milliseconds, ascending: from the request to the last byte of its answer. */
+  readonly latencies: readonly number[];
+  readonly requestsPerSecond: number;
+}
+
+/** Throws where an answer is not 200, or breaks off. */
+export async function load({ url, headers, model }: Target, { count, concurrency, stream }: Load, signal: AbortSignal): Promise<Loaded> {
+  const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
+  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Say something about a fox." }], max_tokens: 64, stream });
+  const options = {
+    method: "POST",
+    agent,
+    signal,
+    headers: { ...headers, "content-type": "application/json", "content-length": Buffer.byteLength(body) },
+  };
+  const latencies: number[] = [];
+  let begun = 0;
+  const work = async (): Promise<void> => {
+    while (begun < count) {
+      begun += 1;
+      latencies.push(await timed(url, options, body));
+    }
+  };
+  const start = performance.now();
+  try {
+    await Promise.all(Array.from({ length: concurrency }, work));
+  } finally {
+    agent.destroy();
+  }
+  const seconds = (performance.now() - start) / 1000;
+  return { latencies: latencies.sort((a, b) => a - b), requestsPerSecond: count / seconds };
+}
+
+function timed(url: string, options: object, body: string): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const start = performance.now();
+    const sent = request(url, options, (response) => {
+      if (response.statusCode !== 200) reject(new Error(`${url} answered ${response.statusCode}`));
+      response.on("error", reject).on("end", () => resolve(performance.now() - start));
+      response.resume();
+    });
+    sent.on("error", reject).end(body);
+  });
+}
