@@ -1,5 +1,5 @@
 /** @module The gateway's routes on one screen. Runs wherever `fetch` handlers run; what it needs of the world comes in. */
-import { Hono } from "hono";
+import { Hono, type MiddlewareHandler } from "hono";
 import { bodyLimit } from "hono/body-limit";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { authenticate, limitRate } from "./http/access.ts";
@@ -24,7 +24,7 @@ export function createApp(dependencies: AppDependencies): Hono {
   const app = new Hono();
   app.use(observe(dependencies));
   for (const rule of browserRules(dependencies)) app.use(rule);
-  app.use(bodyLimit({ maxSize: dependencies.maxBodyBytes, onError: () => Promise.reject(tooLarge(dependencies.maxBodyBytes)) }));
+  app.use(limitBody(dependencies.maxBodyBytes));
 
   for (const base of ["/v1", "/routes/:route/v1"]) {
     app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies));
@@ -57,6 +57,17 @@ export function createApp(dependencies: AppDependencies): Hono {
     return c.json(body, status as ContentfulStatusCode, headers);
   });
   return app;
+}
+
+/** Where the length is announced it is believed, for no more is read; the body need not be touched then, which takes time. */
+function limitBody(maxSize: number): MiddlewareHandler {
+  const count = bodyLimit({ maxSize, onError: () => Promise.reject(tooLarge(maxSize)) });
+  return async (c, next) => {
+    const length = c.req.header("content-length");
+    if (length === undefined || c.req.header("transfer-encoding") !== undefined) return count(c, next);
+    if (!(Number(length) <= maxSize)) throw tooLarge(maxSize);
+    await next();
+  };
 }
 
 function tooLarge(bytes: number): GatewayError {

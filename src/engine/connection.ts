@@ -1,6 +1,7 @@
 /** @module One call's connection to a server: closed when the caller's signal fires, or when nothing has come for too long. */
 import { createParser } from "eventsource-parser";
 import { cancelled, GatewayError } from "../types/error.ts";
+import { LinkedSignal } from "../types/linked-signal.ts";
 
 export interface ConnectionOptions {
   /** The server, for people. */
@@ -13,18 +14,21 @@ export interface ConnectionOptions {
 }
 
 export class Connection {
-  /** For `fetch`. */
-  readonly signal: AbortSignal;
   readonly #options: ConnectionOptions;
-  readonly #hangUp = new AbortController();
+  readonly #link: LinkedSignal;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #isSilent = false;
   #isOver = false;
 
   constructor(options: ConnectionOptions) {
     this.#options = options;
-    this.signal = options.signal === undefined ? this.#hangUp.signal : AbortSignal.any([options.signal, this.#hangUp.signal]);
+    this.#link = new LinkedSignal([options.signal]);
     this.heard();
+  }
+
+  /** For `fetch`. */
+  get signal(): AbortSignal {
+    return this.#link.signal;
   }
 
   /** Something has come: the time begins anew. */
@@ -40,7 +44,7 @@ export class Connection {
     if (this.#timer !== timer) return;
     if (isWell) return this.heard();
     this.#isSilent = true;
-    this.#hangUp.abort();
+    this.#link.abort();
   }
 
   async text(response: Response): Promise<string> {
@@ -74,7 +78,8 @@ export class Connection {
   close(): void {
     clearTimeout(this.#timer);
     this.#timer = undefined;
-    if (!this.#isOver) this.#hangUp.abort();
+    this.#link.release();
+    if (!this.#isOver) this.#link.abort();
   }
 
   async *#pieces({ body }: Response): AsyncGenerator<string> {

@@ -1,6 +1,7 @@
-/** @module Time limits of a request's stages. */
+/** @module When the work for a request is to stop: somebody left, or it takes too long, as a whole or in one of its stages. */
 import type { Stage } from "../icdpo/pipeline.ts";
 import { GatewayError } from "../types/error.ts";
+import { LinkedSignal } from "../types/linked-signal.ts";
 
 /** In milliseconds; absent: no limit. */
 export type StageLimits = { readonly [Name in Stage]?: number };
@@ -15,29 +16,37 @@ const stages = {
 
 export class StageDeadlines {
   readonly #limits: StageLimits;
-  readonly #controller = new AbortController();
+  readonly #linked: LinkedSignal;
   #timer: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(limits: StageLimits) {
+  /** `until`: what else ends the work. */
+  constructor(limits: StageLimits, until: readonly AbortSignal[]) {
     this.#limits = limits;
+    this.#linked = new LinkedSignal(until);
   }
 
   /** Fires with "timeout" when the present stage takes too long. */
   get signal(): AbortSignal {
-    return this.#controller.signal;
+    return this.#linked.signal;
   }
 
   enter(stage: Stage): void {
-    this.close();
+    clearTimeout(this.#timer);
     const limit = this.#limits[stage];
     if (limit === undefined) return;
     const [what, setting] = stages[stage];
     const message = `The request spent more than ${limit} ms ${what} (${setting}). Retry it later.`;
-    this.#timer = setTimeout(() => this.#controller.abort(new GatewayError("timeout", message)), limit);
+    this.#timer = setTimeout(() => this.#linked.abort(new GatewayError("timeout", message)), limit);
+  }
+
+  /** The client has left. */
+  leave(): void {
+    this.#linked.abort();
   }
 
   /** The request is over. */
   close(): void {
     clearTimeout(this.#timer);
+    this.#linked.release();
   }
 }

@@ -26,7 +26,6 @@ interface Prepared {
   /** Candidates compete: nothing can be shown before the choice. */
   readonly choosing: boolean;
   readonly reader: (index: number) => AnswerReader;
-  readonly deadlines: StageDeadlines;
 }
 
 /** Generates whole answers, and sets the response's headers. */
@@ -38,8 +37,12 @@ export async function generate(
   answerId: string,
 ): Promise<Generated> {
   c.get("observer").note({ answer: answerId });
-  const prepared = await prepare(c, dependencies, resolved, generation);
-  const outcome = await dependencies.admission.run(() => run(c, dependencies, prepared, prepared.request));
+  const deadlines = deadlinesOf(c, dependencies);
+  const { prepared, outcome } = await prepare(c, dependencies, resolved, generation, deadlines)
+    .then(async (prepared) => {
+      return { prepared, outcome: await dependencies.admission.run(() => run(c, dependencies, prepared, prepared.request)) };
+    })
+    .finally(() => deadlines.close());
   setHeaders(c, outcomeHeaders(outcome));
   const responses = answersOf(outcome, generation.answers);
   const answers = responses.map((response, index) => {
@@ -90,11 +93,14 @@ export async function generateStream(
   answerId: string,
 ): Promise<GenerationStream> {
   c.get("observer").note({ answer: answerId });
-  const prepared = await prepare(c, dependencies, resolved, generation);
+  const deadlines = deadlinesOf(c, dependencies);
+  const close = (): void => deadlines.close();
+  const prepared = await prepare(c, dependencies, resolved, generation, deadlines).catch((error: unknown) => {
+    close();
+    throw error;
+  });
   const { choosing } = prepared;
   c.get("observer").note({ stream: true });
-  const left = new AbortController();
-  const signal = AbortSignal.any([left.signal, ...(prepared.request.signal === undefined ? [] : [prepared.request.signal])]);
   const events = new EventQueue<AnswerEvent>();
   const readers = Array.from({ length: generation.answers }, (_, index) => prepared.reader(index));
   const send = (index: number, text: string, details: readonly TokenDetail[]): void => {
@@ -105,10 +111,11 @@ export async function generateStream(
       if (!c.finalized) c.header("server-timing", retrieveTiming(retrieveMs));
       resolve({ done });
     };
-    const request = { ...prepared.request, signal, onSampling, onText: choosing ? undefined : send };
+    const request = { ...prepared.request, onSampling, onText: choosing ? undefined : send };
     const hasSent = (): boolean => readers.some(({ consumed }) => consumed > 0);
     const done = dependencies.admission
       .run(() => run(c, dependencies, prepared, request), hasSent)
+      .finally(close)
       .then((outcome) => {
         void recordCounterfactual(dependencies, resolved.counterfactual, { id: answerId, ...prepared, outcome });
         return noted(c, finishAnswers(outcome, generation, choosing, readers, events));
@@ -118,10 +125,20 @@ export async function generateStream(
       reject(error);
     });
   });
-  return { events, done, choosing, leave: () => left.abort() };
+  return { events, done, choosing, leave: () => deadlines.leave() };
 }
 
-async function prepare(c: Context, dependencies: AppDependencies, resolved: ResolvedRoute, generation: Generation): Promise<Prepared> {
+function deadlinesOf(c: Context, { stageLimits, deadline, shutdown }: AppDependencies): StageDeadlines {
+  return new StageDeadlines(stageLimits, [c.req.raw.signal, deadline(), shutdown]);
+}
+
+async function prepare(
+  c: Context,
+  dependencies: AppDependencies,
+  resolved: ResolvedRoute,
+  generation: Generation,
+  deadlines: StageDeadlines,
+): Promise<Prepared> {
   const { tools, answers, format, topLogprobs, conversation } = generation;
   checkAnswers(answers, dependencies.maxAnswers);
   const sampling = withDefaults(generation.sampling, resolved.policy);
@@ -132,8 +149,7 @@ async function prepare(c: Context, dependencies: AppDependencies, resolved: Reso
   if (tools.length > 0 && promptFormat !== "chat")
     throw new GatewayError("unsupported_parameter", `This route's prompt format, ${promptFormat}, has no tools.`, { param: "tools" });
   const observer = c.get("observer");
-  const deadlines = new StageDeadlines(dependencies.stageLimits);
-  const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline(), dependencies.shutdown, deadlines.signal]);
+  const { signal } = deadlines;
   const syntax = (await engine.info(signal)).capabilities.tools ?? genericToolSyntax;
   const { budget_ms: budget } = policy.settings;
   const request: IcdpoRequest = {
@@ -159,7 +175,7 @@ async function prepare(c: Context, dependencies: AppDependencies, resolved: Reso
   const newCallId = (): string => dependencies.newId("call_");
   const reader = (index: number): AnswerReader =>
     new AnswerReader({ index, mustCall, syntax: tools.length > 0 ? syntax : null, logprobs: topLogprobs !== null, newCallId });
-  return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader, deadlines };
+  return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader };
 }
 
 function checkAnswers(answers: number, most: number): void {
@@ -179,13 +195,8 @@ function withDefaults(given: Generation["sampling"], { settings: { sampling } }:
   };
 }
 
-async function run(
-  c: Context,
-  { limiter }: AppDependencies,
-  { policy, bypassed, deadlines }: Prepared,
-  request: IcdpoRequest,
-): Promise<IcdpoOutcome> {
-  const outcome = await icdpo(policy, request).finally(() => deadlines.close());
+async function run(c: Context, { limiter }: AppDependencies, { policy, bypassed }: Prepared, request: IcdpoRequest): Promise<IcdpoOutcome> {
+  const outcome = await icdpo(policy, request);
   const { prompt, sampled, scored, cached } = outcome.tokens;
   await limiter.spend(c.get("caller"), prompt - cached + sampled + scored);
   return bypassed ? { ...outcome, fallback: outcome.fallback ?? "bypass" } : outcome;

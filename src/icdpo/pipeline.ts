@@ -80,9 +80,9 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const { settings } = policy;
   const { sampling, seed, budget, grammar, topLogprobs, onText, onStage } = request;
   const stop = new AbortController();
-  const signal = eitherOf(request.signal, stop.signal);
   const inBlocks = answersInBlocks(policy, request);
   const competes = inBlocks || (choosesAmong(policy, request) && settings.score.type !== "none");
+  const signal = eitherOf(request.signal, competes ? stop.signal : undefined);
   const work: TokenWork = { prompt: 0, sampled: 0, scored: 0, cached: 0 };
   const random = randomFrom(seed);
   const lap = stopwatch(request.now);
@@ -157,7 +157,8 @@ async function unscoredCandidates(
 }
 
 function eitherOf(...signals: readonly (AbortSignal | undefined)[]): AbortSignal {
-  return AbortSignal.any(signals.filter((signal) => signal !== undefined));
+  const given = signals.filter((signal) => signal !== undefined);
+  return given.length === 1 ? (given[0] as AbortSignal) : AbortSignal.any(given);
 }
 
 async function* whenDone<Item>(items: AsyncIterable<Item>, onDone: () => void): AsyncGenerator<Item> {

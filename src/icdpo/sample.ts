@@ -62,7 +62,7 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
   try {
     const whole = onText === undefined && budget === undefined;
     const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
-    for await (const event of engine.sample(prompt, request, AbortSignal.any(signals))) {
+    for await (const event of engine.sample(prompt, request, signals.length > 1 ? AbortSignal.any(signals) : signals[0])) {
       if (event.type === "prompt") {
         work.cached += event.cached;
         if (!hasBegun) options.onBegin?.();

@@ -1,5 +1,6 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
 import { randomBytes } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { createApp } from "../app.ts";
 import { noStore } from "../experiment/no-store.ts";
 import type { RecordStore } from "../experiment/record.ts";
@@ -42,6 +43,7 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
   const records = openRecords(settings, report);
   const telemetry = await openTelemetry(settings, version, admission, state, records, report);
   const shutdown = new AbortController();
+  setMaxListeners(0, shutdown.signal); // every request under way is one
   const app = createApp({
     ...access,
     admission,

@@ -34,7 +34,10 @@ interface Asked {
 }
 
 function answer(response: ServerResponse, { stream, stream_options: options }: Asked): void {
-  if (!stream) return json(response, completion);
+  if (!stream) {
+    json(response, completion);
+    return;
+  }
   response.writeHead(200, { "content-type": "text/event-stream" });
   for (const event of events) response.write(event);
   if (options?.include_usage) response.write(usageEvent);
