@@ -1,4 +1,5 @@
 /** @module A load client: so many requests, so many at once, on connections that are kept. */
+import { setMaxListeners } from "node:events";
 import { Agent, request } from "node:http";
 
 export interface Target {
@@ -23,6 +24,7 @@ export interface Loaded {
 
 /** Throws where an answer is not 200, or breaks off. */
 export async function load({ url, headers, model }: Target, { count, concurrency, stream }: Load, signal: AbortSignal): Promise<Loaded> {
+  setMaxListeners(0, signal); // each request under way is one
   const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
   const body = JSON.stringify({ model, messages: [{ role: "user", content: "Say something about a fox." }], max_tokens: 64, stream });
   const options = {

@@ -11,7 +11,9 @@ import type { Embedder } from "../../retrieval/retriever.ts";
 import type { Demonstration } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { Client } from "../bench/client.ts";
-import { type BenchCase, renderTable, runRounds } from "../bench/figures.ts";
+import { type BenchCase, type Figure, renderTable, runRounds } from "../bench/figures.ts";
+import { canStream, startTargets } from "../bench/gateways.ts";
+import { overheadCase } from "../bench/overhead.ts";
 import { blocksCase, concurrencyCase, Requests, singleCase, streamCase } from "../bench/requests.ts";
 import { retrievalCase } from "../bench/retrieval.ts";
 import { type Speeds, speedCase } from "../bench/speeds.ts";
@@ -19,7 +21,7 @@ import { LlamaEngine } from "../llama/engine.ts";
 import type { Runtime } from "../runtime.ts";
 import { serve } from "../serve.ts";
 import { whole } from "./endpoint.ts";
-import { type World, withRuntime } from "./world.ts";
+import { type World, withRuntime, withSignal } from "./world.ts";
 
 interface BenchOptions {
   readonly rounds: number;
@@ -27,6 +29,7 @@ interface BenchOptions {
   readonly only?: string;
   readonly llamaCpp?: string;
   readonly pytorch?: string;
+  readonly portkey?: string;
   readonly python: string;
 }
 
@@ -37,34 +40,56 @@ export function benchCommand(world: World): Command {
     .description("measure speed: prefill, steps, scoring; whole requests beside their floor; several at once; retrieval")
     .option("--rounds <count>", "interleaved rounds", whole, 3)
     .option("--json <file>", "write the figures as JSON, too")
-    .option("--only <text>", "only cases whose name holds this text (the speeds are always measured)")
+    .option("--only <text>", 'only cases whose name holds this text (the speeds are always measured); "overhead" is measured by itself')
+    .option("--portkey <folder>", "the package @portkey-ai/gateway, installed apart, for the overhead to stand beside")
     .option("--llama-cpp <folder>", "folder with llama-batched-bench and llama-perplexity, to stand beside")
     .option(
       "--pytorch <script>",
       "a script that times one request the paper's way: SCRIPT MODEL --rounds 2, a line of JSON with total_s each",
     )
     .option("--python <program>", "what runs that script", "python3")
-    .action((options: BenchOptions) =>
-      withRuntime(world, async (runtime, signal) => {
-        const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1", databaseUrl: null };
-        const policies = await benchPolicies(runtime);
-        const server = await serve({ ...runtime, policies }, settings, world.version, world.report);
-        try {
-          const client = new Client(server.url, signal);
-          const cases = await benchCases(runtime, client, options);
-          const chosen = cases.filter(({ name }) => name === "speeds" || name.includes(options.only ?? ""));
-          await client.chat(new Requests().fresh("plain")); // nobody pays for the first request
-          const figures = await runRounds(chosen, options.rounds, world.report);
-          const { lifecycle, modelPath } = await embedded(runtime);
-          process.stdout.write(`${renderTable(figures)}\n`);
-          const run = { version: world.version, date: new Date().toISOString(), model: path.basename(modelPath), size: lifecycle.size };
-          if (options.json !== undefined)
-            await writeFile(options.json, `${JSON.stringify({ ...run, rounds: options.rounds, figures }, null, 2)}\n`);
-        } finally {
-          await server.close();
-        }
-      }),
-    );
+    .action((options: BenchOptions) => (options.only === "overhead" ? benchOverhead(world, options) : benchEngine(world, options)));
+}
+
+/** What the gateway itself costs. No model is needed. */
+function benchOverhead(world: World, options: BenchOptions): Promise<void> {
+  return withSignal(async (signal) => {
+    const { targets, close } = await startTargets(options.portkey, signal);
+    try {
+      const { other, ...own } = targets;
+      const streams = other !== undefined && (await canStream(other, signal));
+      if (other !== undefined && !streams) world.report(`${other.name} cannot stream as it is installed`);
+      const cases = [overheadCase(targets, false, signal), overheadCase(streams ? targets : own, true, signal)];
+      await show(await runRounds(cases, options.rounds, world.report), {}, world, options);
+    } finally {
+      await close();
+    }
+  });
+}
+
+async function show(figures: readonly Figure[], about: object, { version }: World, { json, rounds }: BenchOptions): Promise<void> {
+  process.stdout.write(`${renderTable(figures)}\n`);
+  const run = { version, date: new Date().toISOString(), ...about, rounds, figures };
+  if (json !== undefined) await writeFile(json, `${JSON.stringify(run, null, 2)}\n`);
+}
+
+function benchEngine(world: World, options: BenchOptions): Promise<void> {
+  return withRuntime(world, async (runtime, signal) => {
+    const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1", databaseUrl: null };
+    const policies = await benchPolicies(runtime);
+    const server = await serve({ ...runtime, policies }, settings, world.version, world.report);
+    try {
+      const client = new Client(server.url, signal);
+      const cases = await benchCases(runtime, client, options);
+      const chosen = cases.filter(({ name }) => name === "speeds" || name.includes(options.only ?? ""));
+      await client.chat(new Requests().fresh("plain")); // nobody pays for the first request
+      const figures = await runRounds(chosen, options.rounds, world.report);
+      const { lifecycle, modelPath } = await embedded(runtime);
+      await show(figures, { model: path.basename(modelPath), size: lifecycle.size }, world, options);
+    } finally {
+      await server.close();
+    }
+  });
 }
 
 async function benchCases(runtime: Runtime, client: Client, options: BenchOptions): Promise<BenchCase[]> {
