@@ -2,6 +2,7 @@
 import { createParser } from "eventsource-parser";
 import { cancelled, GatewayError } from "../types/error.ts";
 import { LinkedSignal } from "../types/linked-signal.ts";
+import type { FetchAnswer } from "./engines.ts";
 
 export interface ConnectionOptions {
   /** The server, for people. */
@@ -47,14 +48,14 @@ export class Connection {
     this.#link.abort();
   }
 
-  async text(response: Response): Promise<string> {
+  async text(response: FetchAnswer): Promise<string> {
     let text = "";
     for await (const piece of this.#pieces(response)) text += piece;
     return text;
   }
 
   /** The data of each server-sent event. */
-  async *events(response: Response): AsyncGenerator<string> {
+  async *events(response: FetchAnswer): AsyncGenerator<string> {
     const events: string[] = [];
     const parser = createParser({ onEvent: ({ data }) => events.push(data) });
     for await (const piece of this.#pieces(response)) {
@@ -82,14 +83,11 @@ export class Connection {
     if (!this.#isOver) this.#link.abort();
   }
 
-  async *#pieces({ body }: Response): AsyncGenerator<string> {
+  async *#pieces({ body }: FetchAnswer): AsyncGenerator<string> {
     const decoder = new TextDecoder();
-    const reader = body?.getReader();
-    for (;;) {
-      const { done, value } = (await reader?.read()) ?? { done: true, value: undefined };
-      if (done) break;
+    for await (const bytes of body ?? []) {
       this.heard();
-      yield decoder.decode(value, { stream: true });
+      yield decoder.decode(bytes, { stream: true });
     }
     this.#isOver = true;
   }

@@ -34,9 +34,28 @@ export interface RemoteSettings {
   readonly retries: number;
 }
 
+/** As much of `fetch` as engines need. */
+export type Fetch = (
+  url: string,
+  init: {
+    readonly method: "GET" | "POST";
+    readonly headers: Readonly<Record<string, string>>;
+    readonly body?: string;
+    readonly signal: AbortSignal;
+  },
+) => Promise<FetchAnswer>;
+
+export interface FetchAnswer {
+  readonly ok: boolean;
+  readonly status: number;
+  /** Names in lower case. */
+  readonly headers: { get(name: string): string | null };
+  readonly body: AsyncIterable<Uint8Array> | null;
+}
+
 /** What remote engines need of the world. */
 export interface RemoteWorld {
-  readonly fetch: typeof fetch;
+  readonly fetch: Fetch;
   /** Milliseconds, from any origin. */
   readonly now: () => number;
   /** Lines for the operator. */

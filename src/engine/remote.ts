@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
 import { Connection } from "./connection.ts";
-import type { RemoteSettings, RemoteWorld } from "./engines.ts";
+import type { FetchAnswer, RemoteSettings, RemoteWorld } from "./engines.ts";
 
 export interface RemoteCall<Answer> {
   /** Behind the base URL, with a slash before it. */
@@ -100,7 +100,7 @@ export class RemoteServer {
     return new Connection({ name: this.name, signal, ...patience });
   }
 
-  async #open(connection: Connection, path: string, body: unknown): Promise<Response> {
+  async #open(connection: Connection, path: string, body: unknown): Promise<FetchAnswer> {
     // Not called as a method of the world: some runtimes refuse that.
     const { fetch } = this.#world;
     const { apiKey } = this.#settings;
@@ -121,7 +121,8 @@ export class RemoteServer {
 
   #read<Answer>({ path, answer }: RemoteCall<Answer>, text: string): Answer {
     const json = parseJson(text);
-    const { isError, words, status } = readError(json);
+    const mayBeError = typeof json === "object" && json !== null && "error" in json;
+    const { isError, words, status } = mayBeError ? readError(json) : noError;
     if (isError) throw this.#failure(path, status ?? 500, words);
     const parsed = answer.safeParse(json);
     if (parsed.success) return parsed.data;
@@ -143,9 +144,17 @@ export class RemoteServer {
   }
 }
 
-function readError(json: unknown): { isError: boolean; words: string; status?: number } {
+interface ReadError {
+  readonly isError: boolean;
+  readonly words: string;
+  readonly status?: number;
+}
+
+const noError: ReadError = { isError: false, words: "" };
+
+function readError(json: unknown): ReadError {
   const parsed = errorAnswer.safeParse(json);
-  if (!parsed.success) return { isError: false, words: "" };
+  if (!parsed.success) return noError;
   const { error, message, detail } = parsed.data;
   const isError = error !== undefined && error !== null;
   const words = typeof error === "string" ? error : (error?.message ?? message ?? (detail === undefined ? "" : JSON.stringify(detail)));

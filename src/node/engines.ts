@@ -13,6 +13,7 @@ import {
   withDefault,
 } from "../policy/engines.ts";
 import { GatewayError } from "../types/error.ts";
+import { fetchWithUndici } from "./fetch.ts";
 import { LlamaEngine } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
 import { defaultModel } from "./models/catalog.ts";
@@ -89,7 +90,7 @@ export class NodeEngines implements Engines {
       definition.type === "llama"
         ? await openLlama(definition, model.adapter, settings, store, log, signal)
         : openRemote(definition.type, remoteSettings(definition, model.adapter, process.env), {
-            fetch,
+            fetch: fetchWithUndici,
             now: () => performance.now(),
             log: (line) => report(`${name}: ${line}`),
           });

@@ -20,7 +20,7 @@ export interface Calls {
 export type Call = { [Name in keyof Calls]: { readonly name: Name; readonly arguments: Calls[Name]["arguments"] } }[keyof Calls];
 
 export type ToWorker =
-  | { readonly type: "row"; readonly row: RecordedRow }
+  | { readonly type: "rows"; readonly rows: readonly RecordedRow[] }
   | { readonly type: "call"; readonly id: number; readonly call: Call }
   | { readonly type: "close" };
 

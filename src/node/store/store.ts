@@ -17,6 +17,8 @@ export interface StoreOptions extends WorkerOptions {
 const mostRows = 5_000;
 /** Of texts that wait, in characters. */
 const mostText = 50_000_000;
+/** Rows are sent together, as many as come in this time: each message to the thread takes as long as a row. */
+const gatherMs = 20;
 const callMs = 10_000;
 const closeMs = 3_000;
 
@@ -32,6 +34,8 @@ export class ThreadedStore implements RecordStore {
   /** Characters of each row that waits, in order. */
   readonly #sizes: number[] = [];
   #worker: Worker | undefined;
+  /** Not sent to the thread yet; they count among those that wait. */
+  #gathered: RecordedRow[] = [];
   #text = 0;
   #written = 0;
   #lost = 0;
@@ -74,6 +78,7 @@ export class ThreadedStore implements RecordStore {
     if (worker === undefined) return;
     worker.ref();
     const exited = new Promise((resolve) => worker.once("exit", resolve));
+    this.#send();
     this.#post({ type: "close" });
     await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, closeMs).unref())]);
     await worker.terminate();
@@ -89,7 +94,13 @@ export class ThreadedStore implements RecordStore {
     }
     this.#sizes.push(size);
     this.#text += size;
-    this.#post({ type: "row", row });
+    if (this.#gathered.length === 0) setTimeout(() => this.#send(), gatherMs).unref();
+    this.#gathered.push(row);
+  }
+
+  #send(): void {
+    if (this.#gathered.length > 0) this.#post({ type: "rows", rows: this.#gathered });
+    this.#gathered = [];
   }
 
   #call<Name extends keyof Calls>(name: Name, values: Calls[Name]["arguments"]): Promise<Calls[Name]["result"]> {
@@ -104,6 +115,7 @@ export class ThreadedStore implements RecordStore {
         };
       };
       this.#calls.set(id, { resolve: done((result) => resolve(result as Calls[Name]["result"])), reject: done(reject) });
+      this.#send();
       this.#post({ type: "call", id, call: { name, arguments: values } as Call });
     });
   }
@@ -160,6 +172,7 @@ export class ThreadedStore implements RecordStore {
     if (this.#isClosed) return;
     this.#lost += this.#sizes.length;
     this.#sizes.length = 0;
+    this.#gathered = [];
     this.#text = 0;
     this.#worker = undefined;
     setTimeout(() => {

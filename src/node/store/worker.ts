@@ -74,8 +74,8 @@ function reasonOf(error: unknown): string {
 
 parentPort?.on("message", (message: ToWorker) => {
   switch (message.type) {
-    case "row":
-      waiting.push(message.row);
+    case "rows":
+      waiting.push(...message.rows);
       flushSoon();
       return;
     case "call":
