@@ -5,6 +5,7 @@ import { type Candidate, sampleCandidates, type TokenWork } from "../icdpo/sampl
 import type { Policy, PolicySet } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
+import { LinkedSignal } from "../types/linked-signal.ts";
 import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";
 import { completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
 import type { AppDependencies } from "./dependencies.ts";
@@ -32,20 +33,22 @@ export function completions(dependencies: AppDependencies) {
     checkPlain(resolved.policy, dependencies.policies());
     if ((body.n ?? 1) > dependencies.maxAnswers)
       throw new GatewayError("invalid_request", `Invalid 'n': at most ${dependencies.maxAnswers} answers are allowed.`, { param: "n" });
-    const left = new AbortController();
-    const { newId, unixTime, randomSeed, shutdown } = dependencies;
+    const { newId, unixTime, randomSeed, shutdown, deadline } = dependencies;
+    const link = new LinkedSignal([c.req.raw.signal, deadline(), shutdown]);
     const call: Call = {
       id: newId("cmpl-"),
       created: unixTime(),
       body,
       resolved,
       seed: (body.seed ?? randomSeed()) >>> 0,
-      signal: AbortSignal.any([c.req.raw.signal, left.signal, dependencies.deadline(), shutdown]),
+      signal: link.signal,
       work: { prompt: 0, sampled: 0, scored: 0, cached: 0 },
     };
     setHeaders(c, routeHeaders(resolved, body.n ?? 1));
-    if (body.stream) return stream(c, dependencies, call, left);
-    const { choices, usage } = await dependencies.admission.run(() => complete(c, dependencies, call, () => {}));
+    if (body.stream) return stream(c, dependencies, call, link);
+    const { choices, usage } = await dependencies.admission
+      .run(() => complete(c, dependencies, call, () => {}))
+      .finally(() => link.release());
     return c.json({ ...common(call), choices: choices.map((choice) => renderChoice(choice, body)), usage });
   };
 }
@@ -167,7 +170,7 @@ async function echoOf(
   };
 }
 
-async function stream(c: Context, dependencies: AppDependencies, call: Call, left: AbortController): Promise<Response> {
+async function stream(c: Context, dependencies: AppDependencies, call: Call, link: LinkedSignal): Promise<Response> {
   const { body } = call;
   const pieces = new EventQueue<Choice>();
   let hasSent = false;
@@ -175,10 +178,12 @@ async function stream(c: Context, dependencies: AppDependencies, call: Call, lef
     hasSent = true;
     pieces.push(choice);
   };
-  const done = dependencies.admission.run(
-    () => complete(c, dependencies, call, onPiece),
-    () => hasSent,
-  );
+  const done = dependencies.admission
+    .run(
+      () => complete(c, dependencies, call, onPiece),
+      () => hasSent,
+    )
+    .finally(() => link.release());
   done.then(
     () => pieces.end(),
     (error: unknown) => pieces.fail(error),
@@ -193,5 +198,5 @@ async function stream(c: Context, dependencies: AppDependencies, call: Call, lef
     if (body.stream_options?.include_usage) yield { data: { ...common(call), choices: [], usage: (await done).usage } };
     yield { data: "[DONE]" };
   }
-  return streamAnswer(c, dependencies, { choosing: false, leave: () => left.abort() }, write, (error) => [{ data: error }]);
+  return streamAnswer(c, dependencies, { choosing: false, leave: () => link.abort() }, write, (error) => [{ data: error }]);
 }

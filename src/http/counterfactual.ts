@@ -4,6 +4,7 @@ import { measure } from "../icdpo/measure.ts";
 import { type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
 import type { Policy } from "../policy/policy.ts";
+import { LinkedSignal } from "../types/linked-signal.ts";
 import type { AppDependencies } from "./dependencies.ts";
 
 export interface ScoredAnswer {
@@ -33,7 +34,11 @@ export async function recordCounterfactual(dependencies: AppDependencies, share:
 }
 
 async function compare(dependencies: AppDependencies, { policy, request, outcome }: ScoredAnswer) {
-  const signal = AbortSignal.any([dependencies.deadline(), dependencies.shutdown]);
+  const link = new LinkedSignal([dependencies.deadline(), dependencies.shutdown]);
+  return compareUntil(link.signal, { policy, request, outcome }).finally(() => link.release());
+}
+
+async function compareUntil(signal: AbortSignal, { policy, request, outcome }: Omit<ScoredAnswer, "id">) {
   const { conversation, sampling, seed, now } = request;
   const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, now, signal });
   const text = plain.ranked[0]?.text ?? "";

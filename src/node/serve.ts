@@ -1,5 +1,5 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
-import { randomBytes } from "node:crypto";
+import { randomInt, randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { createApp } from "../app.ts";
 import { noStore } from "../experiment/no-store.ts";
@@ -24,6 +24,8 @@ import { createMetrics } from "./telemetry/metrics.ts";
 import { openTraces } from "./telemetry/traces.ts";
 
 const pingMs = 5_000;
+/** Hexadecimal digits. */
+const idLength = 24;
 /** After the gateway has stopped waiting, streams have so long to say so. */
 const farewellMs = 2_000;
 
@@ -58,8 +60,9 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
     shutdown: shutdown.signal,
     report: telemetry.reportError,
     clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),
-    newId: (prefix) => prefix + randomBytes(12).toString("hex"),
-    randomSeed: () => randomBytes(4).readUInt32LE(),
+    // Both draw from randomness that Node has at hand; each call of randomBytes asks the system.
+    newId: (prefix) => prefix + randomUUID().replaceAll("-", "").slice(-idLength),
+    randomSeed: () => randomInt(2 ** 32),
     now,
     unixTime: () => Math.floor(Date.now() / 1000),
     deadline: () => AbortSignal.timeout(settings.ICDPO_TIMEOUT_MS),

@@ -1,0 +1,90 @@
+import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import { fetchWithUndici } from "../../src/node/fetch.ts";
+
+let server: Server | undefined;
+
+async function serve(listener: RequestListener): Promise<string> {
+  server = createServer(listener);
+  await new Promise<void>((resolve) => server?.listen(0, "127.0.0.1", resolve));
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+afterEach(() => {
+  server?.close();
+  server?.closeAllConnections();
+});
+
+const { signal } = new AbortController();
+
+async function read(body: AsyncIterable<Uint8Array> | null): Promise<string> {
+  const pieces: Uint8Array[] = [];
+  for await (const piece of body ?? []) pieces.push(piece);
+  return Buffer.concat(pieces).toString();
+}
+
+describe("calls to engines", () => {
+  it("carry method, headers and body, and bring back status, headers and body", async () => {
+    const asked: Pick<IncomingMessage, "method" | "headers">[] = [];
+    const url = await serve((request, response) => {
+      asked.push(request);
+      response.writeHead(429, { "retry-after": "7" });
+      request.pipe(response);
+    });
+    const init = { method: "POST", headers: { "content-type": "application/json" }, body: '{"a":"ü"}', signal } as const;
+    const answer = await fetchWithUndici(`${url}/v1`, init);
+    expect(answer).toMatchObject({ ok: false, status: 429 });
+    expect(answer.headers.get("retry-after")).toBe("7");
+    expect(answer.headers.get("x-none")).toBeNull();
+    expect(await read(answer.body)).toBe('{"a":"ü"}');
+    expect(asked[0]).toMatchObject({ method: "POST", headers: { "content-type": "application/json", "user-agent": "icdpo-gateway" } });
+  });
+
+  it("use connections again when all has been read", async () => {
+    const sockets = new Set<unknown>();
+    const url = await serve((request, response) => {
+      sockets.add(request.socket);
+      response.end("ok");
+    });
+    for (let i = 0; i < 10; i++) expect(await read((await fetchWithUndici(url, { method: "GET", headers: {}, signal })).body)).toBe("ok");
+    // The next call may come before the last connection is known to be free.
+    expect(sockets.size).toBeLessThanOrEqual(2);
+  });
+
+  it("hang up when the signal fires in the middle of an answer", async () => {
+    const controller = new AbortController();
+    const gone = new Promise<void>((resolve) => {
+      void serve((_, response) => {
+        response.on("close", resolve);
+        response.write("first");
+      }).then(async (url) => {
+        const { body } = await fetchWithUndici(url, { method: "GET", headers: {}, signal: controller.signal });
+        const reading = read(body);
+        controller.abort();
+        await expect(reading).rejects.toThrow();
+      });
+    });
+    await gone;
+  });
+
+  it("hang up when the reader leaves", async () => {
+    let isGone = (): void => {};
+    const gone = new Promise<void>((resolve) => {
+      isGone = resolve;
+    });
+    const url = await serve((_, response) => {
+      response.on("close", isGone);
+      response.write("first");
+    });
+    const { body } = await fetchWithUndici(url, { method: "GET", headers: {}, signal });
+    for await (const _ of body ?? []) break;
+    await gone;
+  });
+
+  it("say why there is no connection", async () => {
+    const url = await serve(() => {});
+    await new Promise((resolve) => server?.close(resolve));
+    await expect(fetchWithUndici(url, { method: "GET", headers: {}, signal })).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+});
