@@ -14,9 +14,10 @@ import type { Answer, Generation } from "../http/generation.ts";
 import type { ResolvedRoute } from "../http/route.ts";
 import { icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
-import type { PolicySet, Route } from "../policy/policy.ts";
+import type { Policy, PolicySet, Route } from "../policy/policy.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { LinkedSignal } from "../types/linked-signal.ts";
 import { Experiment, ExperimentList } from "./experiments.tsx";
 import { icon } from "./icon.ts";
 import { Alert, page } from "./layout.tsx";
@@ -172,25 +173,36 @@ async function answer(
   const started = dependencies.now();
   const generated = await generate(c, dependencies, resolved, plainGeneration(conversation), id);
   const ms = dependencies.now() - started;
-  const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = resolved.policy.settings.sampling;
+  const isScored = resolved.policy.settings.score.type !== "none";
+  const plain = compare && isScored ? await playPlainly(c, dependencies, resolved.policy, conversation) : null;
+  return {
+    id,
+    policy: resolved.policy.id,
+    answer: generated.answers[0] as Answer,
+    outcome: generated.outcome,
+    plain,
+    ms,
+  };
+}
+
+/** What plain sampling answers. */
+async function playPlainly(c: Context, dependencies: AppDependencies, policy: Policy, conversation: Conversation): Promise<string> {
+  const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
+  const link = new LinkedSignal([c.req.raw.signal, dependencies.deadline(), dependencies.shutdown]);
   const request = {
     conversation,
     sampling: { temperature, topP, topK, maxTokens, stop: [] },
     answers: 1,
     seed: dependencies.randomSeed(),
     now: dependencies.now,
-    signal: AbortSignal.any([c.req.raw.signal, dependencies.deadline(), dependencies.shutdown]),
+    signal: link.signal,
   };
-  const isScored = resolved.policy.settings.score.type !== "none";
-  const plain = compare && isScored ? await dependencies.admission.run(() => icdpo(plainly(resolved.policy), request)) : null;
-  return {
-    id,
-    policy: resolved.policy.id,
-    answer: generated.answers[0] as Answer,
-    outcome: generated.outcome,
-    plain: plain?.ranked[0]?.text ?? null,
-    ms,
-  };
+  try {
+    const { ranked } = await dependencies.admission.run(() => icdpo(plainly(policy), request));
+    return ranked[0]?.text ?? "";
+  } finally {
+    link.release();
+  }
 }
 
 function plainGeneration(conversation: Conversation): Generation {
