@@ -47,10 +47,10 @@ interface Beginning {
 }
 
 export async function answerByBlocks(contexts: Contexts, options: BlockOptions): Promise<BlockwiseAnswer> {
-  const { parameters, signal, budget, onText } = options;
+  const { signal, budget, onText } = options;
   const { format } = contexts.sampled;
   const answer = new Answer(format, (text) => onText?.(0, text, []));
-  const text = new CutText(format === "chat" ? parameters.stop : [...parameters.stop, ...cuts]);
+  const text = new CutText(stopsOf(contexts.sampled, options));
   let chosen: Beginning = { tokens: [], text: "", positive: 0, negative: contexts.negative && 0, score: null, finish: null };
   let [blocks, isSpent] = [0, false];
   while (chosen.finish === null) {
@@ -78,20 +78,25 @@ export async function answerByBlocks(contexts: Contexts, options: BlockOptions):
 /** Longer by the block with the largest score; ties: the lower index. An answer that ends before it begins is taken only if all do. */
 async function longerByABlock(contexts: Contexts, chosen: Beginning, step: number, options: BlockOptions): Promise<Beginning> {
   const { score, signal, budget, parameters } = options;
+  const { engine } = contexts.sampled;
   const until = budget === undefined || step === 0 ? signal : AbortSignal.any([signal, budget]);
   const limit = Math.min(options.tokens, parameters.maxTokens - chosen.tokens.length);
   const samples = await sampleBlocks(contexts, chosen, limit, step, { ...options, signal: until });
-  const begun = samples.filter(({ tokens }) => tokens.length > 0);
-  const open = step === 0 && begun.length > 0 ? begun : samples;
   // Each distinct block once.
-  const distinct = open.filter((block, i) => open.findIndex((other) => isSame(block, other)) === i);
-  const texts = await Promise.all(distinct.map(({ tokens }) => contexts.sampled.engine.detokenize([...chosen.tokens, ...tokens], until)));
-  const feed = { contexts, chosen, blocks: distinct, texts, work: options.work, signal: until };
+  const distinct = samples.filter((block, i) => samples.findIndex((other) => isSame(block, other)) === i);
+  const all = await Promise.all(
+    distinct.map(async (block) => ({ block, text: await engine.detokenize([...chosen.tokens, ...block.tokens], until) })),
+  );
+  const stops = stopsOf(contexts.sampled, options);
+  const begun = all.filter(({ block, text }) => step > 0 || !endsEmpty(block, text, stops));
+  const open = begun.length > 0 ? begun : all;
+  const [blocks, texts] = [open.map(({ block }) => block), open.map(({ text }) => text)];
+  const feed = { contexts, chosen, blocks, texts, work: options.work, signal: until };
   const [positives, negatives] = await Promise.all([
     notedSums(feed) ?? sumsAfter(contexts.positive, feed),
     contexts.negative === null ? null : sumsAfter(contexts.negative, feed),
   ]);
-  const longer = distinct.map((block, i): Beginning => {
+  const longer = blocks.map((block, i): Beginning => {
     const tokens = [...chosen.tokens, ...block.tokens];
     const sums = { positive: positives[i] as number, negative: negatives?.[i] ?? null };
     const ends = block.finish === "stop" ? "stop" : block.tokens.length < limit || tokens.length >= parameters.maxTokens ? "length" : null;
@@ -99,6 +104,22 @@ async function longerByABlock(contexts: Contexts, chosen: Beginning, step: numbe
     return { tokens, text: texts[i] as string, ...sums, score: scoreOf(score, sums, length), finish: ends };
   });
   return longer.reduce((best, one) => ((one.score ?? 0) > (best.score ?? 0) ? one : best));
+}
+
+/** What ends an answer's text wherever it comes up. */
+function stopsOf({ format }: Side, { parameters: { stop } }: BlockOptions): readonly string[] {
+  return format === "chat" ? stop : [...stop, ...cuts];
+}
+
+/** The answer would be over with nothing in it. */
+function endsEmpty({ finish }: Sample, text: string, stops: readonly string[]): boolean {
+  const cut = firstOf(stops, text);
+  return text.slice(0, cut).trim() === "" && (finish === "stop" || cut < text.length);
+}
+
+/** Where the first of some strings begins in a text; its end, where none does. */
+function firstOf(strings: readonly string[], text: string): number {
+  return Math.min(...strings.map((string) => text.indexOf(string)).filter((at) => at >= 0), text.length);
 }
 
 async function sampleBlocks(
@@ -180,8 +201,8 @@ class CutText {
   /** What is now certain to belong to the text. */
   push(more: string): string {
     this.#text += more;
-    const cut = Math.min(...this.#stops.map((stop) => this.#text.indexOf(stop)).filter((at) => at >= 0), Number.POSITIVE_INFINITY);
-    this.isCut = cut < Number.POSITIVE_INFINITY;
+    const cut = firstOf(this.#stops, this.#text);
+    this.isCut = cut < this.#text.length;
     return this.#give(this.isCut ? cut : this.#text.length - this.#openStop());
   }
 

@@ -54,6 +54,19 @@ describe("block-wise ICDPO", () => {
     expect(body.choices[0]).toMatchObject({ message: { content: "Yes" }, finish_reason: "stop" });
   });
 
+  it("never takes an answer that a marker cuts before it begins, unless all are", async () => {
+    // The marker is what C⁺ likes.
+    const script: Script = {
+      sample: (index) => (index === 1 ? { text: " Yes", finish: "stop" } : { text: " ##No", finish: "length" }),
+      sum: (context, response) => (context.includes("polite/") && response.includes("##") ? -1 : -6),
+    };
+    const body = await json(await (await open(script, "prompt: hh-rlhf\n")).chat({ model: "blocks" }));
+    expect(body.choices[0]).toMatchObject({ message: { content: "Yes" }, finish_reason: "stop" });
+    const allCut: Script = { ...script, sample: () => ({ text: " ##No", finish: "length" }) };
+    const cut = await json(await (await open(allCut, "prompt: hh-rlhf\n")).chat({ model: "blocks" }));
+    expect(cut.choices[0]).toMatchObject({ message: { content: "" }, finish_reason: "stop" });
+  });
+
   it("never takes an answer that ends before it begins, unless all do", async () => {
     const script: Script = {
       sample: (index, context) => (said(context) === "" && index === 0 ? { text: "", finish: "stop" } : { text: "word", finish: "stop" }),
