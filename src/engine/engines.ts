@@ -9,7 +9,7 @@ export interface ModelReference {
 
 export interface Engines {
   /** The engine, begun when it is first asked for. Throws "configuration" where there is none of that name, or no such adapter. */
-  open(model: ModelReference, signal?: AbortSignal): Promise<Engine>;
+  open(model: ModelReference): Promise<Engine>;
   /** What it can do at best, as far as that is known without beginning it. Throws as `open` does. */
   declared(model: ModelReference): Promise<Capabilities>;
 }
