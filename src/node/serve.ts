@@ -34,7 +34,7 @@ const farewellMs = 2_000;
 export interface RunningServer {
   /** `http://host:port` */
   readonly url: string;
-  /** Takes no more requests, lets those under way finish for `ICDPO_DRAIN_MS`, then ends them. */
+  /** Refuses new requests, lets those under way finish for `ICDPO_DRAIN_MS`, then ends them and the server. */
   close(): Promise<void>;
 }
 
@@ -78,13 +78,14 @@ export async function serve(runtime: Runtime, settings: Settings, version: strin
   return {
     url: server.url,
     async close() {
-      const closed = server.close();
-      const idle = admission.close();
-      const isDone = await Promise.race([Promise.all([closed, idle]).then(() => true), pause(settings.ICDPO_DRAIN_MS).then(() => false)]);
+      // The port stays open meanwhile: who comes is told 503, and when to come back.
+      const ended = admission.close().then(() => server.close());
+      const isDone = await Promise.race([ended.then(() => true), pause(settings.ICDPO_DRAIN_MS).then(() => false)]);
       if (!isDone) {
         report(`${admission.admitted} requests did not finish within ICDPO_DRAIN_MS (${settings.ICDPO_DRAIN_MS} ms); ending them`);
         shutdown.abort(shuttingDown());
-        await Promise.race([closed, pause(farewellMs)]);
+        await Promise.race([ended, pause(farewellMs)]);
+        void server.close();
         server.closeAll();
       }
       await telemetry.close();

@@ -1,7 +1,7 @@
 /** SIGTERM under load, and a log that cannot be written: no request notices either. */
 import { once } from "node:events";
 import { afterEach, expect, it } from "vitest";
-import { type Gateway, startGateway } from "./gateway.ts";
+import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
 
 let gateway: Gateway | undefined;
 afterEach(async () => {
@@ -40,11 +40,10 @@ it("finishes what is under way after SIGTERM, takes no more, and ends with code 
   await new Promise((resolve) => setTimeout(resolve, 500));
   const ended = once(gateway.process, "exit");
   gateway.process.kill("SIGTERM");
-  const refused = await fetch(`${url}/v1/models`).then(
-    ({ status }) => status,
-    () => "refused",
-  );
-  expect([503, "refused", 200]).toContain(refused);
+  await eventually(async () => (await fetch(`${url}/ready`)).status === 503);
+  const late = await post(`${url}/v1/chat/completions`, bodies[0]);
+  expect(late).toMatchObject({ status: 503, body: { error: { code: "shutting_down" } } });
+  expect(late.headers.get("retry-after")).toBe("1");
   for (const text of await answers) expectWhole(text);
   expect((await ended)[0]).toBe(0);
 });
