@@ -31,6 +31,9 @@ const idLength = 24;
 /** After the gateway has stopped waiting, streams have so long to say so. */
 const farewellMs = 2_000;
 
+/** Who may come, from where. */
+export type Access = AccessDependencies & BrowserSettings;
+
 export interface RunningServer {
   /** `http://host:port` */
   readonly url: string;
@@ -38,9 +41,8 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
-/** Throws "configuration" where the address cannot be had, or must not be. */
-export async function serve(runtime: Runtime, settings: Settings, version: string, report: Report): Promise<RunningServer> {
-  const access = await accessOf(settings);
+/** Throws "configuration" where the address cannot be had. */
+export async function serve(runtime: Runtime, settings: Settings, access: Access, version: string, report: Report): Promise<RunningServer> {
   const now = (): number => performance.now();
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now });
   const state = () => runtime.engines.state();
@@ -110,7 +112,8 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }
 
-async function accessOf(settings: Settings): Promise<AccessDependencies & BrowserSettings> {
+/** Throws "configuration" where the keys cannot be read, or where there are none and strangers could come. */
+export async function readAccess(settings: Settings): Promise<Access> {
   const { HOST: host, ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute, ICDPO_TOKENS_PER_MINUTE: tokensPerMinute } = settings;
   const keys = await readKeys(settings);
   const isOpen = keys.length === 0;

@@ -19,7 +19,7 @@ import { retrievalCase } from "../bench/retrieval.ts";
 import { type Speeds, speedCase } from "../bench/speeds.ts";
 import { LlamaEngine } from "../llama/engine.ts";
 import type { Runtime } from "../runtime.ts";
-import { serve } from "../serve.ts";
+import { readAccess, serve } from "../serve.ts";
 import { whole } from "./endpoint.ts";
 import { type World, withRuntime, withSignal } from "./world.ts";
 
@@ -77,7 +77,7 @@ function benchEngine(world: World, options: BenchOptions): Promise<void> {
   return withRuntime(world, async (runtime, signal) => {
     const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1", databaseUrl: null };
     const policies = await benchPolicies(runtime);
-    const server = await serve({ ...runtime, policies }, settings, world.version, world.report);
+    const server = await serve({ ...runtime, policies }, settings, await readAccess(settings), world.version, world.report);
     try {
       const client = new Client(server.url, signal);
       const cases = await benchCases(runtime, client, options);

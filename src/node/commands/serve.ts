@@ -2,14 +2,15 @@
 import { Command } from "commander";
 import type { Experiment, Policy, Route } from "../../policy/policy.ts";
 import { watchPolicies } from "../policy-watcher.ts";
-import { serve } from "../serve.ts";
+import { readAccess, serve } from "../serve.ts";
 import { type World, withRuntime } from "./world.ts";
 
 export function serveCommand(world: World): Command {
-  return new Command("serve").description("start the gateway (settings: environment variables, see .env.example)").action(() =>
-    withRuntime(world, async (runtime, signal) => {
-      const settings = world.settings();
-      const server = await serve(runtime, settings, world.version, world.report);
+  return new Command("serve").description("start the gateway (settings: environment variables, see .env.example)").action(async () => {
+    const settings = world.settings();
+    const access = await readAccess(settings); // before anything is fetched or loaded
+    await withRuntime(world, async (runtime, signal) => {
+      const server = await serve(runtime, settings, access, world.version, world.report);
       greet(world, server.url, runtime.policies.current.routes);
       const { ICDPO_RELOAD_MS: everyMs } = settings;
       const watcher = everyMs > 0 ? watchPolicies(runtime.policies, runtime.policyFolder, everyMs, world.report) : null;
@@ -18,8 +19,8 @@ export function serveCommand(world: World): Command {
       world.report("stopping; once more to stop at once");
       process.once("SIGINT", () => process.exit(130)).once("SIGTERM", () => process.exit(143));
       await server.close();
-    }),
-  );
+    });
+  });
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
