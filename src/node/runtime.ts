@@ -1,6 +1,7 @@
 /** @module What every command needs: the models at hand, the engine running, the policies built. */
 import { stat } from "node:fs/promises";
 import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { PolicyBuilder } from "../policy/build.ts";
 import { PolicyStore } from "../policy/store.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
@@ -52,7 +53,7 @@ function retrievalDirectory({ cacheDirectory }: Settings): string {
   return path.join(cacheDirectory, "retrieval");
 }
 
-/** `also`: policies that are wanted whether or not they serve a route. Throws "model_unavailable" or "configuration"; nothing is left running then. */
+/** `also`: policies that are wanted whether or not they serve a route. Throws "model_unavailable", "configuration" or "cancelled"; nothing is left running then. */
 export async function openRuntime(
   settings: Settings,
   report: Report,
@@ -76,7 +77,7 @@ export async function openRuntime(
     return { engines, policies, policyFolder, embedder, close: () => engines.close() };
   } catch (error) {
     await engines.close();
-    throw error;
+    throw signal?.aborted ? cancelled(signal) : error;
   }
 }
 
@@ -91,7 +92,7 @@ async function whenReachable<Result>(open: () => Promise<Result>, report: Report
       if (!(error instanceof GatewayError) || error.code !== "engine_unavailable" || signal?.aborted) throw error;
       if (error.message !== reported) report(`waiting: ${error.message}`);
       reported = error.message;
-      await new Promise((resolve) => setTimeout(resolve, reachPauseMs));
+      await pause(reachPauseMs, undefined, { signal });
     }
   }
 }

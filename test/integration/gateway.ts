@@ -18,26 +18,34 @@ export interface Gateway {
 
 const greeting = /Base URL for OpenAI clients: (\S+)\/v1/u;
 
-/** Starts `icdpo serve` and waits until it listens. Throws with what it said where it ends before. */
-export async function startGateway(environment: Record<string, string> = {}, workingDirectory?: string): Promise<Gateway> {
+/** Starts `icdpo serve`; `said` is everything on its stderr. */
+export function spawnServe(environment: Record<string, string> = {}, workingDirectory?: string) {
   const child = spawn(process.execPath, [program, "serve"], {
     env: { ...process.env, PORT: "0", ICDPO_DATABASE: "off", ...environment },
     stdio: ["ignore", "inherit", "pipe"],
     ...(workingDirectory !== undefined && { cwd: workingDirectory }),
   });
   let said = "";
+  child.stderr.setEncoding("utf8").on("data", (text: string) => {
+    said += text;
+  });
+  return { child, said: () => said };
+}
+
+/** Starts `icdpo serve` and waits until it listens. Throws with what it said where it ends before. */
+export async function startGateway(environment: Record<string, string> = {}, workingDirectory?: string): Promise<Gateway> {
+  const { child, said } = spawnServe(environment, workingDirectory);
   const url = await new Promise<string>((resolve, reject) => {
-    child.stderr.setEncoding("utf8").on("data", (text: string) => {
-      said += text;
-      const [, found] = greeting.exec(said) ?? [];
+    child.stderr.on("data", () => {
+      const [, found] = greeting.exec(said()) ?? [];
       if (found !== undefined) resolve(found);
     });
-    child.once("exit", (code) => reject(new Error(`The gateway ended with code ${code}:\n${said}`)));
+    child.once("exit", (code) => reject(new Error(`The gateway ended with code ${code}:\n${said()}`)));
   });
   return {
     url,
     process: child,
-    log: () => said,
+    log: said,
     async stop() {
       if (child.exitCode === null && child.signalCode === null) {
         child.kill("SIGTERM");

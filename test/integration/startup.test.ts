@@ -1,10 +1,11 @@
+import { once } from "node:events";
 import { cpSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { defaultModel, pinnedModels } from "../../src/node/models/catalog.ts";
 import { readSettings } from "../../src/node/settings.ts";
-import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
+import { eventually, type Gateway, post, spawnServe, startGateway } from "./gateway.ts";
 
 const { cacheDirectory } = readSettings(process.env, process.cwd());
 const hello = { model: "icdpo", messages: [{ role: "user", content: "Say hello." }], max_tokens: 8 };
@@ -64,6 +65,27 @@ describe("starting", () => {
     expect(await failure({ ICDPO_MODEL: path.join(folder, "notes.gguf") })).toContain("GGUF");
     writeFileSync(path.join(folder, "routes.yaml"), "routes:\n  icdpo: { policy: missing }\n");
     expect(await failure({ ICDPO_POLICIES: folder })).toContain("routes.icdpo.policy");
+  });
+
+  it("refuses an address that strangers reach, without keys, before it loads anything", async () => {
+    const failure = await startGateway({ ...cutOff, ICDPO_CACHE: folder, HOST: "0.0.0.0" }).then(
+      () => "it started",
+      (error: Error) => error.message,
+    );
+    expect(failure).toContain("ICDPO_KEYS_FILE");
+    expect(failure).not.toContain("127.0.0.1:9");
+  });
+
+  it("waits for a model server that is not there yet, and ends quietly when it is interrupted", async () => {
+    const file = path.join(folder, "engines.yaml");
+    writeFileSync(file, "engines:\n  default: { type: vllm, urls: [http://127.0.0.1:9] }\n");
+    const { child, said } = spawnServe({ ...cutOff, ICDPO_ENGINES: file });
+    await eventually(async () => said().includes("waiting: "));
+    const before = said();
+    const ended = once(child, "close"); // all that it says has been read then
+    child.kill("SIGINT");
+    expect((await ended)[0]).toBe(130);
+    expect(said()).toBe(before);
   });
 });
 
