@@ -23,7 +23,7 @@ const answerSchema = z.object({
 });
 export type ArmAnswer = z.output<typeof answerSchema>;
 
-const answerKind: Kind<ArmAnswer> = { name: "answer", version: 1, schema: answerSchema };
+const answerKind: Kind<ArmAnswer> = { name: "answer", version: 2, schema: answerSchema };
 
 export interface Prompted {
   readonly messages: Conversation;
@@ -115,7 +115,7 @@ export async function rewardsOf(
   return rewards;
 }
 
-const candidatesKind: Kind<string[]> = { name: "candidates", version: 1, schema: z.array(z.string()) };
+const candidatesKind: Kind<string[]> = { name: "candidates", version: 2, schema: z.array(z.string()) };
 
 /** `count` responses sampled as the arm samples, in the order of their seeds. */
 export function candidatesOf(

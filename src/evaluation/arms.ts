@@ -50,12 +50,13 @@ export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
 }
 
 /** The three sums of given completions; what is known of them is not computed again. */
-export function measured({ policy }: Arm, cache: ResultCache, request: MeasureRequest): Promise<Measurement> {
+export function measured(arm: Arm, cache: ResultCache, request: MeasureRequest): Promise<Measurement> {
+  const policy = heldOut(arm.policy, request.conversation);
   const cached = ({ engine, format }: PromptedModel): PromptedModel => ({ engine: cachedEngine(engine, cache), format });
   return measure({ ...policy, scorer: cached(policy.scorer), reference: policy.reference && cached(policy.reference) }, request);
 }
 
-/** A request as the gateway would answer it. */
+/** A request as the gateway would answer it, were the prompt not among its demonstrations. */
 export function answered(
   { policy }: Arm,
   request: {
@@ -67,5 +68,17 @@ export function answered(
   },
 ): Promise<IcdpoOutcome> {
   const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
-  return icdpo(policy, { ...request, sampling: { temperature, topP, topK, maxTokens, stop: [] } });
+  return icdpo(heldOut(policy, request.conversation), { ...request, sampling: { temperature, topP, topK, maxTokens, stop: [] } });
+}
+
+/** The policy without its demonstrations of the very prompt that it is tested on. */
+function heldOut(policy: Policy, prompt: Conversation): Policy {
+  const { retriever, demonstrations } = policy;
+  const except = new Set(demonstrations.filter(({ messages }) => samePrompt(messages, prompt)).map(({ id }) => id));
+  if (retriever === null || except.size === 0) return policy;
+  return { ...policy, retriever: { retrieve: (conversation, options) => retriever.retrieve(conversation, { ...options, except }) } };
+}
+
+function samePrompt(a: Conversation, b: Conversation): boolean {
+  return a.length === b.length && a.every(({ role, content }, i) => role === b[i]?.role && content === b[i]?.content);
 }

@@ -34,8 +34,6 @@ export interface PairMargins {
 export interface PairOptions {
   /** Decides random demonstrations. */
   readonly seed: number;
-  /** Demonstrations that may not be retrieved. */
-  readonly except?: ReadonlySet<string> | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

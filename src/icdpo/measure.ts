@@ -15,8 +15,6 @@ export interface MeasureRequest {
   /** Most similar first; absent: the policy's retriever chooses. */
   readonly demonstrations?: readonly Demonstration[] | undefined;
   readonly format?: PromptFormat | undefined;
-  /** Demonstrations that may not be retrieved. */
-  readonly except?: ReadonlySet<string> | undefined;
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;
 }
@@ -112,8 +110,8 @@ async function referenceSums(
   );
 }
 
-async function retrieved(policy: Policy, { conversation, except, seed, signal }: MeasureRequest): Promise<Demonstration[]> {
-  const options = { shots: policy.settings.shots, random: randomFrom(seed), ...(except && { except }), signal };
+async function retrieved(policy: Policy, { conversation, seed, signal }: MeasureRequest): Promise<Demonstration[]> {
+  const options = { shots: policy.settings.shots, random: randomFrom(seed), signal };
   return ((await policy.retriever?.retrieve(conversation, options)) ?? []).map(({ demonstration }) => demonstration);
 }
 

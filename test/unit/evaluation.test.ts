@@ -135,6 +135,28 @@ describe("answers", () => {
   });
 });
 
+describe("a prompt that is demonstrated too", () => {
+  const conversation = [{ role: "user", content: "tea?" }] as const;
+
+  it("is measured without its own demonstration", async () => {
+    const engine = new ScriptedEngine();
+    const arm = await changedArm(await armWith(engine), { shots: 2 });
+    await measured(arm, memory().cache, { conversation, completions: ["hot"], seed: 4 });
+    expect(engine.calls.some(({ context }) => context.includes("boil it"))).toBe(true);
+    expect(engine.calls.some(({ context }) => context.includes("steep it"))).toBe(false);
+    await measured(arm, memory().cache, { conversation: [{ role: "user", content: "tea, please?" }], completions: ["hot"], seed: 4 });
+    expect(engine.calls.some(({ context }) => context.includes("steep it"))).toBe(true);
+  });
+
+  it("is answered without it", async () => {
+    const engine = new ScriptedEngine();
+    const arm = await changedArm(await armWith(engine), { shots: 2 });
+    await answerOf(arm, memory().cache, { messages: conversation, seed: 1 }, () => 0, signal);
+    expect(engine.calls.some(({ context }) => context.includes("boil it"))).toBe(true);
+    expect(engine.calls.some(({ context }) => context.includes("steep it"))).toBe(false);
+  });
+});
+
 describe("changedArm", () => {
   it("shows no demonstrations at 0 shots, and says what does not go together", async () => {
     const arm = await armWith(new ScriptedEngine());

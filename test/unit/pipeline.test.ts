@@ -1225,18 +1225,6 @@ describe("measure", () => {
     );
   });
 
-  it("leaves out demonstrations that may not be retrieved", async () => {
-    const except = new Set(["one"]);
-    const asked: unknown[] = [];
-    const plain = policy({ score: sHat });
-    const retrieve: NonNullable<Policy["retriever"]>["retrieve"] = async (_, options) => {
-      asked.push(options.except);
-      return [];
-    };
-    await measure(new ScriptedEngine(table(sums)), { ...plain, retriever: { retrieve } }, { conversation, completions, seed: 1, except });
-    expect(asked).toEqual([except]);
-  });
-
   it("renders the contexts in the format that the request names", async () => {
     const engine = new ScriptedEngine(table(sums));
     await measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, format: "hh-rlhf" });

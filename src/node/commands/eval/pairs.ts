@@ -41,7 +41,7 @@ export function leaveOneOutCommand(world: World): Command {
       const own = first?.policy.demonstrations ?? [];
       if (own.length === 0 || arms.some(({ policy }) => policy.source.demonstrations !== first?.policy.source.demonstrations))
         throw new GatewayError("invalid_request", "Leave-one-out needs policies that share a set of demonstrations.");
-      const pairs = own.flatMap((demonstration, index) => leftOut(demonstration, candidateSeed(options.seed, index)));
+      const pairs = own.flatMap((demonstration, index) => testedPair(demonstration, candidateSeed(options.seed, index)));
       await measureAll(run, options, "Leave-one-out on the policies' own demonstrations", arms, [
         { label: first?.policy.settings.demonstrations ?? "", pairs },
       ]);
@@ -63,7 +63,6 @@ interface TestedPair {
   readonly chosen: string;
   readonly rejected: string;
   readonly seed: number;
-  readonly except?: ReadonlySet<string>;
 }
 
 export interface TestedSet {
@@ -71,8 +70,8 @@ export interface TestedSet {
   readonly pairs: readonly TestedPair[];
 }
 
-function leftOut({ id, messages, chosen, rejected }: Demonstration, seed: number): TestedPair[] {
-  return rejected === undefined ? [] : [{ id, messages, chosen, rejected, seed, except: new Set([id]) }];
+function testedPair({ id, messages, chosen, rejected }: Demonstration, seed: number): TestedPair[] {
+  return rejected === undefined ? [] : [{ id, messages, chosen, rejected, seed }];
 }
 
 async function measureAll(run: Run, options: RunOptions, title: string, arms: readonly Arm[], sets: readonly TestedSet[]): Promise<void> {
@@ -105,7 +104,7 @@ export async function marginsOf(
     const margins = await inPool(pairs, concurrency, async (pair) => {
       const ofArms: PairMargins[] = [];
       for (const arm of arms) {
-        ofArms.push(await measurePair(arm, run.cache, pair, { seed: pair.seed, except: pair.except, signal: run.signal }));
+        ofArms.push(await measurePair(arm, run.cache, pair, { seed: pair.seed, signal: run.signal }));
         step();
       }
       return ofArms;
