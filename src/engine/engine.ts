@@ -91,6 +91,8 @@ export interface Sample {
   readonly endLogprobs: readonly (number | null)[];
   /** `[tokens in the text]`, if asked for. */
   readonly details?: readonly TokenDetail[] | undefined;
+  /** What the server counted, where the engine's own tokens are estimates; null where it did not. */
+  readonly counted?: { readonly prompt: number | null; readonly completion: number | null } | undefined;
 }
 
 /** The prompt is at hand; so many of its tokens were found in a cache of prefixes. Comes again where that is known only later. */

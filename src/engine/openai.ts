@@ -1,6 +1,6 @@
 /**
  * @module Any service that speaks OpenAI's chat completions, and tells nothing of the tokens of given text: for plain routes and judges. Tokens are
- * estimates, good for counting. top_k is not part of that API, so it does not apply.
+ * estimates, good for counting until the service has counted. top_k is not part of that API, so it does not apply.
  */
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
@@ -82,8 +82,10 @@ class OpenAi implements RunningEngine {
         const piece = choices[index]?.take(news);
         if (piece) yield { type: "text", index, ...piece };
       }
-      const only = choices.length === 1 ? choices[0] : undefined;
-      if (only && event.usage) only.sampled = event.usage.completion_tokens;
+      const { usage } = event;
+      // Of several answers the service tells only their sum.
+      const completion = choices.length === 1 ? (usage?.completion_tokens ?? null) : null;
+      if (usage) for (const choice of choices) choice.counted = { prompt: usage.prompt_tokens ?? null, completion };
     }
     for (const [index, choice] of choices.entries())
       yield { type: "done", index, sample: choice.end((text) => estimatedTokens(countTokens(text))) };

@@ -251,7 +251,7 @@ function answersOf({ ranked }: IcdpoOutcome, count: number): ScoredResponse[] {
 
 /** What a plain request would have used: the tokens of C⁰, and of the returned texts without their closing token. */
 function usageOf(outcome: IcdpoOutcome, responses: readonly ScoredResponse[]): Generated["usage"] {
-  const completionTokens = responses.reduce((total, { closed }) => total + closed.length - 1, 0);
+  const completionTokens = responses.reduce((sum, { sample, closed }) => sum + (sample?.counted?.completion ?? closed.length - 1), 0);
   return { promptTokens: outcome.basePromptTokens, completionTokens };
 }
 

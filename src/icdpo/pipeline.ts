@@ -5,7 +5,7 @@ import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { answerByBlocks } from "./blocks.ts";
 import { pickRandom, rank } from "./choose.ts";
-import { buildContexts } from "./contexts.ts";
+import { buildContexts, type Contexts } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
 import { type Candidate, type OnText, sampleCandidates, type TokenWork } from "./sample.ts";
 import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
@@ -134,12 +134,18 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
 
   timings.score = lap();
   const spent = scored.some((response) => response.sample === null || (competes && response.score === null && response.text !== ""));
-  return { ...common, ranked, fallback: spent ? "budget" : contexts.fallback };
+  return { ...common, basePromptTokens: baseTokens(contexts, ranked[0]), ranked, fallback: spent ? "budget" : contexts.fallback };
 }
 
 /** Where nothing is scored, no other model takes part. */
 function alone({ sampler }: Policy): Models {
   return { sampler, scorer: sampler, reference: null };
+}
+
+/** Tokens of C⁰: as the server counted them, where that is what was sampled from and the engine only estimates. */
+function baseTokens({ sampled, base }: Contexts, response: Response | undefined): number {
+  const counted = sampled === base ? response?.sample?.counted?.prompt : null;
+  return counted ?? base.prompt.tokens.length;
 }
 
 function contextParts(policy: Policy, conversation: Conversation, retrieved: readonly Pick<Retrieved, "demonstration">[]): ContextParts {

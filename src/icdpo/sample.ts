@@ -74,6 +74,8 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
       if (event.type === "text") answer.push(event.text, event.details ?? []);
       else {
         const { sample } = event;
+        const counted = sample.counted?.prompt ?? null;
+        if (counted !== null && unfinished.size === count) work.prompt += counted - prompt.tokens.length;
         unfinished.delete(index);
         work.sampled += sample.tokens.length;
         yield { index, ...answer.end(sample.finish), finish: sample.finish, sample };

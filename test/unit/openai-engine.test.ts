@@ -3,7 +3,10 @@ import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import type { RunningEngine, SampleEvent, SampleRequest } from "../../src/engine/engine.ts";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
+import { onlyEngine } from "../../src/engine/engines.ts";
 import { openOpenAi } from "../../src/engine/openai.ts";
+import { buildPolicySet } from "../../src/policy/build.ts";
+import { gateway, readStream } from "./scripted-gateway.ts";
 
 interface Call {
   readonly path: string;
@@ -129,6 +132,38 @@ describe("an answer that nobody reads before its end", () => {
       frequency_penalty: -1,
       logit_bias: { 5: -100 },
     });
+  });
+});
+
+describe("usage", () => {
+  const usage = { prompt_tokens: 123, completion_tokens: 45, total_tokens: 168 };
+  const policies = new Map([["plain", "candidates: 1\nscore: { type: none }\n"]]);
+
+  async function chat(answer: Answer, body: object = {}) {
+    const { engine } = await service(answer);
+    const files = { policies, routes: "routes: { plain: { policy: plain } }", demonstrations: new Map() };
+    const set = await buildPolicySet(files, { engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) });
+    const { chat } = await gateway({}, { policies: () => set });
+    return chat({ model: "plain", ...body });
+  }
+
+  it("is what the service counts, whole and streamed", async () => {
+    const answered = await chat(json({ choices: [message("Hello")], usage }));
+    expect(answered.headers.get("x-icdpo-tokens")).toContain("prompt=123");
+    expect((await answered.json()) as object).toMatchObject({ usage });
+    const streamed = await chat(stream(delta("Hel"), delta("lo", 0, "stop"), { choices: [], usage }), {
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    expect((await readStream(streamed)).chunks.at(-1)).toMatchObject({ choices: [], usage });
+  });
+
+  it("is estimated where the service does not count, or counts several answers together", async () => {
+    const [prompt, completion] = [14, 2];
+    const silent = (await (await chat(json({ choices: [message("Hello")] }))).json()) as object;
+    expect(silent).toMatchObject({ usage: { prompt_tokens: prompt, completion_tokens: completion } });
+    const several = await chat(json({ choices: [message("Hello"), message("Hallo", 1)], usage }), { n: 2 });
+    expect((await several.json()) as object).toMatchObject({ usage: { prompt_tokens: 123, completion_tokens: 2 * completion } });
   });
 });
 

@@ -6,7 +6,7 @@ import type { Sample, SampleRequest, Token, TokenDetail } from "../engine.ts";
 
 const likely = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()).nullish() });
 const logprobs = z.object({ content: z.array(likely.extend({ top_logprobs: z.array(likely).nullish() })).nullish() }).nullish();
-const usage = z.object({ completion_tokens: z.int() }).nullish();
+const usage = z.object({ prompt_tokens: z.int().nullish(), completion_tokens: z.int() }).nullish();
 const words = z.object({ content: z.string().nullish(), refusal: z.string().nullish() });
 const finish = z.string().nullish();
 
@@ -66,8 +66,8 @@ export class Choice {
   #offset = 0;
   #text = "";
   #finish: string | null = null;
-  /** Tokens, where the service counts them. */
-  sampled: number | null = null;
+  /** Tokens, as the service counts them. */
+  counted: { readonly prompt: number | null; readonly completion: number | null } = { prompt: null, completion: null };
 
   constructor({ topLogprobs }: SampleRequest) {
     this.#isDetailed = topLogprobs !== undefined;
@@ -100,10 +100,11 @@ export class Choice {
     return {
       text: this.#text,
       finish: this.#finish === "length" ? "length" : "stop",
-      tokens: this.sampled === null ? estimate(this.#text) : new Array<Token>(this.sampled).fill(0),
+      tokens: this.counted.completion === null ? estimate(this.#text) : new Array<Token>(this.counted.completion).fill(0),
       logprobs: [],
       endLogprobs: [],
       ...(this.#isDetailed && { details: this.#details }),
+      counted: this.counted,
     };
   }
 }
