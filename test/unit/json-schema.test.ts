@@ -216,6 +216,11 @@ describe("every text of the grammar is valid", () => {
   });
 });
 
+/** Whether ajv can compare a value: its fast-deep-equal takes what stands under these keys for an object's own functions. */
+function isComparable(value: unknown): boolean {
+  return !/"(?:constructor|toString|valueOf)":/u.test(JSON.stringify(value));
+}
+
 /** Schemas of what is supported, in each other. */
 const anySchema = fc.letrec((tie) => {
   const leaf = fc.oneof(
@@ -227,7 +232,7 @@ const anySchema = fc.letrec((tie) => {
       .tuple(fc.integer({ min: -50, max: 50 }), fc.nat(30))
       .map(([minimum, width]) => ({ type: "number", minimum, maximum: minimum + width })),
     fc.tuple(fc.nat(3), fc.nat(4)).map(([minLength, more]) => ({ type: "string", minLength, maxLength: minLength + more })),
-    fc.array(fc.jsonValue({ maxDepth: 1 }), { minLength: 1, maxLength: 3 }).map((values) => ({ enum: values })),
+    fc.array(fc.jsonValue({ maxDepth: 1 }).filter(isComparable), { minLength: 1, maxLength: 3 }).map((values) => ({ enum: values })),
   );
   const object = fc.array(fc.tuple(fc.string({ maxLength: 5 }), tie("schema"), fc.boolean()), { maxLength: 5 }).map((properties) => ({
     type: "object",
