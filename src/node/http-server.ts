@@ -1,5 +1,6 @@
 /** @module The HTTP server: where it listens, how long it waits for slow clients, how it ends. */
 import type { AddressInfo } from "node:net";
+import type { Writable } from "node:stream";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context } from "hono";
@@ -52,17 +53,30 @@ export async function listen(fetch: Fetch, settings: Settings): Promise<HttpServ
   };
   const server = createAdaptorServer({ fetch, serverOptions: limits });
   if ("timeout" in server) server.timeout = longest + slackMs;
+  let answering = 0;
+  server.on("request", (_: unknown, response: Writable) => {
+    answering += 1;
+    response.once("close", () => {
+      answering -= 1;
+    });
+  });
+  const closeAll = (): void => {
+    if ("closeAllConnections" in server) server.closeAllConnections();
+  };
   const { family, address, port: bound } = await bind(server, port, host);
   return {
     url: `http://${family === "IPv6" ? `[${address}]` : address}:${bound}`,
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      // Connections that are kept alive become idle one after another.
-      const sweep = setInterval(() => "closeIdleConnections" in server && server.closeIdleConnections(), sweepMs);
+      // Connections that are kept alive become idle one after another. Node takes those for busy that were opened in advance and never used.
+      const sweep = setInterval(() => {
+        if (answering === 0) closeAll();
+        else if ("closeIdleConnections" in server) server.closeIdleConnections();
+      }, sweepMs);
       await closed;
       clearInterval(sweep);
     },
-    closeAll: () => "closeAllConnections" in server && server.closeAllConnections(),
+    closeAll,
   };
 }
 

@@ -1,5 +1,6 @@
 /** SIGTERM under load, and a log that cannot be written: no request notices either. */
 import { once } from "node:events";
+import { connect } from "node:net";
 import { afterEach, expect, it } from "vitest";
 import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
 
@@ -61,6 +62,16 @@ it("ends what takes longer than it may with an error event, and still ends with 
   expect(await long).toMatch(/"code":"shutting_down"/u);
   expect(code).toBe(0);
   expect(gateway.log()).toContain("did not finish within ICDPO_DRAIN_MS");
+});
+
+it("waits for no connection that nothing was sent on", async () => {
+  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
+  const socket = connect(Number(new URL(gateway.url).port), "127.0.0.1");
+  await once(socket, "connect");
+  await ask(gateway.url, 0);
+  expect(await gateway.stop()).toBe(0);
+  expect(gateway.log()).not.toContain("did not finish");
+  socket.destroy();
 });
 
 it.each([
