@@ -74,8 +74,8 @@ export function answered(
 /** The policy without its demonstrations of the very prompt that it is tested on. */
 function heldOut(policy: Policy, prompt: Conversation): Policy {
   const { retriever, demonstrations } = policy;
+  if (retriever === null) return policy;
   const except = new Set(demonstrations.filter(({ messages }) => samePrompt(messages, prompt)).map(({ id }) => id));
-  if (retriever === null || except.size === 0) return policy;
   return { ...policy, retriever: { retrieve: (conversation, options) => retriever.retrieve(conversation, { ...options, except }) } };
 }
 

@@ -67,7 +67,7 @@ export class Choice {
   #text = "";
   #finish: string | null = null;
   /** Tokens, as the service counts them. */
-  counted: { readonly prompt: number | null; readonly completion: number | null } = { prompt: null, completion: null };
+  counted: NonNullable<Sample["counted"]> = { prompt: null, completion: null };
 
   constructor({ topLogprobs }: SampleRequest) {
     this.#isDetailed = topLogprobs !== undefined;

@@ -5,7 +5,7 @@ import { measurePair, type PairMargins } from "../../../evaluation/pairs.ts";
 import { type ArmMargins, pairsFigure, pairsReport, pairsSummary } from "../../../evaluation/pairs-report.ts";
 import { inPool } from "../../../evaluation/pool.ts";
 import { candidateSeed } from "../../../icdpo/seed.ts";
-import type { Demonstration } from "../../../types/conversation.ts";
+import type { Conversation } from "../../../types/conversation.ts";
 import { GatewayError } from "../../../types/error.ts";
 import type { World } from "../world.ts";
 import { describeData, readData, type TestSet } from "./data.ts";
@@ -41,10 +41,9 @@ export function leaveOneOutCommand(world: World): Command {
       const own = first?.policy.demonstrations ?? [];
       if (own.length === 0 || arms.some(({ policy }) => policy.source.demonstrations !== first?.policy.source.demonstrations))
         throw new GatewayError("invalid_request", "Leave-one-out needs policies that share a set of demonstrations.");
-      const pairs = own.flatMap((demonstration, index) => testedPair(demonstration, candidateSeed(options.seed, index)));
-      await measureAll(run, options, "Leave-one-out on the policies' own demonstrations", arms, [
-        { label: first?.policy.settings.demonstrations ?? "", pairs },
-      ]);
+      const examples = own.map((demonstration, index) => ({ ...demonstration, seed: candidateSeed(options.seed, index) }));
+      const tested = pairedSets([{ label: first?.policy.settings.demonstrations ?? "", examples }]);
+      await measureAll(run, options, "Leave-one-out on the policies' own demonstrations", arms, tested);
     }),
   );
 }
@@ -59,7 +58,7 @@ export function pairedSets(sets: readonly TestSet[]): TestedSet[] {
 
 interface TestedPair {
   readonly id: string;
-  readonly messages: Demonstration["messages"];
+  readonly messages: Conversation;
   readonly chosen: string;
   readonly rejected: string;
   readonly seed: number;
@@ -68,10 +67,6 @@ interface TestedPair {
 export interface TestedSet {
   readonly label: string;
   readonly pairs: readonly TestedPair[];
-}
-
-function testedPair({ id, messages, chosen, rejected }: Demonstration, seed: number): TestedPair[] {
-  return rejected === undefined ? [] : [{ id, messages, chosen, rejected, seed }];
 }
 
 async function measureAll(run: Run, options: RunOptions, title: string, arms: readonly Arm[], sets: readonly TestedSet[]): Promise<void> {
