@@ -101,7 +101,7 @@ export class Replicas {
         tried.add(replica);
         if (this.#usable.some((other) => !tried.has(other))) continue;
         const waitMs = Math.max(growing(pauses), 1000 * (error.retryAfter ?? 0));
-        if (pauses++ >= this.#settings.retries || waitMs > longestPauseMs) throw error;
+        if (pauses++ >= this.#settings.retries || waitMs > longestPauseMs) throw final(error);
         tried.clear();
         await pause(waitMs, signal);
       } finally {
@@ -160,6 +160,11 @@ function stateOf({ server, calls, aside }: Replica): ReplicaState {
 
 function mayPass(error: unknown): error is GatewayError {
   return error instanceof GatewayError && (error.code === "engine_unavailable" || error.code === "overloaded");
+}
+
+/** The same error, said to be final: the caller's own retry would multiply with those made here. */
+function final({ code, message, retryAfter, cause }: GatewayError): GatewayError {
+  return new GatewayError(code, message, { cause, isFinal: true, ...(retryAfter !== null && { retryAfter }) });
 }
 
 /** Milliseconds: twice as long each time, and never quite the same, so that callers do not come back together. */

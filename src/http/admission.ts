@@ -29,27 +29,27 @@ export class Admission {
     return this.#admitted;
   }
 
-  /**
-   * Does the work of one request. Where the engine ended in the middle of it and nothing has been sent, it is done once more. Throws
-   * "overloaded" where there is no room.
-   */
-  async run<Result>(work: () => Promise<Result>, hasSent: () => boolean = () => false): Promise<Result> {
-    const { limit, now } = this.#options;
+  /** Throws what `enter` would throw now; takes no place. */
+  check(): void {
     if (this.#isClosed) throw shuttingDown();
-    if (this.#admitted >= limit) throw this.#overloaded();
+    if (this.#admitted >= this.#options.limit) throw this.#overloaded();
+  }
+
+  /** Takes a place; what it returns gives it back, once. Throws "overloaded" where there is none, "shutting_down" at the end. */
+  enter(): () => void {
+    const { now } = this.#options;
+    this.check();
     if (this.#admitted === 0) this.#lastEnd = now();
     this.#admitted += 1;
-    try {
-      return await work().catch((error: unknown) => {
-        if (!(error instanceof GatewayError) || error.code !== "engine_unavailable" || hasSent()) throw error;
-        return work();
-      });
-    } finally {
+    let hasLeft = false;
+    return () => {
+      if (hasLeft) return;
+      hasLeft = true;
       this.#admitted -= 1;
       if (this.#admitted === 0) this.#onIdle?.();
       this.#interval += smoothing * (now() - this.#lastEnd - this.#interval);
       this.#lastEnd = now();
-    }
+    };
   }
 
   /** There is room for work that nobody waits for. */

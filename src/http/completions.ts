@@ -4,8 +4,6 @@ import type { Engine, Prompt, Token, TokenDetail } from "../engine/engine.ts";
 import { type Candidate, sampleCandidates, type TokenWork } from "../icdpo/sample.ts";
 import type { Policy, PolicySet } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
-import { EventQueue } from "../types/event-queue.ts";
-import { LinkedSignal } from "../types/linked-signal.ts";
 import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";
 import { completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
 import type { AppDependencies } from "./dependencies.ts";
@@ -13,11 +11,10 @@ import { routeHeaders, setHeaders } from "./headers.ts";
 import { singlePolicyRoute } from "./route.ts";
 import { type ServerSentEvent, streamAnswer } from "./sse.ts";
 import { readBody } from "./wire.ts";
+import { askerOf, sizeOf, streamWork, type Work, withRequest } from "./work.ts";
 
 interface Call extends CompletionCall {
   readonly seed: number;
-  readonly signal: AbortSignal;
-  readonly work: TokenWork;
 }
 
 interface Usage {
@@ -33,22 +30,13 @@ export function completions(dependencies: AppDependencies) {
     checkPlain(resolved.policy, dependencies.policies());
     if ((body.n ?? 1) > dependencies.maxAnswers)
       throw new GatewayError("invalid_request", `Invalid 'n': at most ${dependencies.maxAnswers} answers are allowed.`, { param: "n" });
-    const { newId, unixTime, randomSeed, shutdown, deadline } = dependencies;
-    const link = new LinkedSignal([c.req.raw.signal, deadline(), shutdown]);
-    const call: Call = {
-      id: newId("cmpl-"),
-      created: unixTime(),
-      body,
-      resolved,
-      seed: (body.seed ?? randomSeed()) >>> 0,
-      signal: link.signal,
-      work: { prompt: 0, sampled: 0, scored: 0, cached: 0 },
-    };
+    const { newId, unixTime, randomSeed } = dependencies;
+    const call: Call = { id: newId("cmpl-"), created: unixTime(), body, resolved, seed: (body.seed ?? randomSeed()) >>> 0 };
     setHeaders(c, routeHeaders(resolved, body.n ?? 1));
-    if (body.stream) return stream(c, dependencies, call, link);
-    const { choices, usage } = await dependencies.admission
-      .run(() => complete(c, dependencies, call, () => {}))
-      .finally(() => link.release());
+    if (body.stream) return stream(c, dependencies, call);
+    const { choices, usage } = await withRequest(askerOf(c), dependencies, (work) =>
+      work.attempt((tokens) => complete(c, call, { ...work, tokens }, () => {})),
+    );
     return c.json({ ...common(call), choices: choices.map((choice) => renderChoice(choice, body)), usage });
   };
 }
@@ -66,10 +54,13 @@ function isPlain({ settings, retriever }: Policy): boolean {
   return settings.score.type === "none" && retriever === null && settings.instructions === undefined;
 }
 
+/** One try of the work. */
+type Try = Work & { readonly tokens: TokenWork };
+
 /** All choices of all prompts, side by side; `onPiece` gets text as it comes. */
-async function complete(c: Context, dependencies: AppDependencies, call: Call, onPiece: (choice: Choice) => void) {
-  const { limiter } = dependencies;
-  const { body, signal, work } = call;
+async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Choice) => void) {
+  const { body } = call;
+  const { signal } = work;
   const { engine } = call.resolved.policy.sampler;
   const { capabilities } = await engine.info(signal);
   if (!capabilities.text)
@@ -84,14 +75,16 @@ async function complete(c: Context, dependencies: AppDependencies, call: Call, o
   if (prompts.some(({ tokens }) => tokens.length === 0))
     throw new GatewayError("invalid_request", "Invalid 'prompt': it is empty.", { param: "prompt" });
   const lead = typeof promptsOf(body)[0] === "string" ? beginning.length : 0;
-  const choices = (await Promise.all(prompts.map((prompt, i) => completeOne(engine, call, { ...prompt, lead }, i, onPiece)))).flat();
+  const observer = c.get("observer");
+  observer.note({ promptTokens: prompts.reduce((sum, { tokens }) => sum + tokens.length, 0) });
+  work.enter("queue");
+  const choices = (await Promise.all(prompts.map((prompt, i) => completeOne(engine, call, work, { ...prompt, lead }, i, onPiece)))).flat();
   const counted = await engine.tokenize(
     choices.map(({ sampled }) => sampled),
     signal,
   );
-  await limiter.spend(c.get("caller"), work.prompt - work.cached + work.sampled + work.scored);
   const usage = usageOf(prompts, counted);
-  c.get("observer").note({ promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, work });
+  observer.note({ completionTokens: usage.completion_tokens });
   return { choices: choices.map(({ choice }) => choice), usage };
 }
 
@@ -107,11 +100,11 @@ interface LedPrompt extends Prompt {
 }
 
 /** A prompt's choices, and what was sampled of each. */
-async function completeOne(engine: Engine, call: Call, prompt: LedPrompt, place: number, onPiece: (choice: Choice) => void) {
-  const { body, resolved, work, signal } = call;
+async function completeOne(engine: Engine, call: Call, work: Try, prompt: LedPrompt, place: number, onPiece: (choice: Choice) => void) {
+  const { body, resolved } = call;
   const count = body.n ?? 1;
   const first = place * count;
-  const echo = body.echo ? await echoOf(engine, call, prompt) : { text: "", details: [] };
+  const echo = body.echo ? await echoOf(engine, call, work, prompt) : { text: "", details: [] };
   const indexes = Array.from({ length: count }, (_, i) => first + i);
   if (body.echo) for (const index of indexes) onPiece({ index, ...echo, finish: null });
   const parameters = samplingOf(body, resolved.policy);
@@ -123,8 +116,9 @@ async function completeOne(engine: Engine, call: Call, prompt: LedPrompt, place:
     seed: call.seed + place,
     logprobs: false,
     topLogprobs: body.logprobs ?? undefined,
-    work,
-    signal,
+    work: work.tokens,
+    signal: work.signal,
+    onBegin: () => work.enter("sample"),
     onText: (i: number, text: string, details: readonly TokenDetail[]) => {
       for (const index of greedy ? indexes : [first + i]) onPiece({ index, text, finish: null, details: shift(details) });
     },
@@ -143,7 +137,8 @@ async function completeOne(engine: Engine, call: Call, prompt: LedPrompt, place:
 /** The prompt's text, and what the model thinks of its tokens. */
 async function echoOf(
   engine: Engine,
-  { body, work, signal }: Call,
+  { body }: Call,
+  { tokens: work, signal }: Try,
   { tokens, lead }: LedPrompt,
 ): Promise<{ text: string; details: PlacedDetail[] }> {
   const described = await engine.describe(tokens, signal);
@@ -170,33 +165,19 @@ async function echoOf(
   };
 }
 
-async function stream(c: Context, dependencies: AppDependencies, call: Call, link: LinkedSignal): Promise<Response> {
+async function stream(c: Context, dependencies: AppDependencies, call: Call): Promise<Response> {
   const { body } = call;
-  const pieces = new EventQueue<Choice>();
-  let hasSent = false;
-  const onPiece = (choice: Choice): void => {
-    hasSent = true;
-    pieces.push(choice);
-  };
-  const done = dependencies.admission
-    .run(
-      () => complete(c, dependencies, call, onPiece),
-      () => hasSent,
-    )
-    .finally(() => link.release());
-  done.then(
-    () => pieces.end(),
-    (error: unknown) => pieces.fail(error),
-  );
-  // What is wrong with the request is thrown before the first byte.
-  const first = await pieces[Symbol.asyncIterator]().next();
+  c.get("observer").note({ stream: true });
+  const pieces = await streamWork<Choice, Usage>(askerOf(c), dependencies, async (work, { push }) => {
+    const onPiece = (choice: Choice): void => push(choice, sizeOf(choice.text, choice.details));
+    const { usage } = await work.attempt((tokens) => complete(c, call, { ...work, tokens }, onPiece));
+    return { result: usage, rest: [] };
+  });
   async function* write(): AsyncGenerator<ServerSentEvent> {
     const usage = body.stream_options?.include_usage ? { usage: null } : {};
-    const chunk = (choice: Choice): ServerSentEvent => ({ data: { ...common(call), choices: [renderChoice(choice, body)], ...usage } });
-    if (!first.done) yield chunk(first.value);
-    for await (const choice of pieces) yield chunk(choice);
-    if (body.stream_options?.include_usage) yield { data: { ...common(call), choices: [], usage: (await done).usage } };
+    for await (const choice of pieces.events) yield { data: { ...common(call), choices: [renderChoice(choice, body)], ...usage } };
+    if (body.stream_options?.include_usage) yield { data: { ...common(call), choices: [], usage: await pieces.done } };
     yield { data: "[DONE]" };
   }
-  return streamAnswer(c, dependencies, { choosing: false, leave: () => link.abort() }, write, (error) => [{ data: error }]);
+  return streamAnswer(c, dependencies, { choosing: false, leave: pieces.leave }, write, (error) => [{ data: error }]);
 }

@@ -1,11 +1,13 @@
 /** @module For a share of scored requests: what plain sampling would have answered, and its score by the same contexts. Done after the answer. */
-
-import { measure } from "../icdpo/measure.ts";
-import { type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
+import type { Context } from "hono";
+import { type MeasureRequest, measure } from "../icdpo/measure.ts";
+import { type IcdpoOutcome, type IcdpoRequest, icdpo, type Stage } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
 import type { Policy } from "../policy/policy.ts";
-import { LinkedSignal } from "../types/linked-signal.ts";
 import type { AppDependencies } from "./dependencies.ts";
+import { failureOf } from "./errors.ts";
+import type { ResolvedRoute } from "./route.ts";
+import { withRequest } from "./work.ts";
 
 export interface ScoredAnswer {
   readonly id: string;
@@ -14,36 +16,50 @@ export interface ScoredAnswer {
   readonly outcome: IcdpoOutcome;
 }
 
-/** Only while the gateway has little to do: nobody waits for it. Never throws. */
-export async function recordCounterfactual(dependencies: AppDependencies, share: number, answer: ScoredAnswer): Promise<void> {
-  const { admission, records, report } = dependencies;
+/** What its log line and its metrics call it, beside the paths of requests. */
+const path = "counterfactual";
+
+/** Only while the gateway has little to do: nobody waits for it. It is watched and charged as a request of its own. Never throws. */
+export async function recordCounterfactual(
+  c: Context,
+  dependencies: AppDependencies,
+  { route, counterfactual: share }: ResolvedRoute,
+  answer: ScoredAnswer,
+): Promise<void> {
+  const { admission, records, report, telemetry, newId } = dependencies;
   const { request, outcome } = answer;
-  const chosen = outcome.ranked[0];
-  const isScored = typeof chosen?.score === "number";
+  const isScored = typeof outcome.ranked[0]?.score === "number";
   // Tools and grammars belong to C⁺ as it was built; what was measured without them would be another thing.
   const isPlainText = (request.tools?.length ?? 0) === 0 && request.grammar === undefined;
   if (share <= 0 || !isScored || !isPlainText || dependencies.randomSeed() / 2 ** 32 >= share || !admission.isQuiet) return;
+  const caller = c.get("caller");
+  const observer = telemetry.observe({ id: newId("req_"), method: "POST", traceparent: c.req.header("traceparent") });
+  observer.note({ route, policy: answer.policy.id, ...(caller !== null && { key: caller.name }) });
   try {
-    const { score, chosenScore, text } = await admission.run(() => compare(dependencies, answer));
+    const asker = { caller, observer, left: [] };
+    const { score, chosenScore, text } = await withRequest(asker, dependencies, ({ signal, attempt, enter }) =>
+      attempt((work) => compare(answer, { signal, work, onStage: enter })),
+    );
+    observer.end({ path, status: 200 });
     if (score === null || chosenScore === null) return;
     const at = dependencies.unixTime() * 1000;
     records.counterfactual({ answer: answer.id, at, score, chosenScore, text: records.keepsText ? text : null });
   } catch (error) {
+    observer.end({ path, ...failureOf(error) });
     if (!dependencies.shutdown.aborted) report(error);
   }
 }
 
-async function compare(dependencies: AppDependencies, { policy, request, outcome }: ScoredAnswer) {
-  const link = new LinkedSignal([dependencies.deadline(), dependencies.shutdown]);
-  return compareUntil(link.signal, { policy, request, outcome }).finally(() => link.release());
-}
+type Given = Pick<MeasureRequest, "signal" | "work"> & { readonly onStage: (stage: Stage) => void };
 
-async function compareUntil(signal: AbortSignal, { policy, request, outcome }: Omit<ScoredAnswer, "id">) {
+/** Plain sampling's answer, and the scores of both. */
+async function compare({ policy, request, outcome }: ScoredAnswer, { signal, work, onStage }: Given) {
   const { conversation, sampling, seed, now } = request;
-  const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, now, signal });
+  const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, now, signal, work, onStage });
   const text = plain.ranked[0]?.text ?? "";
   const chosen = outcome.ranked[0]?.text ?? "";
   const demonstrations = outcome.demonstrations.map(({ demonstration }) => demonstration);
-  const { measured } = await measure(policy, { conversation, completions: [text, chosen], demonstrations, seed, signal });
+  onStage("score");
+  const { measured } = await measure(policy, { conversation, completions: [text, chosen], demonstrations, seed, signal, work });
   return { text, score: measured[0]?.score ?? null, chosenScore: measured[1]?.score ?? null };
 }

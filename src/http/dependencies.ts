@@ -44,6 +44,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly deadline: () => AbortSignal;
   /** Between comments on a stream that has nothing to show yet. */
   readonly pingMs: number;
+  /** A stream's reader that takes longer than this for one piece, in milliseconds, is taken to have left. */
+  readonly readerMs: number;
   /** The largest `n`. */
   readonly maxAnswers: number;
   readonly maxBodyBytes: number;

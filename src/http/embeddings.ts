@@ -6,8 +6,11 @@ import { GatewayError } from "../types/error.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { requestedRoute } from "./route.ts";
 import { readBody } from "./wire.ts";
+import { askerOf, withRequest } from "./work.ts";
 
 const mostTexts = 2_048;
+/** Whoever leaves pays for the portions that are done. */
+const textsAtOnce = 128;
 const text = z.string().min(1, "must not be empty");
 
 export const embeddingsBodySchema = z.object({
@@ -27,11 +30,21 @@ export function embeddings(dependencies: AppDependencies) {
     const embedder = await dependencies.embedder();
     if (body.model !== embedder.name) requestedRoute(c, dependencies.policies(), body.model);
     const texts = typeof body.input === "string" ? [body.input] : body.input;
-    const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
-    const vectors = await dependencies.admission.run(() => embedder.embed(texts, signal));
-    checkDimensions(embedder, vectors[0]?.length ?? 0, body.dimensions ?? undefined);
-    const tokens = texts.reduce((sum, one) => sum + embedder.countTokens(one), 0);
-    await dependencies.limiter.spend(c.get("caller"), tokens);
+    const vectors: Float32Array[] = [];
+    let promptTokens = 0;
+    await withRequest(askerOf(c), dependencies, async ({ signal, attempt }) => {
+      for (let start = 0; start < texts.length; start += textsAtOnce) {
+        const portion = texts.slice(start, start + textsAtOnce);
+        const count = await attempt(async (tokens) => {
+          vectors.push(...(await embedder.embed(portion, signal)));
+          tokens.prompt = portion.reduce((sum, one) => sum + embedder.countTokens(one), 0);
+          return tokens.prompt;
+        });
+        promptTokens += count;
+        c.get("observer").note({ promptTokens });
+        if (start === 0) checkDimensions(embedder, vectors[0]?.length ?? 0, body.dimensions ?? undefined);
+      }
+    });
     return c.json({
       object: "list",
       data: vectors.map((vector, index) => ({
@@ -40,7 +53,7 @@ export function embeddings(dependencies: AppDependencies) {
         embedding: body.encoding_format === "base64" ? toBase64(vector) : [...vector],
       })),
       model: body.model,
-      usage: { prompt_tokens: tokens, total_tokens: tokens },
+      usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
     });
   };
 }

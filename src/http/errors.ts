@@ -54,6 +54,17 @@ export function renderError(error: unknown): { status: number; headers: Record<s
   return { status, headers, body: { error: { message: error.message, type, param: error.param, code } } };
 }
 
+/** A failure as records keep it: the status that says what it was, also where another one had gone out, and OpenAI's code. */
+export interface Failure {
+  readonly status: number;
+  readonly error: string;
+}
+
+export function failureOf(error: unknown): Failure {
+  const { status, body } = renderError(error);
+  return { status, error: body.error.code ?? "invalid_request" };
+}
+
 /** Whether the fault is the gateway's own, so that its log should say more. */
 export function isFault(error: unknown): boolean {
   return renderError(error).status >= 500;

@@ -1,21 +1,20 @@
 /** @module Generates the answers of a request, whatever protocol it came in: whole, or as events while they are generated. */
 import type { Context } from "hono";
 import type { SamplingParameters, TokenDetail } from "../engine/engine.ts";
-import { candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
+import { type Beginning, candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import type { ScoredResponse } from "../icdpo/score.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
 import { bypasses, plainly } from "../policy/bypass.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
-import { EventQueue } from "../types/event-queue.ts";
 import { answerGrammar } from "./answer-grammar.ts";
 import { AnswerReader } from "./answer-reader.ts";
 import { recordCounterfactual } from "./counterfactual.ts";
-import { StageDeadlines } from "./deadlines.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Answer, AnswerEvent, Generated, Generation } from "./generation.ts";
 import { outcomeHeaders, retrieveTiming, routeHeaders, setHeaders } from "./headers.ts";
 import type { ResolvedRoute } from "./route.ts";
+import { askerOf, sizeOf, streamWork, type Work, type WorkStream, withRequest } from "./work.ts";
 
 /** A request, once everything about it is known. */
 interface Prepared {
@@ -37,12 +36,10 @@ export async function generate(
   answerId: string,
 ): Promise<Generated> {
   c.get("observer").note({ answer: answerId });
-  const deadlines = deadlinesOf(c, dependencies);
-  const { prepared, outcome } = await prepare(c, dependencies, resolved, generation, deadlines)
-    .then(async (prepared) => {
-      return { prepared, outcome: await dependencies.admission.run(() => run(c, dependencies, prepared, prepared.request)) };
-    })
-    .finally(() => deadlines.close());
+  const { prepared, outcome } = await withRequest(askerOf(c), dependencies, async (work) => {
+    const prepared = await prepare(c, dependencies, resolved, generation, work);
+    return { prepared, outcome: await work.attempt((tokens) => run(prepared, { ...prepared.request, work: tokens })) };
+  });
   setHeaders(c, outcomeHeaders(outcome));
   const responses = answersOf(outcome, generation.answers);
   const answers = responses.map((response, index) => {
@@ -50,7 +47,7 @@ export async function generate(
     reader.push(response.text, response.details);
     return finished(reader.end(response.finish));
   });
-  void recordCounterfactual(dependencies, resolved.counterfactual, { id: answerId, ...prepared, outcome });
+  void recordCounterfactual(c, dependencies, resolved, { id: answerId, ...prepared, outcome });
   return noted(c, { answers, usage: usageOf(outcome, responses), outcome });
 }
 
@@ -61,7 +58,6 @@ function noted(c: Context, generated: Generated): Generated {
   const observer = c.get("observer");
   observer.note({
     ...usage,
-    work: outcome.tokens,
     ...(typeof best?.score === "number" && { score: best.score }),
     ...(typeof best?.score === "number" && typeof next?.score === "number" && { margin: best.score - next.score }),
     ...(answers[0] && { finish: answers[0].finish }),
@@ -74,14 +70,9 @@ function noted(c: Context, generated: Generated): Generated {
   return generated;
 }
 
-export interface GenerationStream {
-  /** Ends when every answer has been given; throws what went wrong. */
-  readonly events: AsyncIterable<AnswerEvent>;
-  readonly done: Promise<Generated>;
+export interface GenerationStream extends WorkStream<AnswerEvent, Generated> {
   /** Nothing comes before the choice: something else must keep the connection alive until then. */
   readonly choosing: boolean;
-  /** The client has left: the work stops. */
-  readonly leave: () => void;
 }
 
 /** Resolves when sampling begins: everything wrong with the request is thrown before. */
@@ -92,44 +83,38 @@ export async function generateStream(
   generation: Generation,
   answerId: string,
 ): Promise<GenerationStream> {
-  c.get("observer").note({ answer: answerId });
-  const deadlines = deadlinesOf(c, dependencies);
-  const close = (): void => deadlines.close();
-  const prepared = await prepare(c, dependencies, resolved, generation, deadlines).catch((error: unknown) => {
-    close();
-    throw error;
-  });
-  const { choosing } = prepared;
-  c.get("observer").note({ stream: true });
-  const events = new EventQueue<AnswerEvent>();
-  const readers = Array.from({ length: generation.answers }, (_, index) => prepared.reader(index));
-  const send = (index: number, text: string, details: readonly TokenDetail[]): void => {
-    for (const event of readers[index]?.push(text, details) ?? []) events.push(event);
-  };
-  const { done } = await new Promise<{ done: Promise<Generated> }>((resolve, reject) => {
-    const onSampling = (retrieveMs: number): void => {
+  const observer = c.get("observer");
+  observer.note({ answer: answerId, stream: true });
+  let prepared: Prepared | undefined;
+  const stream = await streamWork<AnswerEvent, Generated>(askerOf(c), dependencies, async (work, { begin, push }) => {
+    prepared = await prepare(c, dependencies, resolved, generation, work);
+    const given = prepared;
+    const onSampling = ({ retrieveMs, basePromptTokens }: Beginning): void => {
+      observer.note({ promptTokens: basePromptTokens });
       if (!c.finalized) c.header("server-timing", retrieveTiming(retrieveMs));
-      resolve({ done });
+      begin();
     };
-    const request = { ...prepared.request, onSampling, onText: choosing ? undefined : send };
-    const hasSent = (): boolean => readers.some(({ consumed }) => consumed > 0);
-    const done = dependencies.admission
-      .run(() => run(c, dependencies, prepared, request), hasSent)
-      .finally(close)
-      .then((outcome) => {
-        void recordCounterfactual(dependencies, resolved.counterfactual, { id: answerId, ...prepared, outcome });
-        return noted(c, finishAnswers(outcome, generation, choosing, readers, events));
-      });
-    done.catch((error: unknown) => {
-      events.fail(error);
-      reject(error);
+    const { outcome, readers } = await work.attempt(async (tokens) => {
+      const readers = Array.from({ length: generation.answers }, (_, index) => given.reader(index));
+      const onText = (index: number, text: string, details: readonly TokenDetail[]): void => {
+        for (const event of readers[index]?.push(text, details) ?? []) push(event, sizeOfEvent(event));
+      };
+      const request = { ...given.request, work: tokens, onSampling, onText: given.choosing ? undefined : onText };
+      return { outcome: await run(given, request), readers };
     });
+    const { generated, rest } = finishAnswers(outcome, generation, given.choosing, readers);
+    return { result: noted(c, generated), rest };
   });
-  return { events, done, choosing, leave: () => deadlines.leave() };
+  const { choosing, policy, request } = prepared as Prepared;
+  stream.done.then(
+    ({ outcome }) => recordCounterfactual(c, dependencies, resolved, { id: answerId, policy, request, outcome }),
+    () => {}, // its events say so
+  );
+  return { ...stream, choosing };
 }
 
-function deadlinesOf(c: Context, { stageLimits, deadline, shutdown }: AppDependencies): StageDeadlines {
-  return new StageDeadlines(stageLimits, [c.req.raw.signal, deadline(), shutdown]);
+function sizeOfEvent(event: AnswerEvent): number {
+  return "text" in event ? sizeOf(event.text, event.type === "text" ? (event.logprobs ?? []) : []) : 0;
 }
 
 async function prepare(
@@ -137,7 +122,7 @@ async function prepare(
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
   generation: Generation,
-  deadlines: StageDeadlines,
+  { signal, enter }: Work,
 ): Promise<Prepared> {
   const { tools, answers, format, topLogprobs, conversation } = generation;
   checkAnswers(answers, dependencies.maxAnswers);
@@ -149,7 +134,6 @@ async function prepare(
   if (tools.length > 0 && promptFormat !== "chat")
     throw new GatewayError("unsupported_parameter", `This route's prompt format, ${promptFormat}, has no tools.`, { param: "tools" });
   const observer = c.get("observer");
-  const { signal } = deadlines;
   const syntax = (await engine.info(signal)).capabilities.tools ?? genericToolSyntax;
   const { budget_ms: budget } = policy.settings;
   const request: IcdpoRequest = {
@@ -163,10 +147,7 @@ async function prepare(
     signal,
     budget: budget === undefined ? undefined : AbortSignal.timeout(budget),
     now: dependencies.now,
-    onStage: (stage) => {
-      observer.stage(stage);
-      deadlines.enter(stage);
-    },
+    onStage: enter,
   };
   observer.note({ answers, candidates: candidateCount(policy, request) });
   observer.text("request", conversation);
@@ -195,35 +176,30 @@ function withDefaults(given: Generation["sampling"], { settings: { sampling } }:
   };
 }
 
-async function run(c: Context, { limiter }: AppDependencies, { policy, bypassed }: Prepared, request: IcdpoRequest): Promise<IcdpoOutcome> {
+async function run({ policy, bypassed }: Prepared, request: IcdpoRequest): Promise<IcdpoOutcome> {
   const outcome = await icdpo(policy, request);
-  const { prompt, sampled, scored, cached } = outcome.tokens;
-  await limiter.spend(c.get("caller"), prompt - cached + sampled + scored);
   return bypassed ? { ...outcome, fallback: outcome.fallback ?? "bypass" } : outcome;
 }
 
-/** Gives what has not been given while it was sampled, and ends the events. */
+/** The answers, and the events of what has not been given while it was sampled. */
 function finishAnswers(
   outcome: IcdpoOutcome,
   { answers, topLogprobs }: Generation,
   choosing: boolean,
   readers: readonly AnswerReader[],
-  events: EventQueue<AnswerEvent>,
-): Generated {
+): { generated: Generated; rest: AnswerEvent[] } {
   const best = answersOf(outcome, answers);
   // What was given as it was sampled keeps its place.
   const ordered = choosing ? best : best.toSorted((a, b) => a.index - b.index);
+  const rest: AnswerEvent[] = [];
   const given = ordered.map((response, index) => {
     const reader = readers[index] as AnswerReader;
-    const rest = [...piecesFrom(response, reader.consumed, topLogprobs !== null)].flatMap(({ text, details }) =>
-      reader.push(text, details),
-    );
+    for (const { text, details } of piecesFrom(response, reader.consumed, topLogprobs !== null)) rest.push(...reader.push(text, details));
     const last = reader.end(response.finish);
-    for (const event of [...rest, ...last]) events.push(event);
+    rest.push(...last);
     return finished(last);
   });
-  events.end();
-  return { answers: given, usage: usageOf(outcome, best), outcome };
+  return { generated: { answers: given, usage: usageOf(outcome, best), outcome }, rest };
 }
 
 /** The rest of a text in pieces: of a few words, or of a token each where log-probabilities go with them. */

@@ -39,10 +39,10 @@ export function singlePolicyRoute(c: Context, policies: PolicySet, model: string
   return { route: name, policy, arm: null, counterfactual };
 }
 
-/** Throws "model_not_found", and "invalid_request" for overrides that are not allowed or cannot be. */
+/** Throws "model_not_found", "overloaded", and "invalid_request" for overrides that are not allowed or cannot be. */
 export async function assignedRoute(
   c: Context,
-  { policies }: Pick<AppDependencies, "policies">,
+  { policies, admission }: Pick<AppDependencies, "policies" | "admission">,
   model: string,
   { user, conversation, overrides }: Pick<Generation, "user" | "conversation" | "overrides">,
 ): Promise<ResolvedRoute> {
@@ -65,7 +65,11 @@ export async function assignedRoute(
     const isForced = wantedArm !== undefined || overrides !== undefined;
     if (arm !== null && !isForced) observer.note({ experiment: experiment.name, arm, unit, shares: shares(experiment.arms) });
   }
-  if (overrides !== undefined) policy = await overridden(policy, overrides);
+  if (overrides !== undefined) {
+    // A policy is built for this request alone: not where there is no room for the request.
+    admission.check();
+    policy = await overridden(policy, overrides);
+  }
   observer.note({ policy: policy.id });
   return { route: route.name, policy, arm, counterfactual: route.counterfactual };
 }

@@ -8,6 +8,7 @@ import type { AppDependencies } from "./dependencies.ts";
 import { routeHeaders, setHeaders } from "./headers.ts";
 import { singlePolicyRoute } from "./route.ts";
 import { messagesSchema, readBody, toConversation } from "./wire.ts";
+import { askerOf, withRequest } from "./work.ts";
 
 const givenDemonstration = z.object({
   id: z.string().optional(),
@@ -32,9 +33,11 @@ export function score(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, scoreRequestSchema);
     const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
-    const signal = AbortSignal.any([c.req.raw.signal, dependencies.deadline()]);
-    const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0, signal };
-    const measurement = await dependencies.admission.run(() => measure(resolved.policy, request));
+    const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0 };
+    const measurement = await withRequest(askerOf(c), dependencies, ({ signal, attempt, enter }) => {
+      enter("score");
+      return attempt((work) => measure(resolved.policy, { ...request, signal, work }));
+    });
     setHeaders(c, routeHeaders(resolved, body.completions.length));
     return c.json({ object: "list", model: body.model, ...renderMeasurement(measurement) });
   };

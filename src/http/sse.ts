@@ -1,8 +1,8 @@
 /** @module Server-sent events of an answer: its events in a protocol's words, comments while there is nothing to show, and what went wrong. */
 import type { Context } from "hono";
+import { GatewayError } from "../types/error.ts";
 import type { AppDependencies } from "./dependencies.ts";
-import { type ErrorBody, renderError } from "./errors.ts";
-import type { GenerationStream } from "./generate.ts";
+import { type ErrorBody, failureOf, renderError } from "./errors.ts";
 
 /** One event; `event` is its name, where the protocol names them. */
 export interface ServerSentEvent {
@@ -10,26 +10,39 @@ export interface ServerSentEvent {
   readonly data: unknown;
 }
 
+export interface StreamedAnswer {
+  /** Nothing comes before the choice: comments keep the connection alive until then. */
+  readonly choosing: boolean;
+  /** Nobody reads any more. */
+  readonly leave: () => void;
+}
+
 /** `write` yields the protocol's events; `fail` is what goes out when something goes wrong after the first byte. */
 export function streamAnswer(
   c: Context,
-  { pingMs, report }: AppDependencies,
-  stream: Pick<GenerationStream, "choosing" | "leave">,
+  { pingMs, readerMs, report }: Pick<AppDependencies, "pingMs" | "readerMs" | "report">,
+  { choosing, leave }: StreamedAnswer,
   write: () => AsyncIterable<ServerSentEvent>,
   fail: (error: ErrorBody) => Iterable<ServerSentEvent>,
 ): Response {
-  const text = new TextStream(() => stream.leave());
+  const text = new TextStream({ onLeave: leave, readerMs });
+  const observer = c.get("observer");
   const send = async (): Promise<void> => {
-    const pings = stream.choosing ? startPings(text, pingMs) : undefined;
+    const pings = choosing ? startPings(text, pingMs) : undefined;
     try {
-      for await (const event of write()) text.write(lines(event));
+      for await (const event of write()) {
+        text.write(lines(event));
+        if (text.isFull) await text.emptied();
+        if (text.isLeft) return;
+      }
     } catch (error) {
       if (text.isLeft) return;
+      observer.fail(failureOf(error));
       report(error);
       for (const event of fail(renderError(error).body)) text.write(lines(event));
     } finally {
       clearInterval(pings);
-      text.close();
+      text.end();
     }
   };
   void send();
@@ -49,45 +62,125 @@ function startPings(text: TextStream, pingMs: number): NodeJS.Timeout {
 /** After what is being done now, as soon as the runtime can. */
 const soon: (act: () => void) => unknown = typeof setImmediate === "function" ? setImmediate : setTimeout;
 
-/** Text for one reader. What is written in one turn of the event loop goes out in one piece: each piece takes far longer than its text. */
+/** Characters of a piece, at most: a slow reader shows that it reads at each. */
+const pieceLength = 16_384;
+/** Characters that wait for the reader before the writer waits as well. */
+const enough = 4 * pieceLength;
+
+interface TextStreamOptions {
+  /** The reader has gone before the end, or has stopped reading. */
+  readonly onLeave: () => void;
+  /** So long may the reader take for one piece, in milliseconds. */
+  readonly readerMs: number;
+}
+
+/**
+ * Text for one reader, who is handed a piece when it asks for one: what it does not read waits here, and the writer with it (`isFull`). What
+ * is written in one turn of the event loop goes out in one piece: each takes far longer than its text.
+ */
 class TextStream {
   readonly readable: ReadableStream<Uint8Array>;
+  readonly #options: TextStreamOptions;
   readonly #encoder = new TextEncoder();
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
   #waiting = "";
+  #isAsked = false;
+  #isScheduled = false;
+  #isEnding = false;
   #isLeft = false;
+  #onEmptied: (() => void) | undefined;
+  #patience: ReturnType<typeof setTimeout> | undefined;
 
-  constructor(onLeave: () => void) {
-    this.readable = new ReadableStream({
-      start: (controller) => {
+  constructor(options: TextStreamOptions) {
+    this.#options = options;
+    const source = {
+      start: (controller: ReadableStreamDefaultController<Uint8Array>) => {
         this.#controller = controller;
       },
-      cancel: () => {
-        this.#isLeft = true;
-        this.#controller = undefined;
-        onLeave();
+      pull: () => {
+        clearTimeout(this.#patience);
+        this.#patience = undefined;
+        this.#isAsked = true;
+        this.#schedule();
       },
-    });
+      cancel: () => this.#leave(),
+    };
+    this.readable = new ReadableStream(source, { highWaterMark: 0 });
   }
 
-  /** The reader has gone before the end. */
+  /** The reader has gone before the end, or has stopped reading. */
   get isLeft(): boolean {
     return this.#isLeft;
   }
 
+  /** So much waits for the reader that the writer should, too. */
+  get isFull(): boolean {
+    return this.#waiting.length >= enough && !this.#isLeft;
+  }
+
+  /** Resolves when it is no longer full, or the reader has left. */
+  emptied(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#onEmptied = resolve;
+    });
+  }
+
   write(text: string): void {
-    if (this.#waiting === "") soon(() => this.#flush());
+    if (this.#isLeft) return;
     this.#waiting += text;
+    this.#schedule();
   }
 
-  close(): void {
-    this.#flush();
-    this.#controller?.close();
+  /** Ends the stream once all of it has been read. */
+  end(): void {
+    this.#isEnding = true;
+    this.#schedule();
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isLeft) return;
+    this.#isScheduled = true;
+    soon(() => {
+      this.#isScheduled = false;
+      this.#handOver();
+    });
+  }
+
+  #handOver(): void {
+    const controller = this.#controller;
+    if (controller === undefined) return;
+    if (this.#waiting !== "" && this.#isAsked) {
+      this.#isAsked = false;
+      // A character of two halves stays whole.
+      const cut = this.#waiting.length > pieceLength && /[\uD800-\uDBFF]/u.test(this.#waiting[pieceLength - 1] as string) ? 1 : 0;
+      const piece = this.#waiting.slice(0, pieceLength - cut);
+      this.#waiting = this.#waiting.slice(piece.length);
+      controller.enqueue(this.#encoder.encode(piece));
+      if (!this.isFull) this.#tellEmptied();
+    }
+    if (this.#waiting !== "") this.#patience ??= setTimeout(() => this.#giveUp(), this.#options.readerMs);
+    else if (this.#isEnding) {
+      this.#controller = undefined;
+      controller.close();
+    }
+  }
+
+  #giveUp(): void {
+    this.#controller?.error(new GatewayError("cancelled", "The client has stopped reading."));
+    this.#leave();
+  }
+
+  #leave(): void {
+    clearTimeout(this.#patience);
+    this.#isLeft = true;
     this.#controller = undefined;
+    this.#waiting = "";
+    this.#tellEmptied();
+    this.#options.onLeave();
   }
 
-  #flush(): void {
-    if (this.#waiting !== "") this.#controller?.enqueue(this.#encoder.encode(this.#waiting));
-    this.#waiting = "";
+  #tellEmptied(): void {
+    this.#onEmptied?.();
+    this.#onEmptied = undefined;
   }
 }

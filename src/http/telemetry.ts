@@ -3,7 +3,8 @@ import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import type { Stage } from "../icdpo/pipeline.ts";
 import type { TokenWork } from "../icdpo/sample.ts";
-import { renderError } from "./errors.ts";
+import { GatewayError } from "../types/error.ts";
+import { type Failure, failureOf } from "./errors.ts";
 
 /** What becomes known of a request while it is answered. */
 export interface RequestFacts {
@@ -28,7 +29,6 @@ export interface RequestFacts {
   readonly answers?: number;
   readonly promptTokens?: number;
   readonly completionTokens?: number;
-  readonly work?: Readonly<TokenWork>;
   /** Of the best candidate, and its lead over the next, in nats. */
   readonly score?: number;
   readonly margin?: number;
@@ -37,6 +37,7 @@ export interface RequestFacts {
 }
 
 export interface RequestEnd {
+  /** Of an answer that failed after its first byte: what it would have been, had it failed before. */
   readonly status: number;
   /** The pattern of the path, `/v1/models/:id`: there are only so many. */
   readonly path: string;
@@ -53,6 +54,8 @@ export interface RequestRecord extends RequestFacts, RequestEnd {
   readonly startedAt: number;
   readonly ms: number;
   readonly firstByteMs: number | undefined;
+  /** Absent where the engine was not asked. */
+  readonly work?: Readonly<TokenWork>;
   readonly stages: readonly { readonly stage: Stage; readonly startedAt: number; readonly ms: number }[];
   readonly texts: Readonly<Record<string, unknown>>;
 }
@@ -64,8 +67,15 @@ export interface RequestObserver {
   stage(stage: Stage): void;
   /** Text of messages; kept only where that is asked for. */
   text(of: "request" | "answers", text: unknown): void;
+  /** Tokens that were worked through, beside those told of before. */
+  worked(tokens: Readonly<TokenWork>): void;
   /** The first byte of the answer goes out. */
   begin(): void;
+  /** Something went wrong after the first byte. The first failure counts. */
+  fail(failure: Failure): void;
+  /** Work is under way for the request; it is not over before the returned function has been called, even if nobody waits. */
+  hold(): () => void;
+  /** The answer has gone out, or is not wanted any more. The first end counts. */
   end(end: RequestEnd): void;
 }
 
@@ -88,6 +98,9 @@ export interface ObserveDependencies {
   readonly clientAddress: (c: Context) => string | undefined;
 }
 
+/** Who leaves before the end, or stops reading. */
+const hasLeft = failureOf(new GatewayError("cancelled", "The client has left."));
+
 /** Watches a request until its answer has gone out whole, or the client has left. */
 export function observe({ telemetry, newId, clientAddress }: ObserveDependencies): MiddlewareHandler {
   return async (c, next) => {
@@ -99,14 +112,11 @@ export function observe({ telemetry, newId, clientAddress }: ObserveDependencies
     if (client !== undefined) observer.note({ client });
     await next();
     observer.begin();
-    const end = {
-      status: c.res.status,
-      path: patternOf(c),
-      ...(c.error && { error: renderError(c.error).body.error.code ?? "invalid_request" }),
-    };
+    const path = patternOf(c);
+    const end = { path, status: c.res.status, ...(c.error && { error: failureOf(c.error).error }) };
     const isStream = c.res.headers.get("content-type")?.startsWith("text/event-stream");
     if (!isStream || c.res.body === null) return observer.end(end);
-    const done = (left: boolean): void => observer.end(left ? { ...end, status: 499, error: "request_cancelled" } : end);
+    const done = (left: boolean): void => observer.end(left ? { path, ...hasLeft } : end);
     // Some runtimes cancel no stream whose reader has left, but say so here.
     c.req.raw.signal.addEventListener("abort", () => done(true));
     c.res = new Response(whenDone(c.res.body, done), c.res);
@@ -125,24 +135,27 @@ function patternOf(c: Context): string {
   return path === undefined || path.endsWith("*") ? "none" : path;
 }
 
-/** The same stream; says when it has been read to its end, or has been left. */
+/** The same stream; says when it has been read to its end, or has been left. Asks for a piece when it is asked for one. */
 function whenDone(body: ReadableStream<Uint8Array>, done: (left: boolean) => void): ReadableStream<Uint8Array> {
   const reader = body.getReader();
-  return new ReadableStream({
-    async pull(controller) {
-      try {
-        const { done: isDone, value } = await reader.read();
-        if (!isDone) return controller.enqueue(value);
-        done(false);
-        controller.close();
-      } catch (error) {
+  const source = {
+    start(controller: ReadableStreamDefaultController<Uint8Array>) {
+      // It may end while nobody asks for more: that is how one ends whose reader has stopped.
+      reader.closed.catch((error: unknown) => {
         done(true);
         controller.error(error);
-      }
+      });
     },
-    async cancel(reason) {
+    async pull(controller: ReadableStreamDefaultController<Uint8Array>) {
+      const { done: isDone, value } = await reader.read();
+      if (!isDone) return controller.enqueue(value);
+      done(false);
+      controller.close();
+    },
+    async cancel(reason: unknown) {
       done(true);
       await reader.cancel(reason);
     },
-  });
+  };
+  return new ReadableStream(source, { highWaterMark: 0 });
 }

@@ -5,7 +5,7 @@ import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { buildContexts } from "./contexts.ts";
 import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
-import type { Candidate } from "./sample.ts";
+import { type Candidate, noWork, type TokenWork } from "./sample.ts";
 import { closeResponse, forcedSums, type ScoredResponse, scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 
@@ -16,6 +16,8 @@ export interface MeasureRequest {
   readonly demonstrations?: readonly Demonstration[] | undefined;
   readonly format?: PromptFormat | undefined;
   readonly seed: number;
+  /** Counts what is worked through, as it is done. */
+  readonly work?: TokenWork | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -62,12 +64,12 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const models = { sampler: scorer, scorer, reference };
   const contexts = await buildContexts(models, parts, { ...needs, negative: paired ? "rejected" : "base" });
 
-  const options = { work: { prompt: 0, sampled: 0, scored: 0, cached: 0 }, signal };
+  const options = { work: request.work ?? noWork(), signal };
   const base = await forcedSums(contexts.base, fed, options);
   const positive = guided ? await forcedSums(contexts.positive, fed, options) : null;
   const negative = guided && paired && contexts.negative !== null ? await forcedSums(contexts.negative, fed, options) : null;
   const kept = { ...parts, demonstrations: demonstrations.slice(0, contexts.shots) };
-  const referred = reference === null ? null : await referenceSums(models, kept, plain, needs);
+  const referred = reference === null ? null : await referenceSums(models, kept, plain, { ...needs, ...options });
 
   const measured = responses.map(({ index, text, closed: { length: tokens } }) => {
     const sums = { positive: positive?.[index] ?? null, negative: negative?.[index] ?? null, base: base[index] as number };
@@ -97,16 +99,15 @@ async function referenceSums(
   models: Models,
   parts: ContextParts,
   candidates: readonly Candidate[],
-  needs: { readonly reserve: number; readonly signal: AbortSignal | undefined },
+  needs: { readonly reserve: number; readonly work: TokenWork; readonly signal: AbortSignal | undefined },
 ): Promise<number[]> {
   const { negative } = await buildContexts(models, parts, { ...needs, negative: "reference" });
   if (negative === null) throw new Error("A reference is a context of its own");
   const closed = await Promise.all(candidates.map((candidate) => closeResponse(candidate, [negative], needs.signal)));
-  const options = { work: { prompt: 0, sampled: 0, scored: 0, cached: 0 }, signal: needs.signal };
   return forcedSums(
     negative,
     closed.map((response) => response.closed),
-    options,
+    needs,
   );
 }
 

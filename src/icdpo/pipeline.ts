@@ -7,7 +7,7 @@ import { answerByBlocks } from "./blocks.ts";
 import { pickRandom, rank } from "./choose.ts";
 import { buildContexts, type Contexts } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
-import { type Candidate, type OnText, sampleCandidates, type TokenWork } from "./sample.ts";
+import { type Candidate, noWork, type OnText, sampleCandidates, type TokenWork } from "./sample.ts";
 import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 
@@ -31,12 +31,20 @@ export interface IcdpoRequest {
   readonly budget?: AbortSignal | undefined;
   /** Milliseconds, from any origin. */
   readonly now: () => number;
-  /** Everything that can be wrong with the request has been checked, demonstrations are at hand (after so many ms): sampling begins. */
-  readonly onSampling?: ((retrieveMs: number) => void) | undefined;
+  /** Counts what is worked through, as it is done; the outcome's own where absent. */
+  readonly work?: TokenWork | undefined;
+  /** Everything that can be wrong with the request has been checked, demonstrations are at hand: sampling begins. */
+  readonly onSampling?: ((beginning: Beginning) => void) | undefined;
   /** Text as it is sampled; only where nothing is left to choose (`choosesAmong`). */
   readonly onText?: OnText | undefined;
   /** What is being done now; "queue" is waiting for the model to begin. */
   readonly onStage?: ((stage: Stage) => void) | undefined;
+}
+
+export interface Beginning {
+  readonly retrieveMs: number;
+  /** Tokens of C⁰, as a plain request would have them. */
+  readonly basePromptTokens: number;
 }
 
 export interface IcdpoOutcome {
@@ -83,7 +91,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const inBlocks = answersInBlocks(policy, request);
   const competes = inBlocks || (choosesAmong(policy, request) && settings.score.type !== "none");
   const signal = eitherOf(request.signal, competes ? stop.signal : undefined);
-  const work: TokenWork = { prompt: 0, sampled: 0, scored: 0, cached: 0 };
+  const work = request.work ?? noWork();
   const random = randomFrom(seed);
   const lap = stopwatch(request.now);
 
@@ -95,13 +103,14 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const models = competes ? policy : alone(policy);
   const contexts = await buildContexts(models, parts, { negative: competes ? negativeOf(settings.score) : null, reserve, signal });
   const timings = { retrieve: lap(), sample: 0, score: 0 };
-  request.onSampling?.(timings.retrieve);
+  const basePromptTokens = contexts.base.prompt.tokens.length;
+  request.onSampling?.({ retrieveMs: timings.retrieve, basePromptTokens });
   onStage?.("queue");
   // A response must fit after both contexts, or it could not be scored.
   const parameters = { ...sampling, maxTokens: Math.min(sampling.maxTokens, contexts.room) };
   const count = candidateCount(policy, request);
   const common = {
-    basePromptTokens: contexts.base.prompt.tokens.length,
+    basePromptTokens,
     tokens: work,
     demonstrations: retrieved.slice(0, contexts.shots),
     timings,

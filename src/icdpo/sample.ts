@@ -30,6 +30,15 @@ export interface TokenWork {
   cached: number;
 }
 
+export function noWork(): TokenWork {
+  return { prompt: 0, sampled: 0, scored: 0, cached: 0 };
+}
+
+/** Tokens that the machine went through: what limits count, and records keep. */
+export function workedThrough({ prompt, cached, sampled, scored }: Readonly<TokenWork>): number {
+  return prompt - cached + sampled + scored;
+}
+
 export interface SampleOptions {
   readonly parameters: SamplingParameters;
   readonly count: number;

@@ -24,6 +24,7 @@ import { createMetrics } from "./telemetry/metrics.ts";
 import { openTraces } from "./telemetry/traces.ts";
 
 const pingMs = 5_000;
+const readerMs = 60_000;
 /** Requests that begin within so long share a deadline. */
 const sharedMs = 100;
 /** Hexadecimal digits. */
@@ -71,6 +72,7 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     unixTime: () => Math.floor(Date.now() / 1000),
     deadline: sharedDeadlines(settings.ICDPO_TIMEOUT_MS, now),
     pingMs,
+    readerMs,
     maxAnswers: settings.ICDPO_MAX_N,
     maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
     startedAt: Math.floor(Date.now() / 1000),

@@ -1,6 +1,7 @@
 /** @module Makes a record of each generated answer, from what is known of its request when it is over. */
 import type { AnswerRow, RecordStore } from "../experiment/record.ts";
 import type { RequestRecord } from "../http/telemetry.ts";
+import { noWork, workedThrough } from "../icdpo/sample.ts";
 import type { Recorder } from "./telemetry.ts";
 
 export function recordAnswers(store: RecordStore): Recorder {
@@ -13,7 +14,7 @@ export function recordAnswers(store: RecordStore): Recorder {
 }
 
 function rowOf(record: RequestRecord, id: string, policy: string, keepsText: boolean): AnswerRow {
-  const { work = { prompt: 0, sampled: 0, scored: 0, cached: 0 }, texts } = record;
+  const { work = noWork(), texts } = record;
   return {
     id,
     at: record.startedAt,
@@ -28,7 +29,7 @@ function rowOf(record: RequestRecord, id: string, policy: string, keepsText: boo
     latencyMs: record.ms,
     promptTokens: record.promptTokens ?? 0,
     completionTokens: record.completionTokens ?? 0,
-    workTokens: work.prompt - work.cached + work.sampled + work.scored,
+    workTokens: workedThrough(work),
     candidates: record.candidates ?? 0,
     score: record.score ?? null,
     margin: record.margin ?? null,

@@ -1,6 +1,8 @@
 /** @module One request's facts and times, gathered once and given to the log, the metrics and the traces. */
+import type { Failure } from "../http/errors.ts";
 import type { RequestEnd, RequestFacts, RequestObserver, RequestRecord, Telemetry } from "../http/telemetry.ts";
 import type { Stage } from "../icdpo/pipeline.ts";
+import { noWork, type TokenWork } from "../icdpo/sample.ts";
 
 /** Takes what is to be said of a request when it begins and when it is over. */
 export interface Recorder {
@@ -44,9 +46,13 @@ class Observer implements RequestObserver {
   readonly #stages: { stage: Stage; startedAt: number; ms: number }[] = [];
   readonly #texts: Record<string, unknown> = {};
   #facts: RequestFacts = {};
+  #work: TokenWork | undefined;
+  #failure: Failure | undefined;
+  #end: Pick<RequestRecord, "status" | "path" | "error" | "ms"> | undefined;
+  #holds = 0;
+  #isTold = false;
   #stage: { readonly stage: Stage; readonly startedAt: number } | undefined;
   #firstByteAt: number | undefined;
-  #isOver = false;
 
   constructor(request: Pick<RequestRecord, "id" | "method" | "traceparent">, now: () => number, done: (record: RequestRecord) => void) {
     this.#request = request;
@@ -72,16 +78,48 @@ class Observer implements RequestObserver {
     this.#firstByteAt ??= this.#now();
   }
 
+  worked(tokens: Readonly<TokenWork>): void {
+    const before = this.#work ?? noWork();
+    this.#work = {
+      prompt: before.prompt + tokens.prompt,
+      sampled: before.sampled + tokens.sampled,
+      scored: before.scored + tokens.scored,
+      cached: before.cached + tokens.cached,
+    };
+  }
+
+  fail(failure: Failure): void {
+    this.#failure ??= failure;
+  }
+
+  hold(): () => void {
+    this.#holds += 1;
+    let isReleased = false;
+    return () => {
+      if (isReleased) return;
+      isReleased = true;
+      this.#holds -= 1;
+      this.#tell();
+    };
+  }
+
   end(end: RequestEnd): void {
-    if (this.#isOver) return;
-    this.#isOver = true;
+    if (this.#end !== undefined) return;
+    this.#end = { ...end, ...this.#failure, ms: this.#now() - this.#startedAt };
+    this.#tell();
+  }
+
+  /** Once it has ended, and nothing is under way for it any more. */
+  #tell(): void {
+    if (this.#end === undefined || this.#holds > 0 || this.#isTold) return;
+    this.#isTold = true;
     this.#endStage();
     this.#done({
       ...this.#request,
       ...this.#facts,
-      ...end,
+      ...this.#end,
+      ...(this.#work !== undefined && { work: this.#work }),
       startedAt: this.#startedAt,
-      ms: this.#now() - this.#startedAt,
       firstByteMs: this.#firstByteAt === undefined ? undefined : this.#firstByteAt - this.#startedAt,
       stages: this.#stages,
       texts: this.#texts,

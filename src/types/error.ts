@@ -30,6 +30,8 @@ export interface ErrorDetails {
   readonly cause?: unknown;
   /** Seconds after which it is worth trying again. */
   readonly retryAfter?: number;
+  /** What failed has been tried again already, as often as is right: nobody further up should. */
+  readonly isFinal?: boolean;
 }
 
 /** An error whose message is meant for the person who can do something about it. */
@@ -37,6 +39,7 @@ export class GatewayError extends Error {
   readonly code: ErrorCode;
   readonly param: string | null;
   readonly retryAfter: number | null;
+  readonly isFinal: boolean;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -44,6 +47,7 @@ export class GatewayError extends Error {
     this.code = code;
     this.param = details.param ?? null;
     this.retryAfter = details.retryAfter ?? null;
+    this.isFinal = details.isFinal ?? false;
   }
 }
 

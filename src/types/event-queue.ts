@@ -1,12 +1,19 @@
 /** @module Events pushed on one side, iterated on the other. */
 
 export class EventQueue<Event> implements AsyncIterable<Event> {
-  readonly #events: Event[] = [];
+  readonly #events: { readonly event: Event; readonly size: number }[] = [];
+  #waiting = 0;
   #outcome: { readonly error?: unknown } | undefined;
   #wake: (() => void) | undefined;
 
-  push(event: Event): void {
-    this.#events.push(event);
+  /** The sizes of the events that nobody has taken yet, in sum. */
+  get waiting(): number {
+    return this.#waiting;
+  }
+
+  push(event: Event, size = 0): void {
+    this.#events.push({ event, size });
+    this.#waiting += size;
     this.#wake?.();
   }
 
@@ -23,7 +30,10 @@ export class EventQueue<Event> implements AsyncIterable<Event> {
   /** Yields every event, then ends or throws. One consumer. */
   async *[Symbol.asyncIterator](): AsyncGenerator<Event> {
     for (;;) {
-      for (let event = this.#events.shift(); event !== undefined; event = this.#events.shift()) yield event;
+      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+        this.#waiting -= next.size;
+        yield next.event;
+      }
       if (this.#outcome !== undefined) {
         if ("error" in this.#outcome) throw this.#outcome.error;
         return;

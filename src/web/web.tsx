@@ -12,12 +12,12 @@ import { describeExperiment, type ExperimentRoute, experimentRoutes } from "../h
 import { generate } from "../http/generate.ts";
 import type { Answer, Generation } from "../http/generation.ts";
 import type { ResolvedRoute } from "../http/route.ts";
+import { askerOf, withRequest } from "../http/work.ts";
 import { icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
 import type { Policy, PolicySet, Route } from "../policy/policy.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import { LinkedSignal } from "../types/linked-signal.ts";
 import { Experiment, ExperimentList } from "./experiments.tsx";
 import { icon } from "./icon.ts";
 import { Alert, page } from "./layout.tsx";
@@ -188,21 +188,12 @@ async function answer(
 /** What plain sampling answers. */
 async function playPlainly(c: Context, dependencies: AppDependencies, policy: Policy, conversation: Conversation): Promise<string> {
   const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
-  const link = new LinkedSignal([c.req.raw.signal, dependencies.deadline(), dependencies.shutdown]);
-  const request = {
-    conversation,
-    sampling: { temperature, topP, topK, maxTokens, stop: [] },
-    answers: 1,
-    seed: dependencies.randomSeed(),
-    now: dependencies.now,
-    signal: link.signal,
-  };
-  try {
-    const { ranked } = await dependencies.admission.run(() => icdpo(plainly(policy), request));
-    return ranked[0]?.text ?? "";
-  } finally {
-    link.release();
-  }
+  const sampling = { temperature, topP, topK, maxTokens, stop: [] };
+  const request = { conversation, sampling, answers: 1, seed: dependencies.randomSeed(), now: dependencies.now };
+  const { ranked } = await withRequest(askerOf(c), dependencies, ({ signal, attempt, enter: onStage }) =>
+    attempt((work) => icdpo(plainly(policy), { ...request, signal, onStage, work })),
+  );
+  return ranked[0]?.text ?? "";
 }
 
 function plainGeneration(conversation: Conversation): Generation {

@@ -22,6 +22,7 @@ import { readWorkerSettings, type WorkerSettings } from "./settings.ts";
 import { usageLimiter } from "./usage.ts";
 
 const pingMs = 5_000;
+const readerMs = 60_000;
 const embeddingTimeoutMs = 30_000;
 
 export interface WorkerGateway {
@@ -71,6 +72,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
     allowedHosts: null,
     clientAddress: (c) => c.req.header("cf-connecting-ip"),
     pingMs,
+    readerMs,
     startedAt: clockAndChance.unixTime(),
     version: policies.version,
   });

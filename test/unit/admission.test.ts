@@ -1,9 +1,16 @@
 /** Who is let in, who is told to come back when, and what is done twice. */
 import { describe, expect, it } from "vitest";
 import { Admission } from "../../src/http/admission.ts";
+import { onceMore } from "../../src/http/work.ts";
 import { randomFrom } from "../../src/icdpo/seed.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate } from "./scripted-engine.ts";
+
+/** Work that has a place as long as it takes. */
+async function occupy<Result>(admission: Admission, work: () => Promise<Result>): Promise<Result> {
+  const leave = admission.enter();
+  return work().finally(leave);
+}
 
 const died = new GatewayError("engine_unavailable", "It died.");
 
@@ -16,13 +23,13 @@ function site(limit: number) {
   };
   /** One request after another, each of so many milliseconds. */
   const serve = async (...durations: readonly number[]): Promise<void> => {
-    for (const ms of durations) await admission.run(async () => pass(ms));
+    for (const ms of durations) await occupy(admission, async () => pass(ms));
   };
   /** Fills what room there is, `ms` before it ends all of it. */
   const retryAfter = async (): Promise<number | null> => {
     const { opened, open } = gate();
-    const held = Array.from({ length: limit - admission.admitted }, () => admission.run(() => opened));
-    const error: unknown = await admission.run(async () => "room").catch((refusal: unknown) => refusal);
+    const held = Array.from({ length: limit - admission.admitted }, () => occupy(admission, () => opened));
+    const error: unknown = await occupy(admission, async () => "room").catch((refusal: unknown) => refusal);
     open();
     await Promise.all(held);
     if (!(error instanceof GatewayError)) throw new Error(`not refused: ${error}`);
@@ -42,13 +49,13 @@ describe("admission", () => {
     ]) {
       const { admission } = site(3);
       const gates = [gate(), gate(), gate()];
-      const held = gates.map(({ opened }) => admission.run(() => opened));
+      const held = gates.map(({ opened }) => occupy(admission, () => opened));
       expect(admission.admitted).toBe(3);
       for (const [ended, place] of order.entries()) {
         gates[place]?.open();
         await held[place];
         expect(admission.admitted).toBe(2 - ended);
-        await expect(admission.run(async () => "room")).resolves.toBe("room");
+        await expect(occupy(admission, async () => "room")).resolves.toBe("room");
       }
       expect(admission.admitted).toBe(0);
     }
@@ -57,10 +64,10 @@ describe("admission", () => {
   it("does not begin the work of who is refused, and keeps no place for them", async () => {
     const { admission } = site(1);
     const { opened, open } = gate();
-    const held = admission.run(() => opened);
+    const held = occupy(admission, () => opened);
     let begun = 0;
     for (let i = 0; i < 3; i++)
-      await expect(admission.run(async () => void begun++)).rejects.toMatchObject({ code: "overloaded", param: null });
+      await expect(occupy(admission, async () => void begun++)).rejects.toMatchObject({ code: "overloaded", param: null });
     expect([begun, admission.admitted]).toEqual([0, 1]);
     open();
     await held;
@@ -75,9 +82,9 @@ describe("admission", () => {
     ["an engine that stays down", died],
   ])("has room again after %s, and throws it as it is", async (_, error) => {
     const { admission } = site(1);
-    await expect(admission.run(() => Promise.reject(error))).rejects.toBe(error);
+    await expect(occupy(admission, () => Promise.reject(error))).rejects.toBe(error);
     expect(admission.admitted).toBe(0);
-    await expect(admission.run(async () => "room")).resolves.toBe("room");
+    await expect(occupy(admission, async () => "room")).resolves.toBe("room");
   });
 });
 
@@ -115,7 +122,7 @@ describe("the time after which to come back", () => {
     const { admission, pass, retryAfter } = site(10);
     for (let round = 0; round < 40; round++) {
       const gates = Array.from({ length: 10 }, gate);
-      const held = gates.map(({ opened }) => admission.run(() => opened));
+      const held = gates.map(({ opened }) => occupy(admission, () => opened));
       // Each takes up to 20 s, but one ends every 2 s.
       for (const [place, { open }] of gates.entries()) {
         pass(2_000);
@@ -154,23 +161,16 @@ describe("work that an engine ended under", () => {
     return { ran, run };
   };
 
-  it("is done once more, in the same place", async () => {
-    const { admission } = site(1);
+  it("is done once more", async () => {
     const { ran, run } = work(died);
-    const admitted: number[] = [];
-    const result = admission.run(() => {
-      admitted.push(admission.admitted);
-      return run();
-    });
-    await expect(result).resolves.toBe("run 2");
-    expect(admitted).toEqual([1, 1]);
-    expect([ran.times, admission.admitted]).toEqual([2, 0]);
+    await expect(onceMore(run, () => false)).resolves.toBe("run 2");
+    expect(ran.times).toBe(2);
   });
 
   it("is done once more, not twice, and the second failure is told", async () => {
     const again = new GatewayError("engine_unavailable", "It died again.");
     const { ran, run } = work(died, again);
-    await expect(site(1).admission.run(run)).rejects.toBe(again);
+    await expect(onceMore(run, () => false)).rejects.toBe(again);
     expect(ran.times).toBe(2);
   });
 
@@ -179,9 +179,7 @@ describe("work that an engine ended under", () => {
     ["not sent", [false], 2],
   ] as const)("is done once more only where nothing was sent: %s", async (_, sent, times) => {
     const { ran, run } = work(died);
-    await site(1)
-      .admission.run(run, () => sent[0])
-      .catch((error: unknown) => expect(error).toBe(died));
+    await onceMore(run, () => sent[0]).catch((error: unknown) => expect(error).toBe(died));
     expect(ran.times).toBe(times);
   });
 
@@ -191,21 +189,27 @@ describe("work that an engine ended under", () => {
       sent = true;
       throw died;
     };
-    await expect(site(1).admission.run(failing, () => sent)).rejects.toBe(died);
+    await expect(onceMore(failing, () => sent)).rejects.toBe(died);
   });
 
   it.each(["engine_failure", "cancelled", "timeout", "context_length_exceeded", "overloaded", "model_unavailable"] as const)(
     "is not done again after %s",
     async (code) => {
       const { ran, run } = work(new GatewayError(code, "No."));
-      await expect(site(1).admission.run(run)).rejects.toMatchObject({ code });
+      await expect(onceMore(run, () => false)).rejects.toMatchObject({ code });
       expect(ran.times).toBe(1);
     },
   );
 
+  it("is not done again where it has been tried again already", async () => {
+    const { ran, run } = work(new GatewayError("engine_unavailable", "All replicas are down.", { isFinal: true }));
+    await expect(onceMore(run, () => false)).rejects.toMatchObject({ message: "All replicas are down." });
+    expect(ran.times).toBe(1);
+  });
+
   it("is not done again after an error that is not the gateway's, whatever it calls itself", async () => {
     const { ran, run } = work(Object.assign(new Error("no"), { code: "engine_unavailable" }));
-    await expect(site(1).admission.run(run)).rejects.toThrow("no");
+    await expect(onceMore(run, () => false)).rejects.toThrow("no");
     expect(ran.times).toBe(1);
   });
 });

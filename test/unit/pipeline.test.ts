@@ -2,7 +2,14 @@
 import { describe, expect, it } from "vitest";
 import type { Engine, Prompt, Sample, SampleEvent, SampleRequest, SamplingParameters, ScoreEvent, Token } from "../../src/engine/engine.ts";
 import { type Measurement, type MeasureRequest, measure as measureOn } from "../../src/icdpo/measure.ts";
-import { candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo as icdpoOn } from "../../src/icdpo/pipeline.ts";
+import {
+  type Beginning,
+  candidateCount,
+  choosesAmong,
+  type IcdpoOutcome,
+  type IcdpoRequest,
+  icdpo as icdpoOn,
+} from "../../src/icdpo/pipeline.ts";
 import type { Models, Policy } from "../../src/policy/policy.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
 import type { Conversation, Demonstration } from "../../src/types/conversation.ts";
@@ -732,7 +739,7 @@ describe("failures, budgets and cancellation", () => {
     const events: string[] = [];
     const clock = [100, 130, 150, 190];
     const engine = new ScriptedEngine({ ...script, ...at("sample", () => void events.push("sample")) });
-    const onSampling = (ms: number) => void events.push(`retrieved in ${ms}`);
+    const onSampling = ({ retrieveMs }: Beginning) => void events.push(`retrieved in ${retrieveMs}`);
     const now = () => clock.shift() ?? Number.NaN;
     const { timings } = await icdpo(engine, policy({ score: sHat }), request({ onSampling, now }));
     expect(events).toEqual(["retrieved in 30", "sample", "sample", "sample"]);

@@ -4,6 +4,7 @@ import { z } from "zod";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
 import type { Probe } from "../../src/engine/remote.ts";
 import { Replicas } from "../../src/engine/replicas.ts";
+import { onceMore } from "../../src/http/work.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { type Handler, type StubServer, sendEvents, sendJson, stubServer } from "./stub-server.ts";
 
@@ -133,6 +134,30 @@ describe("retries", () => {
     await expect(reading).rejects.toMatchObject({ code: "engine_unavailable" });
     expect(events).toEqual([1]);
     expect(calls(cut)).toBe(1);
+  });
+
+  it("are all there are: who asked does not multiply them by trying again", async () => {
+    const broken = await stub((_, response) => sendJson(response, { error: { message: "Loading." } }, 503));
+    const { replicas } = over([broken], { retries: 2 });
+    const asked = onceMore(
+      () => replicas.json(ask),
+      () => false,
+    );
+    await expect(asked).rejects.toMatchObject({ code: "engine_unavailable", isFinal: true });
+    expect(calls(broken)).toBe(3);
+  });
+
+  it("are not made for a stream that ended in the middle, which who asked may try again", async () => {
+    const cut = await stub((_, response) => {
+      response.write('data: {"value": 1}\n\n');
+      setTimeout(() => response.destroy(), 5);
+    });
+    const { replicas } = over([cut], { retries: 5 });
+    const read = async (): Promise<void> => {
+      for await (const _ of replicas.events(ask));
+    };
+    await expect(onceMore(read, () => false)).rejects.toMatchObject({ code: "engine_unavailable", isFinal: false });
+    expect(calls(cut)).toBe(2);
   });
 });
 

@@ -28,11 +28,14 @@ const script: Script = {
     context.includes("Who cares.") || context.includes("Google it.") ? -30 : response.includes("number 1") ? -20 : -28,
 };
 
-class SilentObserver implements RequestObserver {
+export class SilentObserver implements RequestObserver {
   note(): void {}
   stage(): void {}
   text(): void {}
+  worked(): void {}
   begin(): void {}
+  fail(): void {}
+  hold = () => () => {};
   end(): void {}
 }
 
@@ -94,6 +97,7 @@ export async function gateway(
     unixTime: () => 1_700_000_000,
     deadline: () => AbortSignal.timeout(60_000),
     pingMs: 5,
+    readerMs: 60_000,
     maxAnswers: 16,
     maxBodyBytes: 100_000,
     startedAt: 1_600_000_000,

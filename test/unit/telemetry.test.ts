@@ -94,7 +94,8 @@ describe("what is told of a request", () => {
     const response = await chat({ stream: true });
     await response.body?.cancel();
     open();
-    expect(records).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
+    // Once its work has ended as well, of which the record tells.
+    await expect.poll(() => records).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
   });
 
   it("harms nobody when it fails", async () => {

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { noStore } from "../../src/experiment/no-store.ts";
 import type { RecordStore } from "../../src/experiment/record.ts";
 import { hashKey } from "../../src/http/access.ts";
-import { gateway } from "./scripted-gateway.ts";
+import { gateway, SilentObserver } from "./scripted-gateway.ts";
 
 const form = (fields: Record<string, string>, headers: Record<string, string> = {}): RequestInit => ({
   method: "POST",
@@ -111,7 +111,7 @@ describe("the pages", () => {
   it("offer an experiment's arms one by one, and count none of it as traffic", async () => {
     const routes = "routes: { ab: { experiment: { arms: { treatment: { policy: scored }, control: { policy: plain } } } } }\n";
     const noted: object[] = [];
-    const observer = { note: (facts: object) => noted.push(facts), stage() {}, text() {}, begin() {}, end() {} };
+    const observer = Object.assign(new SilentObserver(), { note: (facts: object) => void noted.push(facts) });
     const telemetry = { observe: () => observer, metrics: async () => ({ contentType: "text/plain", body: "" }) };
     const { app } = await gateway({}, { telemetry }, {}, routes);
     const page = await (await app.request("/")).text();
