@@ -1,7 +1,8 @@
 /** @module POST /v1/completions, for plain routes: raw text goes on, with the log-probabilities of the prompt itself where `echo` asks for them. */
 import type { Context } from "hono";
 import type { Engine, Prompt, Token, TokenDetail } from "../engine/engine.ts";
-import { type Candidate, sampleCandidates, type TokenWork } from "../icdpo/sample.ts";
+import { type Candidate, sampleCandidates } from "../icdpo/sample.ts";
+import { counted, noWork, type TokenWork } from "../icdpo/work.ts";
 import type { Policy, PolicySet } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
@@ -42,7 +43,7 @@ export function completions(dependencies: AppDependencies) {
       resolved,
       seed: (body.seed ?? randomSeed()) >>> 0,
       signal: link.signal,
-      work: { prompt: 0, sampled: 0, scored: 0, cached: 0 },
+      work: noWork(),
     };
     setHeaders(c, routeHeaders(resolved, body.n ?? 1));
     if (body.stream) return stream(c, dependencies, call, link);
@@ -85,12 +86,12 @@ async function complete(c: Context, dependencies: AppDependencies, call: Call, o
     throw new GatewayError("invalid_request", "Invalid 'prompt': it is empty.", { param: "prompt" });
   const lead = typeof promptsOf(body)[0] === "string" ? beginning.length : 0;
   const choices = (await Promise.all(prompts.map((prompt, i) => completeOne(engine, call, { ...prompt, lead }, i, onPiece)))).flat();
-  const counted = await engine.tokenize(
+  const retokenized = await engine.tokenize(
     choices.map(({ sampled }) => sampled),
     signal,
   );
   await limiter.spend(c.get("caller"), work.prompt - work.cached + work.sampled + work.scored);
-  const usage = usageOf(prompts, counted);
+  const usage = usageOf(prompts, retokenized);
   c.get("observer").note({ promptTokens: usage.prompt_tokens, completionTokens: usage.completion_tokens, work });
   return { choices: choices.map(({ choice }) => choice), usage };
 }
@@ -150,10 +151,8 @@ async function echoOf(
   const scored: TokenDetail[] = [];
   const [head, ...rest] = tokens as [Token, ...Token[]];
   if (body.logprobs !== undefined && body.logprobs !== null && rest.length > 0) {
-    work.prompt += 1;
-    work.scored += rest.length;
-    for await (const event of engine.score({ tokens: [head], end: head }, [rest], signal, body.logprobs))
-      if (event.type === "scored") scored.push(...(event.details ?? []));
+    const events = engine.score({ tokens: [head], end: head }, [rest], signal, body.logprobs);
+    for await (const event of counted(events, 1, work)) if (event.type === "scored") scored.push(...(event.details ?? []));
   }
   let offset = 0;
   const details: PlacedDetail[] = [];

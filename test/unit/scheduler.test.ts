@@ -619,6 +619,7 @@ interface SamplingOptions {
 function sampling(backend: RecordingBackend, options: SamplingOptions = {}) {
   const { maxTokens = 8, logprobs = true, stop = [], seed = 1 } = options;
   const said: string[] = [];
+  const told: number[] = [];
   const done: Sample[] = [];
   const branch = new SampleBranch({
     backend,
@@ -628,10 +629,13 @@ function sampling(backend: RecordingBackend, options: SamplingOptions = {}) {
     end,
     closes: (token) => token === end || token === otherControl,
     describe: describeToken,
-    onText: (text) => void said.push(text),
+    onText: (text, tokens) => {
+      said.push(text);
+      told.push(tokens);
+    },
     onDone: (sample) => void done.push(sample),
   });
-  return { branch, said, done };
+  return { branch, said, told, done };
 }
 
 const describeToken = (token: Token) => ({ text: String.fromCharCode(token), bytes: [token] });
@@ -699,11 +703,11 @@ describe("sampling", () => {
   const sample = async (draw: (history: readonly Token[]) => Token, options: SamplingOptions = {}) => {
     const backend = new RecordingBackend({ draw });
     const scheduler = new Scheduler(backend);
-    const { branch, said, done } = sampling(backend, options);
+    const { branch, said, told, done } = sampling(backend, options);
     await run(scheduler, prompt, [branch], forever());
     expect(done).toHaveLength(1);
     expectIdle(backend, scheduler);
-    return { sample: done[0] as Sample, said, backend };
+    return { sample: done[0] as Sample, said, told, backend };
   };
 
   it("ends on the closing token, which is not among the tokens", async () => {
@@ -753,6 +757,12 @@ describe("sampling", () => {
     const { sample: ended, said } = await sample(drawing("Yes END"), { stop: ["END"], maxTokens: 6 });
     expect(ended).toMatchObject({ text: "Yes EN", finish: "length" });
     expect(said.join("")).toBe("Yes EN");
+  });
+
+  it("tells with each text how many tokens were sampled since the one before", async () => {
+    const { said, told } = await sample(drawing("ab ENd"), { stop: ["END"] });
+    expect(said).toEqual(["a", "b", " ", "ENd"]);
+    expect(told).toEqual([1, 1, 1, 3]);
   });
 
   it("notes log π of every sampled token, and of the end before each", async () => {
