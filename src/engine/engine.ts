@@ -101,11 +101,17 @@ export interface PromptEvent {
   readonly cached: number;
 }
 
-export type SampleEvent =
-  | PromptEvent
-  /** Text that is now certain to belong to the completion, and the details of the tokens that begin in it. */
-  | { readonly type: "text"; readonly index: number; readonly text: string; readonly details?: readonly TokenDetail[] | undefined }
-  | { readonly type: "done"; readonly index: number; readonly sample: Sample };
+/** Text that is now certain to belong to the completion, and the details of the tokens that begin in it. */
+export interface TextEvent {
+  readonly type: "text";
+  readonly index: number;
+  readonly text: string;
+  /** Sampled since the text before. Where a server does not tell, an estimate; the sample's own tokens, at its end, hold then. */
+  readonly tokens: number;
+  readonly details?: readonly TokenDetail[] | undefined;
+}
+
+export type SampleEvent = PromptEvent | TextEvent | { readonly type: "done"; readonly index: number; readonly sample: Sample };
 
 export type ScoreEvent =
   | PromptEvent

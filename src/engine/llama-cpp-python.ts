@@ -93,7 +93,8 @@ class LlamaCppPython implements RunningEngine {
         const [choice] = choices;
         finish = choice?.finish_reason ?? finish;
         text += choice?.text ?? "";
-        if (choice?.text) yield { type: "text", index, text: choice.text };
+        // About one a piece; how many there were is known at the end.
+        if (choice?.text) yield { type: "text", index, text: choice.text, tokens: 1 };
       }
       if (finish === null)
         throw new GatewayError(

@@ -75,12 +75,13 @@ class OpenAi implements RunningEngine {
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
     if (!isMessages(prompt)) throw messagesOnly();
     const choices = request.seeds.map(() => new Choice(request));
+    const estimates = request.seeds.map(() => new Estimate());
     const body = requestBody(this.#model, prompt.messages, request);
     yield { type: "prompt", cached: 0 };
     for await (const event of this.#events(body, request, signal)) {
       for (const { index, ...news } of event.choices) {
         const piece = choices[index]?.take(news);
-        if (piece) yield { type: "text", index, ...piece };
+        if (piece) yield { type: "text", index, ...piece, tokens: estimates[index]?.add(piece.text) ?? 0 };
       }
       const { usage } = event;
       // Of several answers the service tells only their sum.
@@ -125,13 +126,29 @@ function messagesOnly(): GatewayError {
   return new GatewayError("unsupported_parameter", "This route's engine takes chat messages only: it knows no raw text and no token ids.");
 }
 
+/** Tokens of a text that comes in pieces. */
+class Estimate {
+  #bytes = 0;
+
+  /** By how many the estimate has grown. */
+  add(piece: string): number {
+    const before = this.#bytes;
+    this.#bytes += countBytes(piece);
+    return Math.ceil(this.#bytes / tokenBytes) - Math.ceil(before / tokenBytes);
+  }
+}
+
 function countTokens(text: string): number {
+  return Math.ceil(countBytes(text) / tokenBytes);
+}
+
+function countBytes(text: string): number {
   let bytes = text.length;
   for (let i = 0; i < text.length; i++) {
     const unit = text.charCodeAt(i);
     if (unit > 0x7f) bytes += unit > 0x7ff && (unit < 0xd800 || unit > 0xdfff) ? 2 : 1;
   }
-  return Math.ceil(bytes / tokenBytes);
+  return bytes;
 }
 
 function estimatedTokens(count: number): Token[] {

@@ -48,12 +48,12 @@ export async function* sampleWithVllm(
       const answer = answers[choice.index];
       if (answer === undefined) continue;
       const { text, details } = answer.push(choice);
-      if (text !== "") yield { type: "text", index: choice.index, text, ...(details && { details }) };
+      if (text !== "") yield { type: "text", index: choice.index, text, tokens: answer.tell(), ...(details && { details }) };
       const sample = answer.end(choice);
       if (sample === null) continue;
       const whole = answer.isCut ? (await textOf(sample.tokens, signal)).replace(/\uFFFD+$/u, "") : sample.text;
       const rest = whole.startsWith(sample.text) ? whole.slice(sample.text.length) : "";
-      if (rest !== "") yield { type: "text", index: choice.index, text: rest };
+      if (rest !== "") yield { type: "text", index: choice.index, text: rest, tokens: answer.tell() };
       yield { type: "done", index: choice.index, sample: { ...sample, text: sample.text + rest } };
     }
   }
@@ -108,6 +108,8 @@ class Answer {
   readonly #logprobs: number[] = [];
   readonly #endLogprobs: (number | null)[] = [];
   #text = "";
+  /** Tokens that have been told of with text. */
+  #told = 0;
   /** Where the next token begins. */
   #offset = 0;
   /** Of tokens that begin in text which has not come yet; and of the others. */
@@ -138,6 +140,13 @@ class Answer {
     this.#waiting = this.#waiting.slice(begun.length);
     this.#details.push(...begun);
     return { text: choice.text, details: begun };
+  }
+
+  /** Tokens since it was last asked. */
+  tell(): number {
+    const tokens = this.#tokens.length - this.#told;
+    this.#told = this.#tokens.length;
+    return tokens;
   }
 
   /** The sample, if this was its last piece. Throws "engine_unavailable" where the server gave it up. */

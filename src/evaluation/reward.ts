@@ -3,6 +3,7 @@ import { z } from "zod";
 import type { Engine } from "../engine/engine.ts";
 import { baseContext, encodeContext } from "../icdpo/prompt.ts";
 import { closeResponse, forcedSums } from "../icdpo/score.ts";
+import { noWork } from "../icdpo/work.ts";
 import type { PromptFormat } from "../policy/schema.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
@@ -103,7 +104,7 @@ export async function engineReward(engine: Engine, format: PromptFormat, normali
       const candidate = { index: 0, text, finish: "stop", sample: null, details: [] } as const;
       const side = { engine, format, prompt };
       const { closed } = await closeResponse(candidate, [side], signal);
-      const [sum] = await forcedSums(side, [closed], { work: { prompt: 0, sampled: 0, scored: 0, cached: 0 }, signal });
+      const [sum] = await forcedSums(side, [closed], { work: noWork(), signal });
       return (sum as number) / (normalize === "token" ? closed.length : 1);
     },
     close: async () => {},

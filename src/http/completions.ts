@@ -1,9 +1,11 @@
 /** @module POST /v1/completions, for plain routes: raw text goes on, with the log-probabilities of the prompt itself where `echo` asks for them. */
 import type { Context } from "hono";
 import type { Engine, Prompt, Token, TokenDetail } from "../engine/engine.ts";
-import { type Candidate, sampleCandidates, type TokenWork } from "../icdpo/sample.ts";
+import { type Candidate, sampleCandidates } from "../icdpo/sample.ts";
+import { counted, type TokenWork } from "../icdpo/work.ts";
 import type { Policy, PolicySet } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
+import { LinkedSignal } from "../types/linked-signal.ts";
 import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";
 import { completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
 import type { AppDependencies } from "./dependencies.ts";
@@ -78,14 +80,35 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
   const observer = c.get("observer");
   observer.note({ promptTokens: prompts.reduce((sum, { tokens }) => sum + tokens.length, 0) });
   work.enter("queue");
-  const choices = (await Promise.all(prompts.map((prompt, i) => completeOne(engine, call, work, { ...prompt, lead }, i, onPiece)))).flat();
-  const counted = await engine.tokenize(
+  const one = (prompt: Prompt, i: number, until: AbortSignal) =>
+    completeOne(engine, call, { ...work, signal: until }, { ...prompt, lead }, i, onPiece);
+  const choices = (await allOrNone(prompts, one, signal)).flat();
+  const retokenized = await engine.tokenize(
     choices.map(({ sampled }) => sampled),
     signal,
   );
-  const usage = usageOf(prompts, counted);
+  const usage = usageOf(prompts, retokenized);
   observer.note({ completionTokens: usage.completion_tokens });
   return { choices: choices.map(({ choice }) => choice), usage };
+}
+
+/** All of the items' work, side by side. Where one of them fails, the others are stopped, and have stopped when its error is thrown. */
+async function allOrNone<Item, Result>(
+  items: readonly Item[],
+  work: (item: Item, index: number, signal: AbortSignal) => Promise<Result>,
+  signal: AbortSignal,
+): Promise<Result[]> {
+  const link = new LinkedSignal([signal]);
+  const working = items.map((item, index) => work(item, index, link.signal));
+  try {
+    return await Promise.all(working);
+  } catch (error) {
+    link.abort();
+    await Promise.allSettled(working);
+    throw error;
+  } finally {
+    link.release();
+  }
 }
 
 function usageOf(prompts: readonly Prompt[], completions: readonly (readonly Token[])[]): Usage {
@@ -145,10 +168,8 @@ async function echoOf(
   const scored: TokenDetail[] = [];
   const [head, ...rest] = tokens as [Token, ...Token[]];
   if (body.logprobs !== undefined && body.logprobs !== null && rest.length > 0) {
-    work.prompt += 1;
-    work.scored += rest.length;
-    for await (const event of engine.score({ tokens: [head], end: head }, [rest], signal, body.logprobs))
-      if (event.type === "scored") scored.push(...(event.details ?? []));
+    const events = engine.score({ tokens: [head], end: head }, [rest], signal, body.logprobs);
+    for await (const event of counted(events, 1, work)) if (event.type === "scored") scored.push(...(event.details ?? []));
   }
   let offset = 0;
   const details: PlacedDetail[] = [];

@@ -2,7 +2,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import type { Stage } from "../icdpo/pipeline.ts";
-import type { TokenWork } from "../icdpo/sample.ts";
+import type { TokenWork } from "../icdpo/work.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Failure, failureOf } from "./errors.ts";
 

@@ -5,7 +5,7 @@
 import type { Context } from "hono";
 import type { TokenDetail } from "../engine/engine.ts";
 import type { Stage } from "../icdpo/pipeline.ts";
-import { noWork, type TokenWork, workedThrough } from "../icdpo/sample.ts";
+import { noWork, type TokenWork, workedThrough } from "../icdpo/work.ts";
 import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import type { Caller } from "./access.ts";

@@ -7,9 +7,10 @@ import type { Score } from "../policy/schema.ts";
 import { isCancellation } from "../types/error.ts";
 import type { Contexts, Side } from "./contexts.ts";
 import { cuts, responseTokens } from "./prompt.ts";
-import { Answer, type OnText, type TokenWork } from "./sample.ts";
+import { Answer, type OnText } from "./sample.ts";
 import { closeResponse, forcedSums, type ScoredResponse, scoreOf } from "./score.ts";
 import { candidateSeed } from "./seed.ts";
+import { counted, type TokenWork } from "./work.ts";
 
 export interface BlockOptions {
   readonly score: Score;
@@ -133,15 +134,11 @@ async function sampleBlocks(
   const prompt = { tokens: [...side.prompt.tokens, ...chosen.tokens], end: side.prompt.end };
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, step * count + index));
   const samples: Sample[] = [];
-  work.prompt += prompt.tokens.length;
   const request = { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: positive === side };
-  for await (const event of side.engine.sample(prompt, request, signal)) {
-    if (event.type === "prompt") {
-      work.cached += event.cached;
-      if (step === 0) onBegin?.();
-    } else if (event.type === "done") samples[event.index] = event.sample;
+  for await (const event of counted(side.engine.sample(prompt, request, signal), prompt.tokens.length, work)) {
+    if (event.type === "prompt" && step === 0) onBegin?.();
+    if (event.type === "done") samples[event.index] = event.sample;
   }
-  work.sampled += samples.reduce((sum, { tokens }) => sum + tokens.length, 0);
   return samples;
 }
 

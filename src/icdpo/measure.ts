@@ -5,9 +5,10 @@ import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { buildContexts } from "./contexts.ts";
 import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
-import { type Candidate, noWork, type TokenWork } from "./sample.ts";
+import type { Candidate } from "./sample.ts";
 import { closeResponse, forcedSums, type ScoredResponse, scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
+import { noWork, type TokenWork } from "./work.ts";
 
 export interface MeasureRequest {
   readonly conversation: Conversation;
@@ -16,9 +17,9 @@ export interface MeasureRequest {
   readonly demonstrations?: readonly Demonstration[] | undefined;
   readonly format?: PromptFormat | undefined;
   readonly seed: number;
-  /** Counts what is worked through, as it is done. */
-  readonly work?: TokenWork | undefined;
   readonly signal?: AbortSignal | undefined;
+  /** Grows by what has been worked through, as soon as that is known: right also where the request fails or is cancelled. */
+  readonly work?: TokenWork | undefined;
 }
 
 /** Sums over a completion's tokens and its closing token, in nats. Null: that context does not exist. */
@@ -46,7 +47,7 @@ export interface Measurement {
 }
 
 export async function measure(policy: Policy, request: MeasureRequest): Promise<Measurement> {
-  const { conversation, completions, signal } = request;
+  const { conversation, completions, signal, work = noWork() } = request;
   const scorer = { ...policy.scorer, format: request.format ?? policy.scorer.format };
   const demonstrations = request.demonstrations ?? (await retrieved(policy, request));
   const instructions = policy.settings.instructions ?? (demonstrations.length > 0 ? defaultInstructions : null);
@@ -64,12 +65,12 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const models = { sampler: scorer, scorer, reference };
   const contexts = await buildContexts(models, parts, { ...needs, negative: paired ? "rejected" : "base" });
 
-  const options = { work: request.work ?? noWork(), signal };
+  const options = { work, signal };
   const base = await forcedSums(contexts.base, fed, options);
   const positive = guided ? await forcedSums(contexts.positive, fed, options) : null;
   const negative = guided && paired && contexts.negative !== null ? await forcedSums(contexts.negative, fed, options) : null;
   const kept = { ...parts, demonstrations: demonstrations.slice(0, contexts.shots) };
-  const referred = reference === null ? null : await referenceSums(models, kept, plain, { ...needs, ...options });
+  const referred = reference === null ? null : await referenceSums(models, kept, plain, { ...needs, work });
 
   const measured = responses.map(({ index, text, closed: { length: tokens } }) => {
     const sums = { positive: positive?.[index] ?? null, negative: negative?.[index] ?? null, base: base[index] as number };
@@ -99,7 +100,7 @@ async function referenceSums(
   models: Models,
   parts: ContextParts,
   candidates: readonly Candidate[],
-  needs: { readonly reserve: number; readonly work: TokenWork; readonly signal: AbortSignal | undefined },
+  needs: { readonly reserve: number; readonly signal: AbortSignal | undefined; readonly work: TokenWork },
 ): Promise<number[]> {
   const { negative } = await buildContexts(models, parts, { ...needs, negative: "reference" });
   if (negative === null) throw new Error("A reference is a context of its own");

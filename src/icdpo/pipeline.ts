@@ -7,9 +7,10 @@ import { answerByBlocks } from "./blocks.ts";
 import { pickRandom, rank } from "./choose.ts";
 import { buildContexts, type Contexts } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
-import { type Candidate, noWork, type OnText, sampleCandidates, type TokenWork } from "./sample.ts";
+import { type Candidate, type OnText, sampleCandidates } from "./sample.ts";
 import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
 import { randomFrom } from "./seed.ts";
+import { noWork, type TokenWork } from "./work.ts";
 
 export type Stage = "retrieve" | "queue" | "sample" | "score";
 
@@ -31,14 +32,14 @@ export interface IcdpoRequest {
   readonly budget?: AbortSignal | undefined;
   /** Milliseconds, from any origin. */
   readonly now: () => number;
-  /** Counts what is worked through, as it is done; the outcome's own where absent. */
-  readonly work?: TokenWork | undefined;
   /** Everything that can be wrong with the request has been checked, demonstrations are at hand: sampling begins. */
   readonly onSampling?: ((beginning: Beginning) => void) | undefined;
   /** Text as it is sampled; only where nothing is left to choose (`choosesAmong`). */
   readonly onText?: OnText | undefined;
   /** What is being done now; "queue" is waiting for the model to begin. */
   readonly onStage?: ((stage: Stage) => void) | undefined;
+  /** Grows by what has been worked through, as soon as that is known: right also where the request fails or is cancelled. */
+  readonly work?: TokenWork | undefined;
 }
 
 export interface Beginning {
@@ -53,7 +54,7 @@ export interface IcdpoOutcome {
   readonly demonstrations: readonly Retrieved[];
   /** Tokens of C⁰, as a plain request would have them. */
   readonly basePromptTokens: number;
-  /** The hidden work. */
+  /** The hidden work: the request's `work`, where there is one. */
   readonly tokens: Readonly<TokenWork>;
   readonly timings: { readonly retrieve: number; readonly sample: number; readonly score: number };
   readonly fallback: string | null;
@@ -86,12 +87,11 @@ export function answersInBlocks(
 
 export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
   const { settings } = policy;
-  const { sampling, seed, budget, grammar, topLogprobs, onText, onStage } = request;
+  const { sampling, seed, budget, grammar, topLogprobs, onText, onStage, work = noWork() } = request;
   const stop = new AbortController();
   const inBlocks = answersInBlocks(policy, request);
   const competes = inBlocks || (choosesAmong(policy, request) && settings.score.type !== "none");
   const signal = eitherOf(request.signal, competes ? stop.signal : undefined);
-  const work = request.work ?? noWork();
   const random = randomFrom(seed);
   const lap = stopwatch(request.now);
 
@@ -117,7 +117,11 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   };
   if (settings.block !== undefined && inBlocks) {
     const options = { score: settings.score, tokens: settings.block.tokens, count, parameters, seed, work, signal, budget, onText };
-    const { response, isSpent } = await answerByBlocks(contexts, { ...options, onBegin: () => onStage?.("sample") });
+    const answering = answerByBlocks(contexts, { ...options, onBegin: () => onStage?.("sample") });
+    const { response, isSpent } = await answering.catch((error: unknown) => {
+      stop.abort(error); // what else is done for the request
+      throw error;
+    });
     timings.sample = lap();
     return { ...common, ranked: [response], fallback: isSpent ? "budget" : contexts.fallback };
   }

@@ -5,6 +5,7 @@ import { isCancellation } from "../types/error.ts";
 import type { Side } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
 import { candidateSeed } from "./seed.ts";
+import { counted, type TokenWork } from "./work.ts";
 
 /** Takes a piece of candidate `index`, and details of the tokens that begin in it, if asked for. */
 export type OnText = (index: number, text: string, details: readonly TokenDetail[]) => void;
@@ -18,25 +19,6 @@ export interface Candidate {
   readonly sample: Sample | null;
   /** Of the tokens in the text, if asked for. */
   readonly details: readonly TokenDetail[];
-}
-
-/** Tokens that a request took. */
-export interface TokenWork {
-  /** Contexts fed to the model, for sampling and for scoring. */
-  prompt: number;
-  sampled: number;
-  scored: number;
-  /** Of the contexts: found in a cache of prefixes. */
-  cached: number;
-}
-
-export function noWork(): TokenWork {
-  return { prompt: 0, sampled: 0, scored: 0, cached: 0 };
-}
-
-/** Tokens that the machine went through: what limits count, and records keep. */
-export function workedThrough({ prompt, cached, sampled, scored }: Readonly<TokenWork>): number {
-  return prompt - cached + sampled + scored;
 }
 
 export interface SampleOptions {
@@ -66,14 +48,13 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, index));
   const unfinished = new Map(seeds.map((_, index) => [index, new Answer(format, (text, details) => onText?.(index, text, details))]));
   const signals = [options.signal, budget].filter((signal) => signal !== undefined);
-  work.prompt += prompt.tokens.length;
   let hasBegun = false;
   try {
     const whole = onText === undefined && budget === undefined;
     const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
-    for await (const event of engine.sample(prompt, request, signals.length > 1 ? AbortSignal.any(signals) : signals[0])) {
+    const events = engine.sample(prompt, request, signals.length > 1 ? AbortSignal.any(signals) : signals[0]);
+    for await (const event of counted(events, prompt.tokens.length, work)) {
       if (event.type === "prompt") {
-        work.cached += event.cached;
         if (!hasBegun) options.onBegin?.();
         hasBegun = true;
         continue;
@@ -83,10 +64,7 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
       if (event.type === "text") answer.push(event.text, event.details ?? []);
       else {
         const { sample } = event;
-        const counted = sample.counted?.prompt ?? null;
-        if (counted !== null && unfinished.size === count) work.prompt += counted - prompt.tokens.length;
         unfinished.delete(index);
-        work.sampled += sample.tokens.length;
         yield { index, ...answer.end(sample.finish), finish: sample.finish, sample };
       }
     }

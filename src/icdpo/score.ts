@@ -5,7 +5,8 @@ import { GatewayError, isCancellation } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import type { Contexts, Negative, Side } from "./contexts.ts";
 import { responseTokens } from "./prompt.ts";
-import type { Candidate, TokenWork } from "./sample.ts";
+import type { Candidate } from "./sample.ts";
+import { counted, type TokenWork } from "./work.ts";
 
 /** A candidate as it is scored: the text that would be returned, tokenised anew and closed by the end token. */
 export interface Response extends Candidate {
@@ -104,6 +105,11 @@ export class Scorer {
     return this.#isNoted ? notedSum(sample, closed) : null;
   }
 
+  /** Resolves when the engine has ended what was asked of it, or has been stopped: nothing more is counted then. Never throws. */
+  async over(): Promise<void> {
+    await Promise.all([this.#positive.over(), this.#negative?.over()]);
+  }
+
   /** No more responses come: an engine that scores many in one call can begin. */
   end(): void {
     this.#positive.end();
@@ -157,6 +163,7 @@ export async function scoreCandidates(
     return (await Promise.all(scored)).toSorted((a, b) => a.index - b.index);
   } catch (error) {
     stop.abort(error);
+    await scorer.over();
     throw stop.signal.reason;
   } finally {
     scorer.end();
@@ -181,7 +188,7 @@ class Forcing {
   readonly #side: Side;
   readonly #options: ScoringOptions;
   readonly #completions = new EventQueue<readonly Token[]>();
-  readonly #awaited: { readonly tokens: number; readonly resolve: (sum: number) => void; readonly reject: (error: unknown) => void }[] = [];
+  readonly #awaited: { readonly tokens: number; readonly resolve: (sum: number) => void }[] = [];
   #outcome: Promise<void> | undefined;
 
   constructor(side: Side, options: ScoringOptions) {
@@ -191,16 +198,14 @@ class Forcing {
 
   begin(): void {
     if (this.#outcome !== undefined) return;
-    this.#options.work.prompt += this.#side.prompt.tokens.length;
     this.#outcome = this.#run();
     this.#outcome.catch(() => {}); // every sum that is awaited throws it
   }
 
   sum(closed: readonly Token[]): Promise<number> {
     this.begin();
-    this.#options.work.scored += closed.length;
     const summed = new Promise<number>((resolve, reject) => {
-      this.#awaited.push({ tokens: closed.length, resolve, reject });
+      this.#awaited.push({ tokens: closed.length, resolve });
       this.#outcome?.then(() => reject(unscorable()), reject);
     });
     this.#completions.push(closed);
@@ -211,22 +216,18 @@ class Forcing {
     this.#completions.end();
   }
 
+  async over(): Promise<void> {
+    await this.#outcome?.catch(() => {});
+  }
+
   async #run(): Promise<void> {
     const { work, signal } = this.#options;
-    for await (const event of this.#side.engine.score(this.#side.prompt, this.#completions, signal)) {
-      if (event.type === "prompt") {
-        work.cached += event.cached;
-        continue;
-      }
-      const { tokens, resolve, reject } = this.#awaited[event.index] ?? {};
-      if (event.logprobs.length !== tokens) reject?.(unscorable());
-      else {
-        try {
-          resolve?.(sum(event.logprobs));
-        } catch (error) {
-          reject?.(error);
-        }
-      }
+    const { engine, prompt } = this.#side;
+    for await (const event of counted(engine.score(prompt, this.#completions, signal), prompt.tokens.length, work)) {
+      if (event.type === "prompt") continue;
+      const { tokens, resolve } = this.#awaited[event.index] ?? {};
+      if (event.logprobs.length !== tokens) throw unscorable();
+      resolve?.(sum(event.logprobs));
     }
   }
 }

@@ -1,7 +1,7 @@
 /** @module Makes a record of each generated answer, from what is known of its request when it is over. */
 import type { AnswerRow, RecordStore } from "../experiment/record.ts";
 import type { RequestRecord } from "../http/telemetry.ts";
-import { noWork, workedThrough } from "../icdpo/sample.ts";
+import { noWork, workedThrough } from "../icdpo/work.ts";
 import type { Recorder } from "./telemetry.ts";
 
 export function recordAnswers(store: RecordStore): Recorder {

@@ -2,7 +2,7 @@
 import type { Failure } from "../http/errors.ts";
 import type { RequestEnd, RequestFacts, RequestObserver, RequestRecord, Telemetry } from "../http/telemetry.ts";
 import type { Stage } from "../icdpo/pipeline.ts";
-import { noWork, type TokenWork } from "../icdpo/sample.ts";
+import { noWork, type TokenWork } from "../icdpo/work.ts";
 
 /** Takes what is to be said of a request when it begins and when it is over. */
 export interface Recorder {

@@ -142,8 +142,8 @@ describe("sampling", () => {
     const sampled = { text: "hi", finish: "stop", tokens: of("hi"), logprobs: [-1, -2], endLogprobs: [-4, null, -3] };
     expect(await sample(engine)).toEqual([
       { type: "prompt", cached: 5 },
-      { type: "text", index: 0, text: "h" },
-      { type: "text", index: 0, text: "i" },
+      { type: "text", index: 0, text: "h", tokens: 1 },
+      { type: "text", index: 0, text: "i", tokens: 1 },
       { type: "done", index: 0, sample: sampled },
     ]);
     expect(bodies[0]).toMatchObject({

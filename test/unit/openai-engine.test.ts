@@ -173,8 +173,8 @@ describe("a stream", () => {
     const all = await events(engine, request);
     expect(all.slice(0, -1)).toEqual([
       { type: "prompt", cached: 0 },
-      { type: "text", index: 0, text: "Hel" },
-      { type: "text", index: 0, text: "lo" },
+      { type: "text", index: 0, text: "Hel", tokens: 1 },
+      { type: "text", index: 0, text: "lo", tokens: 1 },
     ]);
     expect(samplesOf(all)[0]?.tokens).toHaveLength(2);
     expect(calls[0]?.body).toMatchObject({ stream: true, stream_options: { include_usage: true } });

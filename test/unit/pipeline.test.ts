@@ -10,6 +10,7 @@ import {
   type IcdpoRequest,
   icdpo as icdpoOn,
 } from "../../src/icdpo/pipeline.ts";
+import { noWork, type TokenWork } from "../../src/icdpo/work.ts";
 import type { Models, Policy } from "../../src/policy/policy.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
 import type { Conversation, Demonstration } from "../../src/types/conversation.ts";
@@ -122,7 +123,7 @@ class NotedEngine extends ScriptedEngine {
 
   override async *sample(): AsyncGenerator<SampleEvent> {
     for (const [index, sample] of this.#samples.entries()) {
-      yield { type: "text", index, text: sample.text };
+      yield { type: "text", index, text: sample.text, tokens: sample.tokens.length };
       yield { type: "done", index, sample };
     }
   }
@@ -647,7 +648,7 @@ describe("failures, budgets and cancellation", () => {
     const budget = new AbortController();
     class SlowEngine extends ScriptedEngine {
       override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
-        yield { type: "text", index: 0, text: "half an" };
+        yield { type: "text", index: 0, text: "half an", tokens: 7 };
         budget.abort();
         if (signal?.aborted) throw cancelled(signal);
       }
@@ -665,8 +666,8 @@ describe("failures, budgets and cancellation", () => {
     const budget = new AbortController();
     class UnevenEngine extends ScriptedEngine {
       override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
-        yield { type: "text", index: 0, text: "half an" };
-        yield { type: "text", index: 1, text: "whole" };
+        yield { type: "text", index: 0, text: "half an", tokens: 7 };
+        yield { type: "text", index: 1, text: "whole", tokens: 5 };
         yield { type: "done", index: 1, sample: noted("whole", encode("whole"), [-1, -1, -1, -1, -1], [-1, -1, -1, -1, -1, -1]) };
         budget.abort();
         if (signal?.aborted) throw cancelled(signal);
@@ -1063,7 +1064,7 @@ describe("hh-rlhf candidates", () => {
     class PieceEngine extends ScriptedEngine {
       override async *sample(): AsyncGenerator<SampleEvent> {
         for (const text of ["\n", " Su", "re", ".\n", "\n", "H", "u", "m", "ble", " pie  ", "\n#", "1 ", "\n\nAss"])
-          yield { type: "text", index: 0, text };
+          yield { type: "text", index: 0, text, tokens: text.length };
         const text = "\n Sure.\n\nHumble pie  \n#1 \n\nAss";
         yield { type: "done", index: 0, sample: { text, finish: "length", tokens: encode(text), logprobs: [], endLogprobs: [] } };
       }
@@ -1138,6 +1139,139 @@ describe("tokens counted", () => {
     const { ranked } = await icdpo(new ScriptedEngine(three), policy({ score: sHat }), request());
     expect(ranked[0]?.text).toBe("bb");
     expect((ranked[0]?.closed.length ?? 0) - 1).toBe(2);
+  });
+});
+
+describe("work that has been done", () => {
+  const three = { ...says("aaa", "bb", "cccc"), ...table({ aaa: [-1, -2, -3], bb: [-1, -3, -2], cccc: [-5, -1, -1] }) };
+  const length = (engine: ScriptedEngine, type: "sample" | "score"): number =>
+    engine.calls.filter((call) => call.type === type).reduce((sum, { context }) => sum + context.length, 0);
+  const failure = new GatewayError("engine_unavailable", "The engine died.");
+
+  /** Waits to be cancelled. */
+  const held = async (signal: AbortSignal | undefined): Promise<void> => {
+    if (!signal?.aborted) await new Promise((resolve) => signal?.addEventListener("abort", resolve));
+    throw cancelled(signal as AbortSignal);
+  };
+
+  /** The request fails; what has been counted then does not change any more. */
+  async function counted(fails: (work: TokenWork) => Promise<unknown>, code: string): Promise<TokenWork> {
+    const work = noWork();
+    await expect(fails(work)).rejects.toMatchObject({ code });
+    const then = { ...work };
+    await quiet();
+    expect(work).toEqual(then);
+    return work;
+  }
+
+  it("is the outcome's where all went well", async () => {
+    const work = noWork();
+    const { tokens } = await icdpo(new ScriptedEngine(three), policy({ score: sHat }), request({ work }));
+    expect(tokens).toEqual(work);
+    expect(work).toMatchObject({ sampled: 9, scored: 4 + 3 + 5 });
+  });
+
+  it("is none where the engine had not begun", async () => {
+    class WaitingEngine extends ScriptedEngine {
+      override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+        await held(signal);
+        yield { type: "prompt", cached: 0 };
+      }
+    }
+    const leave = new AbortController();
+    const work = await counted((work) => {
+      setTimeout(() => leave.abort());
+      return icdpo(new WaitingEngine(), policy({ score: sHat }), request({ work, signal: leave.signal }));
+    }, "cancelled");
+    expect(work).toEqual(noWork());
+  });
+
+  it("is what had been shown where the client left in the middle of it", async () => {
+    const leave = new AbortController();
+    class BreakingEngine extends ScriptedEngine {
+      override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+        yield { type: "prompt", cached: 30 };
+        for (const [index, text] of ["Mag", "Th", "nets"].entries()) yield { type: "text", index: index % 2, text, tokens: text.length };
+        leave.abort();
+        await held(signal);
+      }
+    }
+    const shown: string[] = [];
+    const onText = (_: number, text: string) => void shown.push(text);
+    const plain = policy({ score: { type: "none" }, candidates: 2, demonstrations: [], instructions: null });
+    const work = await counted(
+      (work) => icdpo(new BreakingEngine(), plain, request({ work, signal: leave.signal, answers: 2, onText })),
+      "cancelled",
+    );
+    expect(work).toEqual({ prompt: "<user>How do magnets work?</user><assistant>".length, cached: 30, sampled: 9, scored: 0 });
+    expect(shown.join("")).toHaveLength(9);
+  });
+
+  it("is every sample and the completions that had been scored where scoring fails", async () => {
+    // The first completion is scored after C⁻ before the second fails; the third is never handed over.
+    const pause = async (what: "sample" | "score", _: AbortSignal | undefined, index: number): Promise<void> => {
+      if (what === "score" && index === 1) throw failure;
+    };
+    const engine = new ScriptedEngine({ ...three, pause });
+    const work = await counted((work) => icdpo(engine, policy({ score: sHat }), request({ work })), "engine_unavailable");
+    expect(work.prompt).toBe(length(engine, "sample") + length(engine, "score"));
+    expect(work.scored).toBe("aaa".length + 1);
+    expect(work.sampled).toBeGreaterThanOrEqual(5);
+    expect(work.sampled).toBeLessThanOrEqual(9);
+  });
+
+  it("adds up where a request is made once more with the same count", async () => {
+    let died = false;
+    const pause = async (): Promise<void> => {
+      if (!died) {
+        died = true;
+        throw failure;
+      }
+    };
+    const plain = policy({ score: { type: "none" }, candidates: 1 });
+    const engine = new ScriptedEngine({ ...three, pause });
+    const work = await counted((work) => icdpo(engine, plain, request({ work })), "engine_unavailable");
+    await icdpo(engine, plain, request({ work }));
+    expect(work).toEqual({ prompt: length(engine, "sample"), cached: 0, sampled: 3, scored: 0 });
+  });
+
+  it("of blocks is that of all that were sampled and scored, and ends with the request", async () => {
+    const { settings, ...rest } = policy({ score: sHat });
+    const inBlocks = { ...rest, settings: { ...settings, block: { tokens: 4 } } };
+    const work = noWork();
+    const engine = new ScriptedEngine(three);
+    const { tokens } = await icdpo(engine, inBlocks, request({ work }));
+    expect(tokens).toEqual(work);
+    expect(work.sampled).toBe(9);
+    let calls = 0;
+    const failing = new ScriptedEngine({
+      ...three,
+      pause: async (what) => {
+        if (what === "score" && calls++ === 0) throw failure;
+      },
+    });
+    const failed = await counted((work) => icdpo(failing, inBlocks, request({ work })), "engine_unavailable");
+    expect(failed).toMatchObject({ sampled: 9, scored: 0 });
+    expect(states(failing)).not.toContain("score open");
+  });
+
+  it("of given completions is that of each context begun, and of each completion scored", async () => {
+    const completions = ["aaa", "bb"];
+    const measured = async (engine: ScriptedEngine, work: TokenWork) =>
+      measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, work });
+    const whole = new ScriptedEngine(three);
+    const work = noWork();
+    await measured(whole, work);
+    expect(work).toEqual({ prompt: length(whole, "score"), cached: 0, sampled: 0, scored: 3 * (4 + 3) });
+    let scored = 0;
+    const pause = async (what: "sample" | "score"): Promise<void> => {
+      if (what === "score" && ++scored === 4) throw failure;
+    };
+    const failing = new ScriptedEngine({ ...three, pause });
+    const failed = await counted((work) => measured(failing, work), "engine_unavailable");
+    // All of C⁰, and one completion after C⁺.
+    expect(failed).toEqual({ prompt: length(failing, "score"), cached: 0, sampled: 0, scored: 4 + 3 + 4 });
+    expect(failing.calls).toHaveLength(2);
   });
 });
 

@@ -1,8 +1,17 @@
 /** Continuous batching on a backend that remembers what each sequence holds and objects to every wrong position, copy and row. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Sample, SamplingParameters, Token } from "../../src/engine/engine.ts";
 import { SampleBranch, ScoreBranch } from "../../src/node/llama/branches.ts";
-import { type Backend, type Branch, type Feed, type Logits, type Sampler, Scheduler } from "../../src/node/llama/scheduler.ts";
+import {
+  type Backend,
+  type Branch,
+  type Feed,
+  type Logits,
+  type OpenTask,
+  type Sampler,
+  Scheduler,
+} from "../../src/node/llama/scheduler.ts";
 import { TextStream } from "../../src/node/llama/text-stream.ts";
 
 const end: Token = 0;
@@ -24,6 +33,8 @@ interface BackendOptions {
   readonly contextSize?: number;
   /** States can be cut to a beginning. */
   readonly rewinds?: boolean;
+  /** More decodes and copies are an error: the scheduler does not get on. */
+  readonly mostSteps?: number;
   /** Called before each decode with its feeds; may act or throw. */
   readonly beforeDecode?: (feeds: readonly Feed[], step: number) => void;
   /** What a sampler draws after a history. */
@@ -43,6 +54,7 @@ class RecordingBackend implements Backend {
   readonly #held = new Map<number, Token[]>();
   #rows: (readonly Token[])[] = [];
   #firstRow = 0;
+  #acts = 0;
 
   constructor(options: BackendOptions = {}) {
     this.#options = options;
@@ -58,6 +70,7 @@ class RecordingBackend implements Backend {
   }
 
   async decode(feeds: readonly Feed[]): Promise<Logits[][]> {
+    this.#act();
     const step = this.steps.push(feeds) - 1;
     const total = feeds.reduce((sum, { tokens }) => sum + tokens.length, 0);
     this.#check(feeds.length > 0 && total > 0, "a decode without tokens");
@@ -109,28 +122,35 @@ class RecordingBackend implements Backend {
     };
   }
 
-  async copy(source: number, target: number, length: number): Promise<boolean> {
+  get rewinds(): boolean {
+    return this.#options.rewinds ?? true;
+  }
+
+  async copy(source: number, target: number, length: number): Promise<void> {
+    this.#act();
     await tick();
     const held = this.#tokensOf(source);
     this.#check(source !== target && this.#inRange(target), `a copy from ${source} to ${target}`);
     this.#check(held.length >= length, `${length} tokens copied from a sequence of ${held.length}`);
     this.copies.push({ source, target, length });
-    if (this.#options.rewinds === false && length < held.length) return false;
+    this.#check(this.rewinds || length === held.length, `${length} of ${held.length} tokens copied of a state that cannot be cut`);
     this.#held.set(target, held.slice(0, length));
-    return true;
   }
 
-  truncate(sequence: number, length: number): boolean {
+  truncate(sequence: number, length: number): void {
     const held = this.#tokensOf(sequence);
     this.#check(length <= held.length, `sequence ${sequence} of ${held.length} tokens cut to ${length}`);
-    if (this.#options.rewinds === false) return false;
+    this.#check(this.rewinds, `sequence ${sequence} is cut, which its state cannot be`);
     this.#held.set(sequence, held.slice(0, length));
-    return true;
   }
 
   clear(sequence: number): void {
     this.#check(this.#inRange(sequence), `sequence ${sequence} cleared`);
     this.#held.delete(sequence);
+  }
+
+  #act(): void {
+    if (++this.#acts > (this.#options.mostSteps ?? 10_000)) throw new Error("The scheduler does not get on");
   }
 
   #tokensOf(sequence: number): Token[] {
@@ -523,7 +543,7 @@ describe("failures", () => {
 
   it("of a copy reject that task only", async () => {
     class FailingCopy extends RecordingBackend {
-      override async copy(source: number, target: number, length: number): Promise<boolean> {
+      override async copy(source: number, target: number, length: number): Promise<void> {
         if (length === 2) throw failure;
         return super.copy(source, target, length);
       }
@@ -599,6 +619,7 @@ interface SamplingOptions {
 function sampling(backend: RecordingBackend, options: SamplingOptions = {}) {
   const { maxTokens = 8, logprobs = true, stop = [], seed = 1 } = options;
   const said: string[] = [];
+  const told: number[] = [];
   const done: Sample[] = [];
   const branch = new SampleBranch({
     backend,
@@ -608,10 +629,13 @@ function sampling(backend: RecordingBackend, options: SamplingOptions = {}) {
     end,
     closes: (token) => token === end || token === otherControl,
     describe: describeToken,
-    onText: (text) => void said.push(text),
+    onText: (text, tokens) => {
+      said.push(text);
+      told.push(tokens);
+    },
     onDone: (sample) => void done.push(sample),
   });
-  return { branch, said, done };
+  return { branch, said, told, done };
 }
 
 const describeToken = (token: Token) => ({ text: String.fromCharCode(token), bytes: [token] });
@@ -679,11 +703,11 @@ describe("sampling", () => {
   const sample = async (draw: (history: readonly Token[]) => Token, options: SamplingOptions = {}) => {
     const backend = new RecordingBackend({ draw });
     const scheduler = new Scheduler(backend);
-    const { branch, said, done } = sampling(backend, options);
+    const { branch, said, told, done } = sampling(backend, options);
     await run(scheduler, prompt, [branch], forever());
     expect(done).toHaveLength(1);
     expectIdle(backend, scheduler);
-    return { sample: done[0] as Sample, said, backend };
+    return { sample: done[0] as Sample, said, told, backend };
   };
 
   it("ends on the closing token, which is not among the tokens", async () => {
@@ -733,6 +757,12 @@ describe("sampling", () => {
     const { sample: ended, said } = await sample(drawing("Yes END"), { stop: ["END"], maxTokens: 6 });
     expect(ended).toMatchObject({ text: "Yes EN", finish: "length" });
     expect(said.join("")).toBe("Yes EN");
+  });
+
+  it("tells with each text how many tokens were sampled since the one before", async () => {
+    const { said, told } = await sample(drawing("ab ENd"), { stop: ["END"] });
+    expect(said).toEqual(["a", "b", " ", "ENd"]);
+    expect(told).toEqual([1, 1, 1, 3]);
   });
 
   it("notes log π of every sampled token, and of the end before each", async () => {
@@ -973,6 +1003,167 @@ describe("tasks of both kinds", () => {
     await Promise.all(long);
     expectIdle(backend, scheduler);
   });
+});
+
+describe("where states cannot be cut", () => {
+  const story = range(80, 10);
+
+  /** A request, with what must have come of it when it is over. */
+  function request(backend: RecordingBackend, scheduler: Scheduler, given: readonly Token[], completions: readonly Token[][], samples = 0) {
+    const scores = completions.map((completion) => scoring(backend, completion));
+    const sampled = Array.from({ length: samples }, (_, seed) => sampling(backend, { seed }));
+    const branches = [...scores, ...sampled].map(({ branch }) => branch);
+    const check = (): void => {
+      expect(scores.map(({ done }) => done)).toEqual(completions.map((completion) => [expected(given, completion)]));
+      for (const { done } of sampled) {
+        const [ended] = done as [Sample];
+        expect(ended.logprobs).toEqual(expected(given, ended.tokens));
+      }
+    };
+    return run(scheduler, given, branches, forever()).then(check);
+  }
+
+  it.each([
+    ["a common beginning", [...story, 500, ...range(60, 600)], [...story, 501, ...range(60, 600)]],
+    ["the same prompt", story, story],
+    ["one prompt that begins the other", story, [...story, ...range(70, 500)]],
+    ["one prompt that the other begins", [...story, ...range(70, 500)], story],
+  ])("requests with %s all end, at once and one after another", async (_, first, second) => {
+    for (const chunk of [4, 16, 64]) {
+      const backend = new RecordingBackend({ rewinds: false, lanes: 6, chunk, draw: drawing("Hello") });
+      const scheduler = new Scheduler(backend);
+      const requests = [first, second, first].flatMap((given) => [
+        request(backend, scheduler, given, [[70, 71, end]]),
+        request(backend, scheduler, given, [], 2),
+      ]);
+      await Promise.all(requests);
+      await request(backend, scheduler, second, [[70, end]]);
+      await request(backend, scheduler, first, [], 1);
+      expectIdle(backend, scheduler);
+    }
+  });
+
+  it.each([1, 2, 3, 4, 8])("more samples than lanes, and many completions, all follow the prompt on %i lanes", async (lanes) => {
+    const backend = new RecordingBackend({ rewinds: false, lanes, draw: (history) => (history.length % 5 === 0 ? end : 65) });
+    const scheduler = new Scheduler(backend);
+    for (const given of [story, [5], [5, 6]]) {
+      await request(backend, scheduler, given, [], 9);
+      await request(backend, scheduler, given, [[70, end], [end], [71, 72, end], [70, end]]);
+    }
+    expectIdle(backend, scheduler);
+  });
+
+  it("a prompt is prefilled once for all of its branches, where there are two lanes for it", async () => {
+    const backend = new RecordingBackend({ rewinds: false, lanes: 4 });
+    const scheduler = new Scheduler(backend);
+    await request(backend, scheduler, story, [], 9);
+    expect(backend.prefilled).toBe(79);
+    await request(
+      backend,
+      scheduler,
+      [...story, 5],
+      [
+        [70, end],
+        [71, end],
+        [72, end],
+      ],
+    );
+    expect(backend.prefilled).toBeLessThanOrEqual(79 + 80);
+    expectIdle(backend, scheduler);
+  });
+
+  it("completions that come one after another are scored after the prompt each", async () => {
+    const backend = new RecordingBackend({ rewinds: false });
+    const scheduler = new Scheduler(backend);
+    let told = 0;
+    const task = scheduler.open({ kind: "score", prompt: story, branches: [], signal: forever(), onPrompt: () => told++ });
+    for (const completion of [[70, end], [end], [71, 72, end]]) {
+      const { branch, done } = scoring(backend, completion);
+      task.add(branch);
+      for (let turn = 0; turn < 50; turn++) await tick();
+      expect(done).toEqual([expected(story, completion)]);
+    }
+    task.close();
+    await task.done;
+    expect(told).toBe(1);
+    expectIdle(backend, scheduler);
+  });
+});
+
+describe("whatever requests come at once", () => {
+  interface Asked {
+    /** Tokens of one of two stories, and tokens after it. */
+    readonly story: number;
+    readonly shared: number;
+    readonly own: readonly Token[];
+    readonly samples: number;
+    readonly completions: readonly Token[][];
+    /** Completions come when the samples are done, as candidates do; else with the request. */
+    readonly after: boolean;
+    readonly leaveAfter: number | null;
+  }
+
+  const token = fc.integer({ min: 2, max: 9 });
+  const asked: fc.Arbitrary<Asked> = fc.record({
+    story: fc.nat({ max: 1 }),
+    shared: fc.constantFrom(0, 1, 33, 64, 90, 200),
+    own: fc.array(token, { minLength: 1, maxLength: 40 }),
+    samples: fc.nat({ max: 5 }),
+    completions: fc.array(fc.array(token, { minLength: 1, maxLength: 12 }), { maxLength: 4 }),
+    after: fc.boolean(),
+    leaveAfter: fc.option(fc.nat({ max: 30 }), { freq: 4 }),
+  });
+  const machine = fc.record({ rewinds: fc.boolean(), lanes: fc.integer({ min: 1, max: 8 }), chunk: fc.constantFrom(1, 7, 16, 64) });
+
+  it("each ends, and its sequences hold its prompt and what follows it, token for token", async () => {
+    await fc.assert(
+      fc.asyncProperty(machine, fc.array(asked, { minLength: 1, maxLength: 8 }), async (options, requests) => {
+        const draw = (history: readonly Token[], seed: number) =>
+          history.length % 7 === seed % 7 ? end : 65 + ((history.length + seed) % 20);
+        const backend = new RecordingBackend({ ...options, draw, mostSteps: 20_000 });
+        const scheduler = new Scheduler(backend);
+        await Promise.all(requests.map((request) => ask(backend, scheduler, request)));
+        expectIdle(backend, scheduler);
+      }),
+      { numRuns: 300 },
+    );
+  });
+
+  async function ask(backend: RecordingBackend, scheduler: Scheduler, { story, shared, own, ...asked }: Asked): Promise<void> {
+    const prompt = [...range(shared, 100 + story * 1000), ...own];
+    const leave = new AbortController();
+    const { signal } = leave;
+    const sampled = Array.from({ length: asked.samples }, (_, seed) => sampling(backend, { seed }));
+    const scored = asked.completions.map((completion) => ({ completion, ...scoring(backend, completion) }));
+    const scoreLater = (): OpenTask => scheduler.open({ kind: "score", prompt, branches: [], signal });
+    const scoreNow = (task = scoreLater()): Promise<void> => {
+      for (const { branch } of scored) task.add(branch);
+      task.close();
+      return task.done;
+    };
+    const sample = async (): Promise<void> => {
+      // Candidates are scored as they end; the context for that is made ready while they are sampled.
+      let later: OpenTask | undefined;
+      const onPrompt = (): void => {
+        if (!asked.after) return;
+        later = scoreLater();
+        later.done.catch(() => {}); // awaited once the samples are done; until then they fail by the same signal
+      };
+      const branches = sampled.map(({ branch }) => branch);
+      const sampling = scheduler.run({ kind: "sample", prompt, branches, signal, onPrompt });
+      await Promise.all([sampling, asked.after ? sampling.then(() => scoreNow(later)) : scoreNow()]);
+    };
+    const outcome = sample().then(
+      () => {
+        for (const { done } of sampled) expect(done[0]?.logprobs).toEqual(expected(prompt, done[0]?.tokens ?? []));
+        for (const { completion, done } of scored) expect(done).toEqual([expected(prompt, completion)]);
+      },
+      (error: unknown) => expect([error, signal.aborted]).toMatchObject([{ code: "cancelled" }, true]),
+    );
+    for (let turn = 0; asked.leaveAfter !== null && turn < asked.leaveAfter; turn++) await tick();
+    if (asked.leaveAfter !== null) leave.abort();
+    await outcome;
+  }
 });
 
 describe("200 random tasks", () => {

@@ -126,7 +126,7 @@ export class ScriptedEngine implements Engine {
       const details = this.#details(encode(text), this.#logprobs(context, [...encode(text), prompt.end]), request.topLogprobs);
       let offset = 0;
       for (const piece of text.match(/\s*\S+|\s+/gu) ?? []) {
-        yield { type: "text", index, text: piece, details: details?.slice(offset, offset + piece.length) };
+        yield { type: "text", index, text: piece, tokens: piece.length, details: details?.slice(offset, offset + piece.length) };
         offset += piece.length;
       }
       const sample = this.#note(context, prompt.end, text, said.finish ?? "stop", request.logprobs);

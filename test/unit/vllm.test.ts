@@ -242,8 +242,8 @@ describe("sampling", () => {
     const events = await collect(open([stub]).sample({ tokens: [5], end }, plain));
     expect(events.slice(0, 3)).toEqual([
       { type: "prompt", cached: 0 },
-      { type: "text", index: 0, text: "ab" },
-      { type: "text", index: 1, text: "x" },
+      { type: "text", index: 0, text: "ab", tokens: 2 },
+      { type: "text", index: 1, text: "x", tokens: 1 },
     ]);
     expect(samplesIn(events)).toEqual([
       { text: "ab", finish: "stop", tokens: [97, 98], logprobs: [-97, -98], endLogprobs: [-48.5, -49, -2] },
@@ -279,8 +279,8 @@ describe("sampling", () => {
     ];
     const detail = (text: string, offset: number) => ({ text, bytes: [text.charCodeAt(0)], logprob: -1, offset, top: top(text) });
     expect(events.filter(({ type }) => type === "text")).toEqual([
-      { type: "text", index: 0, text: "hi", details: [detail("h", 0), detail("i", 1)] },
-      { type: "text", index: 0, text: "!", details: [detail("!", 2)] },
+      { type: "text", index: 0, text: "hi", tokens: 2, details: [detail("h", 0), detail("i", 1)] },
+      { type: "text", index: 0, text: "!", tokens: 1, details: [detail("!", 2)] },
     ]);
     expect(samplesIn(events)[0]?.details).toHaveLength(3);
     expect(samplesIn(events)[0]?.finish).toBe("length");

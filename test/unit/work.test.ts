@@ -9,7 +9,7 @@ import { hashKey } from "../../src/http/access.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import type { RequestRecord } from "../../src/http/telemetry.ts";
-import { workedThrough } from "../../src/icdpo/sample.ts";
+import { workedThrough } from "../../src/icdpo/work.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate, quiet, type Script } from "./scripted-engine.ts";
@@ -122,6 +122,23 @@ describe("what was worked through", () => {
     expect(answers[1]?.headers.get("x-icdpo-tokens")).toBe(answers[0]?.headers.get("x-icdpo-tokens"));
     expect(broken.charged()).toBeGreaterThan(whole.charged() * 1.2);
     expect(broken.charged()).toBe(broken.worked());
+  });
+
+  it("is charged for all prompts of a completion where one of them fails, and none goes on", async () => {
+    const script: Script = {
+      sample: (_, prompt) => ({ text: `${prompt} it goes.` }),
+      pause: async (what, signal, index) => {
+        if (what === "sample" && index === 1 && signal !== undefined) throw new GatewayError("engine_failure", "Out of memory.");
+      },
+    };
+    const { post, records, charged, worked, engine } = await site(script);
+    await (await post("/v1/completions", { model: "plain", prompt: ["Here", "There"], n: 2 })).text();
+    const then = charged();
+    await quiet();
+    expect(records).toEqual([expect.objectContaining({ status: 500, error: "engine_failure" })]);
+    expect(engine.calls.map(({ state }) => state)).not.toContain("open");
+    expect(charged()).toBeGreaterThan(0);
+    expect([charged(), worked()]).toEqual([then, then]);
   });
 
   it.each([

@@ -83,6 +83,7 @@ function bodyOf({ info, vocabulary }: ServedModel, prompt: Prompt, request: Samp
 
 interface Piece {
   readonly text: string;
+  readonly tokens: number;
   readonly details?: readonly TokenDetail[] | undefined;
 }
 
@@ -99,6 +100,8 @@ class Completion {
   /** Of all tokens; `text` may be behind it where a stop string may have begun, or end before it where one was met. */
   #decoded = "";
   #shown = 0;
+  /** Tokens that have been told of with text. */
+  #told = 0;
   #sampled = 0;
   #hasLeft = false;
   /** Details of the tokens in `text` are at hand. */
@@ -132,8 +135,10 @@ class Completion {
     const { topLogprobs } = this.#request;
     if (this.text.length === this.#shown || (topLogprobs !== undefined && !this.#isDetailed)) return null;
     const between = ({ offset }: TokenDetail): boolean => offset >= this.#shown && offset < this.text.length;
-    const piece = { text: this.text.slice(this.#shown), ...(topLogprobs !== undefined && { details: this.#details.filter(between) }) };
+    const details = topLogprobs !== undefined && { details: this.#details.filter(between) };
+    const piece = { text: this.text.slice(this.#shown), tokens: this.#tokens.length - this.#told, ...details };
     this.#shown = this.text.length;
+    this.#told = this.#tokens.length;
     return piece;
   }
 

@@ -28,7 +28,8 @@ export interface SampleBranchOptions {
   readonly end: Token;
   /** Tokens that end a completion: end of generation, or any other control token (the model has left its turn). */
   readonly closes: (token: Token) => boolean;
-  readonly onText: (text: string, details: readonly TokenDetail[]) => void;
+  /** `tokens`: sampled since the text before. */
+  readonly onText: (text: string, tokens: number, details: readonly TokenDetail[]) => void;
   readonly onDone: (sample: Sample) => void;
 }
 
@@ -41,6 +42,8 @@ export class SampleBranch implements Branch {
   readonly #details: Detail[] = [];
   /** Tokens whose details have gone out with their text. */
   #described = 0;
+  /** Tokens that have been told of with text. */
+  #told = 0;
 
   constructor(options: SampleBranchOptions) {
     this.#options = options;
@@ -84,7 +87,8 @@ export class SampleBranch implements Branch {
     if (piece === "") return;
     const details = this.#detailsFrom(this.#described);
     this.#described += details.length;
-    this.#options.onText(piece, details);
+    this.#options.onText(piece, this.#tokens.length - this.#told, details);
+    this.#told = this.#tokens.length;
   }
 
   /** Details of the tokens that begin in the text emitted so far, from the given one on. */

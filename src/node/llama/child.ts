@@ -107,7 +107,7 @@ async function sample(
         end: prompt.end,
         closes: model.closes,
         describe: model.describe,
-        onText: (text, details) => send({ id, index, text, details }),
+        onText: (text, tokens, details) => send({ id, index, text, tokens, details }),
         onDone: (sample) => send({ id, index, sample }),
       }),
   );

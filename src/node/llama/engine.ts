@@ -296,8 +296,10 @@ export class LlamaEngine implements RunningEngine {
     if ("cached" in message) pending.events.push({ type: "prompt", cached: message.cached });
     else if ("logprobs" in message)
       pending.events.push({ type: "scored", index: message.index, logprobs: message.logprobs, details: message.details });
-    else if ("text" in message) pending.events.push({ type: "text", index: message.index, text: message.text, details: message.details });
-    else if ("sample" in message) pending.events.push({ type: "done", index: message.index, sample: message.sample });
+    else if ("text" in message) {
+      const { index, text, tokens, details } = message;
+      pending.events.push({ type: "text", index, text, tokens, details });
+    } else if ("sample" in message) pending.events.push({ type: "done", index: message.index, sample: message.sample });
     else if ("error" in message) {
       const { code, message: text, param } = message.error;
       pending.reject(new GatewayError(code, text, param === null ? {} : { param }));

@@ -144,6 +144,10 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
   /** Not in use at present. Each holds a vocabulary's worth of memory, which only the garbage collector would free, and it does not know of it. */
   const spare: NativeSampler[] = [];
 
+  const truncate = (sequence: number, length: number): void => {
+    if (!native.removeTokenCellsFromSequence(sequence, length, -1)) throw new Error(`A sequence could not be cut to ${length} tokens`);
+  };
+
   const backend: Backend = {
     sequences,
     contextSize,
@@ -195,15 +199,17 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
       };
     },
 
-    async copy(source: number, target: number, length: number): Promise<boolean> {
+    rewinds: measured.rewinds,
+
+    async copy(source: number, target: number, length: number): Promise<void> {
       native.disposeSequence(target);
-      if (length === 0) return true;
+      if (length === 0) return;
       const last = await native.copySequenceStateFromOtherSequence(target, source);
       if (last < length - 1) throw new Error(`A copied sequence ends at position ${last}, before ${length - 1}`);
-      return last === length - 1 || native.removeTokenCellsFromSequence(target, length, -1);
+      if (last > length - 1) truncate(target, length);
     },
 
-    truncate: (sequence, length) => native.removeTokenCellsFromSequence(sequence, length, -1),
+    truncate,
     clear: (sequence: number) => native.disposeSequence(sequence),
   };
   return { model: described, backend, size };
@@ -266,7 +272,7 @@ function halves(cores: number): number[] {
 const measuredPrompt = 64;
 const measuredSteps = 8;
 
-/** Times a short prompt and a few steps with each number of threads; the fastest stays. */
+/** Times a short prompt and a few steps with each number of threads; the fastest stays. Then tries whether their state can be cut. */
 async function measureThreads(native: NativeContext, choices: readonly number[]) {
   const feed = async (position: number, tokens: number): Promise<void> => {
     native.initBatch(tokens);
@@ -293,11 +299,13 @@ async function measureThreads(native: NativeContext, choices: readonly number[])
   for (const threads of choices) measured.push(await measure(threads));
   const best = measured.reduce((a, b) => (b.ms < a.ms ? b : a));
   native.setThreads(best.threads);
+  // A recurrent state is that after its last token, and no other: llama.cpp then refuses.
+  const rewinds = native.removeTokenCellsFromSequence(0, 1, -1);
   native.disposeSequence(0);
   const figures = measured.map(
     ({ threads, prefill, decode }) => `${threads}: ${prefill.toFixed(0)} prompt, ${decode.toFixed(0)} decoded tokens/s`,
   );
-  return { threads: best.threads, prefillSpeed: best.prefill, why: `threads ${figures.join("; ")}` };
+  return { threads: best.threads, prefillSpeed: best.prefill, rewinds, why: `threads ${figures.join("; ")}` };
 }
 
 function describe(model: LlamaModel): NativeModel {

@@ -45,7 +45,13 @@ export type ChildMessage =
       readonly details?: readonly TokenDetail[] | undefined;
       readonly index: number;
     }
-  | { readonly id: number; readonly text: string; readonly details?: readonly TokenDetail[] | undefined; readonly index: number }
+  | {
+      readonly id: number;
+      readonly text: string;
+      readonly tokens: number;
+      readonly details?: readonly TokenDetail[] | undefined;
+      readonly index: number;
+    }
   | { readonly id: number; readonly sample: Sample; readonly index: number }
   | { readonly id: number; readonly result: Result }
   | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string; readonly param: string | null } };

@@ -7,7 +7,7 @@ import type { SampleRequest, Token } from "../../engine/engine.ts";
 import { cancelled } from "../../types/error.ts";
 import { Pace } from "./pace.ts";
 import { allot, type Portion } from "./plan.ts";
-import { type SequenceMemory, Sequences } from "./sequences.ts";
+import { type Prefix, type SequenceMemory, Sequences } from "./sequences.ts";
 
 /** A row of a step's logits, valid until the next step. */
 export type Logits = number & { readonly __logits: unique symbol };
@@ -93,11 +93,15 @@ interface Task extends Omit<Work, "branches"> {
   /** May use the lanes that are kept for single samples. */
   readonly narrow: boolean;
   lanes: number[];
+  /** No branch runs in the first lane: the others get the prompt from there anew, where states cannot be cut. */
+  readonly keepsPrompt: boolean;
   /** The prompt but for its last token is in the first lane: each branch feeds that one, for its logits. */
   ready: boolean;
+  /** `onPrompt` has been called. */
+  told: boolean;
   /** Tokens of the prompt that were decoded for this task. */
   prefilled: number;
-  /** Lanes that hold the prompt and wait for a branch. */
+  /** Lanes that wait for a branch. */
   idle: number[];
   readonly resolve: () => void;
   readonly reject: (error: unknown) => void;
@@ -169,9 +173,17 @@ export class Scheduler {
     const wake = (): void => this.#wake();
     let task!: Task;
     const done = new Promise<void>((resolve, reject) => {
-      // A copied lane costs more than scoring side by side saves.
-      const width = kind === "score" ? 1 : Math.min(branches.length, this.#wideLanes);
-      const state = { waiting: [...branches], running: new Set<RunningBranch>(), lanes: [], idle: [], ready: false, prefilled: 0 };
+      const width = this.#width(kind, branches.length, open);
+      const keepsPrompt = !this.#backend.rewinds && width > 1 && (open || branches.length > width);
+      const state = {
+        waiting: [...branches],
+        running: new Set<RunningBranch>(),
+        lanes: [],
+        idle: [],
+        ready: false,
+        told: false,
+        prefilled: 0,
+      };
       task = {
         kind,
         prompt,
@@ -180,6 +192,7 @@ export class Scheduler {
         ...state,
         open,
         width,
+        keepsPrompt,
         narrow: kind === "sample" && width === 1,
         resolve,
         reject,
@@ -222,6 +235,12 @@ export class Scheduler {
   #dropAborted(): void {
     for (const task of [...this.#active, ...this.#queue])
       if (task.signal.aborted) this.#end(task, () => task.reject(cancelled(task.signal)));
+  }
+
+  /** Lanes of a task. A copied lane costs more than scoring side by side saves; where states cannot be cut, a second one keeps the prompt. */
+  #width(kind: Work["kind"], branches: number, open: boolean): number {
+    const wanted = kind === "sample" ? branches : this.#backend.rewinds || (branches === 1 && !open) ? 1 : 2;
+    return Math.min(wanted, this.#wideLanes);
   }
 
   /** Lanes for tasks of several branches; the rest is kept for single samples, so that neither kind waits for the other. */
@@ -297,7 +316,10 @@ export class Scheduler {
       await this.#each([...this.#active], (task) => this.#fork(task));
       await this.#closeGap();
       const planned = this.#fill();
-      if (!(await this.#catchUp(planned))) return planned;
+      const behind = this.#behind(planned);
+      if (behind === undefined) return planned;
+      // The lane changes, or its task ends: what was planned and found for others holds no more.
+      await this.#each([behind.task], (task) => this.#sequences.begin(task.lanes[0] as number, behind.prefix));
     }
   }
 
@@ -318,14 +340,13 @@ export class Scheduler {
     return [...tokens, ...chunk].toSorted((a, b) => a.feed.sequence - b.feed.sequence);
   }
 
-  /** Others may have come further with a prompt that is about to be prefilled: whether one of them had. */
-  async #catchUp(planned: readonly PlannedFeed[]): Promise<boolean> {
-    let caughtUp = false;
-    const prompts = planned.filter(({ branch }) => branch === undefined).map(({ task }) => task);
-    await this.#each(prompts, async (task) => {
-      if (await this.#sequences.catchUp(task.lanes[0] as number, task.prompt)) caughtUp = true;
-    });
-    return caughtUp;
+  /** A prompt about to be prefilled that others have come further with, and what there is of it. */
+  #behind(planned: readonly PlannedFeed[]): { readonly task: Task; readonly prefix: Prefix } | undefined {
+    for (const { task, branch } of planned) {
+      const prefix = branch === undefined ? this.#sequences.further(task.lanes[0] as number, task.prompt) : undefined;
+      if (prefix !== undefined) return { task, prefix };
+    }
+    return undefined;
   }
 
   /** Prompts to prefill and completions to score, in order of arrival. */
@@ -338,7 +359,7 @@ export class Scheduler {
       }
       if (task.kind === "sample") return [];
       return [...task.running].map((branch) => {
-        return { item: { task, lane, rest: branch.queue, branch }, tokens: branch.queue.length, urgent: true };
+        return { item: { task, lane: branch.lane, rest: branch.queue, branch }, tokens: branch.queue.length, urgent: true };
       });
     });
   }
@@ -356,18 +377,34 @@ export class Scheduler {
     if (!task.ready) {
       if (this.#sequences.length(first) < length) return;
       task.ready = true;
-      task.onPrompt?.(length - task.prefilled);
-    }
-    if (task.waiting.length > 0 && task.running.size === 0 && task.idle.length === 0) {
-      for (const lane of others) if (this.#sequences.length(lane) === 0) await this.#sequences.fork(first, lane, length);
-      task.idle = [...task.lanes];
+      task.idle = task.keepsPrompt ? others : [first, ...others];
+      if (!task.told) task.onPrompt?.(length - task.prefilled);
+      task.told = true;
     }
     while (task.idle.length > 0 && task.waiting.length > 0) {
-      const lane = task.idle.shift() as number;
-      this.#sequences.truncate(lane, length);
+      const lane = task.idle[0] as number;
+      if (!(await this.#rewind(task, lane))) return;
+      task.idle = task.idle.filter((other) => other !== lane);
       const branch = task.waiting.shift() as Branch;
       task.running.add({ branch, lane, queue: [...task.prompt.slice(length), ...branch.start], fresh: true });
     }
+  }
+
+  /** The lane holds the prompt but for its last token. False: it has to be prefilled again. */
+  async #rewind(task: Task, lane: number): Promise<boolean> {
+    const length = task.prompt.length - 1;
+    const held = this.#sequences.length(lane);
+    if (held === length) return true;
+    const [first] = task.lanes as [number, ...number[]];
+    if (held > length && this.#backend.rewinds) this.#sequences.truncate(lane, length);
+    else if (lane !== first) await this.#sequences.begin(lane, { sequence: first, length });
+    else {
+      // It is the only one: tasks of several lanes keep the prompt in one.
+      this.#sequences.forget(lane);
+      task.ready = length === 0;
+      return task.ready;
+    }
+    return true;
   }
 
   /** llama.cpp steps only neighbouring sequences together: the last sample moves into the gap that another left. */

@@ -9,11 +9,19 @@ import type { Token } from "../../engine/engine.ts";
 /** What the cache needs of llama.cpp. All of it takes effect before the next step. */
 export interface SequenceMemory {
   readonly sequences: number;
-  /** The first `length` positions of the source become the target's. False: the source's state cannot be cut to that length. */
-  copy(source: number, target: number, length: number): Promise<boolean>;
-  /** False: the state cannot be cut; it is as it was. */
-  truncate(sequence: number, length: number): boolean;
+  /** States can be cut to a beginning. Those of recurrent and hybrid models cannot: they are used whole or not at all. */
+  readonly rewinds: boolean;
+  /** The first `length` positions of the source become the target's; all of them, where states cannot be cut. */
+  copy(source: number, target: number, length: number): Promise<void>;
+  /** Only where states can be cut. */
+  truncate(sequence: number, length: number): void;
   clear(sequence: number): void;
+}
+
+/** The first `length` tokens of what a sequence holds. */
+export interface Prefix {
+  readonly sequence: number;
+  readonly length: number;
 }
 
 /** Fewer tokens are not worth a copy: llama.cpp copies a whole sequence, however little of it is in use (20 ms for 4,096 positions of 135M weights). */
@@ -64,18 +72,22 @@ export class Sequences {
       await this.#shelve(lane, found);
       if (lane !== inPlace) this.#empty(lane);
     }
-    if (found !== undefined) await this.#begin(first, found);
+    if (found !== undefined) await this.begin(first, found);
     for (const lane of lanes) this.#free.splice(this.#free.indexOf(lane), 1);
     return [first, ...lanes.filter((lane) => lane !== first)];
   }
 
-  /** Others may have come further with the same prompt since: then its lane gets what they have. False: they have not. */
-  async catchUp(lane: number, prompt: readonly Token[]): Promise<boolean> {
-    const before = this.length(lane);
+  /** What others have of a prompt, where that is further than its lane has come and worth a copy. Changes nothing. */
+  further(lane: number, prompt: readonly Token[]): Prefix | undefined {
     const found = this.#longestPrefix(prompt.slice(0, -1));
-    if (found === undefined || found.length - before < fewestWorthKeeping) return false;
-    await this.#begin(lane, found);
-    return this.length(lane) > before;
+    return found !== undefined && found.length - this.length(lane) >= fewestWorthKeeping ? found : undefined;
+  }
+
+  /** The lane holds the prefix and nothing else, by a copy or by cutting what it holds; where that fails, it holds nothing. */
+  async begin(lane: number, { sequence, length }: Prefix): Promise<void> {
+    if (sequence >= this.#laneCount) this.#shelf?.get(sequence);
+    if (lane === sequence) this.truncate(lane, length);
+    else await this.#copy(sequence, lane, length);
   }
 
   /** The lane is free; what it holds is kept until the lane is needed. */
@@ -94,15 +106,15 @@ export class Sequences {
     this.#tokens(sequence).push(...tokens);
   }
 
-  /** An empty lane gets the first `length` tokens of another. */
-  async fork(source: number, target: number, length: number): Promise<void> {
-    if (!(await this.#memory.copy(source, target, length))) throw notRewindable();
-    this.#held[target] = this.#tokens(source).slice(0, length);
-  }
-
+  /** Only where `rewinds`, if it is shorter than what the sequence holds. */
   truncate(sequence: number, length: number): void {
     if (length === this.length(sequence)) return;
-    if (!this.#memory.truncate(sequence, length)) throw notRewindable();
+    try {
+      this.#memory.truncate(sequence, length);
+    } catch (error) {
+      this.#empty(sequence);
+      throw error;
+    }
     this.#tokens(sequence).length = length;
   }
 
@@ -116,8 +128,7 @@ export class Sequences {
   /** What runs in a lane goes on in a free one. */
   async move(from: number, to: number): Promise<void> {
     await this.#shelve(to, undefined);
-    this.#empty(to);
-    await this.fork(from, to, this.length(from));
+    await this.#copy(from, to, this.length(from));
     this.#empty(from);
     this.#free.splice(this.#free.indexOf(to), 1);
     this.release(from);
@@ -131,21 +142,16 @@ export class Sequences {
   #longestPrefix(prompt: readonly Token[]): Prefix | undefined {
     let best: Prefix | undefined;
     for (const [sequence, held] of this.#held.entries()) {
-      const length = commonPrefix(held, prompt);
+      const length = this.#usable(held, prompt);
       if (length > (best?.length ?? 0)) best = { sequence, length };
     }
     return best;
   }
 
-  /** The lane gets the prefix, by a copy or by cutting what it holds; where that cannot be done, it holds nothing. */
-  async #begin(lane: number, { sequence, length }: Prefix): Promise<void> {
-    if (sequence >= this.#laneCount) this.#shelf?.get(sequence);
-    const done =
-      lane !== sequence
-        ? await this.#memory.copy(sequence, lane, length)
-        : length === this.length(lane) || this.#memory.truncate(lane, length);
-    if (done) this.#held[lane] = this.#tokens(sequence).slice(0, length);
-    else this.#empty(lane);
+  /** How many of a prompt's first tokens could be had of a sequence. */
+  #usable(held: readonly Token[], prompt: readonly Token[]): number {
+    const length = commonPrefix(held, prompt);
+    return this.#memory.rewinds || length === held.length ? length : 0;
   }
 
   /** Copies what a lane holds to the shelf if it is worth it: if enough of it stands nowhere else. `kept` stays where it is. */
@@ -153,12 +159,11 @@ export class Sequences {
     const held = this.#tokens(lane);
     if (this.#shelf === null || held.length < fewestWorthKeeping) return;
     const staying = kept?.sequence === lane ? kept.length : 0;
-    const elsewhere = this.#held.map((other, sequence) => (sequence === lane ? staying : commonPrefix(other, held)));
+    const elsewhere = this.#held.map((other, sequence) => (sequence === lane ? staying : this.#usable(other, held)));
     if (held.length - Math.max(...elsewhere) < held.length * ownShareWorthKeeping) return;
     const place = this.#place(kept?.sequence);
     if (place === undefined) return;
-    if (!(await this.#memory.copy(lane, place, held.length))) return;
-    this.#held[place] = [...held];
+    await this.#copy(lane, place, held.length);
     this.#shelf.set(place, true);
   }
 
@@ -167,6 +172,17 @@ export class Sequences {
     for (let sequence = this.#laneCount; sequence < this.#memory.sequences; sequence++) if (this.length(sequence) === 0) return sequence;
     for (const sequence of this.#shelf?.rkeys() ?? []) if (sequence !== kept) return sequence;
     return undefined;
+  }
+
+  /** Where it fails, the target holds nothing: what became of its state is not known. */
+  async #copy(source: number, target: number, length: number): Promise<void> {
+    try {
+      await this.#memory.copy(source, target, length);
+    } catch (error) {
+      this.#empty(target);
+      throw error;
+    }
+    this.#held[target] = this.#tokens(source).slice(0, length);
   }
 
   #empty(sequence: number): void {
@@ -181,17 +197,8 @@ export class Sequences {
   }
 }
 
-interface Prefix {
-  readonly sequence: number;
-  readonly length: number;
-}
-
 function commonPrefix(a: readonly Token[], b: readonly Token[]): number {
   const length = Math.min(a.length, b.length);
   for (let i = 0; i < length; i++) if (a[i] !== b[i]) return i;
   return length;
-}
-
-function notRewindable(): Error {
-  return new Error("This model's memory cannot be rewound; set ICDPO_SEQUENCES to more than the number of candidates");
 }

@@ -1,0 +1,79 @@
+/** @module Tokens that a request took, as the engine's events tell of them: right at any moment, whatever becomes of the request. */
+import type { SampleEvent, ScoreEvent } from "../engine/engine.ts";
+
+export interface TokenWork {
+  /** Contexts fed to the model, for sampling and for scoring. */
+  prompt: number;
+  sampled: number;
+  scored: number;
+  /** Of the contexts: found in a cache of prefixes. */
+  cached: number;
+}
+
+export function noWork(): TokenWork {
+  return { prompt: 0, sampled: 0, scored: 0, cached: 0 };
+}
+
+/** Tokens that the machine went through: what limits count, and records keep. */
+export function workedThrough({ prompt, cached, sampled, scored }: Readonly<TokenWork>): number {
+  return prompt - cached + sampled + scored;
+}
+
+/** The same events; `work` has grown by what an event tells when it is yielded. `promptTokens`: the length of the prompt they are about. */
+export async function* counted<Event extends SampleEvent | ScoreEvent>(
+  events: AsyncIterable<Event>,
+  promptTokens: number,
+  work: TokenWork,
+): AsyncGenerator<Event> {
+  const counter = new Counter(promptTokens, work);
+  for await (const event of events) {
+    counter.count(event);
+    yield event;
+  }
+}
+
+class Counter {
+  readonly #work: TokenWork;
+  readonly #promptTokens: number;
+  /** Of the prompt, in `work`. */
+  #prompt = 0;
+  #isFed = false;
+  /** Of each sample, in `work`. */
+  readonly #sampled = new Map<number, number>();
+
+  constructor(promptTokens: number, work: TokenWork) {
+    this.#promptTokens = promptTokens;
+    this.#work = work;
+  }
+
+  count(event: SampleEvent | ScoreEvent): void {
+    // An engine may say nothing of the prompt: where anything has come of it, it has been fed.
+    if (!this.#isFed) this.#setPrompt(this.#promptTokens);
+    this.#isFed = true;
+    switch (event.type) {
+      case "prompt":
+        this.#work.cached += event.cached;
+        break;
+      case "text":
+        this.#setSampled(event.index, (this.#sampled.get(event.index) ?? 0) + event.tokens);
+        break;
+      case "done":
+        this.#setSampled(event.index, event.sample.tokens.length);
+        this.#setPrompt(event.sample.counted?.prompt ?? this.#prompt);
+        break;
+      case "scored":
+        this.#work.scored += event.logprobs.length;
+        break;
+    }
+  }
+
+  #setPrompt(tokens: number): void {
+    this.#work.prompt += tokens - this.#prompt;
+    this.#prompt = tokens;
+  }
+
+  #setSampled(index: number, tokens: number): void {
+    this.#work.sampled += tokens - (this.#sampled.get(index) ?? 0);
+    this.#sampled.set(index, tokens);
+  }
+}
