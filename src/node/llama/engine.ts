@@ -15,6 +15,8 @@ export interface LlamaEngineOptions extends NativeOptions {
   readonly childModule?: URL;
   /** A child that answers nothing, or takes longer than this over one step, hangs and is killed. */
   readonly hangMs: number;
+  /** A child that does not end by itself within so long, when the engine is closed, is killed. */
+  readonly closeMs?: number | undefined;
 }
 
 export interface LlamaLifecycle {
@@ -39,6 +41,9 @@ interface Pending {
 const longestPauseMs = 30_000;
 
 const heartbeatMs = 1_000;
+
+/** A child frees its model when it ends, which takes a moment. */
+const usualCloseMs = 3_000;
 
 /** After so long without an account of its work, a running engine is no longer ready. */
 const loadReportMs = 1_000;
@@ -155,7 +160,9 @@ export class LlamaEngine implements RunningEngine {
     return (await this.#call({ type: "load-report" }, signal)) as EngineLoad;
   }
 
+  /** Resolves when the child has ended: by itself, or killed where it hangs. */
   async close(): Promise<void> {
+    const { closeMs = usualCloseMs, log } = this.#options;
     this.#status = "closed";
     clearTimeout(this.#restartTimer);
     clearInterval(this.#heartbeat);
@@ -164,7 +171,12 @@ export class LlamaEngine implements RunningEngine {
     const exited = new Promise((resolve) => child.once("exit", resolve));
     if (child.connected) child.disconnect();
     else child.kill("SIGKILL");
+    const limit = setTimeout(() => {
+      log(`engine: the process did not end within ${closeMs} ms; killing it`);
+      child.kill("SIGKILL");
+    }, closeMs);
     await exited;
+    clearTimeout(limit);
   }
 
   async #call(
@@ -226,7 +238,7 @@ export class LlamaEngine implements RunningEngine {
   }
 
   async #launch(): Promise<EngineInfo> {
-    const { log, childModule, hangMs: _, ...options } = this.#options;
+    const { log, childModule, hangMs: _hangMs, closeMs: _closeMs, ...options } = this.#options;
     const child = fork(childModule ?? new URL("./child.js", import.meta.url), {
       // One pool thread: with more, each decode lands on another thread and takes twice as long.
       env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
