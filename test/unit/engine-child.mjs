@@ -1,6 +1,6 @@
 /**
- * An engine's process without a model. What it is told of as the model is a JSON file, read at each load: `error`, what loading fails with, or
- * `ends`, to end while it loads. A sample goes on until a text "release" is tokenised; a text "die" ends the process.
+ * An engine's process without a model. What it is told of as the model is a JSON file, read at each load: `error`, what loading fails with;
+ * `ends`, to end while it loads; `loads`, to load for ever. A sample goes on until a text "release" is tokenised; a text "die" ends the process.
  */
 import { readFileSync } from "node:fs";
 
@@ -23,7 +23,8 @@ function end(id) {
 function perform(id, call) {
   switch (call.type) {
     case "load": {
-      const { error, ends } = JSON.parse(readFileSync(call.options.modelPath, "utf8"));
+      const { error, ends, loads } = JSON.parse(readFileSync(call.options.modelPath, "utf8"));
+      if (loads === true) return undefined;
       if (ends === true) process.exit(7);
       if (error !== undefined) throw new Error(error);
       return { info: { model: call.options.model, ...info }, size };

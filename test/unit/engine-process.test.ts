@@ -22,10 +22,11 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function start(options: Partial<LlamaEngineOptions> = {}): Promise<LlamaEngine> {
+async function start(options: Partial<LlamaEngineOptions> = {}, signal?: AbortSignal): Promise<LlamaEngine> {
   const size = { contextSize: 0, sequences: 0, threads: 0, gpu: false } as const;
   const log = (line: string) => said.push(line);
-  const engine = await LlamaEngine.start({ childModule, model: "none", modelPath: model, ...size, hangMs: 30_000, log, ...options });
+  const all = { childModule, model: "none", modelPath: model, ...size, hangMs: 30_000, log, ...options };
+  const engine = await LlamaEngine.start(all, signal);
   opened.push(engine);
   return engine;
 }
@@ -44,6 +45,21 @@ function isAlive(pid: number): boolean {
     return false;
   }
 }
+
+describe("starting an engine", () => {
+  it("says why it cannot be started", async () => {
+    await writeFile(model, JSON.stringify({ error: "out of memory" }));
+    await expect(start()).rejects.toMatchObject({ code: "model_unavailable", message: expect.stringContaining("out of memory") });
+  });
+
+  it("ends when that is called off while it loads", async () => {
+    await writeFile(model, JSON.stringify({ loads: true }));
+    const caller = new AbortController();
+    const starting = start({}, caller.signal);
+    caller.abort();
+    await expect(starting).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
 
 describe("closing an engine", () => {
   it("lets its process end by itself", async () => {

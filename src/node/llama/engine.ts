@@ -66,15 +66,17 @@ export class LlamaEngine implements RunningEngine {
   private constructor(options: LlamaEngineOptions) {
     this.#options = options;
     this.#ready = this.#launch();
+    this.#ready.catch(() => {}); // who waits for it is told
   }
 
-  /** Starts the child and loads the model. Throws "model_unavailable" when llama.cpp cannot load it. */
-  static async start(options: LlamaEngineOptions): Promise<LlamaEngine> {
+  /** Starts the child and loads the model. Throws "model_unavailable" when llama.cpp cannot load it, "cancelled" when the signal fires. */
+  static async start(options: LlamaEngineOptions, signal?: AbortSignal): Promise<LlamaEngine> {
     const engine = new LlamaEngine(options);
     try {
-      await engine.#ready;
+      await engine.#whenReady(signal);
     } catch (error) {
       await engine.close();
+      if (signal?.aborted) throw cancelled(signal);
       throw new GatewayError("model_unavailable", `The model ${options.modelPath} could not be loaded: ${messageOf(error)}`, {
         cause: error,
       });
