@@ -4,6 +4,7 @@
  * of it was passed on is made again.
  */
 import { GatewayError } from "../types/error.ts";
+import { growingPause } from "../types/growing-pause.ts";
 import type { Token } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
 import { type Probe, type RemoteCall, RemoteServer } from "./remote.ts";
@@ -167,9 +168,8 @@ function final({ code, message, retryAfter, cause }: GatewayError): GatewayError
   return new GatewayError(code, message, { cause, isFinal: true, ...(retryAfter !== null && { retryAfter }) });
 }
 
-/** Milliseconds: twice as long each time, and never quite the same, so that callers do not come back together. */
 function growing(pauses: number): number {
-  return Math.min(longestPauseMs, firstPauseMs * 2 ** pauses) * (0.5 + Math.random() / 2);
+  return growingPause(pauses, firstPauseMs, longestPauseMs);
 }
 
 /** Ends early when the signal fires: what is tried next then says so. */

@@ -14,7 +14,7 @@ import {
 } from "../policy/engines.ts";
 import { GatewayError } from "../types/error.ts";
 import { fetchWithUndici } from "./fetch.ts";
-import { LlamaEngine } from "./llama/engine.ts";
+import { LlamaEngine, type LlamaEngineOptions } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
 import { defaultModel } from "./models/catalog.ts";
 import type { ModelStore } from "./models/store.ts";
@@ -99,7 +99,7 @@ export class NodeEngines implements Engines {
   }
 }
 
-/** Throws "model_unavailable". */
+/** Throws "model_unavailable", or "cancelled" when the signal fires. */
 export async function openLlama(
   definition: LlamaDefinition,
   adapter: string | undefined,
@@ -112,7 +112,7 @@ export async function openLlama(
   const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
   const wearing = adapter === undefined ? undefined : await store.ensureReference(definition.adapters[adapter] as string, signal);
   report(`loading ${model.path}${wearing === undefined ? "" : ` with ${wearing.path}`}`);
-  return LlamaEngine.start({
+  const options: LlamaEngineOptions = {
     model: wearing === undefined ? model.id : `${model.id}+${wearing.id}`,
     modelPath: model.path,
     adapterPath: wearing?.path,
@@ -122,7 +122,8 @@ export async function openLlama(
     hangMs: settings.ICDPO_HANG_MS,
     gpu: settings.ICDPO_GPU === "off" ? false : "auto",
     log: report,
-  });
+  };
+  return LlamaEngine.start(options, signal);
 }
 
 /** The engines that the settings name. Throws "configuration". */

@@ -4,6 +4,7 @@ import { readdir, readFile, stat } from "node:fs/promises";
 import path from "node:path";
 import type { DemonstrationFile, PolicyFiles } from "../policy/build.ts";
 import { GatewayError } from "../types/error.ts";
+import { once } from "../types/once.ts";
 
 export interface PolicyFolders {
   readonly policies: string;
@@ -65,20 +66,18 @@ export class PolicyFolder {
   }
 
   #demonstrationFile(file: string, stamp: string): DemonstrationFile {
-    let text: Promise<string> | undefined;
-    const read = (): Promise<string> => {
-      text ??= readText(file).then(async (found) => {
-        if ((await stampOf(file)) !== stamp) throw new GatewayError("configuration", `${file} was changed while it was read.`);
-        return found;
-      });
+    const readWhole = async (): Promise<string> => {
+      const text = await readText(file);
+      if ((await stampOf(file)) !== stamp) throw new GatewayError("configuration", `${file} was changed while it was read.`);
       return text;
     };
+    let read = once(readWhole);
     return {
       read: async () => {
-        const found = await read();
+        const text = await read();
         // Read once for its hash and once for its lines; not kept any longer.
-        text = undefined;
-        return found;
+        read = once(readWhole);
+        return text;
       },
       hash: async () => {
         const known = this.#hashes.get(`${file}\0${stamp}`);

@@ -1,4 +1,8 @@
-/** @module Takes policies and demonstrations into use when their files change. Looks at them, rather than being told: that works on every file system. */
+/**
+ * @module Takes policies and demonstrations into use when their files change. Looks at them, rather than being told: that works on every file system.
+ * Files that were refused for a reason that may pass are tried again without a change.
+ */
+import { Retries } from "../policy/retries.ts";
 import type { PolicyStore } from "../policy/store.ts";
 import type { PolicyFolder } from "./policy-files.ts";
 import type { Report } from "./runtime.ts";
@@ -18,19 +22,28 @@ export function watchPolicies(store: PolicyStore, folder: PolicyFolder, everyMs:
       wake = resolve;
       setTimeout(resolve, everyMs).unref();
     });
+  const retries = new Retries(everyMs, () => performance.now());
   const watch = async (): Promise<void> => {
     let unreadable = "";
+    let complained: string | null = null;
     for (await pause(); !isClosed; await pause()) {
+      let isEdited: boolean;
       try {
-        if (!(await folder.hasChanged(settleMs))) continue;
+        isEdited = await folder.hasChanged(settleMs);
       } catch (error) {
         // The folder itself: say so once, and take it when it is back.
         if (unreadable !== String(error)) report(`The policies cannot be watched: ${(error as Error).message}`);
         unreadable = String(error);
         continue;
       }
+      if (!isEdited && !retries.isDue(store.state)) continue;
       const complaint = await store.reload();
-      report(complaint === null ? "policies reloaded" : `The policies have changed, but are not in force:\n${complaint}`);
+      if (isClosed) return;
+      retries.tried(isEdited);
+      const again = store.state.error?.mayPass ? "\nThey are tried again." : "";
+      if (complaint === null) report("policies reloaded");
+      else if (isEdited || complaint !== complained) report(`The policies have changed, but are not in force:\n${complaint}${again}`);
+      complained = complaint;
     }
   };
   const ended = watch();

@@ -6,6 +6,7 @@ import { PolicyBuilder } from "../policy/build.ts";
 import { PolicyStore } from "../policy/store.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
+import { once } from "../types/once.ts";
 import { openArtifacts } from "./artifacts.ts";
 import { loadEmbedder } from "./embedder.ts";
 import { rememberEmbeddings } from "./embedding-file.ts";
@@ -20,7 +21,7 @@ export interface Runtime {
   readonly policies: PolicyStore;
   /** Where the policies come from. */
   readonly policyFolder: PolicyFolder;
-  /** Loads the sentence-embedding model when it is first asked for. */
+  /** Loads the sentence-embedding model when it is first asked for; a load that failed is begun anew. */
   readonly embedder: () => Promise<EmbeddingModel>;
   close(): Promise<void>;
 }
@@ -113,14 +114,6 @@ async function openEmbedder(settings: Settings, store: ModelStore, signal?: Abor
       `ICDPO_EMBEDDING_MODEL must be a folder with onnx/model_quantized.onnx, config.json and the tokenizer's files; there is no folder ${folder}.`,
     );
   return loadEmbedder(folder, `folder:${folder}`);
-}
-
-function once<Value>(make: () => Promise<Value>): () => Promise<Value> {
-  let made: Promise<Value> | undefined;
-  return () => {
-    made ??= make();
-    return made;
-  };
 }
 
 /** A line for every tenth of a download. */

@@ -9,7 +9,15 @@ export interface PolicyState {
   /** How often a set has been swapped for another. */
   readonly reloads: number;
   /** Why the files as they are now are not in force. */
-  readonly error: { readonly message: string; readonly at: number } | null;
+  readonly error: PolicyError | null;
+}
+
+export interface PolicyError {
+  readonly message: string;
+  /** Seconds since 1970. */
+  readonly at: number;
+  /** The same files may be good when they are tried again: an engine is away, say. */
+  readonly mayPass: boolean;
 }
 
 export interface PolicyStoreOptions {
@@ -59,9 +67,10 @@ export class PolicyStore {
       this.#state = { loadedAt: unixTime(), reloads: this.#state.reloads + 1, error: null };
       return null;
     } catch (error) {
-      // An engine that is down, too, is no reason to end: the files are tried again when they change, or by hand.
       const message = error instanceof GatewayError ? error.message : `The policies could not be read: ${error}`;
-      this.#state = { ...this.#state, error: { message, at: unixTime() } };
+      // What is wrong in the files waits for an edit.
+      const mayPass = !(error instanceof GatewayError) || error.code !== "configuration";
+      this.#state = { ...this.#state, error: { message, at: unixTime(), mayPass } };
       return message;
     }
   }

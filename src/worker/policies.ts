@@ -2,6 +2,7 @@
 import type { RemoteWorld } from "../engine/engines.ts";
 import { PolicyBuilder, type PolicyDependencies } from "../policy/build.ts";
 import type { PolicySet } from "../policy/policy.ts";
+import { Retries } from "../policy/retries.ts";
 import { type PolicyState, PolicyStore } from "../policy/store.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Bundle, type BundleText, parseBundle, policyFiles, readBundle } from "./bundle.ts";
@@ -27,6 +28,7 @@ export class WorkerPolicies {
   #store: PolicyStore;
   #bundle: LiveBundle;
   #lookedAt: number;
+  readonly #retries: Retries;
   /** Since when somebody looks; null: nobody does. */
   #looking: number | null = null;
 
@@ -41,6 +43,7 @@ export class WorkerPolicies {
     this.#bundle = bundle;
     this.#store = store;
     this.#lookedAt = Date.now();
+    this.#retries = new Retries(options.reloadMs, Date.now);
   }
 
   get current(): PolicySet {
@@ -60,7 +63,7 @@ export class WorkerPolicies {
     return this.#bundle.version;
   }
 
-  /** Takes the bundle as it is now, if it has changed and is good. At most every `reloadMs`, and one look at a time. Never throws. */
+  /** Takes the bundle as it is now, if it is good and has changed, or was refused for a reason that may have passed. At most every `reloadMs`, and one look at a time. Never throws. */
   async look(): Promise<void> {
     const { reloadMs, kept, world } = this.#options;
     const now = Date.now();
@@ -71,8 +74,11 @@ export class WorkerPolicies {
     this.#looking = now;
     try {
       if (isAbandoned) await this.#openAnew();
-      else if (await this.#bundle.hasChanged()) {
+      else {
+        const isEdited = await this.#bundle.hasChanged();
+        if (!isEdited && !this.#retries.isDue(this.#store.state)) return;
         const complaint = await this.#store.reload();
+        this.#retries.tried(isEdited);
         world.log(complaint === null ? "policies reloaded" : `The policies have changed, but are not in force:\n${complaint}`);
       }
     } catch (error) {

@@ -64,6 +64,14 @@ it("ends what takes longer than it may with an error event, and still ends with 
   expect(gateway.log()).toContain("did not finish within ICDPO_DRAIN_MS");
 });
 
+it("ends with code 0 after SIGTERM while its engine hangs, and the engine with it", async () => {
+  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
+  const { engine } = (await (await fetch(`${gateway.url}/ready`)).json()) as { engine: { pid: number } };
+  process.kill(engine.pid, "SIGSTOP");
+  expect(await gateway.stop()).toBe(0);
+  expect(() => process.kill(engine.pid, 0)).toThrow("ESRCH");
+});
+
 it("waits for no connection that nothing was sent on", async () => {
   gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
   const socket = connect(Number(new URL(gateway.url).port), "127.0.0.1");

@@ -3,13 +3,14 @@
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import { onlyEngine } from "../../src/engine/engines.ts";
 import { schemaText } from "../../src/node/commands/policies.ts";
 import { PolicyFolder } from "../../src/node/policy-files.ts";
 import { watchPolicies } from "../../src/node/policy-watcher.ts";
 import { PolicyBuilder } from "../../src/policy/build.ts";
 import { PolicyStore } from "../../src/policy/store.ts";
+import { GatewayError } from "../../src/types/error.ts";
 import { ScriptedEngine } from "./scripted-engine.ts";
 import { gateway, json } from "./scripted-gateway.ts";
 
@@ -107,6 +108,37 @@ describe("policies that change", () => {
     await expect.poll(() => store.state.error?.message).toMatch(/routes\.yaml is missing/u);
     await watcher.close();
     expect(said).toEqual([expect.stringContaining("not in force"), "policies reloaded", expect.stringContaining("is missing")]);
+  });
+
+  it("are tried again without an edit where an engine was away, and not where the files are wrong", async () => {
+    await write("policies/routes.yaml", "routes: { r: { policy: p } }\n");
+    await write("policies/p.yaml", "score: { type: none }\n");
+    const engine = new ScriptedEngine();
+    const { store, files } = await open(engine);
+    const said: string[] = [];
+    const watcher = watchPolicies(store, files, 10, (line) => said.push(line));
+    const info = engine.info.bind(engine);
+    let asked = 0;
+    engine.info = async () => {
+      if (++asked <= 4) throw new GatewayError("engine_unavailable", "The server is away.");
+      return info();
+    };
+    await write("policies/p.yaml", "candidates: 4\nscore: { type: none }\n");
+    await expect.poll(() => store.state).toMatchObject({ error: null, reloads: 1 });
+    expect(asked).toBeGreaterThan(4);
+    expect(store.current.routes.get("r")?.policy.settings.candidates).toBe(4);
+
+    const build = vi.spyOn(store, "reload");
+    await write("policies/p.yaml", "score: { type: nome }\n");
+    await expect.poll(() => store.state.error).toMatchObject({ mayPass: false });
+    await new Promise((resolve) => setTimeout(resolve, 100)); // ten more looks
+    expect(build).toHaveBeenCalledTimes(1);
+    await watcher.close();
+    expect(said).toEqual([
+      expect.stringContaining("The server is away.\nThey are"),
+      "policies reloaded",
+      expect.stringMatching(/policies\/p\.yaml.*score/su),
+    ]);
   });
 
   it("take a new set of demonstrations, and index no other one again", async () => {

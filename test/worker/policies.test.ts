@@ -65,6 +65,26 @@ describe("a worker's policies", () => {
     expect(routes()).toEqual(["b"]);
   });
 
+  it("are tried again without a newer bundle where an engine was away", async () => {
+    const kept = { text: async () => bundle(["a"]) };
+    const { policies, routes } = await open(kept);
+    const late = await startVllmStub();
+    late.close();
+    kept.text = async () => bundle(["a", "b"], late.url);
+    vi.setSystemTime(Date.now() + 1_000);
+    await policies.look();
+    expect(policies.state.error).toMatchObject({ mayPass: true });
+    const started = await startVllmStub(Number(new URL(late.url).port));
+    try {
+      vi.setSystemTime(Date.now() + 1_000);
+      await policies.look();
+      expect(policies.state.error).toBeNull();
+      expect(routes()).toEqual(["a", "b"]);
+    } finally {
+      started.close();
+    }
+  });
+
   it("keep their engines where newer ones cannot be reached", async () => {
     const kept = { text: async () => bundle(["a"]) };
     const { policies, routes, said } = await open(kept);

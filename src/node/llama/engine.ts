@@ -1,9 +1,11 @@
 /** @module The embedded engine as the gateway sees it: a child process, started again whenever it dies. */
 import { type ChildProcess, fork } from "node:child_process";
+import { setTimeout as pause } from "node:timers/promises";
 import type { EngineInfo, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "../../engine/engine.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
+import { growingPause } from "../../types/growing-pause.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 import type { Call, ChildMessage, EngineLoad, Loaded, ParentMessage, Result } from "./protocol.ts";
 
@@ -15,11 +17,15 @@ export interface LlamaEngineOptions extends NativeOptions {
   readonly childModule?: URL;
   /** A child that answers nothing, or takes longer than this over one step, hangs and is killed. */
   readonly hangMs: number;
+  /** A child that does not end by itself within so long, when the engine is closed, is killed. */
+  readonly closeMs?: number | undefined;
 }
 
 export interface LlamaLifecycle {
   readonly status: "starting" | "ready" | "restarting" | "closed";
   readonly restarts: number;
+  /** Why it is being started again. */
+  readonly reason?: string;
   /** The child's process id. */
   readonly pid: number | undefined;
   /** What was chosen for this machine, and why. */
@@ -36,9 +42,13 @@ interface Pending {
   readonly reject: (error: GatewayError) => void;
 }
 
+const firstPauseMs = 1_000;
 const longestPauseMs = 30_000;
 
 const heartbeatMs = 1_000;
+
+/** A child frees its model when it ends, which takes a moment. */
+const usualCloseMs = 3_000;
 
 /** After so long without an account of its work, a running engine is no longer ready. */
 const loadReportMs = 1_000;
@@ -50,26 +60,30 @@ export class LlamaEngine implements RunningEngine {
   #ready: Promise<EngineInfo>;
   #status: LlamaLifecycle["status"] = "starting";
   #nextId = 1;
-  /** Deaths in a row of children that had not done any work. */
+  /** Children in a row that could not be started, or died before they had done any work. */
   #failures = 0;
   #hasWorked = false;
   #restarts = 0;
-  #restartTimer: NodeJS.Timeout | undefined;
+  /** Why the last child ended, or could not be started. */
+  #reason = "";
+  readonly #closing = new AbortController();
   #heartbeat: NodeJS.Timeout | undefined;
   #size: EngineSize | undefined;
 
   private constructor(options: LlamaEngineOptions) {
     this.#options = options;
     this.#ready = this.#launch();
+    this.#ready.catch(() => {}); // `start` throws it
   }
 
-  /** Starts the child and loads the model. Throws "model_unavailable" when llama.cpp cannot load it. */
-  static async start(options: LlamaEngineOptions): Promise<LlamaEngine> {
+  /** Starts the child and loads the model. Throws "model_unavailable" when llama.cpp cannot load it, "cancelled" when the signal fires. */
+  static async start(options: LlamaEngineOptions, signal?: AbortSignal): Promise<LlamaEngine> {
     const engine = new LlamaEngine(options);
     try {
-      await engine.#ready;
+      await engine.#whenReady(signal);
     } catch (error) {
       await engine.close();
+      if (signal?.aborted) throw cancelled(signal);
       throw new GatewayError("model_unavailable", `The model ${options.modelPath} could not be loaded: ${messageOf(error)}`, {
         cause: error,
       });
@@ -82,7 +96,8 @@ export class LlamaEngine implements RunningEngine {
   }
 
   get lifecycle(): LlamaLifecycle {
-    return { status: this.#status, restarts: this.#restarts, pid: this.#child?.pid, size: this.#size };
+    const lifecycle = { status: this.#status, restarts: this.#restarts, pid: this.#child?.pid, size: this.#size };
+    return this.#status === "restarting" ? { ...lifecycle, reason: this.#reason } : lifecycle;
   }
 
   /** With the engine's own account of its work. */
@@ -152,19 +167,27 @@ export class LlamaEngine implements RunningEngine {
 
   /** Tasks and sequences in use in the child. */
   async load(signal?: AbortSignal): Promise<EngineLoad> {
-    return (await this.#call({ type: "load-report" }, signal)) as EngineLoad;
+    await this.#whenReady(signal);
+    return (await this.#send({ type: "load-report" }, signal)) as EngineLoad;
   }
 
+  /** Resolves when the child has ended: by itself, or killed where it hangs. */
   async close(): Promise<void> {
+    const { closeMs = usualCloseMs, log } = this.#options;
     this.#status = "closed";
-    clearTimeout(this.#restartTimer);
+    this.#closing.abort();
     clearInterval(this.#heartbeat);
     const child = this.#child;
-    if (child === undefined || child.exitCode !== null || child.signalCode !== null) return;
+    if (child?.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
     const exited = new Promise((resolve) => child.once("exit", resolve));
     if (child.connected) child.disconnect();
     else child.kill("SIGKILL");
+    const limit = setTimeout(() => {
+      log(`engine: the process did not end within ${closeMs} ms; killing it`);
+      child.kill("SIGKILL");
+    }, closeMs);
     await exited;
+    clearTimeout(limit);
   }
 
   async #call(
@@ -217,7 +240,7 @@ export class LlamaEngine implements RunningEngine {
 
   async #whenReady(signal?: AbortSignal): Promise<EngineInfo> {
     if (signal?.aborted) throw cancelled(signal);
-    if (this.#status === "closed") throw new GatewayError("engine_unavailable", "The engine is shut down.");
+    if (this.#status === "closed") throw shutDown();
     if (signal === undefined) return this.#ready;
     const { promise, reject } = withResolvers<never>();
     const abort = (): void => reject(cancelled(signal));
@@ -225,8 +248,9 @@ export class LlamaEngine implements RunningEngine {
     return Promise.race([this.#ready, promise]).finally(() => signal.removeEventListener("abort", abort));
   }
 
+  /** Starts a child and has it load the model. Throws where either fails; the child has ended then. */
   async #launch(): Promise<EngineInfo> {
-    const { log, childModule, hangMs: _, ...options } = this.#options;
+    const { log, childModule, hangMs: _hangMs, closeMs: _closeMs, ...options } = this.#options;
     const child = fork(childModule ?? new URL("./child.js", import.meta.url), {
       // One pool thread: with more, each decode lands on another thread and takes twice as long.
       env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
@@ -235,9 +259,16 @@ export class LlamaEngine implements RunningEngine {
     });
     this.#child = child;
     this.#hasWorked = false;
+    const ended = new Promise<string>((resolve) => {
+      child.once("exit", (code, signal) => resolve(`the process ended (${signal ?? `code ${code}`})`));
+      child.on("error", (error) => {
+        // A process that could not be started has no exit.
+        if (child.pid === undefined) resolve(`the process could not be started (${error.message})`);
+        else log(`engine: ${error.message}`);
+      });
+    });
+    void ended.then((reason) => this.#ended(child, reason));
     child.on("message", (message: ChildMessage) => this.#receive(message));
-    child.on("error", (error) => log(`engine: ${error.message}`));
-    child.once("exit", (code, signal) => this.#exited(child, signal ?? `code ${code}`));
     try {
       this.#watch(child);
       const loaded = await this.#send({ type: "load", options });
@@ -249,45 +280,76 @@ export class LlamaEngine implements RunningEngine {
       return info;
     } catch (error) {
       child.kill("SIGKILL");
-      throw error;
+      const reason = await ended;
+      throw error instanceof EngineDied ? new Error(reason, { cause: error }) : error;
     }
   }
 
   /** A child that hangs, in native code or out of it, is killed; its exit starts another. */
   #watch(child: ChildProcess): void {
     const { hangMs, log } = this.#options;
-    let answered = Date.now();
+    let answered = performance.now();
     clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => {
       this.#send({ type: "load-report" }).then(
         (load) => {
-          if ((load as EngineLoad).stepMs < hangMs) answered = Date.now();
+          if ((load as EngineLoad).stepMs < hangMs) answered = performance.now();
         },
         () => {}, // it has died: its exit is handled where it is noticed
       );
-      if (Date.now() - answered < hangMs) return;
+      if (performance.now() - answered < hangMs) return;
       log(`engine: the process has not got on for ${hangMs} ms; ending it`);
       clearInterval(this.#heartbeat);
       child.kill("SIGKILL");
     }, heartbeatMs).unref();
   }
 
-  /** A child that dies before it has done any work is started again more and more slowly. */
-  #exited(child: ChildProcess, reason: string): void {
+  #ended(child: ChildProcess, reason: string): void {
+    if (child !== this.#child) return;
     clearInterval(this.#heartbeat);
-    for (const pending of this.#pending.values()) pending.reject(new EngineDied());
+    for (const pending of this.#pending.values()) pending.reject(this.#status === "closed" ? shutDown() : new EngineDied());
     this.#pending.clear();
-    if (this.#status === "closed" || this.#status === "starting" || child !== this.#child) return;
-    this.#failures = this.#hasWorked ? 0 : this.#failures + 1;
-    const pauseMs = this.#failures <= 1 ? 0 : Math.min(longestPauseMs, 500 * 2 ** (this.#failures - 1));
-    this.#options.log(`engine: the process ended (${reason}); starting it again${pauseMs > 0 ? ` in ${pauseMs} ms` : ""}`);
+    // Whoever starts a child learns itself that it has ended before it was ready.
+    if (this.#status === "ready") void this.#startAgain(reason);
+  }
+
+  /**
+   * Tries until a child is ready, or the engine is closed: more and more slowly, where children cannot be started, or die before they have done any
+   * work. Calls wait while a child loads, and are refused during a pause.
+   */
+  async #startAgain(reason: string): Promise<void> {
     this.#status = "restarting";
-    this.#restarts += 1;
-    this.#ready = new Promise((resolve, reject) => {
-      this.#restartTimer = setTimeout(() => this.#launch().then(resolve, reject), pauseMs);
-    });
-    // Who waits for the engine gets the error; a restart nobody waits for is retried by the next exit.
-    this.#ready.catch((error: unknown) => this.#options.log(`engine: ${messageOf(error)}`));
+    this.#reason = reason;
+    this.#failures = this.#hasWorked ? 0 : this.#failures + 1;
+    while (!this.#closing.signal.aborted) {
+      const pauseMs = this.#failures <= 1 ? 0 : Math.ceil(growingPause(this.#failures - 2, firstPauseMs, longestPauseMs));
+      this.#options.log(`engine: ${this.#reason}; starting it again${pauseMs > 0 ? ` in ${pauseMs} ms` : ""}`);
+      if (pauseMs > 0) {
+        this.#await(Promise.reject(notYet(pauseMs)));
+        await pause(pauseMs, undefined, { signal: this.#closing.signal }).catch(() => {}); // closed meanwhile
+        if (this.#closing.signal.aborted) return;
+      }
+      this.#restarts += 1;
+      const launched = this.#launch();
+      this.#await(
+        launched.catch((error: unknown) => {
+          throw this.#closing.signal.aborted ? shutDown() : new EngineDied(error);
+        }),
+      );
+      try {
+        await launched;
+        return;
+      } catch (error) {
+        this.#reason = messageOf(error);
+        this.#failures += 1;
+      }
+    }
+  }
+
+  /** What calls wait for. Nobody may: then its failure is nobody's. */
+  #await(ready: Promise<EngineInfo>): void {
+    this.#ready = ready;
+    ready.catch(() => {});
   }
 
   #receive(message: ChildMessage): void {
@@ -311,6 +373,16 @@ class EngineDied extends GatewayError {
   constructor(cause?: unknown) {
     super("engine_unavailable", "The engine's process ended; it is being started again. Retry the request.", { cause });
   }
+}
+
+/** Calls that come before the next try. */
+function notYet(pauseMs: number): GatewayError {
+  const details = { retryAfter: Math.ceil(pauseMs / 1000) };
+  return new GatewayError("engine_unavailable", "The engine's process ended and cannot be started again yet. Retry the request.", details);
+}
+
+function shutDown(): GatewayError {
+  return new GatewayError("engine_unavailable", "The engine is shut down.");
 }
 
 /** `Promise.withResolvers`, which Node 20 lacks. */

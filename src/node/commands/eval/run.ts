@@ -94,12 +94,13 @@ async function filesOf(
   };
 }
 
-/** Writes of a file one after another. */
-function inOrder<Entry>(add: (entry: Entry) => Promise<void>): (entry: Entry) => Promise<void> {
+/** Writes of a file one after another; one that failed is its caller's, not the next one's. */
+export function inOrder<Entry>(add: (entry: Entry) => Promise<void>): (entry: Entry) => Promise<void> {
   let last: Promise<void> = Promise.resolve();
   return (entry) => {
-    last = last.then(() => add(entry));
-    return last;
+    const added = last.then(() => add(entry));
+    last = added.catch(() => {});
+    return added;
   };
 }
 
