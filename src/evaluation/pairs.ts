@@ -62,29 +62,30 @@ export async function measurePair(arm: Arm, cache: ResultCache, pair: Pair, opti
   };
 }
 
-/** 1: the chosen response scores higher; ½: the same; 0: lower. Pairs without that score are left out. */
-export function agreements(pairs: readonly PairMargins[], scorer: Scorer, normalization: Normalization): number[] {
-  return pairs.flatMap((pair) => {
-    const margin = pair[normalization][scorer];
-    return margin === null ? [] : [margin > 0 ? 1 : margin < 0 ? 0 : 0.5];
-  });
+/** 1: the chosen response scores higher; ½: the same; 0: lower; null: the pair has no such score. */
+function agreement(pair: PairMargins, scorer: Scorer, normalization: Normalization): number | null {
+  const margin = pair[normalization][scorer];
+  return margin === null ? null : margin > 0 ? 1 : margin < 0 ? 0 : 0.5;
 }
 
-/** Share of pairs whose chosen response scores higher, a tie counting half; the mean over data sets where there are several. */
+/** Share of pairs whose chosen response scores higher, a tie counting half, of those with that score; the mean over data sets where there are several. */
 export function accuracy(sets: readonly (readonly PairMargins[])[], scorer: Scorer, normalization: Normalization): Estimate | null {
-  const values = sets.map((pairs) => agreements(pairs, scorer, normalization));
+  const values = sets.map((pairs) => pairs.flatMap((pair) => agreement(pair, scorer, normalization) ?? []));
   return values.length === 1 ? shareOf(values[0] as number[]) : bootstrapMean(values);
 }
 
-/** How much more often one arm is right than another on the same pairs. */
+/** How much more often one arm is right than another on the same pairs: those, by their ids, that have the score in both. Ids are unique in a set. */
 export function accuracyDifference(
   sets: readonly { readonly of: readonly PairMargins[]; readonly than: readonly PairMargins[] }[],
   scorer: Scorer,
   normalization: Normalization,
 ): Estimate | null {
   const differences = sets.map(({ of, than }) => {
-    const [a, b] = [agreements(of, scorer, normalization), agreements(than, scorer, normalization)];
-    return a.length === b.length ? a.map((value, i) => value - (b[i] as number)) : [];
+    const others = new Map(than.map((pair) => [pair.id, agreement(pair, scorer, normalization)]));
+    return of.flatMap((pair) => {
+      const [own, other] = [agreement(pair, scorer, normalization), others.get(pair.id) ?? null];
+      return own === null || other === null ? [] : [own - other];
+    });
   });
   return bootstrapMean(differences);
 }

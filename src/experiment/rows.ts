@@ -49,13 +49,20 @@ export function arrival(row: Row): Arrival {
   };
 }
 
-/** What every answer tells by itself. What failed has no length and no score. */
+/** The error of an answer for which its client did not wait. */
+const leftCode = "request_cancelled";
+
+/** What every answer tells by itself. A client that leaves is no failure. Of what failed, or was left, neither time nor length nor score is known. */
 export function measured(row: Row): Observation[] {
-  const failed = observation(row, "error", row["error"] === null ? 0 : 1);
-  if (row["error"] !== null) return [failed];
+  const { error } = row;
+  const ends = [
+    observation(row, "error", error === null || error === leftCode ? 0 : 1),
+    observation(row, "left", error === leftCode ? 1 : 0),
+  ];
+  if (error !== null) return ends;
   const score = row["score"] === null ? [] : [observation(row, "score", Number(row["score"]))];
   const costs = ["latency_ms", "completion_tokens", "work_tokens"].map((column) => observation(row, column, Number(row[column])));
-  return [failed, ...costs, ...score];
+  return [...ends, ...costs, ...score];
 }
 
 export function observation(row: Row, metric: string, value: number): Observation {

@@ -6,7 +6,7 @@ import type { AppDependencies } from "./dependencies.ts";
 import { readBody } from "./wire.ts";
 
 /** Values by which every answer is measured already; feedback cannot pretend to be them. */
-const measured = ["latency_ms", "completion_tokens", "work_tokens", "score", "score_over_plain", "error", "judge"];
+const measured = ["latency_ms", "completion_tokens", "work_tokens", "score", "score_over_plain", "error", "left", "judge"];
 
 export const feedbackBodySchema = z
   .object({

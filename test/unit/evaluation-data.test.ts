@@ -65,6 +65,9 @@ describe("readData", () => {
       Array.from({ length: 10 }, (_, i) => `harmless-${i + 1}`).toSorted(),
     );
     await expect(readData({ ...options, maxPrompt: 3 }, engine, signal)).rejects.toThrow("short enough");
+    await expect(readData({ ...options, data: [`one=${file}`, `one=${file}`] }, engine, signal)).rejects.toThrow(
+      'Two sets are called "one"',
+    );
     await expect(readData({ ...options, holdOut: 80, demonstrationsFrom: file }, engine, signal)).rejects.toThrow(
       "nothing is left to demonstrate",
     );

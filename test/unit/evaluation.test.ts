@@ -208,6 +208,14 @@ describe("pairwise accuracy", () => {
     expect(accuracyDifference([{ of, than }], "s", "sum")?.value).toBeCloseTo(1 / 3, 12);
   });
 
+  it("finds the same pairs by their ids, in whatever order they are, where each arm lacks another one", () => {
+    const of = [margins("a", { s: 1 }), margins("b", {}), margins("c", { s: -1 }), margins("d", { s: 1 })];
+    const than = [margins("c", { s: -3 }), margins("d", {}), margins("b", { s: 1 }), margins("a", { s: 1 })];
+    // Both have a and c, and agree on them.
+    expect(accuracyDifference([{ of, than }], "s", "sum")).toEqual({ value: 0, low: 0, high: 0 });
+    expect(accuracyDifference([{ of, than: [margins("e", { s: 1 })] }], "s", "sum")).toBeNull();
+  });
+
   it("is written with its intervals, its counts and its policies", () => {
     const arms = ["random", "bm25"].map((name) => ({
       name,

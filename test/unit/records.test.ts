@@ -88,9 +88,34 @@ describe("records", () => {
     for (let i = 0; i < 60; i++) expect(await store.feedback({ ...feedback, answer: `a${i}`, value: (i + 1) % 2 }, null)).toBe("kept");
     const report = await store.report(experiment);
     expect(report.arms.map(({ answers }) => answers)).toEqual([500, 500]);
-    expect(report.metrics.map(({ name }) => name)).toEqual(["rating", "completion_tokens", "error", "latency_ms", "score", "work_tokens"]);
+    expect(report.metrics.map(({ name }) => name)).toEqual([
+      "rating",
+      "completion_tokens",
+      "error",
+      "latency_ms",
+      "left",
+      "score",
+      "work_tokens",
+    ]);
     expect(report.metrics[0]?.differences[0]?.difference).toBe(1);
     expect(store.state()).toMatchObject({ status: "ok", written: 1_000, waiting: 0, lost: 0 });
+  });
+
+  it("tell what failed from what its client left, and take neither's time, length and score for an answer's", async () => {
+    const { store } = open(inFolder("records.db"));
+    const unwell = { latencyMs: 90_000, completionTokens: 0, workTokens: 9, score: null };
+    for (const [i, error] of [null, null, "engine_failure", "request_cancelled"].entries())
+      store.answer(row(`a${i}`, { unit: `u${i}`, error, ...(error !== null && unwell) }));
+    const { metrics } = await store.report(experiment);
+    const means = metrics.flatMap(({ name, means }) => means.map(({ units, mean }) => [name, units, mean]));
+    expect(means).toEqual([
+      ["completion_tokens", 2, 5],
+      ["error", 4, 0.25],
+      ["latency_ms", 2, 12.5],
+      ["left", 4, 0.25],
+      ["score", 2, 1.5],
+      ["work_tokens", 2, 100],
+    ]);
   });
 
   it("take feedback of an answer once, by whom it was given to, for some days", async () => {

@@ -200,7 +200,7 @@ describe("metrics", () => {
       'icdpo_tokens_total{route="icdpo",kind="cached"} 80',
       'icdpo_tokens_total{route="icdpo",kind="usage_completion"} 10',
       'icdpo_stage_duration_seconds_sum{route="icdpo",stage="sample"} 0.4',
-      'icdpo_score_nats_count{policy="everyday@123"} 2',
+      'icdpo_score_nats_count{policy="everyday"} 2',
       'icdpo_fallbacks_total{route="icdpo",reason="context"} 1',
       "icdpo_log_lines_dropped_total 1",
       "icdpo_requests_in_flight 5",
@@ -210,7 +210,42 @@ describe("metrics", () => {
     ])
       expect(body).toContain(line);
   });
+
+  it("have as many series after a thousand overrides as after one", async () => {
+    const series = async (overrides: number): Promise<number> => {
+      const metrics = createMetrics({ engineState: async () => ({ status: "ready", restarts: 0 }), records: nothing, admitted: () => 0 });
+      for (let i = 0; i < overrides; i++) metrics.record({ ...record, policy: `everyday@${i}`, score: 1, margin: 1 });
+      return (await metrics.render()).body.split("\n").filter((line) => line.startsWith("icdpo_")).length;
+    };
+    expect(await series(1_000)).toBe(await series(1));
+  });
+
+  it("call a counter what only goes up, whoever counts it", async () => {
+    let state = { restarts: 2, written: 10, lost: 1 };
+    const metrics = createMetrics({
+      engineState: async () => ({ status: "ready", restarts: state.restarts }),
+      records: () => ({ ...nothing(), written: state.written, lost: state.lost }),
+      admitted: () => 0,
+    });
+    const scraped = async (): Promise<number[]> => {
+      const { body } = await metrics.render();
+      for (const [, name, type] of body.matchAll(/^# TYPE (icdpo_\S+) (\w+)$/gmu))
+        expect([name, type === "counter"]).toEqual([name, name?.endsWith("_total")]);
+      const value = (name: string): number => Number(new RegExp(`^icdpo_${name}_total (\\d+)$`, "mu").exec(body)?.[1]);
+      return ["engine_restarts", "records_written", "records_lost"].map(value);
+    };
+    expect(await scraped()).toEqual([2, 10, 1]);
+    state = { restarts: 3, written: 25, lost: 1 };
+    expect(await scraped()).toEqual([3, 25, 1]);
+    // An engine that is no longer used takes its restarts with it.
+    state = { restarts: 0, written: 30, lost: 4 };
+    expect(await scraped()).toEqual([3, 30, 4]);
+    state = { restarts: 1, written: 30, lost: 4 };
+    expect(await scraped()).toEqual([4, 30, 4]);
+  });
 });
+
+const nothing = () => ({ status: "ok", error: null, written: 0, waiting: 0, lost: 0 }) as const;
 
 describe("traces", () => {
   it("are a span for the request and one for each stage, under the caller's, sent to the collector", async () => {

@@ -1,4 +1,7 @@
-/** @module Prometheus metrics. Labels are names from the gateway's own configuration, never a client's words. */
+/**
+ * @module Prometheus metrics. Labels are names from the gateway's own configuration, never a client's words, and never a hash: an override makes a
+ * policy with an id of its own, and ids would be as many series as there are settings.
+ */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
 import type { StoreState } from "../../experiment/record.ts";
 import type { RequestRecord } from "../../http/telemetry.ts";
@@ -29,6 +32,15 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
   const histogram = (name: string, help: string, labelNames: string[], buckets: number[]) =>
     new Histogram({ name: `icdpo_${name}`, help, labelNames, buckets, registers });
   const gauge = (name: string, help: string) => new Gauge({ name: `icdpo_${name}`, help, registers });
+  /** A counter of what is counted elsewhere: goes up by what was added there since. A count that begins anew there takes nothing away. */
+  const follower = (name: string, help: string): ((count: number) => void) => {
+    const followed = counter(name, help);
+    let last = 0;
+    return (count) => {
+      followed.inc(Math.max(0, count - last));
+      last = count;
+    };
+  };
   collectDefaultMetrics({ register: registry });
 
   const requests = counter("requests_total", "Requests that are over", ["route", "method", "path", "status"]);
@@ -51,21 +63,21 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
     "Tokens: prompt and completion as usage counts them; fed, sampled, scored and cached by the engine",
     ["route", "kind"],
   );
-  const scores = histogram("score_nats", "Scores of chosen candidates", ["policy"], nats);
-  const margins = histogram("score_margin_nats", "Lead of the chosen candidate over the next", ["policy"], nats);
+  const scores = histogram("score_nats", "Scores of chosen candidates, by the policy's name", ["policy"], nats);
+  const margins = histogram("score_margin_nats", "Lead of the chosen candidate over the next, by the policy's name", ["policy"], nats);
   const fallbacks = counter("fallbacks_total", "Answers that were produced otherwise than the policy says", ["route", "reason"]);
   const dropped = counter("log_lines_dropped_total", "Times that the log could not be written");
   const failures = counter("telemetry_errors_total", "Times that telemetry itself failed");
   const inFlight = gauge("requests_in_flight", "Requests under way or waiting");
   const ready = gauge("engine_ready", "1: the engine can answer");
-  const restarts = gauge("engine_restarts_total", "Times that the engine's process was started again");
+  const restarts = follower("engine_restarts_total", "Times that the engine's process was started again");
   const active = gauge("engine_tasks_active", "Tasks in the engine's steps");
   const waiting = gauge("engine_tasks_waiting", "Tasks that wait for sequences");
   const free = gauge("engine_sequences_free", "Sequences that no task uses");
 
   const recordsWaiting = gauge("records_waiting", "Records that wait to be written");
-  const recordsLost = gauge("records_lost_total", "Records that were given up, because too many waited");
-  const recordsWritten = gauge("records_written_total", "Records that are on the disk");
+  const recordsLost = follower("records_lost_total", "Records that were given up, because too many waited");
+  const recordsWritten = follower("records_written_total", "Records that were put on the disk");
 
   return {
     logLinesDropped: () => dropped.inc(),
@@ -80,25 +92,33 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
       const { promptTokens = 0, completionTokens = 0, work } = record;
       for (const [kind, count] of Object.entries({ usage_prompt: promptTokens, usage_completion: completionTokens, ...work }))
         tokens.inc({ route, kind }, count);
-      if (policy !== undefined && record.score !== undefined) scores.observe({ policy }, record.score);
-      if (policy !== undefined && record.margin !== undefined) margins.observe({ policy }, record.margin);
+      if (policy !== undefined) {
+        const named = { policy: nameOf(policy) };
+        if (record.score !== undefined) scores.observe(named, record.score);
+        if (record.margin !== undefined) margins.observe(named, record.margin);
+      }
       if (record.fallback !== undefined) fallbacks.inc({ route, reason: record.fallback.split(":")[0] as string });
     },
     async render() {
       const state = await engineState();
       inFlight.set(admitted());
       ready.set(state.status === "ready" ? 1 : 0);
-      restarts.set(state.restarts);
+      restarts(state.restarts);
       active.set(state.active ?? 0);
       waiting.set(state.waiting ?? 0);
       const { waiting: recordsNow, lost, written } = records();
       recordsWaiting.set(recordsNow);
-      recordsLost.set(lost);
-      recordsWritten.set(written);
+      recordsLost(lost);
+      recordsWritten(written);
       free.set(state.freeSequences ?? 0);
       return { contentType: registry.contentType, body: await registry.metrics() };
     },
   };
+}
+
+/** Of `everyday@1a2b…`. */
+function nameOf(policy: string): string {
+  return policy.split("@", 1)[0] as string;
 }
 
 function knownMethod(method: string): string {

@@ -31,10 +31,14 @@ interface NumberedExample extends Example {
   readonly line: number;
 }
 
-/** Throws "invalid_request" where there is nothing to test. */
+/** Throws "invalid_request" where there is nothing to test, and where two sets have the same name. */
 export async function readData(options: DataOptions, engine: Engine, signal: AbortSignal): Promise<EvaluationData> {
   const filter = new LengthFilter(options, engine, signal);
   const pools = await Promise.all(options.data.map((spec) => readPool(spec, options)));
+  const labels = pools.map(({ label }) => label);
+  const twice = labels.find((label, i) => labels.indexOf(label) !== i);
+  // Pairs and answers are told apart by it.
+  if (twice !== undefined) throw new GatewayError("invalid_request", `Two sets are called "${twice}": name them (--data name=file).`);
   const sets: TestSet[] = [];
   for (const { label, pool } of pools) {
     const examples = (await filter.first(pool, options.limit)).map((example) => ({
