@@ -43,7 +43,9 @@ export function openTeacher(options: TeacherOptions): Teacher {
     async ask(messages, key, signal) {
       const body = { model, messages: [...messages], max_tokens: maxTokens, ...(temperature !== undefined && { temperature }) };
       try {
-        const { choices, usage } = await client.chat.completions.create(body, { idempotencyKey: key, ...(signal && { signal }) });
+        // The client's own option for it sends nothing.
+        const headers = { "idempotency-key": key };
+        const { choices, usage } = await client.chat.completions.create(body, { headers, ...(signal && { signal }) });
         return {
           text: choices[0]?.message.content?.trim() ?? "",
           finish: choices[0]?.finish_reason ?? "stop",
