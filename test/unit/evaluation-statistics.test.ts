@@ -130,11 +130,12 @@ describe("reciprocalRank", () => {
 describe("judgedPoints", () => {
   const judge = (opinion: (a: string, b: string) => string): Teacher & { asked: number } => ({
     model: "judge",
+    id: "judge",
     asked: 0,
     async ask(messages) {
       this.asked += 1;
       const [, a = "", b = ""] = /# Answer A\n\n(.*)\n\n# Answer B\n\n(.*)\n\nWhich/u.exec(messages[1]?.content ?? "") ?? [];
-      return { text: opinion(a, b), finish: "stop", promptTokens: 1, completionTokens: 1 };
+      return { text: `VERDICT: ${opinion(a, b)}`, finish: "stop", promptTokens: 1, completionTokens: 1 };
     },
   });
   const signal = new AbortController().signal;

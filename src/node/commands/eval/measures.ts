@@ -33,7 +33,7 @@ export function addMeasureOptions(command: Command): Command {
     .option("--judge <model>", "a language model that compares answers, in both orders")
     .option("--judge-url <url>", "its OpenAI-compatible endpoint", "https://api.openai.com/v1")
     .option("--judge-key-variable <name>", "the environment variable that holds its API key", "OPENAI_API_KEY")
-    .option("--judge-max-tokens <number>", "longest opinion", whole, 16)
+    .option("--judge-max-tokens <number>", "longest opinion", whole, 512)
     .option("--retries <number>", "of a call that failed for a reason that may pass", whole, 5);
   return addPriceOptions(command);
 }
