@@ -6,7 +6,13 @@ import type { Teacher, TeacherAnswer } from "./teacher.ts";
 const answerKind: Kind<TeacherAnswer> = {
   name: "judge",
   version: 2,
-  schema: z.object({ text: z.string(), finish: z.string(), promptTokens: z.number(), completionTokens: z.number() }),
+  schema: z.object({
+    text: z.string(),
+    finish: z.enum(["stop", "length", "refused"]),
+    promptTokens: z.number(),
+    completionTokens: z.number(),
+  }),
+  keeps: ({ text }) => text !== "",
 };
 
 export interface CountedTeacher extends Teacher {

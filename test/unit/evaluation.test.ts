@@ -302,7 +302,7 @@ describe("a judge", () => {
     const keys: string[] = [];
     const ask = async (_: unknown, key: string) => {
       keys.push(key);
-      return { text: `${++asked}`, finish: "stop", promptTokens: 10, completionTokens: 1 };
+      return { text: `${++asked}`, finish: "stop" as const, promptTokens: 10, completionTokens: 1 };
     };
     const { cache, added } = memory();
     const messages = [{ role: "user", content: "A or B?" }] as const;
@@ -317,6 +317,17 @@ describe("a judge", () => {
     // Two answers to one prompt are two calls, whatever the caller names them.
     await later.ask([{ role: "user", content: "A or C?" }], "k");
     expect(new Set(keys).size).toBe(4);
+  });
+
+  it("that says nothing is asked again: nothing empty is kept", async () => {
+    const texts = ["", "A"];
+    const ask = async () => ({ text: texts.shift() ?? "", finish: "stop" as const, promptTokens: 10, completionTokens: 0 });
+    const { cache, added } = memory();
+    const judge = cachedTeacher({ model: "m", id: "m", ask }, cache);
+    expect((await judge.ask([], "k")).text).toBe("");
+    expect(added).toEqual([]);
+    expect((await judge.ask([], "k")).text).toBe("A");
+    expect(added).toHaveLength(1);
   });
 });
 

@@ -1,7 +1,8 @@
 import type { ServerResponse } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
 import { judgePair, verdictForm, verdictOf } from "../../src/evaluation/judge.ts";
-import { openTeacher, type Teacher } from "../../src/evaluation/teacher.ts";
+import { teach } from "../../src/evaluation/teach.ts";
+import { openTeacher } from "../../src/evaluation/teacher.ts";
 import { type Handler, type StubServer, sendJson, stubServer } from "./stub-server.ts";
 
 const servers: StubServer[] = [];
@@ -10,11 +11,13 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.kill();
 });
 
-async function endpoint(handler: Handler): Promise<{ server: StubServer; teacher: Teacher }> {
+async function endpoint(handler: Handler, temperature?: number) {
   const server = await stubServer(handler);
   servers.push(server);
-  const teacher = openTeacher({ baseURL: `${server.url}/v1`, apiKey: "none", model: "m", maxTokens: 32, retries: 0 });
-  return { server, teacher };
+  const said: string[] = [];
+  const report = (line: string): void => void said.push(line);
+  const options = { baseURL: `${server.url}/v1`, apiKey: "none", model: "m", maxTokens: 32, temperature, retries: 0, report };
+  return { server, teacher: openTeacher(options), said };
 }
 
 function reply(response: ServerResponse, content: string): void {
@@ -121,5 +124,116 @@ describe("an answer of a given form", () => {
     expect(server.requests.map(({ body }) => body.response_format !== undefined)).toEqual([true, false, false]);
     const keys = server.requests.map(({ headers }) => headers["idempotency-key"]);
     expect(new Set(keys.slice(0, 2)).size).toBe(2);
+  });
+});
+
+describe("an endpoint that does not answer", () => {
+  const messages = [{ role: "user" as const, content: "Why?" }];
+
+  it.each([
+    [
+      "Azure's filter",
+      400,
+      { error: { message: "filtered", code: "content_filter", innererror: { code: "ResponsibleAIPolicyViolation" } } },
+    ],
+    [
+      "what passes Azure's on",
+      400,
+      { error: { code: "400", provider_specific_fields: { innererror: { code: "ResponsibleAIPolicyViolation" } } } },
+    ],
+    ["OpenAI's policy", 400, { error: { message: "rejected", code: "content_policy_violation", type: "invalid_request_error" } }],
+    ["OpenAI's flag", 400, { error: { message: "Invalid prompt: flagged", code: "invalid_prompt" } }],
+    ["OpenRouter's moderation", 403, { error: { code: 403, message: "flagged", metadata: { reasons: ["x"], flagged_input: "Why?" } } }],
+    ["a filter by type", 422, { error: { message: "high risk", type: "content_filter" } }],
+    ["a filter after 200", 200, { error: { message: "flagged", code: "content_filter" } }],
+    ["a filtered answer", 200, { choices: [{ finish_reason: "content_filter", message: { content: "Because" } }] }],
+    ["a refusal", 200, { choices: [{ finish_reason: "stop", message: { content: null, refusal: "I will not." } }] }],
+  ])("refuses the prompt where it says so: %s", async (_, status, body) => {
+    const { server, teacher } = await endpoint((_request, response) => sendJson(response, body, status));
+    expect(await teacher.ask(messages, "k")).toMatchObject({ text: "", finish: "refused" });
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it.each([
+    [
+      "another fault",
+      400,
+      { error: { message: "This model's maximum context length is 8 tokens" } },
+      "400 This model's maximum context length is 8 tokens",
+    ],
+    ["a model that is not there", 422, { error: { message: "no model m", code: "model_not_found" } }, "no model m"],
+    ["a body too large", 413, "<h1>Request Entity Too Large</h1>", "<h1>Request Entity Too Large</h1>"],
+    ["pydantic's words", 422, { detail: [{ loc: ["body", "messages"], msg: "Field required" }] }, "Field required"],
+    ["old vLLM's words", 400, { object: "error", message: "top_k must be -1" }, "top_k must be -1"],
+    ["a sentence", 400, { error: "model is loading" }, "model is loading"],
+    ["a key that is wrong", 401, { error: { message: "Incorrect API key" } }, "Incorrect API key"],
+    ["an error after 200", 200, { error: { message: "provider is down" } }, "provider is down"],
+    ["no choice", 200, { id: "x", choices: [] }, '"choices":[]'],
+    ["no JSON", 200, "<html>", "did not answer"],
+    [
+      "an end of no known kind",
+      200,
+      { choices: [{ finish_reason: "error", message: { content: "Bec" } }] },
+      'ended an answer with "error"',
+    ],
+    ["a temperature out of range", 400, { error: { message: "temperature must be at most 2", param: "temperature" } }, "at most 2"],
+    ["a limit out of range", 400, { error: { message: "max_tokens is too large", param: "max_tokens" } }, "max_tokens is too large"],
+  ])("otherwise stops the run with its own words: %s", async (_, status, body, words) => {
+    const { server, teacher } = await endpoint((_request, response) => {
+      if (typeof body === "string") response.writeHead(status, { "content-type": "text/html" }).end(body);
+      else sendJson(response, body, status);
+    }, 7);
+    await expect(teacher.ask(messages, "k")).rejects.toMatchObject({ code: "engine_unavailable", message: expect.stringContaining(words) });
+    expect(server.requests).toHaveLength(1);
+  });
+
+  it("is asked for max_completion_tokens, and at its own temperature, where it takes no other, and from then on", async () => {
+    const { server, teacher, said } = await endpoint(({ body }, response) => {
+      if (body.max_tokens !== undefined) {
+        const message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+        return sendJson(response, { error: { message, code: "unsupported_parameter", param: "max_tokens" } }, 400);
+      }
+      if (body.temperature !== undefined) {
+        const message = "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.";
+        return sendJson(response, { error: { message, code: "unsupported_value", param: "temperature" } }, 400);
+      }
+      reply(response, "Because.");
+    }, 0);
+    expect((await teacher.ask(messages, "k")).text).toBe("Because.");
+    expect((await teacher.ask(messages, "l")).text).toBe("Because.");
+    const { body: last } = server.requests.at(-1) ?? {};
+    expect(server.requests).toHaveLength(4);
+    expect(last).toMatchObject({ max_completion_tokens: 32 });
+    expect(Object.keys(last)).not.toEqual(expect.arrayContaining(["temperature"]));
+    expect(said).toHaveLength(2);
+    expect(said[0]).toContain("with max_completion_tokens");
+    expect(new Set(server.requests.map(({ headers }) => headers["idempotency-key"])).size).toBe(4);
+  });
+
+  it("is asked for nothing more by those who teach; what was said is noted, and nothing empty", async () => {
+    const { server, teacher } = await endpoint(({ body }, response) => {
+      const [{ content }] = body.messages;
+      if (content === "flagged") return sendJson(response, { error: { code: "content_filter" } }, 400);
+      if (content === "silent") return reply(response, "");
+      if (content === "long") return sendJson(response, { error: { message: "too long" } }, 400);
+      reply(response, `Taught ${content}`);
+    });
+    const noted: string[] = [];
+    const lessons = ["one", "flagged", "silent", "long", "two"].map((content) => ({
+      id: content,
+      messages: [{ role: "user" as const, content }],
+    }));
+    const lesson = teach(lessons, {
+      teacher,
+      system: undefined,
+      concurrency: 1,
+      known: new Map(),
+      note: async ({ text }) => void noted.push(text),
+      onProgress: () => {},
+      stop: new AbortController().signal,
+    });
+    await expect(lesson).rejects.toThrow(/^long: http.* did not answer: 400 too long$/u);
+    expect(noted).toEqual(["Taught one"]);
+    expect(server.requests).toHaveLength(4);
   });
 });

@@ -31,7 +31,7 @@ export function judgeCommand(world: World): Command {
       withDatabase(world, async (database) => {
         const route = experimentRoutes(runtime.policies.current).find((one) => one.name === name);
         if (route === undefined) throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`);
-        const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options) });
+        const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options), report: world.report });
         const pairs = await openPairs(database, route, judge.model, options);
         world.report(`${pairs.length} comparisons to make`);
         const made = await judgeAll(database, route, judge, options.concurrency, pairs, signal, world.report);
