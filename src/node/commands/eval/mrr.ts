@@ -74,8 +74,8 @@ async function rankAll(
 ): Promise<RankingRow[]> {
   const tasks = sets.flatMap(({ label: set, examples }) => examples.flatMap((example) => arms.map((arm) => ({ set, example, arm }))));
   const step = progressOf("prompts", tasks.length, run);
-  const rows = await inPool(tasks, options.concurrency, async ({ set, example, arm }) => {
-    const row = await rankCandidates(run, options, arm, example, rewards, truth);
+  const rows = await inPool(tasks, { concurrency: options.concurrency, signal: run.signal }, async ({ set, example, arm }, signal) => {
+    const row = await rankCandidates({ ...run, signal }, options, arm, example, rewards, truth);
     step();
     return { set, id: example.id, arm: arm.name, policy: arm.policy.id, ...row };
   });
