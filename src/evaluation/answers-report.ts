@@ -28,8 +28,8 @@ export function measuresOf(rows: readonly AnswerRow[]): Measure[] {
   return all.filter(({ of }) => rows.some((row) => of(row) !== null));
 }
 
-function percent(judgement: number | null): number | null {
-  return judgement === null ? null : judgement * 100;
+function percent(judgement: AnswerRow["judgement"]): number | null {
+  return typeof judgement === "number" ? judgement * 100 : null;
 }
 
 /** Arms, in the order in which they come. */
@@ -118,13 +118,13 @@ export function columnsOf(sets: readonly string[]): { readonly name: string; rea
   return [...sets.map((set) => ({ name: set, of: [set] })), ...(sets.length > 1 ? [{ name: "Total", of: sets }] : [])];
 }
 
-/** Wins, ties and losses of an arm, counted. */
+/** Wins, ties and losses of an arm, counted, and what has no verdict that can be read. */
 export function judgedCounts(
   rows: readonly AnswerRow[],
   arm: string,
-): { readonly win: number; readonly tie: number; readonly lose: number } {
-  const count = (value: number): number => rows.filter((row) => row.arm === arm && row.judgement === value).length;
-  return { win: count(1), tie: count(0.5), lose: count(0) };
+): { readonly win: number; readonly tie: number; readonly lose: number; readonly unreadable: number } {
+  const count = (value: AnswerRow["judgement"]): number => rows.filter((row) => row.arm === arm && row.judgement === value).length;
+  return { win: count(1), tie: count(0.5), lose: count(0), unreadable: count("unreadable") };
 }
 
 function judgedSection(rows: readonly AnswerRow[], sets: readonly string[]): string[] {
@@ -132,17 +132,20 @@ function judgedSection(rows: readonly AnswerRow[], sets: readonly string[]): str
   const tables = sets.map((set) => {
     const own = rows.filter((row) => row.set === set);
     return markdownTable({
-      columns: [set, "win", "tie", "lose"],
+      columns: [set, "win", "tie", "lose", "unreadable"],
       rows: armsOf(own).map((arm) => [arm, ...Object.values(judgedCounts(own, arm)).map(String)]),
     });
   });
   return ["## against the chosen response, by the judge in both orders", ...tables];
 }
 
-/** Figures 2 and 4: a bar for each arm. Null where nothing was judged. */
+/** Figures 2 and 4: a bar for each arm, of the verdicts that can be read. Null where there is none. */
 export function judgedFigure(rows: readonly AnswerRow[]): string | null {
-  if (rows.every(({ judgement }) => judgement === null)) return null;
-  const bars = armsOf(rows).map((label) => ({ label, parts: Object.values(judgedCounts(rows, label)) }));
+  if (!rows.some(({ judgement }) => typeof judgement === "number")) return null;
+  const bars = armsOf(rows).map((label) => {
+    const { win, tie, lose } = judgedCounts(rows, label);
+    return { label, parts: [win, tie, lose] };
+  });
   return shareBars({ title: "Against the data's chosen responses", axis: "% of prompts", legend: ["win", "tie", "lose"], bars });
 }
 

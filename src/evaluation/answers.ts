@@ -76,8 +76,8 @@ export const answerRowSchema = answerSchema.extend({
   policy: z.string(),
   /** By the reward model's label. */
   rewards: z.record(z.string(), z.number()),
-  /** Against the data's chosen response: 1 a win, ½ a tie, 0 a loss. */
-  judgement: z.number().nullable(),
+  /** Against the data's chosen response: 1 a win, ½ a tie, 0 a loss; "unreadable": asked, without a verdict that can be read; null: not asked. */
+  judgement: z.union([z.number(), z.literal("unreadable")]).nullable(),
   s: z.number().nullable(),
   s_hat: z.number().nullable(),
 });
@@ -97,7 +97,7 @@ export async function measureAnswer(
       : (await measured(measuredBy, cache, { conversation: messages, completions: [text], seed, signal })).measured[0];
   return {
     rewards: await rewardsOf(rewards, messages, text, signal),
-    judgement: judge === undefined ? null : await judgePair(judge, messages, text, chosen, `icdpo-eval-${id}`, signal),
+    judgement: judge === undefined ? null : ((await judgePair(judge, messages, text, chosen, `icdpo-eval-${id}`, signal)) ?? "unreadable"),
     s: sums?.s ?? null,
     s_hat: sums?.sHat ?? null,
   };

@@ -8,6 +8,8 @@ export interface Kind<Value> {
   readonly name: string;
   readonly version: number;
   readonly schema: z.ZodType<Value>;
+  /** Which values are worth keeping; absent: all. */
+  readonly keeps?: (value: Value) => boolean;
 }
 
 /** A line of the cache's file. */
@@ -54,7 +56,7 @@ export class ResultCache {
     await this.#add(entry);
   }
 
-  /** The value, computed unless it is known; once, however many ask at the same time. A failure is not kept. */
+  /** The value, computed unless it is known; once, however many ask at the same time. A failure is not kept, nor what the kind does not keep. */
   async recall<Value>(kind: Kind<Value>, parts: unknown, compute: () => Promise<Value>): Promise<Value> {
     const name = `${kind.name} ${keyOf(kind, parts)}`;
     const underWay = this.#underWay.get(name);
@@ -63,7 +65,7 @@ export class ResultCache {
     if (known !== undefined) return known;
     const computed = (async () => {
       const value = await compute();
-      await this.put(kind, parts, value);
+      if (kind.keeps?.(value) ?? true) await this.put(kind, parts, value);
       return value;
     })();
     this.#underWay.set(name, computed);
@@ -75,7 +77,7 @@ export class ResultCache {
   }
 }
 
-function keyOf({ version }: Kind<unknown>, parts: unknown): string {
+function keyOf({ version }: Pick<Kind<unknown>, "version">, parts: unknown): string {
   return contentHash([version, parts]);
 }
 

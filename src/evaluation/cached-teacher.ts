@@ -5,8 +5,14 @@ import type { Teacher, TeacherAnswer } from "./teacher.ts";
 
 const answerKind: Kind<TeacherAnswer> = {
   name: "judge",
-  version: 1,
-  schema: z.object({ text: z.string(), finish: z.string(), promptTokens: z.number(), completionTokens: z.number() }),
+  version: 2,
+  schema: z.object({
+    text: z.string(),
+    finish: z.enum(["stop", "length", "refused"]),
+    promptTokens: z.number(),
+    completionTokens: z.number(),
+  }),
+  keeps: ({ text }) => text !== "",
 };
 
 export interface CountedTeacher extends Teacher {
@@ -18,11 +24,12 @@ export function cachedTeacher(teacher: Teacher, cache: ResultCache): CountedTeac
   const used = { promptTokens: 0, completionTokens: 0, calls: 0 };
   return {
     model: teacher.model,
+    id: teacher.id,
     used: () => used,
-    async ask(messages, _key, signal) {
+    async ask(messages, _key, signal, form) {
       // Several answers are judged beside one prompt: what says that a call is the same call is what it says.
-      const key = `icdpo-${contentHash([teacher.model, messages])}`;
-      const answer = await cache.recall(answerKind, [teacher.model, messages], () => teacher.ask(messages, key, signal));
+      const parts = [teacher.id, messages, form ?? null];
+      const answer = await cache.recall(answerKind, parts, () => teacher.ask(messages, `icdpo-${contentHash(parts)}`, signal, form));
       used.promptTokens += answer.promptTokens;
       used.completionTokens += answer.completionTokens;
       used.calls += 1;

@@ -11,8 +11,8 @@ export interface RankingRow {
   readonly id: string;
   readonly arm: string;
   readonly policy: string;
-  /** `[candidates]` */
-  readonly truth: readonly number[];
+  /** `[candidates]`; null: the judge's verdict on a pair of them cannot be read. */
+  readonly truth: readonly number[] | null;
   /** Scorer → `[candidates]`; null: an empty candidate, which ranks last. */
   readonly scores: Readonly<Record<string, readonly (number | null)[]>>;
 }
@@ -20,26 +20,30 @@ export interface RankingRow {
 interface ArmRanks {
   readonly arm: string;
   readonly prompts: number;
+  /** Prompts whose truth is not known. */
+  readonly unreadable: number;
   readonly ranks: readonly { readonly scorer: string; readonly estimate: Estimate | null }[];
 }
 
 /** Prompts whose candidates the truth finds all the same say nothing, and are left out. */
 export function ranksOf(rows: readonly RankingRow[]): ArmRanks[] {
-  const scorers = Object.keys(rows[0]?.scores ?? {});
+  const scorers = [...new Set(rows.flatMap(({ scores }) => Object.keys(scores)))];
   return [...new Set(rows.map(({ arm }) => arm))].map((arm) => {
-    const own = rows.filter((row) => row.arm === arm && new Set(row.truth).size > 1);
+    const all = rows.filter((row) => row.arm === arm);
+    const known = all.flatMap(({ truth, ...row }) => (truth === null ? [] : [{ truth, ...row }]));
+    const own = known.filter(({ truth }) => new Set(truth).size > 1);
     const sets = [...new Set(own.map(({ set }) => set))];
     const ranks = scorers.map((scorer) => {
       const values = sets.map((set) =>
-        own.filter((row) => row.set === set).map((row) => reciprocalRank(known(row.scores[scorer] ?? []), row.truth)),
+        own.filter((row) => row.set === set).map((row) => reciprocalRank(emptyLast(row.scores[scorer] ?? []), row.truth)),
       );
       return { scorer, estimate: bootstrapMean(values) };
     });
-    return { arm, prompts: own.length, ranks };
+    return { arm, prompts: own.length, unreadable: all.length - known.length, ranks };
   });
 }
 
-function known(scores: readonly (number | null)[]): number[] {
+function emptyLast(scores: readonly (number | null)[]): number[] {
   return scores.map((score) => score ?? Number.NEGATIVE_INFINITY);
 }
 
@@ -47,7 +51,10 @@ export function rankingReport(title: string, rows: readonly RankingRow[], candid
   const arms = ranksOf(rows);
   const scorers = arms[0]?.ranks.map(({ scorer }) => scorer) ?? [];
   const table = markdownTable({
-    columns: ["", ...arms.map(({ arm, prompts }) => `${arm} (${prompts} prompts)`)],
+    columns: [
+      "",
+      ...arms.map(({ arm, prompts, unreadable }) => `${arm} (${prompts} prompts${unreadable > 0 ? `, ${unreadable} unreadable` : ""})`),
+    ],
     rows: scorers.map((scorer) => [
       scorer,
       ...arms.map(({ ranks }) => estimateCell(ranks.find((rank) => rank.scorer === scorer)?.estimate ?? null, 3)),
@@ -56,7 +63,7 @@ export function rankingReport(title: string, rows: readonly RankingRow[], candid
   const explanation = [
     `Mean reciprocal rank that each scorer gives to the candidate that the truth finds best, of ${candidates}; 1 is agreement, chance is`,
     `${fixed(chanceReciprocalRank(candidates), 3)}. Ties share their places. Prompts whose candidates are all the same to the truth are left out.`,
-    "In brackets: bootstrap intervals of 95 %, over prompts.",
+    "Unreadable: prompts left out because the judge gave no verdict on a pair that can be read. In brackets: bootstrap intervals of 95 %, over prompts.",
     ...(notes.length > 0 ? ["", ...notes] : []),
   ];
   return `# ${title}\n\n${explanation.join("\n")}\n\n${table}\n`;

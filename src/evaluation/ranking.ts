@@ -27,7 +27,7 @@ export function chanceReciprocalRank(candidates: number): number {
   return expectedReciprocal(new Array<number>(candidates).fill(0), 0);
 }
 
-/** `[candidates]`: points of each against each other, a tie half a point. Null where the judge has no opinion of a pair. Equal texts tie unasked. */
+/** `[candidates]`: points of each against each other, a tie half a point. Null where the verdict on a pair cannot be read. Equal texts tie unasked. */
 export async function judgedPoints(
   judge: Teacher,
   conversation: Conversation,

@@ -1,5 +1,6 @@
 /** @module Borrows demonstrations from a teacher, a few at once. What has been answered is noted at once, so that nothing is paid for twice. */
 import type { Message } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
 import type { Teacher, TeacherAnswer } from "./teacher.ts";
 
 export interface Lesson {
@@ -21,14 +22,14 @@ export interface TeachOptions {
   readonly concurrency: number;
   /** Answers of earlier runs, by id. */
   readonly known: ReadonlyMap<string, TaughtLesson>;
-  /** Keeps an answer; resolves when it is safe. */
+  /** Keeps an answer that says something; resolves when it is safe. */
   readonly note: (lesson: TaughtLesson) => Promise<void>;
   readonly onProgress: (done: number, lesson: TaughtLesson) => void;
   /** Fires: no further call is begun; those under way are waited for. */
   readonly stop: AbortSignal;
 }
 
-/** Resolves with the answers by id: all of them, unless it was stopped. Throws what a call throws, after the others are noted. */
+/** Resolves with the answers by id: all of them, unless it was stopped. Throws what a call throws, with the lesson's id, after the others are noted. */
 export async function teach(lessons: readonly Lesson[], options: TeachOptions): Promise<Map<string, TaughtLesson>> {
   const { teacher, system, concurrency, known, note, onProgress, stop } = options;
   const answers = new Map(known);
@@ -38,11 +39,13 @@ export async function teach(lessons: readonly Lesson[], options: TeachOptions): 
     for (let lesson = left.shift(); lesson !== undefined && !stop.aborted && failure === undefined; lesson = left.shift()) {
       try {
         const answer = { id: lesson.id, ...(await teacher.ask(promptOf(lesson, system), `icdpo-${lesson.id}`)) };
-        await note(answer);
+        if (answer.text !== "") await note(answer);
         answers.set(lesson.id, answer);
         onProgress(answers.size, answer);
       } catch (error) {
-        failure ??= { error };
+        failure ??= {
+          error: error instanceof GatewayError ? new GatewayError(error.code, `${lesson.id}: ${error.message}`, { cause: error }) : error,
+        };
       }
     }
   };

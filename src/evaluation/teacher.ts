@@ -1,5 +1,6 @@
 /** @module A better model behind any OpenAI-compatible endpoint, and what it costs to ask it. */
 import OpenAI from "openai";
+import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
 
 export interface TeacherOptions {
@@ -10,6 +11,8 @@ export interface TeacherOptions {
   readonly temperature?: number | undefined;
   /** Of a call that failed for a reason that may pass (429, 5xx, no connection), with growing pauses. */
   readonly retries: number;
+  /** Told what the endpoint does not take, and is asked without. */
+  readonly report: (line: string) => void;
 }
 
 export interface Message {
@@ -17,48 +20,180 @@ export interface Message {
   readonly content: string;
 }
 
+/** A JSON schema that an answer is to have. */
+export interface AnswerForm {
+  readonly name: string;
+  readonly schema: Readonly<Record<string, unknown>>;
+}
+
 export interface TeacherAnswer {
+  /** "" where the prompt is refused, or where the model said nothing. */
   readonly text: string;
-  /** "stop"; "length": cut off; "refused": the endpoint will not answer this prompt. */
-  readonly finish: string;
+  /** "length": cut off; "refused": the endpoint says that its content filter will not have this prompt, or its answer. */
+  readonly finish: "stop" | "length" | "refused";
   readonly promptTokens: number;
   readonly completionTokens: number;
 }
 
 export interface Teacher {
   readonly model: string;
-  /** The same `key`, the same call: an endpoint that knows idempotency keys does not count it twice. Throws "engine_unavailable". */
-  ask(messages: readonly Message[], key: string, signal?: AbortSignal): Promise<TeacherAnswer>;
+  /** What its answers depend on beside the question: endpoint, model and settings. */
+  readonly id: string;
+  /**
+   * The same `key`, the same call: an endpoint that knows idempotency keys does not count it twice. An endpoint without JSON schemas is asked without
+   * `form`: the messages must say what is wanted too. Throws "engine_unavailable" with the endpoint's own words, whatever they are about but a
+   * refusal of the prompt.
+   */
+  ask(messages: readonly Message[], key: string, signal?: AbortSignal, form?: AnswerForm): Promise<TeacherAnswer>;
 }
 
 const callMs = 300_000;
-/** The endpoint understood the call, and refuses what it says. */
-const unanswerable: ReadonlySet<number | undefined> = new Set([400, 413, 422]);
+
+/** What an endpoint may not take: limits, temperatures and forms by these names. */
+type Field = "max_tokens" | "temperature" | "response_format";
 
 export function openTeacher(options: TeacherOptions): Teacher {
-  const { baseURL, apiKey, model, maxTokens, temperature, retries } = options;
-  const client = new OpenAI({ baseURL, apiKey, maxRetries: retries, timeout: callMs });
+  const { baseURL, apiKey, model, maxTokens, temperature, retries, report } = options;
+  const client = new OpenAI({ baseURL, apiKey, maxRetries: retries, timeout: callMs, fetch: withOwnWords });
+  /** For as long as the teacher lasts: what is refused once is refused always. */
+  const refused = new Set<Field>();
+  const failure = (words: string, cause?: unknown): GatewayError =>
+    new GatewayError("engine_unavailable", `${baseURL} did not answer: ${words}`, { cause });
+
+  async function call(body: Body, key: string, signal: AbortSignal | undefined): Promise<TeacherAnswer> {
+    // The client's own option for it sends nothing. Another body under the same key would be another call.
+    const headers = { "idempotency-key": [key, ...refused].join("-without-") };
+    const answer: unknown = await client.chat.completions.create(body, { headers, ...(signal && { signal }) });
+    const { data, success } = completionSchema.safeParse(answer);
+    if (success) return answerOf(data, failure);
+    if (isFiltered(answer)) return nothing;
+    throw failure(JSON.stringify(answer).slice(0, mostWords));
+  }
+
   return {
     model,
-    async ask(messages, key, signal) {
-      const body = { model, messages: [...messages], max_tokens: maxTokens, ...(temperature !== undefined && { temperature }) };
-      try {
-        const { choices, usage } = await client.chat.completions.create(body, { idempotencyKey: key, ...(signal && { signal }) });
-        return {
-          text: choices[0]?.message.content?.trim() ?? "",
-          finish: choices[0]?.finish_reason ?? "stop",
-          promptTokens: usage?.prompt_tokens ?? 0,
-          completionTokens: usage?.completion_tokens ?? 0,
+    id: JSON.stringify({ baseURL, model, maxTokens, temperature }),
+    async ask(messages, key, signal, form) {
+      for (;;) {
+        const body = {
+          model,
+          messages: [...messages],
+          ...(refused.has("max_tokens") ? { max_completion_tokens: maxTokens } : { max_tokens: maxTokens }),
+          ...(temperature !== undefined && !refused.has("temperature") && { temperature }),
+          ...(form !== undefined &&
+            !refused.has("response_format") && {
+              response_format: { type: "json_schema" as const, json_schema: { ...form, strict: true } },
+            }),
         };
-      } catch (error) {
-        if (signal?.aborted) throw error;
-        // This prompt will never be answered; the others may.
-        if (error instanceof OpenAI.APIError && unanswerable.has(error.status))
-          return { text: "", finish: "refused", promptTokens: 0, completionTokens: 0 };
-        throw new GatewayError("engine_unavailable", `${baseURL} did not answer: ${(error as Error).message}`, { cause: error });
+        try {
+          return await call(body, key, signal);
+        } catch (error) {
+          if (signal?.aborted || error instanceof GatewayError) throw error;
+          if (!(error instanceof OpenAI.APIError)) throw failure((error as Error).message, error);
+          if (isFiltered(error.error)) return nothing;
+          const field = refusedField(error, body);
+          if (field === null) throw failure(error.message, error);
+          if (!refused.has(field)) report(`${baseURL} takes no ${field}, and is asked ${instead[field]}: ${error.message}`);
+          refused.add(field);
+        }
       }
     },
   };
+}
+
+type Body = OpenAI.Chat.Completions.ChatCompletionCreateParamsNonStreaming;
+
+const nothing: TeacherAnswer = { text: "", finish: "refused", promptTokens: 0, completionTokens: 0 };
+const mostWords = 500;
+
+const instead: Readonly<Record<Field, string>> = {
+  max_tokens: "with max_completion_tokens",
+  temperature: "without it, at a temperature of its own",
+  response_format: "in words",
+};
+
+const completionSchema = z.object({
+  choices: z
+    .array(
+      z.object({
+        finish_reason: z.string().nullish(),
+        message: z.object({ content: z.string().nullish(), refusal: z.string().nullish() }),
+      }),
+    )
+    .min(1),
+  usage: z.object({ prompt_tokens: z.number(), completion_tokens: z.number() }).nullish(),
+});
+
+/** What endpoints say at an answer's end, in the words used here. */
+const finishes: ReadonlyMap<string, TeacherAnswer["finish"]> = new Map([
+  ...["stop", "eos", "eos_token", "stop_sequence", "end_turn"].map((word) => [word, "stop"] as const),
+  ...["length", "max_tokens"].map((word) => [word, "length"] as const),
+  ...["content_filter", "safety", "sensitive", "refusal"].map((word) => [word, "refused"] as const),
+]);
+
+function answerOf({ choices, usage }: z.output<typeof completionSchema>, failure: (words: string) => GatewayError): TeacherAnswer {
+  const [{ finish_reason: said, message } = { finish_reason: null, message: {} }] = choices;
+  const finish = message.refusal ? "refused" : finishes.get((said ?? "stop").toLowerCase());
+  if (finish === undefined) throw failure(`it ended an answer with "${said}"`);
+  return {
+    text: finish === "refused" ? "" : (message.content?.trim() ?? ""),
+    finish,
+    promptTokens: usage?.prompt_tokens ?? 0,
+    completionTokens: usage?.completion_tokens ?? 0,
+  };
+}
+
+/**
+ * Codes by which endpoints say that it is the prompt's content that they refuse: Azure's and OpenAI's, which others took over, and Alibaba's. Nothing
+ * else that is wrong with a call is about the prompt.
+ */
+const filterCodes: ReadonlySet<unknown> = new Set([
+  "content_filter",
+  "content_policy_violation",
+  "ResponsibleAIPolicyViolation",
+  "invalid_prompt",
+  "moderation_blocked",
+  "data_inspection_failed",
+  "DataInspectionFailed",
+]);
+
+/** Codes stand at several depths: Azure's in `innererror`, in what passes it on deeper still. OpenRouter has no code but shows what it flagged. */
+function isFiltered(error: unknown): boolean {
+  if (typeof error !== "object" || error === null) return false;
+  return Object.entries(error).some(
+    ([key, value]) => (["code", "type"].includes(key) && filterCodes.has(value)) || key === "flagged_input" || isFiltered(value),
+  );
+}
+
+/** The field of the body that the endpoint does not take, if that is what is wrong. */
+function refusedField({ status, code, param, message }: InstanceType<typeof OpenAI.APIError>, body: Body): Field | null {
+  if (status !== 400 && status !== 422) return null;
+  const isNamed = (field: Field): boolean => field in body && (param === field || message.includes(field));
+  if (isNamed("response_format")) return "response_format";
+  // A number may also be out of range, which is for the caller to mend.
+  if (!unsupported.test(`${code} ${message}`)) return null;
+  return isNamed("max_tokens") ? "max_tokens" : isNamed("temperature") ? "temperature" : null;
+}
+
+const unsupported = /not? (?:longer )?support|unsupported|unrecognized|unknown|deprecated|not (?:permitted|allowed)/iu;
+
+/** Errors as OpenAI writes them, `{"error": …}`, whatever the endpoint writes: its client shows no other's words. */
+const withOwnWords: typeof fetch = async (input, init) => {
+  const response = await fetch(input, init);
+  if (response.ok) return response;
+  const words = await response.text();
+  const { status, statusText, headers } = response;
+  return new Response(JSON.stringify(asOpenAiError(words)), { status, statusText, headers });
+};
+
+function asOpenAiError(words: string): unknown {
+  let body: unknown;
+  try {
+    body = JSON.parse(words);
+  } catch {
+    return { error: { message: words } };
+  }
+  return typeof body === "object" && body !== null && "error" in body ? body : { error: body };
 }
 
 /** US dollars, or any other coin, for a million tokens. */

@@ -131,7 +131,12 @@ async function startTeacher(delayMs: number) {
       const prompt = messages.at(-1)?.content ?? "";
       if (prompt.includes("forbidden")) {
         asked.push({ prompt, key: undefined });
-        response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"message":"not this one"}}');
+        response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"message":"not this one","code":"content_filter"}}');
+        return;
+      }
+      if (prompt.includes("endless")) {
+        asked.push({ prompt, key: undefined });
+        response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"message":"too many tokens"}}');
         return;
       }
       // Each fifth call fails first, as busy services do.
@@ -234,7 +239,7 @@ describe("icdpo demos teach", () => {
     expect(new Set(readJsonl("demos/taught.jsonl").map(({ id }) => id)).size).toBe(40);
     const keys = new Map<string, Set<string | undefined>>();
     for (const { prompt, key } of teacher.answered()) keys.set(prompt, (keys.get(prompt) ?? new Set()).add(key));
-    for (const of of keys.values()) expect(of.size).toBe(1);
+    for (const of of keys.values()) expect([...of]).toEqual([expect.stringMatching(/^icdpo-p\d+-[\da-f]{12}$/u)]);
     expect(teacher.answered().length).toBeLessThanOrEqual(40 + 2 * 3);
     teacher.close();
   }, 60_000);
@@ -255,6 +260,29 @@ describe("icdpo demos teach", () => {
     expect((await once(start(teacher.url), "exit"))[0]).toBe(1);
     expect(teacher.asked.length).toBe(before);
     expect((await once(start(teacher.url, "--force"), "exit"))[0]).toBe(0);
+    teacher.close();
+  }, 60_000);
+
+  it("stops where the endpoint refuses a call for another reason, with its words; the rest is kept", async () => {
+    writeJsonl("prompts.jsonl", [...prompts.slice(0, 2), { id: "no", messages: [{ role: "user", content: "An endless thing." }] }]);
+    const teacher = await startTeacher(1);
+    const child = start(teacher.url);
+    let said = "";
+    child.stderr?.on("data", (text) => {
+      said += text;
+    });
+    expect((await once(child, "close"))[0]).toBe(1);
+    expect(said).toContain("400 too many tokens");
+    expect(said).toContain("What was answered is kept");
+    expect(existsSync(inFolder("demos/taught.jsonl"))).toBe(false);
+    teacher.close();
+  }, 60_000);
+
+  it("writes no set without a demonstration in it", async () => {
+    writeJsonl("prompts.jsonl", [{ id: "no", messages: [{ role: "user", content: "A forbidden thing." }] }]);
+    const teacher = await startTeacher(1);
+    expect((await once(start(teacher.url), "close"))[0]).toBe(1);
+    expect(existsSync(inFolder("demos/taught.jsonl"))).toBe(false);
     teacher.close();
   }, 60_000);
 

@@ -20,7 +20,7 @@ const random = path.join(folder, "random.gguf");
 /** A judge that likes what comes first. */
 const judge = createServer((request, response) => {
   request.resume().on("end", () => {
-    const choices = [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: "A" } }];
+    const choices = [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: "VERDICT: A" } }];
     const body = {
       id: "1",
       object: "chat.completion",
@@ -156,7 +156,7 @@ describe("icdpo eval systems", () => {
       // A judge that always takes the first is not believed.
       expect(judgement).toBe(0.5);
     }
-    expect(report).toContain("| icdpo | 0 | 2 | 0 |");
+    expect(report).toContain("| icdpo | 0 | 2 | 0 | 0 |");
     for (const { text } of rows) if (text.length > 8) expect(report).not.toContain(text);
     expect(report).toMatch(/judge judge: 8 opinions, 800 prompt and 8 answer tokens/u);
     expect(await run(["table", out, "--measure", "constant"])).toContain("| base | 1.25 ± 0.00 |");

@@ -124,7 +124,7 @@ describe("an experiment", () => {
         const question = JSON.parse(body).messages.at(-1).content as string;
         asked.push(question);
         const [, a = "", b = ""] = /# Answer A\n\n([\s\S]*)\n\n# Answer B\n\n([\s\S]*)\n\nWhich is better/u.exec(question) ?? [];
-        const content = a.length < b.length ? "A" : a.length > b.length ? "B" : "TIE";
+        const content = `{"verdict": "${a.length < b.length ? "A" : a.length > b.length ? "B" : "TIE"}"}`;
         const choices = [{ index: 0, finish_reason: "stop", message: { role: "assistant", content } }];
         response
           .writeHead(200, { "content-type": "application/json" })

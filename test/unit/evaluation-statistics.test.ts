@@ -130,11 +130,12 @@ describe("reciprocalRank", () => {
 describe("judgedPoints", () => {
   const judge = (opinion: (a: string, b: string) => string): Teacher & { asked: number } => ({
     model: "judge",
+    id: "judge",
     asked: 0,
     async ask(messages) {
       this.asked += 1;
       const [, a = "", b = ""] = /# Answer A\n\n(.*)\n\n# Answer B\n\n(.*)\n\nWhich/u.exec(messages[1]?.content ?? "") ?? [];
-      return { text: opinion(a, b), finish: "stop", promptTokens: 1, completionTokens: 1 };
+      return { text: `VERDICT: ${opinion(a, b)}`, finish: "stop", promptTokens: 1, completionTokens: 1 };
     },
   });
   const signal = new AbortController().signal;
@@ -162,9 +163,11 @@ describe("judgedPoints", () => {
 });
 
 describe("inPool", () => {
+  const { signal } = new AbortController();
+
   it("keeps the items' order, does so many at once and no more", async () => {
     let [now, most] = [0, 0];
-    const results = await inPool([30, 10, 20, 0], 2, async (ms, index) => {
+    const results = await inPool([30, 10, 20, 0], { concurrency: 2, signal }, async (ms, _, index) => {
       most = Math.max(most, ++now);
       await new Promise((resolve) => setTimeout(resolve, ms / 10));
       now -= 1;
@@ -181,7 +184,34 @@ describe("inPool", () => {
       ended.push(item);
       if (item === 1) throw new Error("one");
     };
-    await expect(inPool([0, 1, 2, 3, 4], 2, work)).rejects.toThrow("one");
+    await expect(inPool([0, 1, 2, 3, 4], { concurrency: 2, signal }, work)).rejects.toThrow("one");
     expect(ended.length).toBeLessThan(5);
+  });
+
+  it("tells what is under way of the first failure, so that it begins nothing more either", async () => {
+    const begun: string[] = [];
+    let fail: (error: Error) => void = () => {};
+    const failing = new Promise<never>((_, reject) => {
+      fail = reject;
+    });
+    const work = async (item: number, stopped: AbortSignal): Promise<void> => {
+      begun.push(`${item} first`);
+      if (item === 1) return failing;
+      setImmediate(() => fail(new Error("one")));
+      await new Promise((resolve) => stopped.addEventListener("abort", resolve));
+      stopped.throwIfAborted();
+      begun.push(`${item} second`);
+    };
+    await expect(inPool([0, 1, 2, 3], { concurrency: 2, signal }, work)).rejects.toThrow("one");
+    expect(begun).toEqual(["0 first", "1 first"]);
+  });
+
+  it("ends with the signal it was given", async () => {
+    const ended = new AbortController();
+    const work = async (_: number, stopped: AbortSignal): Promise<void> => {
+      ended.abort(new Error("enough"));
+      stopped.throwIfAborted();
+    };
+    await expect(inPool([0, 1], { concurrency: 1, signal: ended.signal }, work)).rejects.toThrow("enough");
   });
 });

@@ -3,12 +3,13 @@ import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { onlyEngine } from "../../src/engine/engines.ts";
-import { type AnswerRow, answerOf, candidatesOf } from "../../src/evaluation/answers.ts";
+import { type AnswerRow, answerOf, answerRowSchema, candidatesOf } from "../../src/evaluation/answers.ts";
 import { answersReport, answersSummary, judgedFigure } from "../../src/evaluation/answers-report.ts";
 import { type Arm, changedArm, measured } from "../../src/evaluation/arms.ts";
 import { type CacheEntry, type Kind, ResultCache } from "../../src/evaluation/cache.ts";
 import { cachedTeacher } from "../../src/evaluation/cached-teacher.ts";
 import { dataReport, splitLabel } from "../../src/evaluation/data-report.ts";
+import { verdictForm } from "../../src/evaluation/judge.ts";
 import { accuracy, accuracyDifference, measurePair, type PairMargins } from "../../src/evaluation/pairs.ts";
 import { pairsReport } from "../../src/evaluation/pairs-report.ts";
 import { paperTable } from "../../src/evaluation/paper-table.ts";
@@ -309,23 +310,36 @@ describe("a judge", () => {
     const keys: string[] = [];
     const ask = async (_: unknown, key: string) => {
       keys.push(key);
-      return { text: `${++asked}`, finish: "stop", promptTokens: 10, completionTokens: 1 };
+      return { text: `${++asked}`, finish: "stop" as const, promptTokens: 10, completionTokens: 1 };
     };
     const { cache, added } = memory();
     const messages = [{ role: "user", content: "A or B?" }] as const;
-    await cachedTeacher({ model: "m", ask }, cache).ask(messages, "k");
-    const later = cachedTeacher({ model: "m", ask }, memory(added).cache);
+    await cachedTeacher({ model: "m", id: "m", ask }, cache).ask(messages, "k");
+    const later = cachedTeacher({ model: "m", id: "m", ask }, memory(added).cache);
     expect((await later.ask(messages, "k")).text).toBe("1");
     expect(later.used()).toEqual({ promptTokens: 10, completionTokens: 1, calls: 1 });
-    await cachedTeacher({ model: "other", ask }, memory(added).cache).ask(messages, "k");
+    await cachedTeacher({ model: "m", id: "m, longer answers", ask }, memory(added).cache).ask(messages, "k");
     expect(asked).toBe(2);
+    await later.ask(messages, "k", undefined, verdictForm);
+    expect(asked).toBe(3);
     // Two answers to one prompt are two calls, whatever the caller names them.
     await later.ask([{ role: "user", content: "A or C?" }], "k");
-    expect(new Set(keys).size).toBe(3);
+    expect(new Set(keys).size).toBe(4);
+  });
+
+  it("that says nothing is asked again: nothing empty is kept", async () => {
+    const texts = ["", "A"];
+    const ask = async () => ({ text: texts.shift() ?? "", finish: "stop" as const, promptTokens: 10, completionTokens: 0 });
+    const { cache, added } = memory();
+    const judge = cachedTeacher({ model: "m", id: "m", ask }, cache);
+    expect((await judge.ask([], "k")).text).toBe("");
+    expect(added).toEqual([]);
+    expect((await judge.ask([], "k")).text).toBe("A");
+    expect(added).toHaveLength(1);
   });
 });
 
-function row(arm: string, set: string, id: string, reward: number, judgement: number | null): AnswerRow {
+function row(arm: string, set: string, id: string, reward: number, judgement: AnswerRow["judgement"]): AnswerRow {
   const work = { prompt: 10, sampled: 2, scored: 0, cached: 5 };
   const measures = { rewards: { RM: reward }, judgement, s: null, s_hat: null };
   return {
@@ -358,12 +372,26 @@ describe("reports", () => {
     expect(report).toContain("|  | harmless | helpful | Total |");
     expect(report).toContain("| base | 4.00 (4.00 … 4.00) | −78.00 (−78.00 … −78.00) | −37.00 (−37.00 … −37.00) |");
     expect(report).toContain("| icdpo | 21.00 (21.00 … 21.00) | 13.00 (13.00 … 13.00) | 17.00 (17.00 … 17.00) |");
-    expect(report).toContain("| icdpo | 1 | 0 | 0 |");
+    expect(report).toContain("| harmless | win | tie | lose | unreadable |");
+    expect(report).toContain("| icdpo | 1 | 0 | 0 | 0 |");
     expect(report).toContain("| base | 1.50 | 1.50 | 10 | 5 | 2 | 0 |");
     expect(report).toContain("- a note");
-    expect(answersSummary(rows)[1]).toMatchObject({ arm: "icdpo", judged: { win: 2, tie: 0, lose: 0 } });
+    expect(answersSummary(rows)[1]).toMatchObject({ arm: "icdpo", judged: { win: 2, tie: 0, lose: 0, unreadable: 0 } });
     expect(judgedFigure(rows)).toContain("<svg");
     expect(judgedFigure(rows.map((one) => ({ ...one, judgement: null })))).toBeNull();
+  });
+
+  it("count what has no verdict that can be read apart, as neither a tie nor unasked", () => {
+    const some = [...rows, row("icdpo", "harmless", "2", 3, "unreadable"), row("icdpo", "harmless", "3", 3, 0.5)];
+    expect(answersReport("Systems", some, [])).toContain("| icdpo | 1 | 1 | 0 | 1 |");
+    expect(answersSummary(some)[1]).toMatchObject({
+      judged: { win: 2, tie: 1, lose: 0, unreadable: 1 },
+      measures: { "wins against the chosen response, a tie counting half, %": { harmless: { value: 75 } } },
+    });
+    const none = rows.map((one) => ({ ...one, judgement: "unreadable" as const }));
+    expect(judgedFigure(none)).toBeNull();
+    expect(answersReport("Systems", none, [])).toContain("| icdpo | 0 | 0 | 0 | 1 |");
+    expect(answerRowSchema.parse(JSON.parse(JSON.stringify(none[0]))).judgement).toBe("unreadable");
   });
 
   it("lay several runs out as the paper does", () => {
@@ -385,8 +413,9 @@ describe("reports", () => {
       { ...common, id: "2", truth: [1, 1, 1], scores: { good: [3, 2, 1], bad: [1, 2, 3] } },
       { ...common, id: "3", truth: [0, 1, 2], scores: { good: [1, 2, 3], bad: [3, 2, null] } },
     ];
-    const report = rankingReport("Consistency", ranking, 3, []);
-    expect(report).toContain("p (2 prompts)");
+    const report = rankingReport("Consistency", [{ ...common, id: "0", truth: null, scores: {} }, ...ranking], 3, []);
+    expect(report).toContain("p (2 prompts, 1 unreadable)");
+    expect(rankingReport("Consistency", ranking, 3, [])).toContain("p (2 prompts)");
     expect(report).toContain("| good | 1.000 (1.000 … 1.000) |");
     expect(report).toContain("| bad | 0.333 (0.333 … 0.333) |");
     expect(report).toContain("0.611");

@@ -31,17 +31,17 @@ export function judgeCommand(world: World): Command {
       withDatabase(world, async (database) => {
         const route = experimentRoutes(runtime.policies.current).find((one) => one.name === name);
         if (route === undefined) throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`);
-        const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options) });
+        const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options), report: world.report });
         const pairs = await openPairs(database, route, judge.model, options);
         world.report(`${pairs.length} comparisons to make`);
         const made = await judgeAll(database, route, judge, options.concurrency, pairs, signal, world.report);
         const report = await database.report(describeExperiment(route));
-        const counts = { win: 0, tie: 0, lose: 0 };
+        const counts = { win: 0, tie: 0, lose: 0, unreadable: pairs.length - made.length };
         for (const { value } of made) counts[value === 1 ? "win" : value === 0 ? "lose" : "tie"] += 1;
         if (options.json) process.stdout.write(`${JSON.stringify({ judged: made.length, ...counts, report })}\n`);
         else
           process.stdout.write(
-            `${made.length} judged now: ${counts.win} win, ${counts.tie} tie, ${counts.lose} lose\n\n${renderReport(report)}\n`,
+            `${made.length} judged now: ${counts.win} win, ${counts.tie} tie, ${counts.lose} lose; ${counts.unreadable} unreadable\n\n${renderReport(report)}\n`,
           );
       }),
     ),

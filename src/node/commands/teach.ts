@@ -83,7 +83,7 @@ async function run(world: World, lessons: readonly Lesson[], output: string, opt
   // The journal belongs to what is asked: another teacher, or another prompt, is another call.
   const named = lessons.map((lesson) => ({ ...lesson, id: `${lesson.id}-${fingerprint(lesson, options)}` }));
   const journal = await openJournal<TaughtLesson>(`${output}.journal`);
-  const known = new Map(journal.entries.map((entry) => [entry.id, entry]));
+  const known = new Map(journal.entries.flatMap((entry) => (entry.text === "" ? [] : [[entry.id, entry] as const])));
   if (options.dryRun) {
     process.stdout.write(forecast(named, known, options));
     return known.size === 0 ? journal.remove() : journal.close();
@@ -102,10 +102,14 @@ async function run(world: World, lessons: readonly Lesson[], output: string, opt
     if (problem !== null) dropped.set(problem, (dropped.get(problem) ?? 0) + 1);
     return problem === null ? [{ id, messages, chosen: text, ...(rejected ? { rejected } : {}), source: options.model }] : [];
   });
+  for (const [reason, number] of dropped) process.stdout.write(`dropped ${number}: ${reason}\n`);
+  if (demonstrations.length === 0) {
+    await journal.close();
+    throw new GatewayError("invalid_request", `No demonstration is left, and ${output} is not written.`);
+  }
   await writeLines(output, demonstrations);
   await journal.remove();
   process.stdout.write(`${demonstrations.length} demonstrations in ${output}\n`);
-  for (const [reason, number] of dropped) process.stdout.write(`dropped ${number}: ${reason}\n`);
 }
 
 /** What would be asked, and what it would cost at most. */
@@ -125,7 +129,7 @@ async function askAll(
   options: RunOptions,
 ): Promise<ReadonlyMap<string, TaughtLesson> | null> {
   const { system, concurrency, baseUrl: baseURL } = options;
-  const teacher = openTeacher({ ...options, baseURL, apiKey: endpointKey(options) });
+  const teacher = openTeacher({ ...options, baseURL, apiKey: endpointKey(options), report: world.report });
   let spent = 0;
   const note = (lesson: TaughtLesson): Promise<void> => journal.add(lesson);
   const onProgress = (done: number, lesson: TaughtLesson): void => {
@@ -161,10 +165,16 @@ function unusable(text: string, finish: string, rejected: string | undefined): s
 
 function fingerprint(
   { messages }: Lesson,
-  { model, system, maxTokens }: Pick<TeachCommandOptions, "model" | "system" | "maxTokens">,
+  {
+    baseUrl,
+    model,
+    system,
+    maxTokens,
+    temperature,
+  }: Pick<TeachCommandOptions, "baseUrl" | "model" | "system" | "maxTokens" | "temperature">,
 ): string {
   return createHash("sha256")
-    .update(JSON.stringify([messages, model, system ?? null, maxTokens]))
+    .update(JSON.stringify([messages, baseUrl, model, system ?? null, maxTokens, temperature ?? null]))
     .digest("hex")
     .slice(0, 12);
 }

@@ -83,8 +83,8 @@ async function rewardAll(
 ): Promise<DataRow[]> {
   const tasks = sets.flatMap(({ label, examples }) => examples.map((example) => ({ label, example })));
   const step = progressOf("responses", tasks.length, run);
-  return inPool(tasks, concurrency, async ({ label, example }) => {
-    const values = await rewardsOf(rewards, example.messages, example.chosen, run.signal);
+  return inPool(tasks, { concurrency, signal: run.signal }, async ({ label, example }, signal) => {
+    const values = await rewardsOf(rewards, example.messages, example.chosen, signal);
     step();
     return { ...splitLabel(label), id: example.id, values };
   });

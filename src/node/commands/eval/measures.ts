@@ -33,7 +33,7 @@ export function addMeasureOptions(command: Command): Command {
     .option("--judge <model>", "a language model that compares answers, in both orders")
     .option("--judge-url <url>", "its OpenAI-compatible endpoint", "https://api.openai.com/v1")
     .option("--judge-key-variable <name>", "the environment variable that holds its API key", "OPENAI_API_KEY")
-    .option("--judge-max-tokens <number>", "longest opinion", whole, 16)
+    .option("--judge-max-tokens <number>", "longest opinion", whole, 512)
     .option("--retries <number>", "of a call that failed for a reason that may pass", whole, 5);
   return addPriceOptions(command);
 }
@@ -96,7 +96,7 @@ export function openJudge(run: Run, options: MeasureOptions): CountedTeacher | u
   const { judge: model, judgeUrl: baseURL, judgeKeyVariable: keyVariable, judgeMaxTokens: maxTokens, retries } = options;
   if (model === undefined) return undefined;
   const apiKey = endpointKey({ keyVariable, baseUrl: baseURL });
-  return cachedTeacher(openTeacher({ baseURL, apiKey, model, maxTokens, temperature: 0, retries }), run.cache);
+  return cachedTeacher(openTeacher({ baseURL, apiKey, model, maxTokens, temperature: 0, retries, report: run.report }), run.cache);
 }
 
 /** A line for the report. */

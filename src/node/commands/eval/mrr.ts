@@ -63,7 +63,7 @@ export function mrrCommand(world: World): Command {
     });
 }
 
-/** Every arm's candidates for every prompt that the judge has an opinion of. */
+/** Every arm's candidates for every prompt. */
 async function rankAll(
   run: Run,
   options: MrrOptions,
@@ -74,12 +74,12 @@ async function rankAll(
 ): Promise<RankingRow[]> {
   const tasks = sets.flatMap(({ label: set, examples }) => examples.flatMap((example) => arms.map((arm) => ({ set, example, arm }))));
   const step = progressOf("prompts", tasks.length, run);
-  const rows = await inPool(tasks, options.concurrency, async ({ set, example, arm }) => {
-    const row = await rankCandidates(run, options, arm, example, rewards, truth);
+  const rows = await inPool(tasks, { concurrency: options.concurrency, signal: run.signal }, async ({ set, example, arm }, signal) => {
+    const row = await rankCandidates({ ...run, signal }, options, arm, example, rewards, truth);
     step();
-    return row === null ? [] : [{ set, id: example.id, arm: arm.name, policy: arm.policy.id, ...row }];
+    return { set, id: example.id, arm: arm.name, policy: arm.policy.id, ...row };
   });
-  return rows.flat();
+  return rows;
 }
 
 type Truth = { readonly type: "judge"; readonly judge: Teacher } | { readonly type: "reward"; readonly label: string };
@@ -92,7 +92,6 @@ function checkTruth({ truth, judge, reward }: MrrOptions): void {
     throw new GatewayError("invalid_request", `--truth ${truth}: no --reward has this label.`);
 }
 
-/** Null where the judge has no opinion. */
 async function rankCandidates(
   { cache, signal }: Run,
   options: MrrOptions,
@@ -100,7 +99,7 @@ async function rankCandidates(
   example: TestExample,
   rewards: ReadonlyMap<string, RewardModel>,
   truth: Truth,
-): Promise<Pick<RankingRow, "truth" | "scores"> | null> {
+): Promise<Pick<RankingRow, "truth" | "scores">> {
   const { id, messages, seed } = example;
   const texts = await candidatesOf(arm, cache, example, options.candidates, () => performance.now(), signal);
   const rewarded = await Promise.all(texts.map((text) => rewardsOf(rewards, messages, text, signal)));
@@ -108,7 +107,7 @@ async function rankCandidates(
     truth.type === "judge"
       ? await judgedPoints(truth.judge, messages, texts, `icdpo-eval-${id}-${arm.name}`, signal)
       : rewarded.map((all) => all[truth.label] as number);
-  if (points === null) return null;
+  if (points === null) return { truth: null, scores: {} };
   const { measured: sums } = await measured(arm, cache, { conversation: messages, completions: texts, seed, signal });
   const own = (of: (sum: (typeof sums)[number]) => number | null) => sums.map((sum) => (sum.text === "" ? null : of(sum)));
   const others = [...rewards.keys()].filter((label) => truth.type === "judge" || label !== truth.label);

@@ -96,10 +96,10 @@ export async function marginsOf(
   const results: ArmMargins[] = arms.map(({ name, policy }) => ({ name, id: policy.id, format: policy.scorer.format, sets: [] }));
   for (const { label, pairs } of sets) {
     // All arms of a pair one after another: they share the context without demonstrations.
-    const margins = await inPool(pairs, concurrency, async (pair) => {
+    const margins = await inPool(pairs, { concurrency, signal: run.signal }, async (pair, signal) => {
       const ofArms: PairMargins[] = [];
       for (const arm of arms) {
-        ofArms.push(await measurePair(arm, run.cache, pair, { seed: pair.seed, signal: run.signal }));
+        ofArms.push(await measurePair(arm, run.cache, pair, { seed: pair.seed, signal }));
         step();
       }
       return ofArms;

@@ -78,9 +78,9 @@ export async function answerAll(
   const changed = await Promise.all(arms.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))));
   const tasks = sets.flatMap(({ label: set, examples }) => examples.flatMap((example) => changed.map((arm) => ({ set, example, arm }))));
   const step = progressOf("answers", tasks.length, run);
-  return inPool(tasks, concurrency, async ({ set, example, arm }) => {
-    const answer = await answerOf(arm, run.cache, example, () => performance.now(), run.signal);
-    const measured = await measureAnswer(answer, example, measures, run.cache, run.signal);
+  return inPool(tasks, { concurrency, signal: run.signal }, async ({ set, example, arm }, signal) => {
+    const answer = await answerOf(arm, run.cache, example, () => performance.now(), signal);
+    const measured = await measureAnswer(answer, example, measures, run.cache, signal);
     step();
     return { model, teacher, set, id: example.id, arm: arm.name, policy: arm.policy.id, ...answer, ...measured };
   });
