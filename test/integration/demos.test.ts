@@ -66,14 +66,16 @@ describe("icdpo demos import", () => {
       { prompt: "word ".repeat(200), chosen: "x", rejected: "y" },
       { prompt: "Long answer?", chosen: "word ".repeat(300), rejected: "y" },
       { messages: [{ role: "system", content: "Be brief." }, user("Hi"), assistant("Hi.")] },
+      hh("\n\nHuman: Hi", "Hello.\n\nHuman: Thanks", "What."),
     ]);
     writeFileSync(inFolder("mixed.jsonl.gz"), gzipSync(readFileSync(inFolder("mixed.jsonl"))));
     const { code, stdout, stderr } = run("demos", "import", inFolder("mixed.jsonl.gz"), "--json");
     expect(code, stderr).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({
-      lines: 13,
+      lines: 14,
       kept: 5,
       dropped: {
+        "the transcript ends with a Human turn": 1,
         "not JSON": 1,
         "of no known format": 1,
         "both responses are the same": 1,
