@@ -11,8 +11,8 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Database } from "../../src/node/store/database.ts";
+import { dataFolder, needing } from "../needs.ts";
 import { program } from "./gateway.ts";
-import { dataFolder } from "./hh-rlhf.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -99,7 +99,7 @@ describe("icdpo demos import", () => {
     expect(run("demos", "show", "mixed", "mixed-1").stdout).toContain("+ Fine, thanks.");
   });
 
-  it.skipIf(dataFolder === undefined)("takes HH-RLHF's harmless dev pairs", () => {
+  it("takes HH-RLHF's harmless dev pairs", needing("data"), () => {
     const { code, stdout, stderr } = run(
       "demos",
       "import",
