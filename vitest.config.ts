@@ -1,6 +1,5 @@
-import { execFileSync } from "node:child_process";
-import { createRequire } from "node:module";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
+import { missingWorkerd } from "./test/needs.ts";
 
 /** The app's tests that need nothing of Node: they run where Workers run as well. vitest itself needs nodejs_compat there; the built worker does without. */
 const app = ["app", "blocks", "completions", "embeddings", "generation", "pipeline", "policy", "prompt", "responses", "retrieval", "tools"];
@@ -30,18 +29,9 @@ async function workerProjects(): Promise<TestProjectConfiguration[]> {
   ];
 }
 
-function missingWorkerd(): string | null {
-  try {
-    const { default: binary } = createRequire(createRequire(import.meta.url).resolve("miniflare"))("workerd") as { default: string };
-    execFileSync(binary, ["--version"], { stdio: "ignore" });
-    return null;
-  } catch (error) {
-    return String(error);
-  }
-}
-
 export default defineConfig({
   test: {
+    reporters: ["default", "./test/lacking.ts"],
     projects: [
       { test: { name: "unit", include: ["test/unit/**/*.test.ts"], testTimeout: 10_000 } },
       ...(await workerProjects()),

@@ -32,7 +32,10 @@ const openaiPreference = z.object({
   non_preferred_output: z.array(chatMessage).min(1),
 });
 
+const humanTurn = "\n\nHuman:";
 const assistantTurn = "\n\nAssistant:";
+const turnBorder = /\n\n(?=(?:Human|Assistant):)/u;
+const turnStart = /^(?:Human|Assistant): ?/u;
 
 /** The format of a line by its fields; null where it is none of them. */
 export function detectFormat(line: unknown): DatasetFormat | null {
@@ -48,7 +51,11 @@ export function readExample(format: DatasetFormat, line: unknown): Example | Unu
     case "hh-rlhf":
       return read(hhRlhf, line, ({ chosen, rejected }) => fromTranscripts(chosen, rejected));
     case "synthetic-gpt":
-      return read(syntheticGpt, line, ({ prompt, chosen, rejected }) => usable([{ role: "user", content: prompt }], chosen, rejected));
+      return read(syntheticGpt, line, ({ prompt, chosen, rejected }) =>
+        turnBorder.test(prompt)
+          ? { reason: "the prompt holds several turns" }
+          : usable([{ role: "user", content: prompt }], chosen, rejected),
+      );
     case "openai-chat":
       return read(openaiChat, line, ({ messages }) => fromChat(messages.slice(0, -1), [messages.at(-1) as ChatMessage]));
     case "openai-preference":
@@ -73,28 +80,28 @@ function read<Schema extends z.ZodType>(
   return { reason: `not of this format (${issue?.path.join(".") ?? ""}: ${issue?.message})` };
 }
 
-/** HH-RLHF: both transcripts hold the whole dialogue; the prompt is everything before the last answer. */
+/** HH-RLHF: both transcripts hold the whole dialogue; the prompt is everything before the last answer, which ends the transcript. */
 function fromTranscripts(chosen: string, rejected: string): Example | Unusable {
   const [better, worse] = [cutTranscript(chosen), cutTranscript(rejected)];
-  if (better === null || worse === null) return { reason: "no assistant turn" };
+  if ("reason" in better) return better;
+  if ("reason" in worse) return worse;
   if (better.prompt !== worse.prompt) return { reason: "the two responses have different prompts" };
-  return usable(parseTranscript(better.prompt), better.response, worse.response);
+  const messages = turnsOf(better.prompt);
+  return messages === null ? { reason: "text before the first turn" } : usable(messages, better.response, worse.response);
 }
 
-function cutTranscript(text: string): { prompt: string; response: string } | null {
+function cutTranscript(text: string): { prompt: string; response: string } | Unusable {
   const at = text.lastIndexOf(assistantTurn);
-  return at < 0 ? null : { prompt: text.slice(0, at), response: text.slice(at + assistantTurn.length).trim() };
+  if (at < 0) return { reason: "no assistant turn" };
+  if (text.indexOf(humanTurn, at) >= 0) return { reason: "the transcript ends with a Human turn" };
+  return { prompt: text.slice(0, at), response: text.slice(at + assistantTurn.length).trim() };
 }
 
-/** Turns of "\n\nHuman: …\n\nAssistant: …", contents unchanged. */
-export function parseTranscript(text: string): Message[] {
-  return text
-    .split(/\n\n(?=(?:Human|Assistant):)/u)
-    .filter((turn) => turn !== "")
-    .map((turn) => {
-      const isUser = turn.startsWith("Human:");
-      return { role: isUser ? "user" : "assistant", content: turn.replace(/^(?:Human|Assistant): ?/u, "") };
-    });
+/** Turns of "\n\nHuman: …\n\nAssistant: …", contents unchanged, two of one side in a row as two; null where something stands before them. */
+function turnsOf(transcript: string): Message[] | null {
+  const turns = transcript.split(turnBorder).filter((turn) => turn !== "");
+  if (!turns.every((turn) => turnStart.test(turn))) return null;
+  return turns.map((turn) => ({ role: turn.startsWith("Human:") ? "user" : "assistant", content: turn.replace(turnStart, "") }));
 }
 
 function fromChat(prompt: readonly ChatMessage[], better: readonly ChatMessage[], worse?: readonly ChatMessage[]): Example | Unusable {
@@ -102,8 +109,9 @@ function fromChat(prompt: readonly ChatMessage[], better: readonly ChatMessage[]
     return { reason: "tool calls" };
   if (prompt.some(({ role }) => role === "system" || role === "developer")) return { reason: "a system message" };
   if ([...better, ...(worse ?? [])].some(({ role }) => role !== "assistant")) return { reason: "no assistant turn" };
+  if (better.length > 1 || (worse?.length ?? 0) > 1) return { reason: "a response of several turns" };
   const turns = prompt.map(({ role, content }) => ({ role: role as Message["role"], content: textOf(content) }));
-  return usable(turns, better.map(({ content }) => textOf(content)).join("\n"), worse?.map(({ content }) => textOf(content)).join("\n"));
+  return usable(turns, textOf(better[0]?.content), worse && textOf(worse[0]?.content));
 }
 
 function textOf(content: ChatMessage["content"]): string {

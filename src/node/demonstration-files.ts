@@ -1,10 +1,9 @@
 /** @module Files of demonstrations: read line by line, packed or not; written whole or not at all. */
-import { createReadStream } from "node:fs";
-import { access, mkdir, open, rename, rm } from "node:fs/promises";
+import { access, type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
 import path from "node:path";
-import { createInterface } from "node:readline";
-import { createGunzip } from "node:zlib";
 import { GatewayError } from "../types/error.ts";
+import { linesOf } from "../types/lines.ts";
+import { linesOfFile } from "./text-files.ts";
 
 export interface Line {
   readonly number: number;
@@ -12,22 +11,12 @@ export interface Line {
   readonly value: unknown;
 }
 
-/** Lines that are not blank; `.gz` is unpacked. Throws "configuration" where the file cannot be read. */
+/** Lines that are not blank; `.gz` is unpacked. Throws "configuration" where the file cannot be read or is no UTF-8 text. */
 export async function* readLines(file: string): AsyncGenerator<Line> {
-  const source = createReadStream(file);
-  const text = file.endsWith(".gz") ? source.pipe(createGunzip()) : source;
-  const failed = new Promise<never>((_, reject) => {
-    const fail = (error: Error): void =>
-      reject(new GatewayError("configuration", `${file} cannot be read: ${error.message}`, { cause: error }));
-    source.on("error", fail);
-    text.on("error", fail);
-  });
-  failed.catch(() => {});
-  const lines = createInterface({ input: text, crlfDelay: Number.POSITIVE_INFINITY })[Symbol.asyncIterator]();
-  for (let number = 1; ; number++) {
-    const next = await Promise.race([lines.next(), failed]);
-    if (next.done) return;
-    if (next.value.trim() !== "") yield { number, value: parsed(number === 1 ? next.value.replace(/^\uFEFF/u, "") : next.value) };
+  let number = 0;
+  for await (const line of linesOfFile(file)) {
+    number += 1;
+    if (line.trim() !== "") yield { number, value: parsed(line) };
   }
 }
 
@@ -92,12 +81,12 @@ export interface Journal<Entry> {
 export async function openJournal<Entry>(file: string): Promise<Journal<Entry>> {
   await mkdir(path.dirname(path.resolve(file)), { recursive: true });
   const handle = await open(file, "a+");
-  const text = await handle.readFile("utf8");
-  const entries = text.split("\n").flatMap((line) => {
+  const entries: Entry[] = [];
+  for await (const line of linesOf(file, handle.createReadStream({ start: 0, autoClose: false }))) {
     const value = parsed(line);
-    return value === undefined ? [] : [value as Entry];
-  });
-  if (text !== "" && !text.endsWith("\n")) await handle.write("\n");
+    if (value !== undefined) entries.push(value as Entry);
+  }
+  if (!(await isEnded(handle))) await handle.write("\n");
   return {
     entries,
     async add(entry) {
@@ -111,3 +100,13 @@ export async function openJournal<Entry>(file: string): Promise<Journal<Entry>> 
     },
   };
 }
+
+/** Whether nothing stands after the last LF. */
+async function isEnded(handle: FileHandle): Promise<boolean> {
+  const { size } = await handle.stat();
+  if (size === 0) return true;
+  const { buffer } = await handle.read({ buffer: Buffer.alloc(1), position: size - 1 });
+  return buffer[0] === lineFeed;
+}
+
+const lineFeed = 0x0a;

@@ -1,5 +1,4 @@
 /** @module The engines of this machine and those it reaches over the network, each begun when a policy first asks for it. */
-import { readFile } from "node:fs/promises";
 import type { Capabilities, EngineState, RunningEngine } from "../engine/engine.ts";
 import type { Engines, ModelReference } from "../engine/engines.ts";
 import { openRemote } from "../engine/remotes.ts";
@@ -12,7 +11,6 @@ import {
   remoteSettings,
   withDefault,
 } from "../policy/engines.ts";
-import { GatewayError } from "../types/error.ts";
 import { fetchWithUndici } from "./fetch.ts";
 import { LlamaEngine, type LlamaEngineOptions } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
@@ -20,6 +18,7 @@ import { defaultModel } from "./models/catalog.ts";
 import type { ModelStore } from "./models/store.ts";
 import type { Report } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
+import { readText } from "./text-files.ts";
 
 export interface NodeEnginesOptions {
   readonly settings: Settings;
@@ -130,8 +129,5 @@ export async function openLlama(
 export async function readEngines(settings: Settings): Promise<EngineDefinitions> {
   const { enginesFile } = settings;
   if (enginesFile === null) return withDefault(new Map());
-  const text = await readFile(enginesFile, "utf8").catch((error: Error) => {
-    throw new GatewayError("configuration", `${enginesFile} cannot be read: ${error.message}`, { cause: error });
-  });
-  return parseEngines(enginesFile, text, process.env);
+  return parseEngines(enginesFile, await readText(enginesFile), process.env);
 }

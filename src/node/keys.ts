@@ -1,23 +1,19 @@
 /** @module API keys from a file (hashes) and from a variable (the keys themselves, hashed at once). */
 import { randomBytes } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { type ApiKey, hashKey } from "../http/access.ts";
 import { parseKeys } from "../http/keys.ts";
-import { GatewayError } from "../types/error.ts";
 import type { Settings } from "./settings.ts";
+import { readText } from "./text-files.ts";
 
 const keyBytes = 32;
 
 /** Throws "configuration", naming file, line and field. */
 export async function readKeys(settings: Pick<Settings, "ICDPO_KEYS_FILE" | "ICDPO_API_KEYS">): Promise<ApiKey[]> {
   const file = settings.ICDPO_KEYS_FILE;
-  return parseKeys(file === undefined ? null : { name: file, text: await readText(file) }, settings.ICDPO_API_KEYS ?? "");
-}
-
-async function readText(file: string): Promise<string> {
-  return readFile(file, "utf8").catch((error: Error) => {
-    throw new GatewayError("configuration", `ICDPO_KEYS_FILE cannot be read: ${error.message}`, { cause: error });
-  });
+  return parseKeys(
+    file === undefined ? null : { name: file, text: await readText(file, "ICDPO_KEYS_FILE") },
+    settings.ICDPO_API_KEYS ?? "",
+  );
 }
 
 /** A new key, and what the file holds of it. */

@@ -1,10 +1,11 @@
 /** @module Reads policies, routes and demonstrations from their folders, and notices when they change. */
 import { createHash } from "node:crypto";
-import { readdir, readFile, stat } from "node:fs/promises";
+import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import type { DemonstrationFile, PolicyFiles } from "../policy/build.ts";
 import { GatewayError } from "../types/error.ts";
 import { once } from "../types/once.ts";
+import { readText } from "./text-files.ts";
 
 export interface PolicyFolders {
   readonly policies: string;
@@ -113,20 +114,10 @@ async function stampOf(file: string): Promise<string> {
 
 async function listFolder(directory: string, extension: string): Promise<string[]> {
   const names = await readdir(directory).catch((error: Error) => {
-    throw unreadable(directory, error);
+    throw new GatewayError("configuration", `${directory} cannot be read: ${error.message}`, { cause: error });
   });
   return names
     .filter((name) => name.endsWith(extension))
     .toSorted()
     .map((name) => path.join(directory, name));
-}
-
-async function readText(file: string): Promise<string> {
-  return readFile(file, "utf8").catch((error: Error) => {
-    throw unreadable(file, error);
-  });
-}
-
-function unreadable(place: string, error: Error): GatewayError {
-  return new GatewayError("configuration", `${place} cannot be read: ${error.message}`, { cause: error });
 }

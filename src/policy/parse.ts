@@ -3,6 +3,7 @@ import { type Document, LineCounter, parseDocument, visit } from "yaml";
 import type { z } from "zod";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { splitLines } from "../types/lines.ts";
 import { demonstrationSchema } from "./schema.ts";
 
 /** Throws "configuration" with one line for each complaint, `file:line: field: reason`. */
@@ -46,7 +47,7 @@ const linesAtOnce = 1_000;
 export async function parseDemonstrations(file: string, text: string): Promise<Demonstration[]> {
   const demonstrations: Demonstration[] = [];
   const ids = new Set<string>();
-  for (const [index, line] of linesOf(text).entries()) {
+  for (const [index, line] of splitLines(text).entries()) {
     if (index % linesAtOnce === linesAtOnce - 1) await new Promise((resolve) => setTimeout(resolve));
     if (line.trim() === "") continue;
     const place = `${file}:${index + 1}`;
@@ -59,11 +60,6 @@ export async function parseDemonstrations(file: string, text: string): Promise<D
   }
   if (demonstrations.length === 0) throw complaints([`${file}: holds no demonstration`]);
   return demonstrations;
-}
-
-/** Lines of JSONL, a byte order mark left out. */
-export function linesOf(text: string): string[] {
-  return text.replace(/^\uFEFF/u, "").split(/\r?\n/u);
 }
 
 function parseJson(place: string, line: string): unknown {

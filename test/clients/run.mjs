@@ -2,8 +2,8 @@
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
-import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { linesOf } from "../../dist/types/lines.js";
 import { python, startGateway, temporaryFolder } from "../conformance/gateway.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
@@ -46,7 +46,7 @@ async function runClient(script) {
   };
   const child = spawn(command, [script], { cwd: here, env, stdio: ["ignore", "pipe", "inherit"] });
   const column = { client: script, results: new Map(), code: null };
-  for await (const line of createInterface({ input: child.stdout })) {
+  for await (const line of linesOf(script, child.stdout)) {
     const { client, feature, ...result } = JSON.parse(line);
     if (client !== undefined) column.client = client;
     else column.results.set(feature, result);

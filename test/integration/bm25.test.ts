@@ -10,8 +10,9 @@ import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
 import { bm25Best, bm25Scores, buildBm25Index } from "../../src/retrieval/bm25.ts";
 import { promptText } from "../../src/types/conversation.ts";
+import { needing } from "../needs.ts";
 import { childModule } from "./gateway.ts";
-import { dataFolder, readPairs } from "./hh-rlhf.ts";
+import { readPairs } from "./hh-rlhf.ts";
 
 /** A Python with the package rank_bm25. */
 const python = process.env["ICDPO_TEST_RANK_BM25_PYTHON"];
@@ -26,7 +27,7 @@ index = BM25Okapi(given["documents"])
 json.dump([index.get_scores(query).tolist() for query in given["queries"]], sys.stdout)
 `;
 
-describe.skipIf(dataFolder === undefined || python === undefined)("BM25 (needs the data and rank_bm25)", () => {
+describe("BM25", needing("data", "rank-bm25"), () => {
   it(`ranks as rank_bm25's BM25Okapi does, on ${queries} queries`, async () => {
     const { path: modelPath, id: model } = await openModelStore(readSettings(process.env, process.cwd()), () => {}).ensure(defaultModel);
     const options = { contextSize: 512, sequences: 1, threads: 0, gpu: false, hangMs: 30_000, log: () => {} } as const;

@@ -11,8 +11,8 @@ import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Database } from "../../src/node/store/database.ts";
+import { dataFolder, needing } from "../needs.ts";
 import { program } from "./gateway.ts";
-import { dataFolder } from "./hh-rlhf.ts";
 
 let folder: string;
 beforeEach(async () => {
@@ -66,14 +66,16 @@ describe("icdpo demos import", () => {
       { prompt: "word ".repeat(200), chosen: "x", rejected: "y" },
       { prompt: "Long answer?", chosen: "word ".repeat(300), rejected: "y" },
       { messages: [{ role: "system", content: "Be brief." }, user("Hi"), assistant("Hi.")] },
+      hh("\n\nHuman: Hi", "Hello.\n\nHuman: Thanks", "What."),
     ]);
     writeFileSync(inFolder("mixed.jsonl.gz"), gzipSync(readFileSync(inFolder("mixed.jsonl"))));
     const { code, stdout, stderr } = run("demos", "import", inFolder("mixed.jsonl.gz"), "--json");
     expect(code, stderr).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({
-      lines: 13,
+      lines: 14,
       kept: 5,
       dropped: {
+        "the transcript ends with a Human turn": 1,
         "not JSON": 1,
         "of no known format": 1,
         "both responses are the same": 1,
@@ -97,7 +99,7 @@ describe("icdpo demos import", () => {
     expect(run("demos", "show", "mixed", "mixed-1").stdout).toContain("+ Fine, thanks.");
   });
 
-  it.skipIf(dataFolder === undefined)("takes HH-RLHF's harmless dev pairs", () => {
+  it("takes HH-RLHF's harmless dev pairs", needing("data"), () => {
     const { code, stdout, stderr } = run(
       "demos",
       "import",

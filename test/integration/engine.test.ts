@@ -5,10 +5,10 @@ import { LlamaEngine } from "../../src/node/llama/engine.ts";
 import { defaultModel } from "../../src/node/models/catalog.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
+import { f32Model } from "../needs.ts";
 import { childModule, eventually } from "./gateway.ts";
 
 /** Exact weights can be compared closely; quantised ones move with the batch's shape. */
-const f32Model = process.env["ICDPO_TEST_F32_MODEL"];
 const noise = f32Model === undefined ? 1 : 0.05;
 const request: SampleRequest = { temperature: 1, topP: 0.8, topK: 50, maxTokens: 16, stop: [], seeds: [1, 2, 3], logprobs: true };
 const special = { start: 1, end: 2 };

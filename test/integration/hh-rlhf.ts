@@ -3,9 +3,7 @@ import { readFileSync } from "node:fs";
 import path from "node:path";
 import { gunzipSync } from "node:zlib";
 import type { Message } from "../../src/types/conversation.ts";
-
-/** The folder with the data, where there is one. */
-export const dataFolder = process.env["ICDPO_TEST_DATA"];
+import { dataFolder } from "../needs.ts";
 
 export interface Pair {
   readonly messages: Message[];

@@ -6,8 +6,9 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { needing } from "../needs.ts";
 import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
-import { dataFolder, readPairs } from "./hh-rlhf.ts";
+import { readPairs } from "./hh-rlhf.ts";
 
 const count = Number(process.env["ICDPO_TEST_PROMPTS"] ?? 6);
 const atOnce = 4;
@@ -28,7 +29,7 @@ interface Answered {
   readonly seconds: number;
 }
 
-describe.skipIf(dataFolder === undefined)(`${count} prompts of HH-RLHF, ${atOnce} at a time (skipped without ICDPO_TEST_DATA)`, () => {
+describe(`${count} prompts of HH-RLHF, ${atOnce} at a time`, needing("data"), () => {
   let gateway: Gateway;
   let folder: string;
 

@@ -14,8 +14,9 @@ import type { Prompt } from "../../src/engine/engine.ts";
 import { responseTokens, type Sign, signedContext } from "../../src/icdpo/prompt.ts";
 import { LlamaEngine } from "../../src/node/llama/engine.ts";
 import type { Demonstration } from "../../src/types/conversation.ts";
+import { dataFolder, f32Model, needing } from "../needs.ts";
 import { childModule, type Gateway, post, startGateway } from "./gateway.ts";
-import { dataFolder, type Pair, readPairs } from "./hh-rlhf.ts";
+import { type Pair, readPairs } from "./hh-rlhf.ts";
 
 interface Sums {
   readonly tokens: number;
@@ -34,7 +35,6 @@ interface ReferenceRow {
   readonly context_tokens: { readonly positive: number; readonly negative: number };
 }
 
-const f32Model = process.env["ICDPO_TEST_F32_MODEL"];
 const everyRow = process.env["ICDPO_TEST_ROWS"] === "all";
 const minutes = 60_000;
 /** The row whose contexts the reference tokenised in another way. */
@@ -46,7 +46,7 @@ function readRows(): ReferenceRow[] {
   return JSON.parse(readFileSync(path.join(dataFolder ?? "", "reference-scores.json"), "utf8")) as ReferenceRow[];
 }
 
-describe.skipIf(dataFolder === undefined)("sums of PyTorch in float32 (skipped without ICDPO_TEST_DATA)", () => {
+describe("sums of PyTorch in float32", needing("data"), () => {
   const gateways: Gateway[] = [];
   afterAll(() => Promise.all(gateways.map((gateway) => gateway.stop())));
 
@@ -82,69 +82,63 @@ describe.skipIf(dataFolder === undefined)("sums of PyTorch in float32 (skipped w
     return { sums, scores };
   }
 
-  it.skipIf(f32Model === undefined)(
-    "an F32 copy agrees within 0.15 nat, S and Ŝ within 0.06 (skipped without ICDPO_TEST_F32_MODEL)",
-    async () => {
-      const { sums, scores } = await deviations({ ICDPO_MODEL: f32Model ?? "" });
-      console.log(`F32: largest deviation of a sum ${sums.toFixed(4)} nat, of S and Ŝ ${scores.toFixed(4)}`);
-      expect(sums).toBeLessThanOrEqual(largestSumDeviation);
-      expect(scores).toBeLessThanOrEqual(largestScoreDeviation);
-    },
-    20 * minutes,
-  );
+  it("an F32 copy agrees within 0.15 nat, S and Ŝ within 0.06", { ...needing("data", "f32-model"), timeout: 20 * minutes }, async () => {
+    const { sums, scores } = await deviations({ ICDPO_MODEL: f32Model ?? "" });
+    console.log(`F32: largest deviation of a sum ${sums.toFixed(4)} nat, of S and Ŝ ${scores.toFixed(4)}`);
+    expect(sums).toBeLessThanOrEqual(largestSumDeviation);
+    expect(scores).toBeLessThanOrEqual(largestScoreDeviation);
+  });
 
-  it.skipIf(f32Model === undefined)(
-    "the row with a numbered list agrees as well, given the reference's token ids",
-    async () => {
-      const engine = await LlamaEngine.start({
-        childModule,
-        model: "f32",
-        modelPath: f32Model ?? "",
-        contextSize: 1024,
-        sequences: 4,
-        threads: 0,
-        gpu: "auto",
-        hangMs: 30_000,
-        log: () => {},
+  it("the row with a numbered list agrees as well, given the reference's token ids", {
+    ...needing("data", "f32-model"),
+    timeout: 5 * minutes,
+  }, async () => {
+    const engine = await LlamaEngine.start({
+      childModule,
+      model: "f32",
+      modelPath: f32Model ?? "",
+      contextSize: 1024,
+      sequences: 4,
+      threads: 0,
+      gpu: "auto",
+      hangMs: 30_000,
+      log: () => {},
+    });
+    try {
+      const pairs = readPairs();
+      const { demonstrations, responses, context_tokens } = readRows().find(({ row }) => row === listRow) as ReferenceRow;
+      const pair = pairs[listRow] as Pair;
+      const parts = {
+        conversation: pair.messages,
+        demonstrations: demonstrations.map((index): Demonstration => ({ id: String(index), ...(pairs[index] as Pair) })),
+        instructions: null,
+      };
+      const [[blankLine] = [], [lineBreak] = []] = await engine.tokenize(["\n\n1", "\n"]);
+      const asReference = (prompt: Prompt): Prompt => ({
+        ...prompt,
+        tokens: prompt.tokens.flatMap((token) => (token === blankLine ? [lineBreak as number, lineBreak as number] : [token])),
       });
-      try {
-        const pairs = readPairs();
-        const { demonstrations, responses, context_tokens } = readRows().find(({ row }) => row === listRow) as ReferenceRow;
-        const pair = pairs[listRow] as Pair;
-        const parts = {
-          conversation: pair.messages,
-          demonstrations: demonstrations.map((index): Demonstration => ({ id: String(index), ...(pairs[index] as Pair) })),
-          instructions: null,
-        };
-        const [[blankLine] = [], [lineBreak] = []] = await engine.tokenize(["\n\n1", "\n"]);
-        const asReference = (prompt: Prompt): Prompt => ({
-          ...prompt,
-          tokens: prompt.tokens.flatMap((token) => (token === blankLine ? [lineBreak as number, lineBreak as number] : [token])),
-        });
-        for (const sign of ["positive", "negative"] satisfies Sign[]) {
-          const context = signedContext("hh-rlhf", sign, parts);
-          const prompt = asReference(await engine.textPrompt(context.type === "text" ? context.text : ""));
-          expect(prompt.tokens).toHaveLength(context_tokens[sign]);
-          const completions = await responseTokens(engine, "hh-rlhf", [pair.chosen, pair.rejected], prompt.end);
-          const sums: number[] = [];
-          for await (const event of engine.score(prompt, completions))
-            if (event.type === "scored") sums[event.index] = event.logprobs.reduce((sum, logprob) => sum + logprob, 0);
-          expect(Math.abs((sums[0] as number) - responses.chosen[sign])).toBeLessThan(largestSumDeviation);
-          expect(Math.abs((sums[1] as number) - responses.rejected[sign])).toBeLessThan(largestSumDeviation);
-        }
-      } finally {
-        await engine.close();
+      for (const sign of ["positive", "negative"] satisfies Sign[]) {
+        const context = signedContext("hh-rlhf", sign, parts);
+        const prompt = asReference(await engine.textPrompt(context.type === "text" ? context.text : ""));
+        expect(prompt.tokens).toHaveLength(context_tokens[sign]);
+        const completions = await responseTokens(engine, "hh-rlhf", [pair.chosen, pair.rejected], prompt.end);
+        const sums: number[] = [];
+        for await (const event of engine.score(prompt, completions))
+          if (event.type === "scored") sums[event.index] = event.logprobs.reduce((sum, logprob) => sum + logprob, 0);
+        expect(Math.abs((sums[0] as number) - responses.chosen[sign])).toBeLessThan(largestSumDeviation);
+        expect(Math.abs((sums[1] as number) - responses.rejected[sign])).toBeLessThan(largestSumDeviation);
       }
-    },
-    5 * minutes,
-  );
+    } finally {
+      await engine.close();
+    }
+  });
 
-  it.runIf(everyRow)(
-    "the quantised default model has the same token counts (deviations for information)",
-    async () => {
-      const { sums, scores } = await deviations({});
-      console.log(`Q4_1: largest deviation of a sum ${sums.toFixed(4)} nat, of S and Ŝ ${scores.toFixed(4)}`);
-    },
-    20 * minutes,
-  );
+  it("the quantised default model has the same token counts (deviations for information)", {
+    ...needing("data", "every-row"),
+    timeout: 20 * minutes,
+  }, async () => {
+    const { sums, scores } = await deviations({});
+    console.log(`Q4_1: largest deviation of a sum ${sums.toFixed(4)} nat, of S and Ŝ ${scores.toFixed(4)}`);
+  });
 });

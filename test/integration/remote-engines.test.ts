@@ -19,10 +19,10 @@ import { readSettings } from "../../src/node/settings.ts";
 import type { Policy } from "../../src/policy/policy.ts";
 import { policySchema } from "../../src/policy/schema.ts";
 import type { Conversation } from "../../src/types/conversation.ts";
+import { f32Model, needing } from "../needs.ts";
 import { childModule, eventually } from "./gateway.ts";
 
 const llamaServer = process.env["ICDPO_TEST_LLAMA_SERVER"];
-const f32Model = process.env["ICDPO_TEST_F32_MODEL"];
 /** Quantised weights move a sum with the batch's shape; a forced token is a batch of one. */
 const noise = f32Model === undefined ? 1.5 : 0.05;
 const world: RemoteWorld = { fetch, now: () => performance.now(), log: () => {} };
@@ -77,7 +77,7 @@ beforeAll(async () => {
 });
 afterAll(() => embedded?.close());
 
-describe.skipIf(llamaServer === undefined)("llama-server (skipped without ICDPO_TEST_LLAMA_SERVER)", () => {
+describe("llama-server", needing("llama-server"), () => {
   const url = llamaServer ?? "";
   const engine = openLlamaServer(settings(url), world);
   const isBusy = async (): Promise<boolean> => {
@@ -262,7 +262,7 @@ describe.skipIf(llamaServer === undefined)("llama-server (skipped without ICDPO_
   });
 });
 
-describe.skipIf(llamaServer === undefined)("llama-server's OpenAI API (skipped without ICDPO_TEST_LLAMA_SERVER)", () => {
+describe("llama-server's OpenAI API", needing("llama-server"), () => {
   const engine = openOpenAi({ ...settings(llamaServer ?? ""), model: "any" }, world);
 
   it("answers as the embedded engine does, whole and in pieces", async () => {
@@ -293,7 +293,7 @@ describe.skipIf(llamaServer === undefined)("llama-server's OpenAI API (skipped w
 const llamaCppPython = process.env["ICDPO_TEST_LLAMA_CPP_PYTHON"];
 const itsModel = process.env["ICDPO_TEST_LLAMA_CPP_PYTHON_MODEL"];
 
-describe.skipIf(llamaCppPython === undefined)("llama-cpp-python's server (skipped without ICDPO_TEST_LLAMA_CPP_PYTHON)", () => {
+describe("llama-cpp-python's server", needing("llama-cpp-python"), () => {
   const engine = openLlamaCppPython({ ...settings(llamaCppPython ?? ""), contextSize: 256 }, world);
   const text = "\n\nHuman: How do I keep basil alive indoors?\n\nAssistant:";
   let beside: LlamaEngine;

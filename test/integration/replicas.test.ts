@@ -6,6 +6,7 @@ import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
+import { needing } from "../needs.ts";
 import { post, startGateway } from "./gateway.ts";
 
 const urls = process.env["ICDPO_TEST_VLLM_URLS"]?.split(",") ?? [];
@@ -22,7 +23,7 @@ sampling: { max_tokens: 48 }
   "routes.yaml": "routes: { icdpo: { policy: scored } }\n",
 };
 
-describe.skipIf(urls.length !== 2 || !pid)("two vLLMs (skipped without ICDPO_TEST_VLLM_URLS and ICDPO_TEST_VLLM_PID)", () => {
+describe("two vLLMs", needing("two-vllms"), () => {
   it(
     "lose no request that had not begun to stream when one is killed under load",
     async () => {

@@ -1,6 +1,5 @@
 /** A whole story in a real browser, on the real model: ask, edit a policy, compare two arms, read the verdict. */
 
-import { existsSync } from "node:fs";
 import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -8,16 +7,15 @@ import { fileURLToPath } from "node:url";
 import OpenAI from "openai";
 import { type Browser, chromium, type Page } from "playwright-core";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { chromiumProgram, needing } from "../needs.ts";
 import { type Gateway, startGateway } from "./gateway.ts";
 
-const executablePath =
-  process.env["ICDPO_TEST_CHROMIUM"] ?? ["/usr/bin/chromium", "/usr/bin/google-chrome"].find((file) => existsSync(file));
 /** `npm run check:story` sends 200. */
 const requests = Number(process.env["ICDPO_TEST_AB"] ?? "30");
 const screenshots = process.env["ICDPO_TEST_SCREENSHOTS"];
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
-describe.skipIf(executablePath === undefined)("a story in a browser (needs chromium)", { timeout: 600_000 }, () => {
+describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, () => {
   let folder: string;
   let gateway: Gateway;
   let browser: Browser;
@@ -42,7 +40,7 @@ describe.skipIf(executablePath === undefined)("a story in a browser (needs chrom
     );
     const environment = { ICDPO_DATABASE: path.join(folder, "records.db"), ICDPO_RELOAD_MS: "100", ICDPO_ALLOWED_HOSTS: "gateway.test" };
     gateway = await startGateway(environment, folder);
-    browser = await chromium.launch({ executablePath: executablePath as string, args: ["--no-sandbox"] });
+    browser = await chromium.launch({ executablePath: chromiumProgram as string, args: ["--no-sandbox"] });
     page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
     page.on("console", (message) => {
       if (message.type() === "error") problems.push(message.text());
@@ -153,7 +151,7 @@ describe.skipIf(executablePath === undefined)("a story in a browser (needs chrom
 
   it("works under another name, where browsers say less of where a form comes from", async () => {
     const args = ["--no-sandbox", "--host-resolver-rules=MAP gateway.test 127.0.0.1"];
-    const elsewhere = await chromium.launch({ executablePath: executablePath as string, args });
+    const elsewhere = await chromium.launch({ executablePath: chromiumProgram as string, args });
     try {
       const other = await elsewhere.newPage();
       await other.goto(gateway.url.replace("127.0.0.1", "gateway.test"));

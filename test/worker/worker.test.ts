@@ -7,6 +7,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import type OpenAI from "openai";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import { needing } from "../needs.ts";
 import { startLibsqlServer } from "./libsql-server.ts";
 import { slowly, startVllmStub, type VllmStub, worse } from "./vllm-stub.ts";
 import { built, key, putFiles, type RunningWorker, startWorker } from "./worker.ts";
@@ -228,10 +229,10 @@ describe("the worker", () => {
   });
 });
 
-describe("the worker with a real vLLM", () => {
-  it("answers OpenAI's client: plain, scored, streamed, with tools", async ({ skip }) => {
-    const url = process.env["ICDPO_TEST_VLLM"];
-    if (url === undefined) return skip("ICDPO_TEST_VLLM names no server");
+describe("the worker with a real vLLM", needing("vllm"), () => {
+  const url = process.env["ICDPO_TEST_VLLM"] ?? "";
+
+  it("answers OpenAI's client: plain, scored, streamed, with tools", async () => {
     const { client } = await start({ ENGINE_URL: url });
     for (const model of ["plain", "icdpo"]) {
       const { choices } = await client.chat.completions.create({ model, messages: [...question], max_tokens: 24 });
@@ -248,9 +249,7 @@ describe("the worker with a real vLLM", () => {
     }
   }, 300_000);
 
-  it("answers by it as a service that only chats, and refuses to score by that", async ({ skip }) => {
-    const url = process.env["ICDPO_TEST_VLLM"];
-    if (url === undefined) return skip("ICDPO_TEST_VLLM names no server");
+  it("answers by it as a service that only chats, and refuses to score by that", async () => {
     const { data } = (await (await fetch(`${url}/v1/models`)).json()) as { data: { id: string }[] };
     const engines = `engines: { default: { type: openai, urls: ["${url}"], model: ${data[0]?.id} } }`;
     const { plain } = files.policies;

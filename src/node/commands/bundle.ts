@@ -1,11 +1,12 @@
 /** @module `icdpo bundle`: policies, routes, demonstrations and engines in one file, for a worker. */
-import { mkdir, readFile, rename, writeFile } from "node:fs/promises";
+import { mkdir, rename, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { Command } from "commander";
 import { parsePolicyFiles } from "../../policy/build.ts";
 import { declaredBy } from "../../policy/engines.ts";
 import { readEngines } from "../engines.ts";
 import { PolicyFolder } from "../policy-files.ts";
+import { readText } from "../text-files.ts";
 import type { World } from "./world.ts";
 
 export function bundleCommand(world: World): Command {
@@ -27,7 +28,7 @@ export function bundleCommand(world: World): Command {
         policies: Object.fromEntries(files.policies),
         routes: files.routes,
         demonstrations,
-        ...(enginesFile !== null && { engines: await readFile(enginesFile, "utf8") }),
+        ...(enginesFile !== null && { engines: await readText(enginesFile) }),
       };
       await mkdir(path.dirname(path.resolve(out)), { recursive: true });
       await writeFile(`${out}.part`, JSON.stringify(bundle));

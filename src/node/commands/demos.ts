@@ -1,5 +1,4 @@
 /** @module `icdpo demos`: sets of demonstrations. */
-import { readFile } from "node:fs/promises";
 import path from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
 import { type DatasetFormat, datasetFormats, detectFormat, type Example, readExample } from "../../evaluation/datasets.ts";
@@ -8,6 +7,7 @@ import { type Demonstration, promptText } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { readLines, refuseToOverwrite, writeLines } from "../demonstration-files.ts";
 import { openKeptEmbedder, openModelStore } from "../runtime.ts";
+import { readText } from "../text-files.ts";
 import { harvestCommand, teachCommand } from "./teach.ts";
 import { type World, withSignal, withTokenizer } from "./world.ts";
 
@@ -192,10 +192,7 @@ function render({ id, messages, chosen, rejected }: Demonstration): string {
 /** By name in the demonstrations' folder, or by path. Throws "configuration". */
 async function readSet(world: World, set: string): Promise<readonly Demonstration[]> {
   const file = set.endsWith(".jsonl") ? set : path.join(world.settings().demonstrationsDirectory, `${set}.jsonl`);
-  const text = await readFile(file, "utf8").catch((error: Error) => {
-    throw new GatewayError("configuration", `${file} cannot be read: ${error.message}`, { cause: error });
-  });
-  return parseDemonstrations(file, text);
+  return parseDemonstrations(file, await readText(file));
 }
 
 function count(text: string): number {

@@ -1,12 +1,11 @@
 /** @module `icdpo score`: sums and scores of given completions, a line of JSON each. */
-import { createReadStream } from "node:fs";
-import { createInterface } from "node:readline";
 import { Command } from "commander";
 import { measureInput, renderMeasurement, scoreInputSchema } from "../../http/score.ts";
 import { measure } from "../../icdpo/measure.ts";
 import { resolveRoute } from "../../policy/resolve.ts";
 import { promptFormats } from "../../policy/schema.ts";
 import { GatewayError } from "../../types/error.ts";
+import { linesOfFile, linesOfStream } from "../text-files.ts";
 import { type World, withRuntime } from "./world.ts";
 
 interface ScoreCommandOptions {
@@ -17,15 +16,15 @@ interface ScoreCommandOptions {
 export function scoreCommand(world: World): Command {
   return new Command("score")
     .description("score given completions: JSONL of {messages, completions, demonstrations?, prompt?} in, sums, S and Ŝ out (nats)")
-    .argument("[file]", "JSONL file; - or nothing: stdin", "-")
+    .argument("[file]", ".jsonl or .jsonl.gz; - or nothing: stdin", "-")
     .option("--route <route>", "the route whose policy scores", "icdpo")
     .option("--prompt <format>", `prompt format, where a line names none (${promptFormats.join(", ")})`)
     .action((file: string, options: ScoreCommandOptions) =>
       withRuntime(world, async (runtime, signal) => {
         const { policy } = resolveRoute(runtime.policies.current, { model: options.route });
-        const input = file === "-" ? process.stdin : createReadStream(file);
+        const lines = file === "-" ? linesOfStream("standard input", process.stdin, signal) : linesOfFile(file, signal);
         let number = 0;
-        for await (const line of createInterface({ input, crlfDelay: Number.POSITIVE_INFINITY, signal })) {
+        for await (const line of lines) {
           number += 1;
           if (line.trim() === "") continue;
           const parsed = parseLine(line, number, options.prompt);
