@@ -4,7 +4,7 @@ import { setMaxListeners } from "node:events";
 import { createApp } from "../app.ts";
 import { noStore } from "../experiment/no-store.ts";
 import type { RecordStore } from "../experiment/record.ts";
-import type { AccessDependencies } from "../http/access.ts";
+import type { AccessDependencies, RateLimiter } from "../http/access.ts";
 import { Admission, shuttingDown } from "../http/admission.ts";
 import type { BrowserSettings } from "../http/browsers.ts";
 import { isFault } from "../http/errors.ts";
@@ -53,6 +53,7 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
   setMaxListeners(0, shutdown.signal); // every request under way is one
   const app = createApp({
     ...access,
+    limiter: telling(access.limiter, telemetry.charged),
     admission,
     engineState: state,
     policies: () => runtime.policies.current,
@@ -107,6 +108,17 @@ function sharedDeadlines(ms: number, now: () => number): () => AbortSignal {
       setMaxListeners(0, shared.signal);
     }
     return shared.signal;
+  };
+}
+
+/** The same limits; what is charged is told as well, once it has been. */
+function telling(limiter: RateLimiter, charged: (key: string, tokens: number) => void): RateLimiter {
+  return {
+    admit: (caller) => limiter.admit(caller),
+    async spend(caller, tokens) {
+      await limiter.spend(caller, tokens);
+      if (caller !== null) charged(caller.name, tokens);
+    },
   };
 }
 
@@ -174,6 +186,7 @@ async function openTelemetry(
   return {
     telemetry: createTelemetry({ recorders, metrics: () => metrics.render(), now: Date.now, onFailure }),
     recent: () => recent.requests,
+    charged: metrics.charged,
     // Only faults of the gateway's own need a stack; a client's leave-taking is no error.
     reportError: (error: unknown) => isFault(error) && log.logger.error({ err: error }, "fault"),
     async close() {

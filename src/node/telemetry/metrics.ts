@@ -18,6 +18,8 @@ export interface MetricsSources {
 export interface Metrics extends Recorder {
   readonly logLinesDropped: () => void;
   readonly telemetryFailed: () => void;
+  /** Tokens were charged to a key's limit. */
+  readonly charged: (key: string, tokens: number) => void;
   render(): Promise<{ contentType: string; body: string }>;
 }
 
@@ -63,6 +65,9 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
     "Tokens: prompt and completion as usage counts them; fed, sampled, scored and cached by the engine",
     ["route", "kind"],
   );
+  const charges = counter("charged_tokens_total", "Tokens that were counted against a key's limit: fed and not cached, sampled, scored", [
+    "key",
+  ]);
   const scores = histogram("score_nats", "Scores of chosen candidates, by the policy's name", ["policy"], nats);
   const margins = histogram("score_margin_nats", "Lead of the chosen candidate over the next, by the policy's name", ["policy"], nats);
   const fallbacks = counter("fallbacks_total", "Answers that were produced otherwise than the policy says", ["route", "reason"]);
@@ -82,6 +87,7 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
   return {
     logLinesDropped: () => dropped.inc(),
     telemetryFailed: () => failures.inc(),
+    charged: (key, count) => charges.inc({ key }, count),
     record(record: RequestRecord) {
       const { route = "none", path, method, status, policy } = record;
       requests.inc({ route, method: knownMethod(method), path, status });
