@@ -71,6 +71,7 @@ export async function openRuntime(
       PolicyStore.open({
         read: () => policyFolder.read(),
         build: (files) => builder.build(files, also),
+        retain: (models) => engines.retain(models),
         unixTime: () => Math.floor(Date.now() / 1000),
       });
     const policies = await whenReachable(open, report, signal);

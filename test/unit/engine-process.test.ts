@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LlamaEngine, type LlamaEngineOptions } from "../../src/node/llama/engine.ts";
-
-const childModule = new URL("./engine-child.mjs", import.meta.url);
+import { childModule, isAlive } from "./engine-child.ts";
 
 let folder: string;
 let model: string;
@@ -35,15 +34,6 @@ function pidOf(engine: LlamaEngine): number {
   const { pid } = engine.lifecycle;
   if (pid === undefined) throw new Error("The engine has no process.");
   return pid;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 describe("starting an engine", () => {

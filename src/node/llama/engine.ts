@@ -6,6 +6,7 @@ import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
 import { growingPause } from "../../types/growing-pause.ts";
+import { untilAborted } from "../../types/until-aborted.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 import type { Call, ChildMessage, EngineLoad, Loaded, ParentMessage, Result } from "./protocol.ts";
 
@@ -241,11 +242,7 @@ export class LlamaEngine implements RunningEngine {
   async #whenReady(signal?: AbortSignal): Promise<EngineInfo> {
     if (signal?.aborted) throw cancelled(signal);
     if (this.#status === "closed") throw shutDown();
-    if (signal === undefined) return this.#ready;
-    const { promise, reject } = withResolvers<never>();
-    const abort = (): void => reject(cancelled(signal));
-    signal.addEventListener("abort", abort, { once: true });
-    return Promise.race([this.#ready, promise]).finally(() => signal.removeEventListener("abort", abort));
+    return untilAborted(this.#ready, signal);
   }
 
   /** Starts a child and has it load the model. Throws where either fails; the child has ended then. */
