@@ -15,7 +15,7 @@ import {
 } from "../policy/engines.ts";
 import { GatewayError } from "../types/error.ts";
 import { LinkedSignal } from "../types/linked-signal.ts";
-import { fetchWithUndici } from "./fetch.ts";
+import { openConnections } from "./fetch.ts";
 import { HeldEngine } from "./held-engine.ts";
 import { LlamaEngine, type LlamaEngineOptions } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
@@ -47,6 +47,7 @@ export class NodeEngines implements OwnedEngines {
   readonly #options: NodeEnginesOptions;
   /** Fires when the engines are closed, too. */
   readonly #signal: LinkedSignal;
+  readonly #connections = openConnections();
   /** By name. */
   readonly #held = new Map<string, HeldEngine>();
   /** Names; null: nobody has said yet. */
@@ -98,8 +99,10 @@ export class NodeEngines implements OwnedEngines {
     };
   }
 
+  /** Whatever is under way fails. */
   async close(): Promise<void> {
     this.#signal.abort();
+    await this.#connections.close();
     await Promise.all([...this.#held.values()].map((held) => held.close()));
   }
 
@@ -121,7 +124,7 @@ export class NodeEngines implements OwnedEngines {
     const log = (line: string): void => report(this.#held.size > 1 ? `${name}: ${line}` : line);
     if (definition.type === "llama") return openLlama(definition, adapter, { ...this.#options, report: log, signal: this.#signal.signal });
     return openRemote(definition.type, remoteSettings(definition, adapter, process.env), {
-      fetch: fetchWithUndici,
+      fetch: this.#connections.fetch,
       now: () => performance.now(),
       log: (line) => report(`${name}: ${line}`),
     });

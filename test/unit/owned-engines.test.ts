@@ -1,9 +1,11 @@
 /** Engines and their owner, the policies in force. The engines' processes are real, their models are not. */
 import { existsSync, readFileSync } from "node:fs";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { NodeEngines } from "../../src/node/engines.ts";
 import { PolicyFolder } from "../../src/node/policy-files.ts";
@@ -22,25 +24,26 @@ beforeEach(async () => {
   said = [];
   for (const name of ["policies", "demos"]) await mkdir(path.join(folder, name));
   for (const name of ["a", "b"]) await writeFile(path.join(folder, `${name}.gguf`), "GGUF{}");
-  const settings = readSettings({ ICDPO_CACHE: folder }, folder);
-  const definitions = parseEngines(
-    "engines.yaml",
-    `engines:
+  engines = open(`engines:
   default: { type: llama, model: ${folder}/a.gguf }
   other: { type: llama, model: ${folder}/b.gguf, adapters: { worn: ${folder}/a.gguf } }
   unreachable: { type: openai, urls: ["http://127.0.0.1:9"], model: m, retries: 0 }
   silent: { type: llama-server, urls: ["http://127.0.0.1:9"], retries: 0 }
-`,
-    {},
-  );
-  const report = (line: string): void => void said.push(line);
-  engines = new NodeEngines({ settings, definitions, store: openModelStore(settings, report), report, lingerMs: 20, childModule });
+`);
   await write({ r: "score: { type: none }\n" });
 });
 afterEach(async () => {
   await engines.close();
   await rm(folder, { recursive: true });
 });
+
+/** With the engines of an engines file. */
+function open(text: string): NodeEngines {
+  const settings = readSettings({ ICDPO_CACHE: folder }, folder);
+  const definitions = parseEngines("engines.yaml", text, {});
+  const report = (line: string): void => void said.push(line);
+  return new NodeEngines({ settings, definitions, store: openModelStore(settings, report), report, lingerMs: 20, childModule });
+}
 
 /** Policies by route; those written before are gone. */
 async function write(policies: Record<string, string>): Promise<void> {
@@ -169,6 +172,25 @@ describe("engines that were begun for a set that is then refused", () => {
     expect(isAlive(pidsOf("a")[0] ?? 0)).toBe(true);
     expect(pidsOf("a")).toHaveLength(1);
   });
+});
+
+it("ends a build that waits for a server when the gateway ends", async () => {
+  const asked = vi.fn();
+  const server = createServer(asked);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  try {
+    const { port } = server.address() as AddressInfo;
+    const text = `engines: { default: { type: llama-server, urls: ["http://127.0.0.1:${port}"] } }`;
+    engines = open(text);
+    const opening = openStore();
+    opening.catch(() => {});
+    await expect.poll(() => asked.mock.calls.length).toBeGreaterThan(0);
+    await engines.close();
+    await expect(opening).rejects.toMatchObject({ code: "engine_unavailable" });
+  } finally {
+    server.close();
+    server.closeAllConnections();
+  }
 });
 
 it("ends every engine when the gateway ends, one that is just being loaded as well", async () => {
