@@ -120,6 +120,28 @@ describe("an engine whose process dies", () => {
   });
 });
 
+describe("an engine that hangs", () => {
+  it("is ended and started again", async () => {
+    const engine = await start({ hangMs: 1_000 });
+    const pid = pidOf(engine);
+    process.kill(pid, "SIGSTOP");
+    await expect.poll(() => engine.lifecycle.restarts, { timeout: 9_000 }).toBe(1);
+    expect(await engine.tokenize(["a"])).toEqual([[1]]);
+    expect(isAlive(pid)).toBe(false);
+    expect(said.join("\n")).toContain("has not got on for 1000 ms");
+  });
+
+  it("is not taken for one where it was the gateway that stood still", async () => {
+    const engine = await start({ hangMs: 1_500 });
+    const pid = pidOf(engine);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500);
+    await new Promise((resolve) => setTimeout(resolve, 100)); // the beat that is due comes first
+    expect(await engine.tokenize(["a"])).toEqual([[1]]);
+    expect(pidOf(engine)).toBe(pid);
+    expect(engine.lifecycle.restarts).toBe(0);
+  });
+});
+
 describe("closing an engine", () => {
   it("fails what waits for its process to be started again", async () => {
     const engine = await start();
