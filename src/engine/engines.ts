@@ -7,11 +7,22 @@ export interface ModelReference {
   readonly adapter?: string | undefined;
 }
 
+/** `engine`, or `engine+adapter`. */
+export function engineName({ engine, adapter }: ModelReference): string {
+  return adapter === undefined ? engine : `${engine}+${adapter}`;
+}
+
 export interface Engines {
-  /** The engine, begun when it is first asked for. Throws "configuration" where there is none of that name, or no such adapter. */
+  /** The engine, begun where it does not run. Throws "configuration" where there is none of that name, or no such adapter. */
   open(model: ModelReference): Promise<Engine>;
   /** What it can do at best, as far as that is known without beginning it. Throws as `open` does. */
   declared(model: ModelReference): Promise<Capabilities>;
+}
+
+/** Engines whose owner, the policies in force, says which are needed. */
+export interface OwnedEngines extends Engines {
+  /** These are needed, and no others: those are closed when their last call has ended, and no longer count in what is ready. */
+  retain(models: readonly ModelReference[]): void;
 }
 
 /** One engine, by whatever name it is asked for. */

@@ -1,9 +1,10 @@
-/** @module The engines of this machine and those it reaches over the network, each begun when a policy first asks for it. */
+/** @module The engines of this machine and those it reaches over the network, each begun when a policy first asks for it, and closed when none needs it. */
 import type { Capabilities, EngineState, RunningEngine } from "../engine/engine.ts";
-import type { Engines, ModelReference } from "../engine/engines.ts";
+import { engineName, type ModelReference, type OwnedEngines } from "../engine/engines.ts";
 import { openRemote } from "../engine/remotes.ts";
 import {
   declaredCapabilities,
+  type EngineDefinition,
   type EngineDefinitions,
   engineDefinition,
   type LlamaDefinition,
@@ -11,7 +12,10 @@ import {
   remoteSettings,
   withDefault,
 } from "../policy/engines.ts";
-import { fetchWithUndici } from "./fetch.ts";
+import { GatewayError } from "../types/error.ts";
+import { LinkedSignal } from "../types/linked-signal.ts";
+import { openConnections } from "./fetch.ts";
+import { HeldEngine } from "./held-engine.ts";
 import { LlamaEngine, type LlamaEngineOptions } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
 import { defaultModel } from "./models/catalog.ts";
@@ -25,39 +29,58 @@ export interface NodeEnginesOptions {
   readonly definitions: EngineDefinitions;
   readonly store: ModelStore;
   readonly report: Report;
-  /** Ends the fetching of models. */
+  /** Ends the fetching and loading of models. */
   readonly signal?: AbortSignal | undefined;
+  /** How long an engine that is not needed any more stays after its last call. */
+  readonly lingerMs?: number;
+  /** The compiled module of an embedded engine's process. */
+  readonly childModule?: URL;
 }
+
+const usualLingerMs = 10_000;
 
 /** What the engines say of themselves together, and each by its name where there are several. */
 export type EnginesState = EngineState &
   Partial<EngineLoad> & { readonly restarts: number; readonly engines?: Readonly<Record<string, EngineState>> };
 
-export class NodeEngines implements Engines {
+export class NodeEngines implements OwnedEngines {
   readonly #options: NodeEnginesOptions;
-  /** By engine and adapter. */
-  readonly #opening = new Map<string, Promise<RunningEngine>>();
-  readonly #running = new Map<string, RunningEngine>();
+  /** Fires when the engines are closed, too. */
+  readonly #signal: LinkedSignal;
+  readonly #connections = openConnections();
+  /** By name. */
+  readonly #held = new Map<string, HeldEngine>();
+  /** Names; null: nobody has said yet. */
+  #needed: ReadonlySet<string> | null = null;
 
   constructor(options: NodeEnginesOptions) {
     this.#options = options;
+    this.#signal = new LinkedSignal([options.signal]);
   }
 
-  open({ engine, adapter }: ModelReference): Promise<RunningEngine> {
-    const name = adapter === undefined ? engine : `${engine}+${adapter}`;
-    const opening = this.#opening.get(name) ?? this.#begin(name, { engine, adapter });
-    this.#opening.set(name, opening);
-    opening.catch(() => this.#opening.delete(name));
-    return opening;
+  /** Stays the same for a model, whether the engine is closed meanwhile or not. It is kept until `retain` is called without it. */
+  async open(model: ModelReference): Promise<HeldEngine> {
+    const held = this.#holdOf(model);
+    held.keep();
+    await held.begun();
+    return held;
   }
 
   async declared(model: ModelReference): Promise<Capabilities> {
     return declaredCapabilities(engineDefinition(this.#options.definitions, model));
   }
 
-  /** Ready when all are. */
+  retain(models: readonly ModelReference[]): void {
+    this.#needed = new Set(models.map(engineName));
+    for (const [name, held] of this.#held)
+      if (this.#needed.has(name)) held.keep();
+      else held.release();
+  }
+
+  /** Ready when all are that are needed. */
   async state(): Promise<EnginesState> {
-    const states = await Promise.all([...this.#running].map(async ([name, engine]) => [name, await engine.state()] as const));
+    const counted = [...this.#held].filter(([name, held]) => this.#needed?.has(name) ?? held.isRunning);
+    const states = await Promise.all(counted.map(async ([name, held]) => [name, await held.state()] as const));
     const all = states.map(([, state]) => state as EngineState & Partial<EngineLoad> & { readonly restarts?: number });
     const total = (field: "restarts" | "active" | "waiting" | "freeSequences"): number =>
       all.reduce((sum, state) => sum + (state[field] ?? 0), 0);
@@ -76,25 +99,35 @@ export class NodeEngines implements Engines {
     };
   }
 
+  /** Whatever is under way fails. */
   async close(): Promise<void> {
-    const opened = await Promise.allSettled(this.#opening.values());
-    await Promise.all(opened.map((outcome) => (outcome.status === "fulfilled" ? outcome.value.close() : undefined)));
+    this.#signal.abort();
+    await this.#connections.close();
+    await Promise.all([...this.#held.values()].map((held) => held.close()));
   }
 
-  async #begin(name: string, model: ModelReference): Promise<RunningEngine> {
-    const { definitions, settings, store, report, signal } = this.#options;
+  /** Throws "configuration". */
+  #holdOf(model: ModelReference): HeldEngine {
+    const { definitions, report, lingerMs = usualLingerMs } = this.#options;
+    const name = engineName(model);
+    const known = this.#held.get(name);
+    if (known !== undefined) return known;
     const definition = engineDefinition(definitions, model);
-    const log = (line: string): void => report(this.#running.size + this.#opening.size > 1 ? `${name}: ${line}` : line);
-    const engine =
-      definition.type === "llama"
-        ? await openLlama(definition, model.adapter, settings, store, log, signal)
-        : openRemote(definition.type, remoteSettings(definition, model.adapter, process.env), {
-            fetch: fetchWithUndici,
-            now: () => performance.now(),
-            log: (line) => report(`${name}: ${line}`),
-          });
-    this.#running.set(name, engine);
-    return engine;
+    const begin = () => this.#begin(name, definition, model.adapter);
+    const held = new HeldEngine({ begin, lingerMs, log: (line) => report(`${name}: ${line}`) });
+    this.#held.set(name, held);
+    return held;
+  }
+
+  async #begin(name: string, definition: EngineDefinition, adapter: string | undefined): Promise<RunningEngine> {
+    const { report } = this.#options;
+    const log = (line: string): void => report(this.#held.size > 1 ? `${name}: ${line}` : line);
+    if (definition.type === "llama") return openLlama(definition, adapter, { ...this.#options, report: log, signal: this.#signal.signal });
+    return openRemote(definition.type, remoteSettings(definition, adapter, process.env), {
+      fetch: this.#connections.fetch,
+      now: () => performance.now(),
+      log: (line) => report(`${name}: ${line}`),
+    });
   }
 }
 
@@ -102,10 +135,7 @@ export class NodeEngines implements Engines {
 export async function openLlama(
   definition: LlamaDefinition,
   adapter: string | undefined,
-  settings: Settings,
-  store: ModelStore,
-  report: Report,
-  signal?: AbortSignal,
+  { settings, store, report, signal, childModule }: Omit<NodeEnginesOptions, "definitions" | "lingerMs">,
 ): Promise<LlamaEngine> {
   const reference = definition.model ?? settings.ICDPO_MODEL;
   const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
@@ -121,6 +151,7 @@ export async function openLlama(
     hangMs: settings.ICDPO_HANG_MS,
     gpu: settings.ICDPO_GPU === "off" ? false : "auto",
     log: report,
+    ...(childModule !== undefined && { childModule }),
   };
   return LlamaEngine.start(options, signal);
 }

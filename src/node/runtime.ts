@@ -63,6 +63,8 @@ export async function openRuntime(
 ): Promise<Runtime> {
   const store = openModelStore(settings, report);
   const engines = new NodeEngines({ settings, definitions: await readEngines(settings), store, report, signal });
+  const giveUp = (): void => void engines.close();
+  signal?.addEventListener("abort", giveUp, { once: true });
   try {
     const embedder = once(() => openKeptEmbedder(settings, store, report, signal));
     const policyFolder = new PolicyFolder({ policies: settings.policiesDirectory, demonstrations: settings.demonstrationsDirectory });
@@ -71,6 +73,7 @@ export async function openRuntime(
       PolicyStore.open({
         read: () => policyFolder.read(),
         build: (files) => builder.build(files, also),
+        retain: (models) => engines.retain(models),
         unixTime: () => Math.floor(Date.now() / 1000),
       });
     const policies = await whenReachable(open, report, signal);
@@ -79,6 +82,8 @@ export async function openRuntime(
   } catch (error) {
     await engines.close();
     throw signal?.aborted ? cancelled(signal) : error;
+  } finally {
+    signal?.removeEventListener("abort", giveUp);
   }
 }
 

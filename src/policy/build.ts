@@ -1,6 +1,6 @@
 /** @module Policies and routes, built whole from the text of their files: a set is either good in every part or not made at all. */
 import type { Capabilities, Engine } from "../engine/engine.ts";
-import type { Engines, ModelReference } from "../engine/engines.ts";
+import { type Engines, engineName, type ModelReference } from "../engine/engines.ts";
 import { bm25Retriever } from "../retrieval/bm25.ts";
 import { embeddingRetriever } from "../retrieval/embedding.ts";
 import { randomRetriever } from "../retrieval/random.ts";
@@ -8,7 +8,7 @@ import type { ArtifactStore, Embedder, Retriever } from "../retrieval/retriever.
 import { twoStageRetriever } from "../retrieval/two-stage.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import { contradiction, type Named, openModels, usedModels, weightsOf } from "./models.ts";
+import { contradiction, modelReferences, type Named, openModels, usedModels, weightsOf } from "./models.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
 import type { Policy, PolicySet, PolicySource } from "./policy.ts";
 import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
@@ -41,7 +41,7 @@ export class PolicyBuilder {
   readonly #dependencies: PolicyDependencies;
   /** By the hash of their file. */
   #sets = new Map<string, Promise<readonly Demonstration[]>>();
-  /** By the hash of the file and the retriever's settings. */
+  /** By the hash of the file, the retriever's settings and the engine that tokenises for it. */
   #retrievers = new Map<string, Promise<Retriever | null>>();
 
   constructor(dependencies: PolicyDependencies) {
@@ -67,7 +67,8 @@ export class PolicyBuilder {
       const { engine } = models.sampler;
       const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
       const source = { demonstrations: hash, model: await weightsOf(models) };
-      const key = JSON.stringify([hash, settings.retriever, tokenizer.model]);
+      // A retriever goes on with the engine that it was made with: of two with the same weights, one may be closed.
+      const key = JSON.stringify([hash, settings.retriever, tokenizer.model, engineName(modelReferences(settings).sampler)]);
       used.add(hash).add(key);
       const make = () => buildRetriever(settings.retriever, demonstrations, tokenizer, { ...this.#dependencies, engine });
       const retriever = await kept(this.#retrievers, key, make);

@@ -5,7 +5,7 @@ import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { defaultEngine } from "./engines.ts";
 import { complaintAt } from "./parse.ts";
-import type { Models, PromptedModel } from "./policy.ts";
+import type { Models, PolicySet, PromptedModel } from "./policy.ts";
 import type { PolicySettings, PromptFormat } from "./schema.ts";
 
 /** The models that a policy names. */
@@ -17,6 +17,14 @@ export function modelReferences({ engine = defaultEngine, adapter, scorer, refer
     scorer: scorer === undefined ? sampler : { engine: scorer.engine ?? engine, adapter: scorer.adapter },
     reference: refers ? { engine: reference?.engine ?? engine, adapter: reference?.adapter } : null,
   };
+}
+
+/** All that the policies of a set name. */
+export function modelsOf({ policies }: PolicySet): ModelReference[] {
+  return [...policies.values()].flatMap(({ settings }) => {
+    const { sampler, scorer, reference } = modelReferences(settings);
+    return reference === null ? [sampler, scorer] : [sampler, scorer, reference];
+  });
 }
 
 /** Something about each model of a policy. */

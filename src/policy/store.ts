@@ -1,6 +1,8 @@
-/** @module The policies in force. A new set is read whole, checked whole, then swapped in one step; a bad one changes nothing. */
+/** @module The policies in force, and the owner of the engines. A new set is read whole, checked whole, then swapped in one step; a bad one changes nothing. */
+import type { ModelReference } from "../engine/engines.ts";
 import { GatewayError } from "../types/error.ts";
 import type { PolicyFiles } from "./build.ts";
+import { modelsOf } from "./models.ts";
 import type { PolicySet } from "./policy.ts";
 
 export interface PolicyState {
@@ -23,6 +25,8 @@ export interface PolicyError {
 export interface PolicyStoreOptions {
   readonly read: () => Promise<PolicyFiles>;
   readonly build: (files: PolicyFiles) => Promise<PolicySet>;
+  /** Told which models the set in force needs, when one has been taken or refused: whatever else was begun can be let go of. */
+  readonly retain: (models: readonly ModelReference[]) => void;
   /** Seconds since 1970. */
   readonly unixTime: () => number;
 }
@@ -42,6 +46,7 @@ export class PolicyStore {
     this.#options = options;
     this.#current = first;
     this.#state = { loadedAt: options.unixTime(), reloads: 0, error: null };
+    options.retain(modelsOf(first));
   }
 
   /** Requests keep the set they began with. */
@@ -61,7 +66,7 @@ export class PolicyStore {
   }
 
   async #reload(): Promise<string | null> {
-    const { read, build, unixTime } = this.#options;
+    const { read, build, retain, unixTime } = this.#options;
     try {
       this.#current = await build(await read());
       this.#state = { loadedAt: unixTime(), reloads: this.#state.reloads + 1, error: null };
@@ -72,6 +77,8 @@ export class PolicyStore {
       const mayPass = !(error instanceof GatewayError) || error.code !== "configuration";
       this.#state = { ...this.#state, error: { message, at: unixTime(), mayPass } };
       return message;
+    } finally {
+      retain(modelsOf(this.#current));
     }
   }
 }

@@ -1,6 +1,6 @@
 /** @module The engines of a worker: servers, reached over the network. */
 import type { EngineState, RunningEngine } from "../engine/engine.ts";
-import type { Engines, RemoteWorld } from "../engine/engines.ts";
+import { engineName, type OwnedEngines, type RemoteWorld } from "../engine/engines.ts";
 import { openRemote } from "../engine/remotes.ts";
 import { declaredBy, engineDefinition, parseEngines, remoteSettings } from "../policy/engines.ts";
 import { GatewayError } from "../types/error.ts";
@@ -10,8 +10,8 @@ type Variables = Readonly<Record<string, string>>;
 /** A server that says nothing of itself for so long is not ready. */
 const stateMs = 1_000;
 
-export interface WorkerEngines extends Engines {
-  /** Ready when all that policies have asked for are, each by its name. Never throws. */
+export interface WorkerEngines extends OwnedEngines {
+  /** Ready when all are that are needed, each by its name. Never throws. */
   state(): Promise<EngineState & { readonly engines: Readonly<Record<string, EngineState>> }>;
 }
 
@@ -19,9 +19,10 @@ export interface WorkerEngines extends Engines {
 export function openEngines(text: string, variables: Variables, world: RemoteWorld): WorkerEngines {
   const definitions = parseEngines("engines.yaml", text, variables);
   const opened = new Map<string, RunningEngine>();
+  let needed: ReadonlySet<string> = new Set();
   return {
     async open({ engine, adapter }) {
-      const name = adapter === undefined ? engine : `${engine}+${adapter}`;
+      const name = engineName({ engine, adapter });
       const known = opened.get(name);
       if (known !== undefined) return known;
       const definition = engineDefinition(definitions, { engine, adapter });
@@ -36,8 +37,14 @@ export function openEngines(text: string, variables: Variables, world: RemoteWor
       return begun;
     },
     declared: declaredBy(definitions),
+    // Nothing of a server runs here: who holds it still goes on with it, and it is forgotten.
+    retain(models) {
+      needed = new Set(models.map(engineName));
+      for (const name of opened.keys()) if (!needed.has(name)) opened.delete(name);
+    },
     async state() {
-      const states = await Promise.all([...opened].map(async ([name, engine]) => [name, await stateOf(engine)] as const));
+      const counted = [...opened].filter(([name]) => needed.has(name));
+      const states = await Promise.all(counted.map(async ([name, engine]) => [name, await stateOf(engine)] as const));
       const worst = states.find(([, { status }]) => status !== "ready");
       return { status: worst?.[1].status ?? "ready", engines: Object.fromEntries(states) };
     },

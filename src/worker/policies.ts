@@ -149,6 +149,7 @@ function openStore(bundle: LiveBundle): Promise<PolicyStore> {
       return policyFiles(latest);
     },
     build: () => bundle.build(latest as Bundle),
+    retain: (models) => bundle.engines.retain(models),
     unixTime: () => Math.floor(Date.now() / 1000),
   });
 }

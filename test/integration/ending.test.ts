@@ -1,8 +1,12 @@
-/** SIGTERM under load, and a log that cannot be written: no request notices either. */
+/** SIGTERM under load, with engines that hang, and a log that cannot be written: no request notices either. */
 import { once } from "node:events";
-import { connect } from "node:net";
-import { afterEach, expect, it } from "vitest";
-import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
+import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { createServer, type Server } from "node:http";
+import { type AddressInfo, connect } from "node:net";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { eventually, type Gateway, post, spawnServe, startGateway } from "./gateway.ts";
 
 let gateway: Gateway | undefined;
 afterEach(async () => {
@@ -70,6 +74,50 @@ it("ends with code 0 after SIGTERM while its engine hangs, and the engine with i
   process.kill(engine.pid, "SIGSTOP");
   expect(await gateway.stop()).toBe(0);
   expect(() => process.kill(engine.pid, 0)).toThrow("ESRCH");
+});
+
+describe("a server that never answers", () => {
+  let folder: string;
+  let silent: Server;
+  let asked: Promise<unknown>;
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "icdpo-ending-"));
+    silent = createServer();
+    asked = once(silent, "request");
+    await new Promise<void>((resolve) => silent.listen(0, "127.0.0.1", resolve));
+    const { port } = silent.address() as AddressInfo;
+    const own = "default: { type: openai, urls: ['http://127.0.0.1:9'], model: none }";
+    await writeFile(
+      path.join(folder, "engines.yml"),
+      `engines:\n  ${own}\n  silent: { type: llama-server, urls: ['http://127.0.0.1:${port}'] }\n`,
+    );
+    await writeFile(path.join(folder, "routes.yaml"), "routes: { r: { policy: p } }\n");
+  });
+  afterEach(async () => {
+    silent.close();
+    silent.closeAllConnections();
+    await rm(folder, { recursive: true });
+  });
+
+  const write = (policy: string) => writeFile(path.join(folder, "p.yaml"), policy);
+  const settings = () => ({ ICDPO_POLICIES: folder, ICDPO_ENGINES: path.join(folder, "engines.yml"), ICDPO_RELOAD_MS: "50" });
+
+  it("does not keep the gateway from ending while it waits for it at the start", async () => {
+    await write("engine: silent\nscore: { type: none }\n");
+    const { child } = spawnServe(settings());
+    const ended = once(child, "exit");
+    await asked;
+    child.kill("SIGTERM");
+    expect((await ended)[0]).toBe(130);
+  });
+
+  it("does not keep the gateway from ending while it waits for it in a reload", async () => {
+    await write("score: { type: none }\n");
+    gateway = await startGateway(settings());
+    await write("engine: silent\nscore: { type: none }\n");
+    await asked;
+    expect(await gateway.stop()).toBe(0);
+  });
 });
 
 it("waits for no connection that nothing was sent on", async () => {

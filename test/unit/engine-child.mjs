@@ -1,8 +1,8 @@
 /**
- * An engine's process without a model. What it is told of as the model is a JSON file, read at each load: `error`, what loading fails with;
- * `ends`, to end while it loads; `loads`, to load for ever. A sample goes on until a text "release" is tokenised; a text "die" ends the process.
+ * An engine's process without a model. What it is told of as the model is a JSON file behind "GGUF", read at each load: `error`, what loading fails with;
+ * `ends`, to end while it loads; `loads`, to load for ever. Beside it stand the ids of all processes that loaded it. A sample goes on until a text "release" is tokenised; a text "die" ends the process.
  */
-import { readFileSync } from "node:fs";
+import { appendFileSync, readFileSync } from "node:fs";
 
 const info = {
   contextSize: 128,
@@ -23,7 +23,9 @@ function end(id) {
 function perform(id, call) {
   switch (call.type) {
     case "load": {
-      const { error, ends, loads } = JSON.parse(readFileSync(call.options.modelPath, "utf8"));
+      const { modelPath } = call.options;
+      const { error, ends, loads } = JSON.parse(readFileSync(modelPath, "utf8").replace(/^GGUF/u, ""));
+      appendFileSync(`${modelPath}.pids`, `${process.pid}\n`);
       if (loads === true) return undefined;
       if (ends === true) process.exit(7);
       if (error !== undefined) throw new Error(error);

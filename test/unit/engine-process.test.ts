@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LlamaEngine, type LlamaEngineOptions } from "../../src/node/llama/engine.ts";
-
-const childModule = new URL("./engine-child.mjs", import.meta.url);
+import { childModule, isAlive } from "./engine-child.ts";
 
 let folder: string;
 let model: string;
@@ -35,15 +34,6 @@ function pidOf(engine: LlamaEngine): number {
   const { pid } = engine.lifecycle;
   if (pid === undefined) throw new Error("The engine has no process.");
   return pid;
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 describe("starting an engine", () => {
@@ -127,6 +117,28 @@ describe("an engine whose process dies", () => {
     await expect(waiting).rejects.toMatchObject({ code: "engine_unavailable" });
     await expect(engine.tokenize(["a"])).rejects.toThrow("The engine is shut down.");
     expect(engine.lifecycle.status).toBe("closed");
+  });
+});
+
+describe("an engine that hangs", () => {
+  it("is ended and started again", async () => {
+    const engine = await start({ hangMs: 1_000 });
+    const pid = pidOf(engine);
+    process.kill(pid, "SIGSTOP");
+    await expect.poll(() => engine.lifecycle.restarts, { timeout: 9_000 }).toBe(1);
+    expect(await engine.tokenize(["a"])).toEqual([[1]]);
+    expect(isAlive(pid)).toBe(false);
+    expect(said.join("\n")).toContain("has not got on for 1000 ms");
+  });
+
+  it("is not taken for one where it was the gateway that stood still", async () => {
+    const engine = await start({ hangMs: 1_500 });
+    const pid = pidOf(engine);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2_500);
+    await new Promise((resolve) => setTimeout(resolve, 100)); // the beat that is due comes first
+    expect(await engine.tokenize(["a"])).toEqual([[1]]);
+    expect(pidOf(engine)).toBe(pid);
+    expect(engine.lifecycle.restarts).toBe(0);
   });
 });
 

@@ -1,8 +1,8 @@
 /** The engines file, and policies that name more than one model. */
-import { describe, expect, it } from "vitest";
+import { describe, expect, it, vi } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { Engines, ModelReference } from "../../src/engine/engines.ts";
-import { buildPolicySet, type PolicyFiles, textFile } from "../../src/policy/build.ts";
+import { buildPolicySet, PolicyBuilder, type PolicyFiles, textFile } from "../../src/policy/build.ts";
 import { declaredBy, type EngineDefinitions, engineDefinition, parseEngines, remoteSettings } from "../../src/policy/engines.ts";
 import { ScriptedEngine } from "./scripted-engine.ts";
 
@@ -109,6 +109,18 @@ describe("a policy's models", () => {
     expect(new Set(engines.opened)).toEqual(new Set(["default"]));
     expect([...(await build(plain, engines, more, "taught")).policies.keys()]).toEqual(["p", "taught"]);
     expect(new Set(engines.opened)).toEqual(new Set(["default", "teacher"]));
+  });
+
+  it("retrieve with the engine that they name now, not with another of the same weights", async () => {
+    const [first, second] = [new ScriptedEngine({ model: "same" }), new ScriptedEngine({ model: "same" })];
+    const engines = scriptedEngines(two, { default: first, teacher: second });
+    const builder = new PolicyBuilder({ engines, embedder: () => Promise.reject(new Error("not needed")) });
+    const retrieving = "demonstrations: d\nretriever: { type: bm25 }\nscore: { type: likelihood }\n";
+    await builder.build(files(retrieving));
+    const policy = (await builder.build(files(`engine: teacher\n${retrieving}`))).policies.get("p");
+    const asked = [vi.spyOn(first, "tokenize"), vi.spyOn(second, "tokenize")];
+    await policy?.retriever?.retrieve([{ role: "user", content: "Hi" }], { shots: 1, random: () => 0 });
+    expect(asked.map(({ mock }) => mock.calls.length > 0)).toEqual([false, true]);
   });
 
   it("prompt each by the format it knows", async () => {

@@ -1,9 +1,10 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { fetchWithUndici } from "../../src/node/fetch.ts";
+import { openConnections } from "../../src/node/fetch.ts";
 
 let server: Server | undefined;
+const connections = openConnections();
 
 async function serve(listener: RequestListener): Promise<string> {
   server = createServer(listener);
@@ -33,7 +34,7 @@ describe("calls to engines", () => {
       request.pipe(response);
     });
     const init = { method: "POST", headers: { "content-type": "application/json" }, body: '{"a":"ü"}', signal } as const;
-    const answer = await fetchWithUndici(`${url}/v1`, init);
+    const answer = await connections.fetch(`${url}/v1`, init);
     expect(answer).toMatchObject({ ok: false, status: 429 });
     expect(answer.headers.get("retry-after")).toBe("7");
     expect(answer.headers.get("x-none")).toBeNull();
@@ -47,7 +48,7 @@ describe("calls to engines", () => {
       sockets.add(request.socket);
       response.end("ok");
     });
-    for (let i = 0; i < 10; i++) expect(await read((await fetchWithUndici(url, { method: "GET", headers: {}, signal })).body)).toBe("ok");
+    for (let i = 0; i < 10; i++) expect(await read((await connections.fetch(url, { method: "GET", headers: {}, signal })).body)).toBe("ok");
     // The next call may come before the last connection is known to be free.
     expect(sockets.size).toBeLessThanOrEqual(2);
   });
@@ -59,7 +60,7 @@ describe("calls to engines", () => {
         response.on("close", resolve);
         response.write("first");
       }).then(async (url) => {
-        const { body } = await fetchWithUndici(url, { method: "GET", headers: {}, signal: controller.signal });
+        const { body } = await connections.fetch(url, { method: "GET", headers: {}, signal: controller.signal });
         const reading = read(body);
         controller.abort();
         await expect(reading).rejects.toThrow();
@@ -77,14 +78,29 @@ describe("calls to engines", () => {
       response.on("close", isGone);
       response.write("first");
     });
-    const { body } = await fetchWithUndici(url, { method: "GET", headers: {}, signal });
+    const { body } = await connections.fetch(url, { method: "GET", headers: {}, signal });
     for await (const _ of body ?? []) break;
     await gone;
+  });
+
+  it("fail when all connections are closed, those that wait for an answer as well", async () => {
+    const own = openConnections();
+    let begin = (): void => {};
+    const begun = new Promise<void>((resolve) => {
+      begin = resolve;
+    });
+    const url = await serve(() => begin());
+    const waiting = own.fetch(url, { method: "GET", headers: {}, signal });
+    const failed = expect(waiting).rejects.toThrow();
+    await begun;
+    await own.close();
+    await failed;
+    await expect(own.fetch(url, { method: "GET", headers: {}, signal })).rejects.toThrow();
   });
 
   it("say why there is no connection", async () => {
     const url = await serve(() => {});
     await new Promise((resolve) => server?.close(resolve));
-    await expect(fetchWithUndici(url, { method: "GET", headers: {}, signal })).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    await expect(connections.fetch(url, { method: "GET", headers: {}, signal })).rejects.toMatchObject({ code: "ECONNREFUSED" });
   });
 });

@@ -29,7 +29,12 @@ const demonstration = (id: string) =>
 async function open(engine = new ScriptedEngine()) {
   const files = new PolicyFolder({ policies: path.join(folder, "policies"), demonstrations: path.join(folder, "demos") });
   const builder = new PolicyBuilder({ engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) });
-  const store = await PolicyStore.open({ read: () => files.read(), build: (read) => builder.build(read), unixTime: () => 1 });
+  const store = await PolicyStore.open({
+    read: () => files.read(),
+    build: (read) => builder.build(read),
+    retain: () => {},
+    unixTime: () => 1,
+  });
   return { store, files, engine };
 }
 

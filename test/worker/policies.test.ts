@@ -85,6 +85,26 @@ describe("a worker's policies", () => {
     }
   });
 
+  it("let go of engines that they do not need any more", async () => {
+    const engines = `engines:
+  default: { type: vllm, urls: ["${vllm.url}"] }
+  away: { type: openai, urls: ["http://127.0.0.1:9"], model: m, retries: 0 }
+`;
+    const both = JSON.parse(bundle(["a", "b"]));
+    both.policies.away = "engine: away\ncandidates: 1\nscore: { type: none }\n";
+    const kept = {
+      text: async () => JSON.stringify({ ...both, engines, routes: "routes: { a: { policy: plain }, b: { policy: away } }" }),
+    };
+    const { policies, routes } = await open(kept);
+    expect((await policies.engines.state()).status).toBe("unreachable");
+    kept.text = async () => JSON.stringify({ ...both, engines, routes: "routes: { a: { policy: plain } }" });
+    vi.setSystemTime(Date.now() + 1_000);
+    await policies.look();
+    expect(routes()).toEqual(["a"]);
+    expect(await policies.engines.state()).toMatchObject({ status: "ready", engines: { default: { status: "ready" } } });
+    expect((await policies.engines.state()).engines).not.toHaveProperty("away");
+  });
+
   it("keep their engines where newer ones cannot be reached", async () => {
     const kept = { text: async () => bundle(["a"]) };
     const { policies, routes, said } = await open(kept);

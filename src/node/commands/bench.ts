@@ -120,7 +120,7 @@ const paperTokens = 128;
 
 /** Throws "configuration" where the default engine is another. */
 async function embedded({ engines }: Runtime): Promise<LlamaEngine> {
-  const engine = await engines.open({ engine: defaultEngine });
+  const engine = await (await engines.open({ engine: defaultEngine })).begun();
   if (engine instanceof LlamaEngine) return engine;
   throw new GatewayError("configuration", "The benchmarks measure the embedded engine: the engines file must not name another as default.");
 }
@@ -176,7 +176,12 @@ async function benchPolicies(runtime: Runtime): Promise<PolicyStore> {
     routes: "routes: { icdpo: { policy: icdpo }, plain: { policy: plain }, blocks: { policy: blocks } }",
     demonstrations: new Map([["bench", textFile(lines.join("\n"))]]),
   };
-  return PolicyStore.open({ read: async () => files, build: (read) => buildPolicySet(read, runtime), unixTime: () => 0 });
+  return PolicyStore.open({
+    read: async () => files,
+    build: (read) => buildPolicySet(read, runtime),
+    retain: (models) => runtime.engines.retain(models),
+    unixTime: () => 0,
+  });
 }
 
 function everyday({ policies }: Runtime): readonly Demonstration[] {

@@ -15,7 +15,8 @@ export function serveCommand(world: World): Command {
       const { ICDPO_RELOAD_MS: everyMs } = settings;
       const watcher = everyMs > 0 ? watchPolicies(runtime.policies, runtime.policyFolder, everyMs, world.report) : null;
       await aborted(signal);
-      await watcher?.close();
+      // A reload that is under way ends with the engines.
+      void watcher?.close();
       world.report("stopping; once more to stop at once");
       process.once("SIGINT", () => process.exit(130)).once("SIGTERM", () => process.exit(143));
       await server.close();

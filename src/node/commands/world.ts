@@ -44,14 +44,13 @@ export function withRuntime<Result>(
 export function withTokenizer<Result>(world: World, work: (engine: Engine, signal: AbortSignal) => Promise<Result>): Promise<Result> {
   return withSignal(async (signal) => {
     const settings = { ...world.settings(), ICDPO_SEQUENCES: 1, ICDPO_CONTEXT_SIZE: tokenizerContext };
-    const engine = await openLlama(
-      { type: "llama", adapters: {} },
-      undefined,
+    const { report } = world;
+    const engine = await openLlama({ type: "llama", adapters: {} }, undefined, {
       settings,
-      openModelStore(settings, world.report),
-      world.report,
+      store: openModelStore(settings, report),
+      report,
       signal,
-    );
+    });
     try {
       return await work(engine, signal);
     } finally {

@@ -6,6 +6,7 @@ import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
 import { growingPause } from "../../types/growing-pause.ts";
+import { untilAborted } from "../../types/until-aborted.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 import type { Call, ChildMessage, EngineLoad, Loaded, ParentMessage, Result } from "./protocol.ts";
 
@@ -241,11 +242,7 @@ export class LlamaEngine implements RunningEngine {
   async #whenReady(signal?: AbortSignal): Promise<EngineInfo> {
     if (signal?.aborted) throw cancelled(signal);
     if (this.#status === "closed") throw shutDown();
-    if (signal === undefined) return this.#ready;
-    const { promise, reject } = withResolvers<never>();
-    const abort = (): void => reject(cancelled(signal));
-    signal.addEventListener("abort", abort, { once: true });
-    return Promise.race([this.#ready, promise]).finally(() => signal.removeEventListener("abort", abort));
+    return untilAborted(this.#ready, signal);
   }
 
   /** Starts a child and has it load the model. Throws where either fails; the child has ended then. */
@@ -285,22 +282,28 @@ export class LlamaEngine implements RunningEngine {
     }
   }
 
-  /** A child that hangs, in native code or out of it, is killed; its exit starts another. */
+  /**
+   * A child that hangs, in native code or out of it, is killed; its exit starts another. Beats are counted, not time: when this process itself has
+   * stood still, in a container that was paused, say, that is no fault of the child's.
+   */
   #watch(child: ChildProcess): void {
     const { hangMs, log } = this.#options;
-    let answered = performance.now();
+    let unanswered = 0;
     clearInterval(this.#heartbeat);
     this.#heartbeat = setInterval(() => {
+      if (unanswered * heartbeatMs >= hangMs) {
+        log(`engine: the process has not got on for ${hangMs} ms; ending it`);
+        clearInterval(this.#heartbeat);
+        child.kill("SIGKILL");
+        return;
+      }
+      unanswered += 1;
       this.#send({ type: "load-report" }).then(
         (load) => {
-          if ((load as EngineLoad).stepMs < hangMs) answered = performance.now();
+          if ((load as EngineLoad).stepMs < hangMs) unanswered = 0;
         },
         () => {}, // it has died: its exit is handled where it is noticed
       );
-      if (performance.now() - answered < hangMs) return;
-      log(`engine: the process has not got on for ${hangMs} ms; ending it`);
-      clearInterval(this.#heartbeat);
-      child.kill("SIGKILL");
     }, heartbeatMs).unref();
   }
 
