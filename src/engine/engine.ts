@@ -95,6 +95,15 @@ export interface Sample {
   readonly counted?: { readonly prompt: number | null; readonly completion: number | null } | undefined;
 }
 
+/**
+ * Waiting is over, and so many of the prompt's tokens have been fed by now, those found in a cache not among them. A sign of progress: it comes again
+ * and again until the prompt is at hand. 0, from a server that tells no more: the call has gone out.
+ */
+export interface PrefillEvent {
+  readonly type: "prefill";
+  readonly fed: number;
+}
+
 /** The prompt is at hand; so many of its tokens were found in a cache of prefixes. Comes again where that is known only later. */
 export interface PromptEvent {
   readonly type: "prompt";
@@ -111,9 +120,14 @@ export interface TextEvent {
   readonly details?: readonly TokenDetail[] | undefined;
 }
 
-export type SampleEvent = PromptEvent | TextEvent | { readonly type: "done"; readonly index: number; readonly sample: Sample };
+export type SampleEvent =
+  | PrefillEvent
+  | PromptEvent
+  | TextEvent
+  | { readonly type: "done"; readonly index: number; readonly sample: Sample };
 
 export type ScoreEvent =
+  | PrefillEvent
   | PromptEvent
   /** `[tokens]`: log π(token i ∣ prompt, tokens before i) of the completion that came as number `index`; details if asked for. */
   | {

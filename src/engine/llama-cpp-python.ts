@@ -85,11 +85,14 @@ class LlamaCppPython implements RunningEngine {
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
     const body = await this.#body(prompt, request, signal);
     await this.#checkLength(prompt, signal);
-    yield { type: "prompt", cached: 0 };
+    yield { type: "prefill", fed: 0 };
+    let hasBegun = false;
     for (const [index, seed] of request.seeds.entries()) {
       let text = "";
       let finish: string | null = null;
       for await (const { choices } of this.#stream({ ...body, seed }, signal)) {
+        if (!hasBegun) yield { type: "prompt", cached: 0 };
+        hasBegun = true;
         const [choice] = choices;
         finish = choice?.finish_reason ?? finish;
         text += choice?.text ?? "";
@@ -121,7 +124,7 @@ class LlamaCppPython implements RunningEngine {
     if (topLogprobs !== undefined) throw noDetails();
     const context = await this.#textOf(prompt, signal);
     await this.#checkLength(prompt, signal);
-    yield { type: "prompt", cached: 0 };
+    yield { type: "prefill", fed: 0 };
     let index = 0;
     for await (const completion of completions) {
       const isClosed = completion.at(-1) === end;
@@ -135,6 +138,7 @@ class LlamaCppPython implements RunningEngine {
       // 0 would be as many as fit.
       const body = { prompt: text, max_tokens: 1, echo: true, logprobs: 1, temperature: 0 };
       const { choices } = await this.#server.json({ path, body, answer: echoed, signal });
+      if (index === 0) yield { type: "prompt", cached: 0 };
       // BOS is not among them.
       const first = prompt.tokens.length - 1;
       const logprobs = choices[0].logprobs.token_logprobs.slice(first, first + completion.length);

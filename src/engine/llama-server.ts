@@ -90,7 +90,7 @@ class LlamaServer implements RunningEngine {
     for (let first = 0; first < request.seeds.length; first += model.slots) {
       const part = { ...request, seeds: request.seeds.slice(first, first + model.slots) };
       for await (const event of sampleTogether(this.#replicas, model, prompt, part, rescore, signal)) {
-        if (event.type === "prompt") {
+        if (event.type === "prefill" || event.type === "prompt") {
           if (first === 0) yield event;
         } else yield { ...event, index: first + event.index };
       }

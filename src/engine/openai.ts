@@ -77,8 +77,11 @@ class OpenAi implements RunningEngine {
     const choices = request.seeds.map(() => new Choice(request));
     const estimates = request.seeds.map(() => new Estimate());
     const body = requestBody(this.#model, prompt.messages, request);
-    yield { type: "prompt", cached: 0 };
+    yield { type: "prefill", fed: 0 };
+    let hasBegun = false;
     for await (const event of this.#events(body, request, signal)) {
+      if (!hasBegun) yield { type: "prompt", cached: 0 };
+      hasBegun = true;
       for (const { index, ...news } of event.choices) {
         const piece = choices[index]?.take(news);
         if (piece) yield { type: "text", index, ...piece, tokens: estimates[index]?.add(piece.text) ?? 0 };

@@ -141,6 +141,7 @@ async function completeOne(engine: Engine, call: Call, work: Try, prompt: LedPro
     topLogprobs: body.logprobs ?? undefined,
     work: work.tokens,
     signal: work.signal,
+    onPrefill: () => work.enter("prefill"),
     onBegin: () => work.enter("sample"),
     onText: (i: number, text: string, details: readonly TokenDetail[]) => {
       for (const index of greedy ? indexes : [first + i]) onPiece({ index, text, finish: null, details: shift(details) });

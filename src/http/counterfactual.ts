@@ -1,7 +1,7 @@
 /** @module For a share of scored requests: what plain sampling would have answered, and its score by the same contexts. Done after the answer. */
 import type { Context } from "hono";
 import { type MeasureRequest, measure } from "../icdpo/measure.ts";
-import { type IcdpoOutcome, type IcdpoRequest, icdpo, type Stage } from "../icdpo/pipeline.ts";
+import { type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
 import type { Policy } from "../policy/policy.ts";
 import type { AppDependencies } from "./dependencies.ts";
@@ -50,7 +50,7 @@ export async function recordCounterfactual(
   }
 }
 
-type Given = Pick<MeasureRequest, "signal" | "work"> & { readonly onStage: (stage: Stage) => void };
+type Given = Pick<MeasureRequest, "signal" | "work" | "onStage">;
 
 /** Plain sampling's answer, and the scores of both. */
 async function compare({ policy, request, outcome }: ScoredAnswer, { signal, work, onStage }: Given) {
@@ -59,7 +59,6 @@ async function compare({ policy, request, outcome }: ScoredAnswer, { signal, wor
   const text = plain.ranked[0]?.text ?? "";
   const chosen = outcome.ranked[0]?.text ?? "";
   const demonstrations = outcome.demonstrations.map(({ demonstration }) => demonstration);
-  onStage("score");
-  const { measured } = await measure(policy, { conversation, completions: [text, chosen], demonstrations, seed, signal, work });
+  const { measured } = await measure(policy, { conversation, completions: [text, chosen], demonstrations, seed, signal, work, onStage });
   return { text, score: measured[0]?.score ?? null, chosenScore: measured[1]?.score ?? null };
 }

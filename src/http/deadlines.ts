@@ -10,6 +10,7 @@ export type StageLimits = { readonly [Name in Stage]?: number };
 const stages = {
   retrieve: ["retrieving demonstrations", "ICDPO_RETRIEVE_TIMEOUT_MS"],
   queue: ["waiting for the model", "ICDPO_QUEUE_TIMEOUT_MS"],
+  prefill: ["without progress on its prompt", "ICDPO_PREFILL_TIMEOUT_MS"],
   sample: ["sampling", "ICDPO_TIMEOUT_MS"],
   score: ["scoring", "ICDPO_TIMEOUT_MS"],
 } as const;
@@ -30,6 +31,7 @@ export class StageDeadlines {
     return this.#linked.signal;
   }
 
+  /** Entering the same stage again is progress: its limit begins anew. */
   enter(stage: Stage): void {
     clearTimeout(this.#timer);
     const limit = this.#limits[stage];

@@ -34,10 +34,9 @@ export function score(dependencies: AppDependencies) {
     const body = await readBody(c, scoreRequestSchema);
     const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
     const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0 };
-    const measurement = await withRequest(askerOf(c), dependencies, ({ signal, attempt, enter }) => {
-      enter("score");
-      return attempt((work) => measure(resolved.policy, { ...request, signal, work }));
-    });
+    const measurement = await withRequest(askerOf(c), dependencies, ({ signal, attempt, enter: onStage }) =>
+      attempt((work) => measure(resolved.policy, { ...request, signal, work, onStage })),
+    );
     setHeaders(c, routeHeaders(resolved, body.completions.length));
     return c.json({ object: "list", model: body.model, ...renderMeasurement(measurement) });
   };

@@ -63,7 +63,7 @@ export interface RequestRecord extends RequestFacts, RequestEnd {
 /** One request, as it is watched. */
 export interface RequestObserver {
   note(facts: RequestFacts): void;
-  /** A stage begins; the one before it has ended. */
+  /** A stage begins, and the one before it has ended; or it goes on. */
   stage(stage: Stage): void;
   /** Text of messages; kept only where that is asked for. */
   text(of: "request" | "answers", text: unknown): void;

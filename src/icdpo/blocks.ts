@@ -25,6 +25,8 @@ export interface BlockOptions {
   /** When it fires, the answer ends with the blocks it has; the first one is waited for. */
   readonly budget?: AbortSignal | undefined;
   readonly onText?: OnText | undefined;
+  /** A part of the context has been fed; the first block is being sampled. */
+  readonly onPrefill?: (() => void) | undefined;
   readonly onBegin?: (() => void) | undefined;
 }
 
@@ -130,12 +132,13 @@ async function sampleBlocks(
   step: number,
   options: BlockOptions,
 ): Promise<Sample[]> {
-  const { parameters, count, seed, work, signal, onBegin } = options;
+  const { parameters, count, seed, work, signal, onPrefill, onBegin } = options;
   const prompt = { tokens: [...side.prompt.tokens, ...chosen.tokens], end: side.prompt.end };
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, step * count + index));
   const samples: Sample[] = [];
   const request = { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: positive === side };
   for await (const event of counted(side.engine.sample(prompt, request, signal), prompt.tokens.length, work)) {
+    if (event.type === "prefill" && step === 0) onPrefill?.();
     if (event.type === "prompt" && step === 0) onBegin?.();
     if (event.type === "done") samples[event.index] = event.sample;
   }

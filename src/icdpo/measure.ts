@@ -4,9 +4,10 @@ import { defaultInstructions, type PromptFormat, type Score } from "../policy/sc
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { buildContexts } from "./contexts.ts";
+import type { Stage } from "./pipeline.ts";
 import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
-import { closeResponse, forcedSums, type ScoredResponse, scoreOf } from "./score.ts";
+import { closeResponse, forcedSums, type ScoredResponse, type ScoringOptions, scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 import { noWork, type TokenWork } from "./work.ts";
 
@@ -20,6 +21,8 @@ export interface MeasureRequest {
   readonly signal?: AbortSignal | undefined;
   /** Grows by what has been worked through, as soon as that is known: right also where the request fails or is cancelled. */
   readonly work?: TokenWork | undefined;
+  /** What is being done now, as in `IcdpoRequest`; once a context is at hand, it is "score" until the end. */
+  readonly onStage?: ((stage: Stage) => void) | undefined;
 }
 
 /** Sums over a completion's tokens and its closing token, in nats. Null: that context does not exist. */
@@ -47,7 +50,8 @@ export interface Measurement {
 }
 
 export async function measure(policy: Policy, request: MeasureRequest): Promise<Measurement> {
-  const { conversation, completions, signal, work = noWork() } = request;
+  const { conversation, completions, signal, work = noWork(), onStage } = request;
+  onStage?.("retrieve");
   const scorer = { ...policy.scorer, format: request.format ?? policy.scorer.format };
   const demonstrations = request.demonstrations ?? (await retrieved(policy, request));
   const instructions = policy.settings.instructions ?? (demonstrations.length > 0 ? defaultInstructions : null);
@@ -65,12 +69,13 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const models = { sampler: scorer, scorer, reference };
   const contexts = await buildContexts(models, parts, { ...needs, negative: paired ? "rejected" : "base" });
 
-  const options = { work, signal };
+  onStage?.("queue");
+  const options = { work, signal, ...stagesOf(onStage) };
   const base = await forcedSums(contexts.base, fed, options);
   const positive = guided ? await forcedSums(contexts.positive, fed, options) : null;
   const negative = guided && paired && contexts.negative !== null ? await forcedSums(contexts.negative, fed, options) : null;
   const kept = { ...parts, demonstrations: demonstrations.slice(0, contexts.shots) };
-  const referred = reference === null ? null : await referenceSums(models, kept, plain, { ...needs, work });
+  const referred = reference === null ? null : await referenceSums(models, kept, plain, { ...needs, ...options });
 
   const measured = responses.map(({ index, text, closed: { length: tokens } }) => {
     const sums = { positive: positive?.[index] ?? null, negative: negative?.[index] ?? null, base: base[index] as number };
@@ -95,12 +100,26 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   };
 }
 
+/** Of several contexts in a row: the first that is at hand begins the scoring. */
+function stagesOf(onStage: MeasureRequest["onStage"]): Pick<ScoringOptions, "onPrefill" | "onBegin"> {
+  let hasBegun = false;
+  return {
+    onPrefill: () => {
+      if (!hasBegun) onStage?.("prefill");
+    },
+    onBegin: () => {
+      if (!hasBegun) onStage?.("score");
+      hasBegun = true;
+    },
+  };
+}
+
 /** `[completions]`: log π_ref(y ∣ C⁺), in nats. */
 async function referenceSums(
   models: Models,
   parts: ContextParts,
   candidates: readonly Candidate[],
-  needs: { readonly reserve: number; readonly signal: AbortSignal | undefined; readonly work: TokenWork },
+  needs: ScoringOptions & { readonly reserve: number; readonly signal: AbortSignal | undefined },
 ): Promise<number[]> {
   const { negative } = await buildContexts(models, parts, { ...needs, negative: "reference" });
   if (negative === null) throw new Error("A reference is a context of its own");

@@ -12,7 +12,7 @@ import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, 
 import { randomFrom } from "./seed.ts";
 import { noWork, type TokenWork } from "./work.ts";
 
-export type Stage = "retrieve" | "queue" | "sample" | "score";
+export type Stage = "retrieve" | "queue" | "prefill" | "sample" | "score";
 
 export interface IcdpoRequest {
   readonly conversation: Conversation;
@@ -36,7 +36,7 @@ export interface IcdpoRequest {
   readonly onSampling?: ((beginning: Beginning) => void) | undefined;
   /** Text as it is sampled; only where nothing is left to choose (`choosesAmong`). */
   readonly onText?: OnText | undefined;
-  /** What is being done now; "queue" is waiting for the model to begin. */
+  /** What is being done now; "queue" is waiting for the model to begin. "prefill" comes again with each part of the prompt that has been fed. */
   readonly onStage?: ((stage: Stage) => void) | undefined;
   /** Grows by what has been worked through, as soon as that is known: right also where the request fails or is cancelled. */
   readonly work?: TokenWork | undefined;
@@ -115,9 +115,10 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     demonstrations: retrieved.slice(0, contexts.shots),
     timings,
   };
+  const onPrefill = (): void => onStage?.("prefill");
   if (settings.block !== undefined && inBlocks) {
     const options = { score: settings.score, tokens: settings.block.tokens, count, parameters, seed, work, signal, budget, onText };
-    const answering = answerByBlocks(contexts, { ...options, onBegin: () => onStage?.("sample") });
+    const answering = answerByBlocks(contexts, { ...options, onPrefill, onBegin: () => onStage?.("sample") });
     const { response, isSpent } = await answering.catch((error: unknown) => {
       stop.abort(error); // what else is done for the request
       throw error;
@@ -132,7 +133,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   };
   // What is noted while sampling is of use only where the same model scores.
   const logprobs = competes && contexts.positive === contexts.sampled;
-  const options = { parameters, count, seed, logprobs, topLogprobs, grammar, work, signal, budget, onBegin, onText };
+  const options = { parameters, count, seed, logprobs, topLogprobs, grammar, work, signal, budget, onPrefill, onBegin, onText };
   const candidates = whenDone(sampleCandidates(contexts.sampled, options), () => {
     timings.sample = lap();
     if (competes) onStage?.("score");

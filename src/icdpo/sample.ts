@@ -32,6 +32,8 @@ export interface SampleOptions {
   /** GBNF that responses keep to. */
   readonly grammar?: string | undefined;
   readonly work: TokenWork;
+  /** A part of the context has been fed. */
+  readonly onPrefill?: (() => void) | undefined;
   /** The context is at hand, sampling begins. */
   readonly onBegin?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
@@ -54,6 +56,10 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
     const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
     const events = engine.sample(prompt, request, signals.length > 1 ? AbortSignal.any(signals) : signals[0]);
     for await (const event of counted(events, prompt.tokens.length, work)) {
+      if (event.type === "prefill") {
+        if (!hasBegun) options.onPrefill?.();
+        continue;
+      }
       if (event.type === "prompt") {
         if (!hasBegun) options.onBegin?.();
         hasBegun = true;

@@ -26,6 +26,9 @@ export interface ScoredResponse extends Response {
 
 export interface ScoringOptions {
   readonly work: TokenWork;
+  /** A part of a context has been fed; a context is at hand. */
+  readonly onPrefill?: (() => void) | undefined;
+  readonly onBegin?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
@@ -224,7 +227,9 @@ class Forcing {
     const { work, signal } = this.#options;
     const { engine, prompt } = this.#side;
     for await (const event of counted(engine.score(prompt, this.#completions, signal), prompt.tokens.length, work)) {
-      if (event.type === "prompt") continue;
+      if (event.type === "prefill") this.#options.onPrefill?.();
+      if (event.type === "prompt") this.#options.onBegin?.();
+      if (event.type !== "scored") continue;
       const { tokens, resolve } = this.#awaited[event.index] ?? {};
       if (event.logprobs.length !== tokens) throw unscorable();
       resolve?.(sum(event.logprobs));

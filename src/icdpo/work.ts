@@ -47,6 +47,10 @@ class Counter {
   }
 
   count(event: SampleEvent | ScoreEvent): void {
+    if (event.type === "prefill") {
+      if (!this.#isFed) this.#setPrompt(event.fed);
+      return;
+    }
     // An engine may say nothing of the prompt: where anything has come of it, it has been fed.
     if (!this.#isFed) this.#setPrompt(this.#promptTokens);
     this.#isFed = true;

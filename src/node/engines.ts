@@ -12,7 +12,6 @@ import {
   remoteSettings,
   withDefault,
 } from "../policy/engines.ts";
-import { GatewayError } from "../types/error.ts";
 import { LinkedSignal } from "../types/linked-signal.ts";
 import { openConnections } from "./fetch.ts";
 import { HeldEngine } from "./held-engine.ts";

@@ -62,7 +62,11 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     records,
     telemetry: telemetry.telemetry,
     recentRequests: telemetry.recent,
-    stageLimits: { retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS, queue: settings.ICDPO_QUEUE_TIMEOUT_MS },
+    stageLimits: {
+      retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS,
+      queue: settings.ICDPO_QUEUE_TIMEOUT_MS,
+      prefill: settings.ICDPO_PREFILL_TIMEOUT_MS,
+    },
     shutdown: shutdown.signal,
     report: telemetry.reportError,
     clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),

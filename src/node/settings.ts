@@ -47,6 +47,7 @@ const environmentSchema = z.object({
   ICDPO_ALLOWED_HOSTS: list.default([]),
   ICDPO_RETRIEVE_TIMEOUT_MS: positive.default(30_000),
   ICDPO_QUEUE_TIMEOUT_MS: positive.default(120_000),
+  ICDPO_PREFILL_TIMEOUT_MS: positive.default(300_000),
   ICDPO_DATABASE: z.string().min(1).optional(),
   ICDPO_DATABASE_TOKEN: z.string().min(1).optional(),
   ICDPO_KEEP_TEXT: flag.default(false),

@@ -66,6 +66,7 @@ class Observer implements RequestObserver {
   }
 
   stage(stage: Stage): void {
+    if (stage === this.#stage?.stage) return;
     this.#endStage();
     this.#stage = { stage, startedAt: this.#now() };
   }

@@ -94,7 +94,11 @@ const clockAndChance = {
 function limitsOf(settings: WorkerSettings) {
   return {
     admission: new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now }),
-    stageLimits: { retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS, queue: settings.ICDPO_QUEUE_TIMEOUT_MS },
+    stageLimits: {
+      retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS,
+      queue: settings.ICDPO_QUEUE_TIMEOUT_MS,
+      prefill: settings.ICDPO_PREFILL_TIMEOUT_MS,
+    },
     deadline: () => AbortSignal.timeout(settings.ICDPO_TIMEOUT_MS),
     maxAnswers: settings.ICDPO_MAX_N,
     maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Prompt, Sample, SampleRequest } from "../../src/engine/engine.ts";
 import { signedContext } from "../../src/icdpo/prompt.ts";
+import { counted, noWork } from "../../src/icdpo/work.ts";
 import { LlamaEngine } from "../../src/node/llama/engine.ts";
 import { defaultModel } from "../../src/node/models/catalog.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
@@ -93,6 +94,41 @@ describe("prefixes kept from earlier prompts", () => {
     expect(await cachedOf(prompt)).toBe(prompt.tokens.length - 1);
     const longer = { ...prompt, tokens: [...prompt.tokens, ...prompt.tokens.slice(20, 60)] };
     expect(await cachedOf(longer)).toBe(prompt.tokens.length);
+  });
+
+  it("are told apart from what is fed, part by part, and what a request took is the same to the token", async () => {
+    const prompt = await story("Go on with this tale:");
+    const beginning = { ...prompt, tokens: prompt.tokens.slice(0, 60) };
+    await cachedOf(beginning);
+    const fed: number[] = [];
+    const work = noWork();
+    let cached = -1;
+    const events = engine.sample(prompt, { ...request, maxTokens: 8 });
+    for await (const event of counted(events, prompt.tokens.length, work)) {
+      if (event.type === "prefill") {
+        fed.push(event.fed);
+        expect(work).toEqual({ ...noWork(), prompt: event.fed });
+      }
+      if (event.type === "prompt") cached = event.cached;
+    }
+    expect(fed).toEqual(fed.toSorted((a, b) => a - b));
+    expect(fed.at(-1)).toBe(prompt.tokens.length - 1 - cached);
+    expect(cached).toBeGreaterThanOrEqual(59);
+    expect(work).toMatchObject({ prompt: prompt.tokens.length, cached, scored: 0 });
+    expect(work.sampled).toBeGreaterThan(0);
+  });
+
+  it("count what was shown where the client leaves", async () => {
+    const work = noWork();
+    const prompt = await ask("Count from one to a hundred.");
+    let shown = 0;
+    for await (const event of counted(engine.sample(prompt, { ...request, seeds: [1], maxTokens: 60 }), prompt.tokens.length, work)) {
+      if (event.type !== "text") continue;
+      shown += event.tokens;
+      if (shown >= 5) break;
+    }
+    expect(work.sampled).toBe(shown);
+    expect(shown).toBeLessThan(60);
   });
 
   it("give the sums that a prompt without them gives, whatever was shared", async () => {

@@ -156,6 +156,19 @@ describe("sampling", () => {
     });
   });
 
+  it("tells how much of the prompt has been computed, what was cached not among it", async () => {
+    const parts = [5, 7, 9].map((processed) => ({ ...progress, prompt_progress: { total: 9, cache: 5, processed } }));
+    const complete = (body: Body) => [...parts, ...(body["n_predict"] === 0 ? [] : [shown(end, "", 1)]), stopped("eos", 1)];
+    const { engine } = server({ complete });
+    const told: object[] = [];
+    for await (const event of engine.sample(prompt, request)) if (event.type !== "done") told.push(event);
+    const fed = (tokens: number) => ({ type: "prefill", fed: tokens });
+    expect(told).toEqual([fed(0), fed(2), { type: "prompt", cached: 5 }]);
+    const scored: object[] = [];
+    for await (const event of engine.score(prompt, [])) scored.push(event);
+    expect(scored).toEqual([fed(0), fed(2), fed(4), { type: "prompt", cached: 5 }]);
+  });
+
   it("takes as many at once as the server has slots", async () => {
     const complete = ({ n_cmpl: n }: Body) => Array.from({ length: n as number }, (_, index) => ({ ...stopped("limit", 0), index }));
     const { engine, bodies } = server({ slots: 2, complete });

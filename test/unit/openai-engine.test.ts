@@ -5,6 +5,7 @@ import type { RunningEngine, SampleEvent, SampleRequest } from "../../src/engine
 import type { RemoteSettings } from "../../src/engine/engines.ts";
 import { onlyEngine } from "../../src/engine/engines.ts";
 import { openOpenAi } from "../../src/engine/openai.ts";
+import { counted, noWork } from "../../src/icdpo/work.ts";
 import { buildPolicySet } from "../../src/policy/build.ts";
 import { gateway, readStream } from "./scripted-gateway.ts";
 
@@ -172,12 +173,26 @@ describe("a stream", () => {
     const { engine, calls } = await service(stream(delta("Hel"), delta("lo", 0, "stop"), { choices: [], usage: { completion_tokens: 2 } }));
     const all = await events(engine, request);
     expect(all.slice(0, -1)).toEqual([
+      { type: "prefill", fed: 0 },
       { type: "prompt", cached: 0 },
       { type: "text", index: 0, text: "Hel", tokens: 1 },
       { type: "text", index: 0, text: "lo", tokens: 1 },
     ]);
     expect(samplesOf(all)[0]?.tokens).toHaveLength(2);
     expect(calls[0]?.body).toMatchObject({ stream: true, stream_options: { include_usage: true } });
+  });
+
+  it("that the service refuses has counted nothing; one that breaks off, what it gave", async () => {
+    const work = noWork();
+    const asked = async (answer: Answer): Promise<void> => {
+      const { engine } = await service(answer);
+      const prompt = await engine.chatPrompt([{ role: "user", content: "Hello" }]);
+      for await (const _ of counted(engine.sample(prompt, request), prompt.tokens.length, work));
+    };
+    await expect(asked(json({ error: { message: "No such model." } }, 404))).rejects.toMatchObject({ code: "engine_failure" });
+    expect(work).toEqual(noWork());
+    await expect(asked(stream(delta("Hello wor")))).rejects.toMatchObject({ code: "engine_failure" });
+    expect(work).toEqual({ prompt: 10, cached: 0, sampled: 3, scored: 0 });
   });
 
   it("gives details of tokens where the service does, half characters too", async () => {

@@ -9,6 +9,7 @@ import {
   type IcdpoOutcome,
   type IcdpoRequest,
   icdpo as icdpoOn,
+  type Stage,
 } from "../../src/icdpo/pipeline.ts";
 import { noWork, type TokenWork } from "../../src/icdpo/work.ts";
 import type { Models, Policy } from "../../src/policy/policy.ts";
@@ -1142,6 +1143,38 @@ describe("tokens counted", () => {
   });
 });
 
+describe("stages", () => {
+  const prefill = () => [10, 20];
+  const three = { ...says("aaa", "bb", "cccc"), ...table({ aaa: [-1, -2, -3], bb: [-1, -3, -2], cccc: [-5, -1, -1] }), prefill };
+  const stagesOf = async (ask: (onStage: (stage: Stage) => void) => Promise<unknown>): Promise<Stage[]> => {
+    const stages: Stage[] = [];
+    await ask((stage) => void stages.push(stage));
+    return stages;
+  };
+
+  it("go from waiting to the prefill with its first part, and name it again with each", async () => {
+    const asked = (score: unknown) =>
+      stagesOf((onStage) => icdpo(new ScriptedEngine(three), policy({ score, candidates: 3 }), request({ onStage })));
+    expect(await asked({ type: "none" })).toEqual(["retrieve", "queue", "prefill", "prefill", "sample"]);
+    // What C⁻ is fed meanwhile is no stage of its own.
+    expect(await asked(sHat)).toEqual(["retrieve", "queue", "prefill", "prefill", "sample", "score"]);
+  });
+
+  it("are those of the first block where an answer comes in blocks", async () => {
+    const { settings, ...rest } = policy({ score: sHat });
+    const inBlocks = { ...rest, settings: { ...settings, block: { tokens: 4 } } };
+    const stages = await stagesOf((onStage) => icdpo(new ScriptedEngine(three), inBlocks, request({ onStage })));
+    expect(stages).toEqual(["retrieve", "queue", "prefill", "prefill", "sample"]);
+  });
+
+  it("of given completions end in scoring, once the first context is at hand", async () => {
+    const stages = await stagesOf((onStage) =>
+      measure(new ScriptedEngine(three), policy({ score: sHat }), { conversation, completions: ["aaa", "bb"], seed: 1, onStage }),
+    );
+    expect(stages).toEqual(["retrieve", "queue", "prefill", "prefill", "score"]);
+  });
+});
+
 describe("work that has been done", () => {
   const three = { ...says("aaa", "bb", "cccc"), ...table({ aaa: [-1, -2, -3], bb: [-1, -3, -2], cccc: [-5, -1, -1] }) };
   const length = (engine: ScriptedEngine, type: "sample" | "score"): number =>
@@ -1184,6 +1217,27 @@ describe("work that has been done", () => {
       return icdpo(new WaitingEngine(), policy({ score: sHat }), request({ work, signal: leave.signal }));
     }, "cancelled");
     expect(work).toEqual(noWork());
+  });
+
+  it("is what had been fed where the client left during the prefill", async () => {
+    const leave = new AbortController();
+    function* prefill(): Generator<number> {
+      yield 10;
+      yield 20;
+      leave.abort();
+      yield 30;
+    }
+    const engine = new ScriptedEngine({ ...three, prefill });
+    const work = await counted((work) => icdpo(engine, policy({ score: sHat }), request({ work, signal: leave.signal })), "cancelled");
+    expect(work).toEqual({ prompt: 20, cached: 0, sampled: 0, scored: 0 });
+  });
+
+  it("is the same whether the engine tells of the prefill or not", async () => {
+    const [told, untold] = [noWork(), noWork()];
+    const prefill = () => [10, 20, 30];
+    await icdpo(new ScriptedEngine({ ...three, prefill, cached: () => 5 }), policy({ score: sHat }), request({ work: told }));
+    await icdpo(new ScriptedEngine({ ...three, cached: () => 5 }), policy({ score: sHat }), request({ work: untold }));
+    expect(told).toEqual(untold);
   });
 
   it("is what had been shown where the client left in the middle of it", async () => {

@@ -262,6 +262,33 @@ describe("one task", () => {
     expectIdle(backend, scheduler);
   });
 
+  it("tells how much of its prompt has been fed with each chunk, and then that it is filled", async () => {
+    const backend = new RecordingBackend({ chunk: 4 });
+    const scheduler = new Scheduler(backend);
+    const told: (readonly [string, number])[] = [];
+    const account = {
+      onPrefill: (fed: number) => void told.push(["fed", fed]),
+      onPrompt: (cached: number) => void told.push(["cached", cached]),
+    };
+    const ask = (prompt: readonly Token[]) =>
+      scheduler.run({ kind: "sample", prompt, branches: stepping(2, 1), signal: forever(), ...account });
+    await ask(range(11));
+    expect(told.splice(0)).toEqual([
+      ["fed", 4],
+      ["fed", 8],
+      ["fed", 10],
+      ["cached", 0],
+    ]);
+    await ask(range(13));
+    expect(told.splice(0)).toEqual([
+      ["fed", 1],
+      ["cached", 11],
+    ]);
+    await ask(range(13));
+    expect(told).toEqual([["cached", 12]]);
+    expectIdle(backend, scheduler);
+  });
+
   it("with more branches than sequences runs them in waves over one prefill", async () => {
     const backend = new RecordingBackend({ lanes: 2 });
     const scheduler = new Scheduler(backend);

@@ -2,7 +2,9 @@
 import type {
   Engine,
   EngineInfo,
+  PrefillEvent,
   Prompt,
+  PromptEvent,
   Sample,
   SampleEvent,
   SampleRequest,
@@ -28,6 +30,8 @@ export interface Script {
   readonly model?: string;
   /** Tokens of a context that were found in a cache; asked when it is at hand. Null: the engine says nothing of contexts. */
   readonly cached?: ((context: string) => number) | null;
+  /** How many of a context's tokens have been fed, part by part, before it is at hand; none unless given. */
+  readonly prefill?: (context: string) => Iterable<number>;
   /** Awaited before the text of sample `index` and before completion `index` of a call is scored; lets a test hold the engine up. */
   readonly pause?: (what: "sample" | "score", signal: AbortSignal | undefined, index: number) => Promise<void>;
 }
@@ -162,8 +166,9 @@ export class ScriptedEngine implements Engine {
     });
   }
 
-  *#ready(context: string, signal: AbortSignal | undefined): Generator<{ type: "prompt"; cached: number }> {
+  async *#ready(context: string, signal: AbortSignal | undefined): AsyncGenerator<PrefillEvent | PromptEvent> {
     if (signal?.aborted) throw cancelled(signal);
+    for (const fed of this.#script.prefill?.(context) ?? []) yield await unlessCancelled({ type: "prefill", fed }, signal);
     const { cached = () => 0 } = this.#script;
     if (cached !== null) yield { type: "prompt", cached: cached(context) };
   }

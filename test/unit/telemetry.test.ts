@@ -70,6 +70,12 @@ describe("what is told of a request", () => {
     expect(records[0]?.stages.map(({ stage }) => stage)).toEqual(["retrieve", "queue", "sample", "score"]);
   });
 
+  it("holds each stage once, however often its progress is told", async () => {
+    const { chat, records } = await watched({ prefill: () => [10, 20, 30] });
+    await chat({});
+    expect(records[0]?.stages.map(({ stage }) => stage)).toEqual(["retrieve", "queue", "prefill", "sample", "score"]);
+  });
+
   it.each([
     ["/v1/models/icdpo", 200, "/v1/models/:id", undefined],
     ["/v1/models/secret-name", 404, "/v1/models/:id", "model_not_found"],

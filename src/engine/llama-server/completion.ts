@@ -1,6 +1,6 @@
 /** @module The events of llama-server's own /completion, streamed: a token each, with its log-probability from the raw logits. */
 import { z } from "zod";
-import type { Token, TokenDetail } from "../engine.ts";
+import type { PrefillEvent, Token, TokenDetail } from "../engine.ts";
 import type { Replicas } from "../replicas.ts";
 import type { ServedModel } from "./model.ts";
 import type { Vocabulary } from "./vocabulary.ts";
@@ -20,6 +20,7 @@ const event = z.object({
   timings: z.object({ cache_n: z.int().nullish() }).nullish(),
 });
 export type CompletionEvent = z.output<typeof event>;
+type Progress = NonNullable<CompletionEvent["prompt_progress"]>;
 export type TokenProbability = z.output<typeof probability>;
 
 /** The server's own sampling settings may be anything: all that matter are given. */
@@ -46,6 +47,10 @@ export function complete(
     ...(adapters && { lora: adapters }),
   };
   return replicas.events({ path: "/completion", body: { prompt, ...fixed, ...body }, answer: event, endsPlainly: true, signal }, prompt);
+}
+
+export function prefillOf({ processed, cache }: Progress): PrefillEvent {
+  return { type: "prefill", fed: Math.max(0, processed - cache) };
 }
 
 /** The server computes probabilities in 32 bits, and writes −3.4e38 for the logarithm of what is less than any of them. */

@@ -3,9 +3,9 @@
  * the server tells what the raw logits, before grammar and bias, made of each. A step a token, so slower than a prompt of as many.
  */
 import { GatewayError } from "../../types/error.ts";
-import type { ScoreEvent, Token, TokenDetail } from "../engine.ts";
+import type { PrefillEvent, PromptEvent, ScoreEvent, Token, TokenDetail } from "../engine.ts";
 import type { Replicas } from "../replicas.ts";
-import { type CompletionBody, complete, detailOf, logprobAt, type Served, type TokenProbability } from "./completion.ts";
+import { type CompletionBody, complete, detailOf, logprobAt, prefillOf, type Served, type TokenProbability } from "./completion.ts";
 
 export interface Forced {
   /** `[tokens]`, in nats. */
@@ -19,12 +19,19 @@ const decisive = 1000;
 const searches = [64, 2048];
 const greedy = { samplers: ["top_k"], top_k: 1, stop: [] };
 
-/** Has the prompt computed into the server's cache of prefixes; how much of it was there. */
-export async function prefill(replicas: Replicas, served: Served, prompt: readonly Token[], signal?: AbortSignal): Promise<number> {
+/** Has the prompt computed into the server's cache of prefixes. */
+async function* prefill(
+  replicas: Replicas,
+  served: Served,
+  prompt: readonly Token[],
+  signal?: AbortSignal,
+): AsyncGenerator<PrefillEvent | PromptEvent> {
   let cached = 0;
-  for await (const { prompt_progress: progress, timings } of complete(replicas, served, prompt, { ...greedy, n_predict: 0 }, signal))
+  for await (const { prompt_progress: progress, timings } of complete(replicas, served, prompt, { ...greedy, n_predict: 0 }, signal)) {
     cached = progress?.cache ?? timings?.cache_n ?? cached;
-  return cached;
+    if (progress) yield prefillOf(progress);
+  }
+  yield { type: "prompt", cached };
 }
 
 /** log π(token i ∣ prompt, tokens before i). The last token is the one that closes the completion. */
@@ -65,7 +72,7 @@ export async function* score(
   signal?: AbortSignal,
   topLogprobs?: number,
 ): AsyncGenerator<ScoreEvent> {
-  yield { type: "prompt", cached: await prefill(replicas, served, prompt, signal) };
+  yield* prefill(replicas, served, prompt, signal);
   let index = 0;
   // One after another: the server keeps a prompt in one place, and what runs beside it would compute it anew.
   for await (const completion of completions) {

@@ -2,7 +2,16 @@
 import { GatewayError } from "../../types/error.ts";
 import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "../engine.ts";
 import type { Replicas } from "../replicas.ts";
-import { type CompletionBody, type CompletionEvent, complete, detailOf, logprobAt, logprobOf, type Served } from "./completion.ts";
+import {
+  type CompletionBody,
+  type CompletionEvent,
+  complete,
+  detailOf,
+  logprobAt,
+  logprobOf,
+  prefillOf,
+  type Served,
+} from "./completion.ts";
 import type { ServedModel } from "./model.ts";
 
 /** A text's tokens, and their details if asked for, where the server has not shown all that were sampled. */
@@ -24,7 +33,7 @@ export async function* sampleTogether(
     if (!isReady && (!progress || progress.processed >= progress.total)) {
       isReady = true;
       yield { type: "prompt", cached: progress?.cache ?? 0 };
-    }
+    } else if (!isReady && progress) yield prefillOf(progress);
     const completion = running.get(index);
     if (progress || completion === undefined) continue;
     completion.take(event);

@@ -5,7 +5,7 @@ import { EventQueue } from "../../types/event-queue.ts";
 import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.ts";
 import { type LoadedModel, loadModel } from "./model.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./protocol.ts";
-import { Scheduler } from "./scheduler.ts";
+import { Scheduler, type Work } from "./scheduler.ts";
 import { TextStream } from "./text-stream.ts";
 
 /** A call under way. */
@@ -111,7 +111,7 @@ async function sample(
         onDone: (sample) => send({ id, index, sample }),
       }),
   );
-  await scheduler.run({ kind: "sample", prompt: prompt.tokens, branches, signal, onPrompt: (cached) => send({ id, cached }) });
+  await scheduler.run({ kind: "sample", prompt: prompt.tokens, branches, signal, ...accountOf(id) });
 }
 
 async function score(
@@ -126,7 +126,7 @@ async function score(
   const check = (tokens: number): void => checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
   checkTokens(prompt.tokens, model);
   check(1);
-  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, branches: [], signal, onPrompt: (cached) => send({ id, cached }) });
+  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, branches: [], signal, ...accountOf(id) });
   task.done.catch((error: unknown) => completions.fail(error));
   signal.addEventListener("abort", () => completions.fail(cancelled(signal)), { once: true });
   let count = 0;
@@ -140,6 +140,11 @@ async function score(
   }
   task.close();
   await task.done;
+}
+
+/** What a call tells of its prompt. */
+function accountOf(id: number): Pick<Work, "onPrefill" | "onPrompt"> {
+  return { onPrefill: (fed) => send({ id, fed }), onPrompt: (cached) => send({ id, cached }) };
 }
 
 /** What may be half a character at the end is left out. */

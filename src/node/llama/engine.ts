@@ -358,7 +358,8 @@ export class LlamaEngine implements RunningEngine {
   #receive(message: ChildMessage): void {
     const pending = this.#pending.get(message.id);
     if (pending === undefined) return;
-    if ("cached" in message) pending.events.push({ type: "prompt", cached: message.cached });
+    if ("fed" in message) pending.events.push({ type: "prefill", fed: message.fed });
+    else if ("cached" in message) pending.events.push({ type: "prompt", cached: message.cached });
     else if ("logprobs" in message)
       pending.events.push({ type: "scored", index: message.index, logprobs: message.logprobs, details: message.details });
     else if ("text" in message) {

@@ -38,6 +38,7 @@ export interface Loaded {
 export type Result = Loaded | Token[][] | TokenText[] | string | Prompt | EngineLoad | null;
 
 export type ChildMessage =
+  | { readonly id: number; readonly fed: number }
   | { readonly id: number; readonly cached: number }
   | {
       readonly id: number;

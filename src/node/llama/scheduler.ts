@@ -63,7 +63,9 @@ export interface Work {
   readonly prompt: readonly Token[];
   readonly branches: readonly Branch[];
   readonly signal: AbortSignal;
-  /** So many of the prompt's tokens need not be prefilled. */
+  /** So many of the prompt's tokens have been prefilled by now. */
+  readonly onPrefill?: (tokens: number) => void;
+  /** The prompt is filled; so many of its tokens need not be prefilled. */
   readonly onPrompt?: (cached: number) => void;
 }
 
@@ -169,7 +171,7 @@ export class Scheduler {
   }
 
   #submit(work: Work, open: boolean): OpenTask {
-    const { kind, prompt, signal, branches, onPrompt } = work;
+    const { kind, prompt, signal, branches, onPrefill, onPrompt } = work;
     const wake = (): void => this.#wake();
     let task!: Task;
     const done = new Promise<void>((resolve, reject) => {
@@ -188,6 +190,7 @@ export class Scheduler {
         kind,
         prompt,
         signal,
+        ...(onPrefill && { onPrefill }),
         ...(onPrompt && { onPrompt }),
         ...state,
         open,
@@ -427,6 +430,7 @@ export class Scheduler {
   async #settle({ task, feed, branch }: PlannedFeed, rows: readonly Logits[]): Promise<void> {
     if (branch === undefined) {
       task.prefilled += feed.tokens.length;
+      if (!task.told) task.onPrefill?.(task.prefilled);
       return;
     }
     if (rows.length !== feed.logits.length) throw new Error(`A step returned ${rows.length} rows of logits, not ${feed.logits.length}`);

@@ -56,7 +56,7 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
   );
   const stages = histogram(
     "stage_duration_seconds",
-    "Retrieving, waiting for the model, sampling, scoring what is left",
+    "Retrieving, waiting for the model, feeding it the prompt, sampling, scoring what is left",
     ["route", "stage"],
     seconds,
   );
