@@ -62,8 +62,8 @@ export interface RequestObserver {
   note(facts: RequestFacts): void;
   /** A stage begins; the one before it has ended. */
   stage(stage: Stage): void;
-  /** Text of messages; kept only where that is asked for. */
-  text(of: "request" | "answers", text: unknown): void;
+  /** Text of messages, and what a request says beside them; kept only where that is asked for. */
+  text(of: "request" | "settings" | "answers", text: unknown): void;
   /** The first byte of the answer goes out. */
   begin(): void;
   end(end: RequestEnd): void;
