@@ -6,6 +6,7 @@ import type { Kind, ResultCache } from "./cache.ts";
 import { judgePair } from "./judge.ts";
 import type { RewardModel } from "./reward.ts";
 import type { Teacher } from "./teacher.ts";
+import { versions } from "./versions.ts";
 
 const workSchema = z.object({ prompt: z.number(), sampled: z.number(), scored: z.number(), cached: z.number() });
 const answerSchema = z.object({
@@ -23,7 +24,7 @@ const answerSchema = z.object({
 });
 export type ArmAnswer = z.output<typeof answerSchema>;
 
-const answerKind: Kind<ArmAnswer> = { name: "answer", version: 2, schema: answerSchema };
+const answerKind: Kind<ArmAnswer> = { name: "answer", version: versions.answers.version, schema: answerSchema };
 
 export interface Prompted {
   readonly messages: Conversation;
@@ -115,7 +116,7 @@ export async function rewardsOf(
   return rewards;
 }
 
-const candidatesKind: Kind<string[]> = { name: "candidates", version: 2, schema: z.array(z.string()) };
+const candidatesKind: Kind<string[]> = { name: "candidates", version: versions.answers.version, schema: z.array(z.string()) };
 
 /** `count` responses sampled as the arm samples, in the order of their seeds. */
 export function candidatesOf(

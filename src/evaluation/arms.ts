@@ -45,7 +45,7 @@ export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
       `The policy ${policy.name} cannot be changed so: ${problem.path.join(".")}: ${problem.reason}.`,
     );
   const retriever = shots === 0 ? null : policy.retriever;
-  const id = await policyId(policy.name, settings, policy.source);
+  const id = await policyId({ ...policy, ...models, settings });
   return { name: changes.name ?? arm.name, policy: { ...policy, ...models, id, settings, retriever } };
 }
 

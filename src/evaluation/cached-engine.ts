@@ -3,9 +3,10 @@ import { z } from "zod";
 import type { Engine, Prompt, ScoreEvent, Token } from "../engine/engine.ts";
 import { GatewayError } from "../types/error.ts";
 import type { Kind, ResultCache } from "./cache.ts";
+import { versions } from "./versions.ts";
 
 /** `[tokens]`, in nats, to a millionth. */
-const scored: Kind<number[]> = { name: "score", version: 1, schema: z.array(z.number()) };
+const scored: Kind<number[]> = { name: "score", version: versions.scores.version, schema: z.array(z.number()) };
 const millionth = 1e6;
 
 /** For scoring given completions; what competes while it is sampled is better scored by the engine itself, which need not wait for all of it. */

@@ -2,10 +2,11 @@
 import { z } from "zod";
 import { contentHash, type Kind, type ResultCache } from "./cache.ts";
 import type { Teacher, TeacherAnswer } from "./teacher.ts";
+import { versions } from "./versions.ts";
 
 const answerKind: Kind<TeacherAnswer> = {
   name: "judge",
-  version: 2,
+  version: versions.opinions.version,
   schema: z.object({
     text: z.string(),
     finish: z.enum(["stop", "length", "refused"]),

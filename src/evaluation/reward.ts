@@ -8,6 +8,7 @@ import type { PromptFormat } from "../policy/schema.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
 import type { Kind, ResultCache } from "./cache.ts";
+import { versions } from "./versions.ts";
 
 export interface RewardModel {
   /** The same id, the same rewards. */
@@ -17,7 +18,7 @@ export interface RewardModel {
   close(): Promise<void>;
 }
 
-const rewardKind: Kind<number> = { name: "reward", version: 1, schema: z.number() };
+const rewardKind: Kind<number> = { name: "reward", version: versions.rewards.version, schema: z.number() };
 
 /** No response is rewarded twice. */
 export function cachedReward(model: RewardModel, cache: ResultCache): RewardModel {

@@ -25,6 +25,11 @@ const migrations: readonly (readonly string[])[] = [
     `CREATE TABLE judgements (answer TEXT NOT NULL, judge TEXT NOT NULL, experiment TEXT NOT NULL, arm TEXT NOT NULL, other TEXT NOT NULL,
       value REAL NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (answer, judge, other))`,
   ],
+  // A table of its own: gateways of the version before may still be writing to the others.
+  [
+    "CREATE TABLE request_settings (answer TEXT PRIMARY KEY, at INTEGER NOT NULL, settings TEXT NOT NULL)",
+    "CREATE INDEX request_settings_by_time ON request_settings (at)",
+  ],
 ];
 
 /** A judge's opinion of an answer beside another arm's to the same request: 1 win, 0.5 tie, 0 lose. */
@@ -48,6 +53,8 @@ export interface RecordedAnswer {
   readonly arm: string | null;
   readonly unit: string | null;
   readonly request: unknown;
+  /** What the request says beside its messages; null where that was not recorded. */
+  readonly settings: unknown;
   readonly answers: unknown;
   readonly rating: number | null;
   readonly counterfactual: string | null;
@@ -178,8 +185,8 @@ export class RecordDatabase {
   /** Answers whose texts were kept, newest first. */
   async texts(filter: { readonly since: number; readonly ratingAtMost?: number; readonly experiment?: string; readonly limit: number }) {
     const { rows } = await this.#client.execute({
-      sql: `SELECT a.id, a.at, a.route, a.policy, a.experiment, a.arm, a.unit, t.request, t.answers, f.value AS rating, c.text AS counterfactual
-        FROM answers a JOIN texts t ON t.answer = a.id
+      sql: `SELECT a.id, a.at, a.route, a.policy, a.experiment, a.arm, a.unit, t.request, s.settings, t.answers, f.value AS rating, c.text AS counterfactual
+        FROM answers a JOIN texts t ON t.answer = a.id LEFT JOIN request_settings s ON s.answer = a.id
         LEFT JOIN feedback f ON f.answer = a.id AND f.metric = 'rating' LEFT JOIN counterfactuals c ON c.answer = a.id
         WHERE a.at >= ?1 AND a.error IS NULL AND (?2 IS NULL OR f.value <= ?2) AND (?3 IS NULL OR (a.experiment = ?3 AND a.arm IS NOT NULL))
         ORDER BY a.at DESC LIMIT ?4`,
@@ -195,6 +202,7 @@ export class RecordDatabase {
         arm: text(row["arm"]),
         unit: text(row["unit"]),
         request: parsed(row["request"]),
+        settings: parsed(row["settings"]),
         answers: parsed(row["answers"]),
         rating: row["rating"] === null ? null : Number(row["rating"]),
         counterfactual: text(row["counterfactual"]),
@@ -209,6 +217,7 @@ export class RecordDatabase {
     await this.#client.batch(
       [
         { sql: "DELETE FROM texts WHERE at < ?", args: [texts] },
+        { sql: "DELETE FROM request_settings WHERE at < ?", args: [texts] },
         { sql: "UPDATE counterfactuals SET text = NULL WHERE at < ? AND text IS NOT NULL", args: [texts] },
         { sql: "UPDATE feedback SET comment = NULL WHERE at < ? AND comment IS NOT NULL", args: [texts] },
         ...["feedback", "counterfactuals", "judgements"].map((table) => ({ sql: `DELETE FROM ${table} WHERE ${of}`, args: [records] })),
@@ -223,7 +232,7 @@ export class RecordDatabase {
     const of = "answer IN (SELECT id FROM answers WHERE user = ?)";
     const results = await this.#client.batch(
       [
-        ...["texts", "feedback", "counterfactuals", "judgements"].map((table) => ({
+        ...["texts", "request_settings", "feedback", "counterfactuals", "judgements"].map((table) => ({
           sql: `DELETE FROM ${table} WHERE ${of}`,
           args: [user],
         })),

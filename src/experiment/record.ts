@@ -31,8 +31,8 @@ export interface AnswerRow {
   readonly fallback: string | null;
   /** OpenAI's error code. */
   readonly error: string | null;
-  /** JSON of the conversation and of the answers; null unless texts are kept. */
-  readonly texts: { readonly request: string; readonly answers: string } | null;
+  /** JSON of the conversation, of what the request says beside it, where that is known, and of the answers; null unless texts are kept. */
+  readonly texts: { readonly request: string; readonly settings?: string; readonly answers: string } | null;
 }
 
 /** What somebody thinks of an answer. The same answer and metric again: the new value counts. */

@@ -31,7 +31,12 @@ export function insertAnswer(row: AnswerRow): Statement[] {
     { sql: `INSERT OR IGNORE INTO answers VALUES (${values.map(() => "?").join(", ")})`, args: values },
     ...(texts === null
       ? []
-      : [{ sql: "INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", args: [row.id, row.at, texts.request, texts.answers] }]),
+      : [
+          { sql: "INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", args: [row.id, row.at, texts.request, texts.answers] },
+          ...(texts.settings === undefined
+            ? []
+            : [{ sql: "INSERT OR IGNORE INTO request_settings VALUES (?, ?, ?)", args: [row.id, row.at, texts.settings] }]),
+        ]),
   ];
 }
 

@@ -7,7 +7,10 @@ import { GatewayError } from "../types/error.ts";
 import type { AnswerFormat, Generation } from "./generation.ts";
 
 /** GBNF; undefined where answers are free text. Throws "invalid_request" for a schema that cannot be kept to, naming its place. */
-export function answerGrammar({ tools, toolChoice, parallelToolCalls, format }: Generation, syntax: ToolSyntax): string | undefined {
+export function answerGrammar(
+  { tools, toolChoice, parallelToolCalls, format }: Pick<Generation, "tools" | "toolChoice" | "parallelToolCalls" | "format">,
+  syntax: ToolSyntax,
+): string | undefined {
   const grammar = new Grammar();
   const json = addFormat(grammar, format);
   if (tools.length === 0) return json === null ? undefined : grammar.toGbnf(json);

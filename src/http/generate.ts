@@ -1,10 +1,9 @@
 /** @module Generates the answers of a request, whatever protocol it came in: whole, or as events while they are generated. */
 import type { Context } from "hono";
-import type { SamplingParameters, TokenDetail } from "../engine/engine.ts";
+import type { TokenDetail } from "../engine/engine.ts";
 import { type Beginning, candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import type { ScoredResponse } from "../icdpo/score.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
-import { bypasses, plainly } from "../policy/bypass.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { answerGrammar } from "./answer-grammar.ts";
@@ -13,7 +12,9 @@ import { recordCounterfactual } from "./counterfactual.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Answer, AnswerEvent, Generated, Generation } from "./generation.ts";
 import { outcomeHeaders, retrieveTiming, routeHeaders, setHeaders } from "./headers.ts";
+import { recordedSettings } from "./recorded-settings.ts";
 import type { ResolvedRoute } from "./route.ts";
+import { termsOf } from "./terms.ts";
 import { askerOf, sizeOf, streamWork, type Work, type WorkStream, withRequest } from "./work.ts";
 
 /** A request, once everything about it is known. */
@@ -124,15 +125,10 @@ async function prepare(
   generation: Generation,
   { signal, enter }: Work,
 ): Promise<Prepared> {
-  const { tools, answers, format, topLogprobs, conversation } = generation;
+  const { tools, answers, topLogprobs, conversation } = generation;
   checkAnswers(answers, dependencies.maxAnswers);
-  const sampling = withDefaults(generation.sampling, resolved.policy);
-  const facts = { conversation, maxTokens: sampling.maxTokens, usesTools: tools.length > 0, wantsJson: format.type !== "text" };
-  const bypassed = bypasses(resolved.policy, facts);
-  const policy = bypassed ? plainly(resolved.policy) : resolved.policy;
-  const { engine, format: promptFormat } = policy.sampler;
-  if (tools.length > 0 && promptFormat !== "chat")
-    throw new GatewayError("unsupported_parameter", `This route's prompt format, ${promptFormat}, has no tools.`, { param: "tools" });
+  const { policy, bypassed, sampling } = termsOf(resolved.policy, generation);
+  const { engine } = policy.sampler;
   const observer = c.get("observer");
   const syntax = (await engine.info(signal)).capabilities.tools ?? genericToolSyntax;
   const { budget_ms: budget } = policy.settings;
@@ -151,6 +147,7 @@ async function prepare(
   };
   observer.note({ answers, candidates: candidateCount(policy, request) });
   observer.text("request", conversation);
+  observer.text("settings", recordedSettings(generation, request.seed));
   setHeaders(c, routeHeaders(resolved, candidateCount(policy, request)));
   const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
   const newCallId = (): string => dependencies.newId("call_");
@@ -162,18 +159,6 @@ async function prepare(
 function checkAnswers(answers: number, most: number): void {
   if (answers > most)
     throw new GatewayError("invalid_request", `Invalid 'n': ${answers} answers are more than the ${most} allowed.`, { param: "n" });
-}
-
-/** The client's own parameters win over the policy's. */
-function withDefaults(given: Generation["sampling"], { settings: { sampling } }: Policy): SamplingParameters {
-  return {
-    ...given,
-    temperature: given.temperature ?? sampling.temperature,
-    topP: given.topP ?? sampling.top_p,
-    topK: given.topK ?? sampling.top_k,
-    maxTokens: given.maxTokens ?? sampling.max_tokens,
-    stop: given.stop ?? [],
-  };
 }
 
 async function run({ policy, bypassed }: Prepared, request: IcdpoRequest): Promise<IcdpoOutcome> {

@@ -65,8 +65,8 @@ export interface RequestObserver {
   note(facts: RequestFacts): void;
   /** A stage begins, and the one before it has ended; or it goes on. */
   stage(stage: Stage): void;
-  /** Text of messages; kept only where that is asked for. */
-  text(of: "request" | "answers", text: unknown): void;
+  /** Text of messages, and what a request says beside them; kept only where that is asked for. */
+  text(of: "request" | "settings" | "answers", text: unknown): void;
   /** Tokens that were worked through, beside those told of before. */
   worked(tokens: Readonly<TokenWork>): void;
   /** The first byte of the answer goes out. */

@@ -1,5 +1,4 @@
 /** @module What every command needs: the models at hand, the engine running, the policies built. */
-import { stat } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { PolicyBuilder } from "../policy/build.ts";
@@ -12,6 +11,7 @@ import { loadEmbedder } from "./embedder.ts";
 import { rememberEmbeddings } from "./embedding-file.ts";
 import { NodeEngines, readEngines } from "./engines.ts";
 import { embeddingModel } from "./models/catalog.ts";
+import { folderId } from "./models/references.ts";
 import { ModelStore } from "./models/store.ts";
 import { PolicyFolder } from "./policy-files.ts";
 import type { Settings } from "./settings.ts";
@@ -103,22 +103,19 @@ async function whenReachable<Result>(open: () => Promise<Result>, report: Report
   }
 }
 
+const embeddingFiles = ["onnx/model_quantized.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"];
+
 async function openEmbedder(settings: Settings, store: ModelStore, signal?: AbortSignal): Promise<EmbeddingModel> {
   const folder = settings.ICDPO_EMBEDDING_MODEL;
   if (folder === undefined) {
     const { path, id } = await store.ensure(embeddingModel, signal);
     return loadEmbedder(path, id);
   }
-  const isFolder = await stat(folder).then(
-    (entry) => entry.isDirectory(),
-    () => false,
-  );
-  if (!isFolder)
-    throw new GatewayError(
-      "model_unavailable",
-      `ICDPO_EMBEDDING_MODEL must be a folder with onnx/model_quantized.onnx, config.json and the tokenizer's files; there is no folder ${folder}.`,
-    );
-  return loadEmbedder(folder, `folder:${folder}`);
+  const id = await folderId(folder, embeddingFiles).catch((error: Error) => {
+    const needs = `ICDPO_EMBEDDING_MODEL must be a folder with ${embeddingFiles.join(", ")}`;
+    throw new GatewayError("model_unavailable", `${needs}: ${error.message}`, { cause: error });
+  });
+  return loadEmbedder(folder, id);
 }
 
 /** A line for every tenth of a download. */

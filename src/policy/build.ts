@@ -8,9 +8,9 @@ import type { ArtifactStore, Embedder, Retriever } from "../retrieval/retriever.
 import { twoStageRetriever } from "../retrieval/two-stage.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import { contradiction, modelReferences, type Named, openModels, usedModels, weightsOf } from "./models.ts";
+import { contextSizesOf, contradiction, modelReferences, type Named, openModels, usedModels, weightsOf } from "./models.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
-import type { Policy, PolicySet, PolicySource } from "./policy.ts";
+import type { Models, Policy, PolicySet, PolicySource } from "./policy.ts";
 import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
 import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
 
@@ -66,19 +66,30 @@ export class PolicyBuilder {
       const models = await openModels(engines, settings, formats);
       const { engine } = models.sampler;
       const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
-      const source = { demonstrations: hash, model: await weightsOf(models) };
       // A retriever goes on with the engine that it was made with: of two with the same weights, one may be closed.
       const key = JSON.stringify([hash, settings.retriever, tokenizer.model, engineName(modelReferences(settings).sampler)]);
       used.add(hash).add(key);
       const make = () => buildRetriever(settings.retriever, demonstrations, tokenizer, { ...this.#dependencies, engine });
       const retriever = await kept(this.#retrievers, key, make);
-      policies.set(name, { name, id: await policyId(name, settings, source), settings, ...models, demonstrations, retriever, source });
+      const source = await this.#sourceOf(settings, models, hash);
+      const policy = { name, settings, ...models, source };
+      policies.set(name, { ...policy, id: await policyId(policy), demonstrations, retriever });
     }
     this.#sets = new Map([...this.#sets].filter(([hash]) => used.has(hash)));
     this.#retrievers = new Map([...this.#retrievers].filter(([key]) => used.has(key)));
     const { default: defaultRoute, aliases } = parsed.routes;
     const routes = Object.entries(parsed.routes.routes).map(([name, route]) => [name, buildRoute(name, route, policies)] as const);
     return { policies, routes: new Map(routes), defaultRoute, aliases: new Map(Object.entries(aliases)) };
+  }
+
+  async #sourceOf({ retriever }: PolicySettings, models: Models, demonstrations: string): Promise<PolicySource> {
+    const { embedder } = this.#dependencies;
+    return {
+      demonstrations,
+      model: await weightsOf(models),
+      ...(embeds(retriever) && { embedder: (await embedder()).model }),
+      ...(retriever.type !== "none" && { contextSizes: await contextSizesOf(models) }),
+    };
   }
 }
 
@@ -104,9 +115,22 @@ export function textFile(text: string): DemonstrationFile {
   return { hash: () => sha256(text), read: async () => text };
 }
 
-/** `<name>@<12 hex digits>`. */
-export async function policyId(name: string, settings: PolicySettings, { demonstrations, model }: PolicySource): Promise<string> {
-  return `${name}@${(await sha256(JSON.stringify([settings, demonstrations, model]))).slice(0, 12)}`;
+/**
+ * `<name>@<12 hex digits>`, over all that an answer depends on beside the request and the program: settings, prompt formats (`auto` resolved), weights,
+ * demonstrations' content, and where there are some, the embedder that retrieves them and the context that drops them. Not over what only tells
+ * people something: the description, and the demonstrations' file name.
+ */
+export async function policyId({
+  name,
+  settings,
+  source,
+  ...models
+}: Pick<Policy, "name" | "settings" | "source" | keyof Models>): Promise<string> {
+  const { description, demonstrations, prompt, ...effective } = settings;
+  const formats = [models.sampler.format, models.scorer.format, models.reference?.format ?? null];
+  const { embedder = null, contextSizes = null } = source;
+  const parts = [effective, formats, source.model, source.demonstrations, embedder, contextSizes];
+  return `${name}@${(await sha256(JSON.stringify(parts))).slice(0, 12)}`;
 }
 
 export interface ParsedPolicy {
@@ -175,10 +199,14 @@ async function parsePolicy(
   return { settings, formats, demonstrations, hash };
 }
 
+function embeds({ type }: RetrieverSettings): boolean {
+  return type === "embedding" || type === "two-stage";
+}
+
 async function buildRetriever(
   settings: RetrieverSettings,
   demonstrations: readonly Demonstration[],
-  source: PolicySource,
+  source: Pick<PolicySource, "demonstrations" | "model">,
   { engine, embedder, artifacts }: Omit<PolicyDependencies, "engines"> & { readonly engine: Engine },
 ): Promise<Retriever | null> {
   const bm25 = { engine, artifacts, source: JSON.stringify(source) };

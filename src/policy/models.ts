@@ -55,6 +55,12 @@ export async function weightsOf({ sampler, scorer, reference }: Models): Promise
   return JSON.stringify([await nameOf(sampler), await nameOf(scorer), reference && (await nameOf(reference))]);
 }
 
+/** `[models]`, in tokens; those that are one are named once. */
+export async function contextSizesOf({ sampler, scorer, reference }: Models): Promise<number[]> {
+  const models = new Set([sampler, scorer, ...(reference === null ? [] : [reference])]);
+  return Promise.all([...models].map(async ({ engine }) => (await engine.info()).contextSize));
+}
+
 export interface UsedModel {
   readonly format: PromptFormat;
   readonly capabilities: Capabilities;

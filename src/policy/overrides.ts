@@ -16,7 +16,7 @@ export async function overridden(policy: Policy, overrides: Overrides): Promise<
     const param = `icdpo.overrides.${problem.path.join(".")}`;
     throw new GatewayError("invalid_request", `Invalid '${param}': ${problem.reason}`, { param });
   }
-  return { ...policy, id: await policyId(policy.name, settings, policy.source), settings };
+  return { ...policy, id: await policyId({ ...policy, settings }), settings };
 }
 
 async function usedModels({ sampler, scorer, reference }: Policy): Promise<UsedModels> {

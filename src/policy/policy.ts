@@ -22,7 +22,7 @@ export interface Models {
 /** A policy as requests use it. */
 export interface Policy extends Models {
   readonly name: string;
-  /** `<name>@<12 hex digits of SHA-256 over the policy, its demonstration file and its models>`. */
+  /** `<name>@<12 hex digits of SHA-256 over all that its answers depend on: see `policyId`>`. */
   readonly id: string;
   readonly settings: PolicySettings;
   readonly demonstrations: readonly Demonstration[];
@@ -36,6 +36,10 @@ export interface PolicySource {
   readonly demonstrations: string;
   /** The weights of all its models. */
   readonly model: string;
+  /** The sentence embeddings by which it retrieves; absent: by none. */
+  readonly embedder?: string;
+  /** `[models]`, in tokens: where a prompt is longer, demonstrations are dropped. Absent: there are none to drop. */
+  readonly contextSizes?: readonly number[];
 }
 
 export interface Arm {

@@ -37,6 +37,12 @@ function rowOf(record: RequestRecord, id: string, policy: string, keepsText: boo
     fallback: record.fallback ?? null,
     error: record.error ?? null,
     texts:
-      keepsText && "answers" in texts ? { request: JSON.stringify(texts["request"]), answers: JSON.stringify(texts["answers"]) } : null,
+      keepsText && "answers" in texts
+        ? {
+            request: JSON.stringify(texts["request"]),
+            ...("settings" in texts && { settings: JSON.stringify(texts["settings"]) }),
+            answers: JSON.stringify(texts["answers"]),
+          }
+        : null,
   };
 }

@@ -71,7 +71,7 @@ class Observer implements RequestObserver {
     this.#stage = { stage, startedAt: this.#now() };
   }
 
-  text(of: "request" | "answers", text: unknown): void {
+  text(of: "request" | "settings" | "answers", text: unknown): void {
     this.#texts[of] = text;
   }
 

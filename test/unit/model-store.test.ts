@@ -11,6 +11,7 @@ import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { defaultModel, type ModelSource, type PinnedFile, type PinnedModel, pinnedModels } from "../../src/node/models/catalog.ts";
+import { folderId } from "../../src/node/models/references.ts";
 import { defaultCacheDirectory, ModelStore, type ModelStoreOptions } from "../../src/node/models/store.ts";
 import { needing } from "../needs.ts";
 
@@ -552,4 +553,21 @@ test.each([
   [{ LOCALAPPDATA: "C:\\Local" }, "win32", "C:\\Local\\icdpo-gateway\\Cache"],
 ] as const)("the cache's place for %j on %s is %s", (environment, platform, expected) => {
   expect(defaultCacheDirectory(environment, platform, "/home/u")).toBe(expected);
+});
+
+describe("a folder that a user sets as ICDPO_EMBEDDING_MODEL", () => {
+  test("is known by its files, not by where it stands: another model at the same place is another", async () => {
+    const files = ["onnx/model.onnx", "config.json"];
+    const folder = path.join(directory, "mine");
+    await mkdir(path.join(folder, "onnx"), { recursive: true });
+    await expect(folderId(folder, files)).rejects.toThrow("ENOENT");
+    await writeFile(path.join(folder, "config.json"), "{}");
+    await writeFile(path.join(folder, "onnx/model.onnx"), "weights");
+    const before = await folderId(folder, files);
+    expect(await folderId(folder, files)).toBe(before);
+    await writeFile(path.join(folder, "onnx/model.onnx"), "other weights");
+    const larger = await folderId(folder, files);
+    await utimes(path.join(folder, "onnx/model.onnx"), 1, 1);
+    expect(new Set([before, larger, await folderId(folder, files)]).size).toBe(3);
+  });
 });

@@ -3,6 +3,7 @@
 import { describe, expect, it } from "vitest";
 import { onlyEngine } from "../../src/engine/engines.ts";
 import { buildPolicySet, type PolicyDependencies, type PolicyFiles, textFile } from "../../src/policy/build.ts";
+import { overridden } from "../../src/policy/overrides.ts";
 import { parseDemonstrations, parseYaml } from "../../src/policy/parse.ts";
 import type { PolicySet } from "../../src/policy/policy.ts";
 import { resolveRoute } from "../../src/policy/resolve.ts";
@@ -46,6 +47,7 @@ const embed: Embedder["embed"] = async (texts) =>
 const embedder: Embedder = { model: "letters", embed, embedKept: embed };
 
 interface World {
+  readonly embedder?: Embedder;
   readonly policies?: Readonly<Record<string, string>>;
   readonly routes?: string;
   readonly demonstrations?: Readonly<Record<string, string>>;
@@ -57,13 +59,14 @@ function build({
   routes = "routes: { r: { policy: p } }\n",
   demonstrations = { d: paired },
   script = {},
+  embedder: embeds = embedder,
 }: World = {}) {
   const files: PolicyFiles = {
     policies: new Map(Object.entries(policies)),
     routes,
     demonstrations: new Map(Object.entries(demonstrations).map(([name, text]) => [name, textFile(text)])),
   };
-  const dependencies: PolicyDependencies = { engines: onlyEngine(new ScriptedEngine(script)), embedder: async () => embedder };
+  const dependencies: PolicyDependencies = { engines: onlyEngine(new ScriptedEngine(script)), embedder: async () => embeds };
   return buildPolicySet(files, dependencies);
 }
 
@@ -456,5 +459,77 @@ describe("which route a request takes", () => {
 
   it.each(["", "constructor", "__proto__", "toString", " icdpo", "ICDPO"])("is not found for %j", async (model) => {
     expect(notFound(await set(), { model })).toBe("model_not_found");
+  });
+});
+
+describe("a policy's id", () => {
+  const retrieving = (type: string) => `demonstrations: d\nretriever: { type: ${type} }\nshots: 1\nscore: { type: none }\n`;
+  const idOf = async (policy: string, world: World = {}) => {
+    const set = await build({ ...world, policies: { p: policy } });
+    return set.policies.get("p")?.id;
+  };
+  const otherEmbedder: Embedder = { ...embedder, model: "words" };
+  const capabilities = { chat: true, text: true, score: true, grammar: true, tools: null };
+
+  it.each<[string, string, World, string, World]>([
+    ["another embedder, where the retriever embeds", retrieving("embedding"), {}, retrieving("embedding"), { embedder: otherEmbedder }],
+    [
+      "another embedder, where it embeds in its second stage",
+      retrieving("two-stage"),
+      {},
+      retrieving("two-stage"),
+      { embedder: otherEmbedder },
+    ],
+    ["another context, which drops demonstrations", retrieving("bm25"), {}, retrieving("bm25"), { script: { contextSize: 50 } }],
+    ["another context, whatever retrieves", retrieving("random"), {}, retrieving("random"), { script: { contextSize: 50 } }],
+    ["another model", plain, {}, plain, { script: { model: "other" } }],
+    ["a model that has lost its chat template", plain, {}, plain, { script: { capabilities: { ...capabilities, chat: false } } }],
+    ["other demonstrations", retrieving("random"), {}, retrieving("random"), { demonstrations: { d: `${paired}\n${unpaired}` } }],
+    ["another retriever", retrieving("random"), {}, retrieving("bm25"), {}],
+    ["another window", retrieving("bm25"), {}, retrieving("bm25, window: 9"), {}],
+    ["another prompt format", plain, {}, `${plain}prompt: hh-rlhf\n`, {}],
+    ["other sampling", plain, {}, `${plain}sampling: { temperature: 0.5 }\n`, {}],
+    ["other instructions", plain, {}, `${plain}instructions: { positive: Be kind. }\n`, {}],
+    ["a bypass", plain, {}, `${plain}bypass: { json: true }\n`, {}],
+    ["a budget", plain, {}, `${plain}budget_ms: 50\n`, {}],
+  ])("changes with %s", async (_, before, world, after, otherWorld) => {
+    const [one, other] = [await idOf(before, world), await idOf(after, otherWorld)];
+    expect(one).toMatch(/^p@[\da-f]{12}$/u);
+    expect(other).toMatch(/^p@[\da-f]{12}$/u);
+    expect(other).not.toBe(one);
+  });
+
+  it.each<[string, string, World, string, World]>([
+    ["is built again", retrieving("two-stage"), {}, retrieving("two-stage"), {}],
+    ["is described", plain, {}, `description: The plain one.\n${plain}`, {}],
+    ["names the format that it had", plain, {}, `${plain}prompt: chat\n`, {}],
+    [
+      "has its demonstrations in another file",
+      retrieving("random"),
+      {},
+      retrieving("random").replace(": d", ": e"),
+      { demonstrations: { e: paired } },
+    ],
+    ["does not embed, and the embedder changes", retrieving("bm25"), {}, retrieving("bm25"), { embedder: otherEmbedder }],
+    ["has no demonstrations that a context could drop", plain, {}, plain, { script: { contextSize: 50 } }],
+  ])("stays where the policy %s", async (_, before, world, after, otherWorld) => {
+    const one = await idOf(before, world);
+    expect(one).toMatch(/^p@/u);
+    expect(await idOf(after, otherWorld)).toBe(one);
+  });
+
+  it("of a changed request covers as much", async () => {
+    const changed = async (world: World) => {
+      const policy = (await build({ ...world, policies: { p: retrieving("two-stage") } })).policies.get("p");
+      return policy && [policy.id, (await overridden(policy, { shots: 2 })).id, (await overridden(policy, { shots: 1 })).id];
+    };
+    const [own = "", two = "", one = ""] = (await changed({})) ?? [];
+    expect(one).toBe(own);
+    expect(two).not.toBe(own);
+    const elsewhere = [
+      ...((await changed({ embedder: otherEmbedder })) ?? []),
+      ...((await changed({ script: { contextSize: 50 } })) ?? []),
+    ];
+    expect(new Set([own, two, ...elsewhere]).size).toBe(6);
   });
 });

@@ -138,7 +138,7 @@ describe("records", () => {
 
   it("lose their texts and then themselves with time, and at a user's wish", async () => {
     const database = await Database.open({ url: inFolder("records.db") });
-    const texts = { request: '[{"role":"user","content":"Hi"}]', answers: '[{"content":"Hello"}]' };
+    const texts = { request: '[{"role":"user","content":"Hi"}]', settings: '{"seed":1}', answers: '[{"content":"Hello"}]' };
     const user = pseudonym("user", "ann");
     const now = Date.now();
     await database.write(
@@ -154,6 +154,10 @@ describe("records", () => {
     await database.expire(now, 30, 365);
     const kept = async () => (await database.texts({ since: 0, limit: 10 })).map(({ id }) => id).toSorted();
     expect(await kept()).toEqual(["new", "other"]);
+    const client = createClient({ url: inFolder("records.db") });
+    const settings = async () =>
+      (await client.execute("SELECT answer FROM request_settings ORDER BY answer")).rows.map((one) => one["answer"]);
+    expect(await settings()).toEqual(["new", "other"]);
     const ids = async () => {
       const found: unknown[] = [];
       for await (const answer of database.answers("ab")) found.push(answer["id"]);
@@ -161,11 +165,20 @@ describe("records", () => {
     };
     expect(await ids()).toEqual(["middle", "new", "other"]);
     expect(await database.texts({ since: 0, ratingAtMost: 0.4, limit: 10 })).toMatchObject([
-      { id: "new", rating: 0, counterfactual: "plainly", request: [{ role: "user", content: "Hi" }], answers: [{ content: "Hello" }] },
+      {
+        id: "new",
+        rating: 0,
+        counterfactual: "plainly",
+        request: [{ role: "user", content: "Hi" }],
+        settings: { seed: 1 },
+        answers: [{ content: "Hello" }],
+      },
     ]);
     expect(await database.forget(user)).toBe(2);
     expect(await ids()).toEqual(["other"]);
     expect(await kept()).toEqual(["other"]);
+    expect(await settings()).toEqual(["other"]);
+    client.close();
     expect(await database.forget(user)).toBe(0);
     database.close();
   });

@@ -119,7 +119,7 @@ export async function gateway(
       signal,
     );
   const requests = async (): Promise<number> => (await json(await app.request("/health"))).requests;
-  return { app, engine, post, chat, reported, requests };
+  return { app, engine, set, post, chat, reported, requests };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came back

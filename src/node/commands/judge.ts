@@ -1,10 +1,15 @@
 /** @module `icdpo judge`: a language model compares what an experiment's arms say to the same requests. */
 import { Command } from "commander";
 import { judgePair } from "../../evaluation/judge.ts";
+import { inPool } from "../../evaluation/pool.ts";
 import { openTeacher, type Teacher } from "../../evaluation/teacher.ts";
 import type { JudgementRow, RecordedAnswer } from "../../experiment/database.ts";
+import { answerGrammar } from "../../http/answer-grammar.ts";
 import { describeExperiment, type ExperimentRoute, experimentRoutes } from "../../http/experiments.ts";
+import { readSettings } from "../../http/recorded-settings.ts";
+import { termsOf } from "../../http/terms.ts";
 import { icdpo } from "../../icdpo/pipeline.ts";
+import { genericToolSyntax } from "../../icdpo/tool-prompt.ts";
 import type { Arm } from "../../policy/policy.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
@@ -32,11 +37,9 @@ export function judgeCommand(world: World): Command {
         const route = experimentRoutes(runtime.policies.current).find((one) => one.name === name);
         if (route === undefined) throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`);
         const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options), report: world.report });
-        const pairs = await openPairs(database, route, judge.model, options);
-        world.report(`${pairs.length} comparisons to make`);
-        const made = await judgeAll(database, route, judge, options.concurrency, pairs, signal, world.report);
+        const { made, unreadable } = await judgeExperiment(database, route, judge, options, { signal, report: world.report });
         const report = await database.report(describeExperiment(route));
-        const counts = { win: 0, tie: 0, lose: 0, unreadable: pairs.length - made.length };
+        const counts = { win: 0, tie: 0, lose: 0, unreadable };
         for (const { value } of made) counts[value === 1 ? "win" : value === 0 ? "lose" : "tie"] += 1;
         if (options.json) process.stdout.write(`${JSON.stringify({ judged: made.length, ...counts, report })}\n`);
         else
@@ -50,48 +53,59 @@ export function judgeCommand(world: World): Command {
 
 interface Pair {
   readonly answer: RecordedAnswer;
+  readonly text: string;
+  readonly settings: NonNullable<ReturnType<typeof readSettings>>;
   /** The arm whose answer stands against the recorded one. */
   readonly other: Arm;
 }
 
-/** Recorded answers with text beside the arms that they are compared with, those without an opinion of this judge. */
+/** Recorded answers with text beside the arms that they are compared with, those without an opinion of this judge; how many are left out, by why. */
 async function openPairs(
   database: Database,
   { experiment }: ExperimentRoute,
   judge: string,
-  { days, limit }: JudgeOptions,
-): Promise<Pair[]> {
+  { days, limit }: Pick<JudgeOptions, "days" | "limit">,
+): Promise<{ readonly pairs: readonly Pair[]; readonly leftOut: ReadonlyMap<string, number> }> {
   const since = Date.now() - days * 24 * 60 * 60 * 1000;
   const answers = await database.texts({ since, experiment: experiment.name, limit });
   const judged = new Set((await database.judgements(experiment.name, judge)).map(({ answer, other }) => `${answer} ${other}`));
-  return answers.flatMap((answer) => {
+  const leftOut = new Map<string, number>();
+  const pairs = answers.flatMap((answer) => {
     const others =
       answer.arm === experiment.control.name ? experiment.arms.filter((arm) => arm !== experiment.control) : [experiment.control];
-    return others.filter((other) => !judged.has(`${answer.id} ${other.name}`)).map((other) => ({ answer, other }));
+    const open = others.filter((other) => !judged.has(`${answer.id} ${other.name}`));
+    if (open.length === 0) return [];
+    const settings = readSettings(answer.settings);
+    const text = (answer.answers as { content: string | null }[])[0]?.content ?? null;
+    if (settings !== null && !settings.usesTools && text !== null) return open.map((other) => ({ answer, text, settings, other }));
+    const reason = settings === null ? "recorded without the request's own settings" : "to requests with tools, which are not recorded";
+    leftOut.set(reason, (leftOut.get(reason) ?? 0) + 1);
+    return [];
   });
+  return { pairs, leftOut };
 }
 
-async function judgeAll(
+/** Writes each judgement as soon as it is made. Throws the first failure: what was judged is kept. */
+export async function judgeExperiment(
   database: Database,
-  { experiment }: ExperimentRoute,
+  route: ExperimentRoute,
   judge: Teacher,
-  concurrency: number,
-  pairs: readonly Pair[],
-  signal: AbortSignal,
-  report: World["report"],
-): Promise<JudgementRow[]> {
+  options: Pick<JudgeOptions, "days" | "limit" | "concurrency">,
+  { signal, report }: { readonly signal: AbortSignal; readonly report: World["report"] },
+): Promise<{ readonly made: readonly JudgementRow[]; readonly unreadable: number }> {
+  const { pairs, leftOut } = await openPairs(database, route, judge.model, options);
+  report(`${pairs.length} comparisons to make`);
+  for (const [reason, count] of leftOut) report(`${count} answers are left out: they were ${reason}`);
   const made: JudgementRow[] = [];
-  const left = pairs.map((pair, seed) => ({ ...pair, seed }));
-  const judgeOne = async ({ answer, other, seed }: Pair & { readonly seed: number }): Promise<void> => {
+  const judgeOne = async ({ answer, text, settings, other }: Pair, stopped: AbortSignal): Promise<void> => {
     const conversation = answer.request as Conversation;
-    const given = (answer.answers as { content: string | null }[])[0]?.content ?? "";
-    const against = await answerOf(other, conversation, seed, signal);
-    const value = await judgePair(judge, conversation, given, against, `icdpo-judge-${answer.id}-${other.name}`, signal);
+    const against = await answerOf(other, conversation, settings, stopped);
+    const value = await judgePair(judge, conversation, text, against, `icdpo-judge-${answer.id}-${other.name}`, stopped);
     if (value === null) return;
     const row = {
       answer: answer.id,
       judge: judge.model,
-      experiment: experiment.name,
+      experiment: route.experiment.name,
       arm: answer.arm ?? "",
       other: other.name,
       value,
@@ -101,17 +115,37 @@ async function judgeAll(
     made.push(row);
     if (made.length % 10 === 0) report(`${made.length} of ${pairs.length}`);
   };
-  const work = async (): Promise<void> => {
-    for (let pair = left.shift(); pair !== undefined; pair = left.shift()) await judgeOne(pair);
-  };
-  await Promise.all(Array.from({ length: concurrency }, work));
-  return made;
+  try {
+    await inPool(pairs, { concurrency: options.concurrency, signal }, judgeOne);
+  } catch (error) {
+    report(`${made.length} of ${pairs.length} are judged, and kept; the same command goes on.`);
+    throw error;
+  }
+  return { made, unreadable: pairs.length - made.length };
 }
 
-/** What an arm says to a request now. */
-async function answerOf({ policy }: Arm, conversation: Conversation, seed: number, signal: AbortSignal): Promise<string> {
-  const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
-  const sampling = { temperature, topP, topK, maxTokens, stop: [] };
-  const { ranked } = await icdpo(policy, { conversation, sampling, answers: 1, seed, now: () => performance.now(), signal });
+/** What an arm says now to a request of such settings. */
+async function answerOf(
+  { policy: arm }: Arm,
+  conversation: Conversation,
+  settings: Pair["settings"],
+  signal: AbortSignal,
+): Promise<string> {
+  const { seed, answers, topLogprobs, format } = settings;
+  const { policy, sampling } = termsOf(arm, { conversation, sampling: settings.sampling, tools: [], format });
+  const syntax = (await policy.sampler.engine.info(signal)).capabilities.tools ?? genericToolSyntax;
+  const grammar = answerGrammar({ tools: [], toolChoice: "auto", parallelToolCalls: true, format }, syntax);
+  const { budget_ms: budget } = policy.settings;
+  const { ranked } = await icdpo(policy, {
+    conversation,
+    sampling,
+    grammar,
+    topLogprobs: topLogprobs ?? undefined,
+    answers,
+    seed,
+    signal,
+    budget: budget === undefined ? undefined : AbortSignal.timeout(budget),
+    now: () => performance.now(),
+  });
   return ranked[0]?.text ?? "";
 }

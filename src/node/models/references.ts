@@ -24,6 +24,12 @@ export async function userFile(place: string): Promise<ReadyModel> {
   return { path: place, id: `file:${path.basename(place)}:${size}:${Math.round(mtimeMs)}` };
 }
 
+/** A model of several files, known as one file is. Throws where one of them is missing. */
+export async function folderId(folder: string, files: readonly string[]): Promise<string> {
+  const entries = await Promise.all(files.map((file) => stat(path.join(folder, file))));
+  return `folder:${path.basename(folder)}:${entries.map(({ size, mtimeMs }) => `${size}:${Math.round(mtimeMs)}`).join(":")}`;
+}
+
 async function problemWith(place: string): Promise<string | undefined> {
   const entry = await entryAt(place);
   if (entry === undefined) return "there is no such file";

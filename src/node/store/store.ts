@@ -50,7 +50,7 @@ export class ThreadedStore implements RecordStore {
   }
 
   answer(row: AnswerRow): void {
-    const size = row.texts === null ? 0 : row.texts.request.length + row.texts.answers.length;
+    const size = row.texts === null ? 0 : row.texts.request.length + (row.texts.settings?.length ?? 0) + row.texts.answers.length;
     this.#record({ answer: row }, size);
   }
 
