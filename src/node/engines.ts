@@ -30,9 +30,9 @@ export interface NodeEnginesOptions {
   readonly signal?: AbortSignal | undefined;
 }
 
-/** What the engines say of themselves together, and each by its name where there are several. */
+/** What the engines say of themselves together, and each by its name. */
 export type EnginesState = EngineState &
-  Partial<EngineLoad> & { readonly restarts: number; readonly engines?: Readonly<Record<string, EngineState>> };
+  Partial<EngineLoad> & { readonly restarts: number; readonly engines: Readonly<Record<string, EngineState & Partial<EngineLoad>>> };
 
 export class NodeEngines implements Engines {
   readonly #options: NodeEnginesOptions;
@@ -60,7 +60,7 @@ export class NodeEngines implements Engines {
   async state(): Promise<EnginesState> {
     const states = await Promise.all([...this.#running].map(async ([name, engine]) => [name, await engine.state()] as const));
     const all = states.map(([, state]) => state as EngineState & Partial<EngineLoad> & { readonly restarts?: number });
-    const total = (field: "restarts" | "active" | "waiting" | "freeSequences"): number =>
+    const total = (field: "restarts" | "active" | "waiting" | "freeSequences" | "threads"): number =>
       all.reduce((sum, state) => sum + (state[field] ?? 0), 0);
     const worst = all.find(({ status }) => status !== "ready");
     const counts = {
@@ -68,12 +68,13 @@ export class NodeEngines implements Engines {
       active: total("active"),
       waiting: total("waiting"),
       freeSequences: total("freeSequences"),
+      threads: total("threads"),
     };
     return {
       ...all[0],
       ...counts,
       status: worst?.status ?? (all.length === 0 ? "starting" : "ready"),
-      ...(states.length > 1 && { engines: Object.fromEntries(states) }),
+      engines: Object.fromEntries(states),
     };
   }
 

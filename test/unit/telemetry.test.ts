@@ -183,7 +183,14 @@ describe("the log", () => {
 describe("metrics", () => {
   it("count requests, tokens, times and scores by the gateway's own names", async () => {
     const metrics = createMetrics({
-      engineState: async () => ({ status: "ready", restarts: 2, active: 1, waiting: 3, freeSequences: 4 }),
+      engineState: async () => ({
+        status: "ready",
+        restarts: 2,
+        active: 1,
+        waiting: 3,
+        freeSequences: 4,
+        engines: { default: { status: "ready", threads: 2 }, big: { status: "ready" } },
+      }),
       records: () => ({ status: "ok", error: null, written: 3, waiting: 2, lost: 1 }),
       admitted: () => 5,
     });
@@ -206,8 +213,10 @@ describe("metrics", () => {
       "icdpo_engine_ready 1",
       "icdpo_engine_restarts_total 2",
       "icdpo_engine_tasks_waiting 3",
+      'icdpo_engine_threads{engine="default"} 2',
     ])
       expect(body).toContain(line);
+    expect(body).not.toContain('engine="big"');
   });
 });
 

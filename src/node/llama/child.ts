@@ -4,7 +4,7 @@ import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
 import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.ts";
 import { type LoadedModel, loadModel } from "./model.ts";
-import type { Call, ChildMessage, ParentMessage, Result } from "./protocol.ts";
+import type { Call, ChildMessage, EngineLoad, ParentMessage, Result } from "./protocol.ts";
 import { Scheduler } from "./scheduler.ts";
 import { TextStream } from "./text-stream.ts";
 
@@ -59,7 +59,7 @@ async function perform(id: number, call: Call, completions: EventQueue<readonly 
     loaded = { model, scheduler: new Scheduler(model.backend) };
     return { info: model.info, size: model.size };
   }
-  if (call.type === "load-report") return loaded?.scheduler.load ?? { active: 0, waiting: 0, freeSequences: 0, stepMs: 0 };
+  if (call.type === "load-report") return loadReport();
   if (loaded === undefined) throw new GatewayError("engine_unavailable", "The engine has not loaded its model yet.");
   const { model, scheduler } = loaded;
   switch (call.type) {
@@ -82,6 +82,11 @@ async function perform(id: number, call: Call, completions: EventQueue<readonly 
       await score(id, call, completions, model, scheduler, signal);
       return null;
   }
+}
+
+function loadReport(): EngineLoad {
+  if (loaded === undefined) return { active: 0, waiting: 0, freeSequences: 0, stepMs: 0, threads: 0 };
+  return { ...loaded.scheduler.load, threads: loaded.model.threads.settled };
 }
 
 async function sample(

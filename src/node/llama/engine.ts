@@ -4,6 +4,7 @@ import type { EngineInfo, Prompt, RunningEngine, SampleEvent, SampleRequest, Sco
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
+import { LastingChange } from "./lasting-change.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 import type { Call, ChildMessage, EngineLoad, Loaded, ParentMessage, Result } from "./protocol.ts";
 
@@ -40,6 +41,9 @@ const longestPauseMs = 30_000;
 
 const heartbeatMs = 1_000;
 
+/** A change of threads that lasts as long is worth a line in the log. */
+const lastingMs = 10_000;
+
 /** After so long without an account of its work, a running engine is no longer ready. */
 const loadReportMs = 1_000;
 
@@ -57,6 +61,7 @@ export class LlamaEngine implements RunningEngine {
   #restartTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #size: EngineSize | undefined;
+  readonly #lastingThreads = new LastingChange<number>(lastingMs);
 
   private constructor(options: LlamaEngineOptions) {
     this.#options = options;
@@ -245,7 +250,8 @@ export class LlamaEngine implements RunningEngine {
       this.#size = size;
       this.#status = "ready";
       for (const line of size.why) log(`engine: ${line}`);
-      log(`engine: ${size.sequences} sequences of ${size.contextSize} tokens, ${size.threads} threads, ${size.gpu ?? "no GPU"}`);
+      const threads = `${size.threads} ${size.threads === 1 ? "thread" : "threads"} of ${size.mostThreads} at most`;
+      log(`engine: ${size.sequences} sequences of ${size.contextSize} tokens, ${threads}, ${size.gpu ?? "no GPU"}`);
       return info;
     } catch (error) {
       child.kill("SIGKILL");
@@ -262,6 +268,7 @@ export class LlamaEngine implements RunningEngine {
       this.#send({ type: "load-report" }).then(
         (load) => {
           if ((load as EngineLoad).stepMs < hangMs) answered = Date.now();
+          this.#noteThreads((load as EngineLoad).threads);
         },
         () => {}, // it has died: its exit is handled where it is noticed
       );
@@ -270,6 +277,13 @@ export class LlamaEngine implements RunningEngine {
       clearInterval(this.#heartbeat);
       child.kill("SIGKILL");
     }, heartbeatMs).unref();
+  }
+
+  #noteThreads(threads: number): void {
+    if (threads === 0) return;
+    const change = this.#lastingThreads.see(threads, performance.now());
+    if (change === undefined) return;
+    this.#options.log(`engine: threads: ${change.now} instead of ${change.before}, which is faster at present`);
   }
 
   /** A child that dies before it has done any work is started again more and more slowly. */

@@ -28,6 +28,8 @@ export interface EngineLoad {
   readonly freeSequences: number;
   /** What the step under way has taken; 0 between steps. */
   readonly stepMs: number;
+  /** Threads that are fastest in its steps at present; 0: not known yet. */
+  readonly threads: number;
 }
 
 export interface Loaded {
