@@ -14,6 +14,7 @@ import {
 } from "../policy/engines.ts";
 import { GatewayError } from "../types/error.ts";
 import { fetchWithUndici } from "./fetch.ts";
+import { Cores } from "./llama/cores.ts";
 import { LlamaEngine } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
 import { defaultModel } from "./models/catalog.ts";
@@ -39,6 +40,7 @@ export class NodeEngines implements Engines {
   /** By engine and adapter. */
   readonly #opening = new Map<string, Promise<RunningEngine>>();
   readonly #running = new Map<string, RunningEngine>();
+  readonly #cores = new Cores();
 
   constructor(options: NodeEnginesOptions) {
     this.#options = options;
@@ -89,7 +91,7 @@ export class NodeEngines implements Engines {
     const log = (line: string): void => report(this.#running.size + this.#opening.size > 1 ? `${name}: ${line}` : line);
     const engine =
       definition.type === "llama"
-        ? await openLlama(definition, model.adapter, settings, store, log, signal)
+        ? await openLlama(definition, model.adapter, settings, store, log, signal, this.#cores)
         : openRemote(definition.type, remoteSettings(definition, model.adapter, process.env), {
             fetch: fetchWithUndici,
             now: () => performance.now(),
@@ -108,6 +110,7 @@ export async function openLlama(
   store: ModelStore,
   report: Report,
   signal?: AbortSignal,
+  cores?: Cores,
 ): Promise<LlamaEngine> {
   const reference = definition.model ?? settings.ICDPO_MODEL;
   const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
@@ -121,6 +124,7 @@ export async function openLlama(
     sequences: definition.sequences ?? settings.ICDPO_SEQUENCES ?? 0,
     threads: definition.threads ?? settings.ICDPO_THREADS ?? 0,
     hangMs: settings.ICDPO_HANG_MS,
+    cores,
     gpu: settings.ICDPO_GPU === "off" ? false : "auto",
     log: report,
   });

@@ -1,7 +1,52 @@
-/** What an engine knows of others on the machine. */
+/** How engines of one program share the cores, and what they know of others on the machine. */
 import { describe, expect, it } from "vitest";
 import { AvailableCores } from "../../src/node/llama/available-cores.ts";
+import { Cores, divideCores, type Sharer } from "../../src/node/llama/cores.ts";
 import { LastingChange } from "../../src/node/llama/lasting-change.ts";
+
+describe("cores", () => {
+  it.each([
+    [8, [8], [8]],
+    [8, [8, 8], [4, 4]],
+    [8, [8, 8, 8], [3, 3, 2]],
+    [8, [2, 8], [2, 6]],
+    [8, [1, 8, 2], [1, 5, 2]],
+    [8, [2, 2], [2, 2]],
+    [2, [2, 2, 2], [1, 1, 1]],
+    [2, [2, 2], [1, 1]],
+    [1, [1], [1]],
+    [4, [], []],
+  ])("%i are divided among engines that want %j: %j", (cores, most, shares) => {
+    expect(divideCores(cores, most)).toEqual(shares);
+  });
+
+  it("are never given twice, and none is left while somebody wants it", () => {
+    for (let cores = 1; cores <= 9; cores++)
+      for (let a = 1; a <= 9; a++)
+        for (let b = 1; b <= 9; b++) {
+          const most = [a, b];
+          const shares = divideCores(cores, most);
+          const given = shares.reduce((sum, share) => sum + share, 0);
+          expect(given).toBe(Math.max(2, Math.min(cores, a + b)));
+          for (const [i, share] of shares.entries()) expect(share).toBeLessThanOrEqual(most[i] as number);
+        }
+  });
+
+  it("belong to the engines at work", () => {
+    const cores = new Cores();
+    const told: Record<string, number[]> = { first: [], second: [] };
+    const sharer = (name: string): Sharer => ({ cores: 4, most: 4, allow: (threads) => told[name]?.push(threads) });
+    const first = sharer("first");
+    const second = sharer("second");
+    cores.enter(first);
+    cores.enter(second);
+    cores.leave(second);
+    cores.leave(second);
+    cores.leave(first);
+    cores.enter(second);
+    expect(told).toEqual({ first: [4, 2, 4], second: [2, 4] });
+  });
+});
 
 describe("available cores", () => {
   it("are those of the machine without what others used over the last half second", () => {

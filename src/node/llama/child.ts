@@ -19,6 +19,7 @@ const running = new Map<number, Running>();
 let loaded: { model: LoadedModel; scheduler: Scheduler } | undefined;
 
 process.on("message", (message: ParentMessage) => {
+  if ("threads" in message) return loaded?.model.threads.limit(message.threads);
   const call = running.get(message.id);
   if ("call" in message) void answer(message.id, message.call);
   else if ("abort" in message) call?.controller.abort();

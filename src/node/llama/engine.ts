@@ -4,6 +4,7 @@ import type { EngineInfo, Prompt, RunningEngine, SampleEvent, SampleRequest, Sco
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
+import type { Cores, Sharer } from "./cores.ts";
 import { LastingChange } from "./lasting-change.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 import type { Call, ChildMessage, EngineLoad, Loaded, ParentMessage, Result } from "./protocol.ts";
@@ -16,6 +17,8 @@ export interface LlamaEngineOptions extends NativeOptions {
   readonly childModule?: URL;
   /** A child that answers nothing, or takes longer than this over one step, hangs and is killed. */
   readonly hangMs: number;
+  /** Shared with the other engines of this program; absent: there are none. */
+  readonly cores?: Cores | undefined;
 }
 
 export interface LlamaLifecycle {
@@ -32,7 +35,10 @@ export type LlamaState = Omit<LlamaLifecycle, "status"> & {
 } & Partial<EngineLoad>;
 
 interface Pending {
+  readonly type: Call["type"];
   readonly events: EventQueue<SampleEvent | ScoreEvent>;
+  /** What the child has steps to do for: samples, or a prompt and completions to score. */
+  due: number;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: GatewayError) => void;
 }
@@ -61,6 +67,10 @@ export class LlamaEngine implements RunningEngine {
   #restartTimer: NodeJS.Timeout | undefined;
   #heartbeat: NodeJS.Timeout | undefined;
   #size: EngineSize | undefined;
+  #sharer: Sharer | undefined;
+  #isAtWork = false;
+  /** Threads that the child was told it may use; undefined: as many as it wants. */
+  #allowed: number | undefined;
   readonly #lastingThreads = new LastingChange<number>(lastingMs);
 
   private constructor(options: LlamaEngineOptions) {
@@ -94,7 +104,8 @@ export class LlamaEngine implements RunningEngine {
   async state(): Promise<LlamaState> {
     if (this.lifecycle.status !== "ready") return this.lifecycle;
     try {
-      return { ...this.lifecycle, ...(await this.load(AbortSignal.timeout(loadReportMs))) };
+      const load = await this.load(AbortSignal.timeout(loadReportMs));
+      return { ...this.lifecycle, ...load, threads: this.#isAtWork ? Math.min(load.threads, this.#allowed ?? load.threads) : load.threads };
     } catch {
       return this.lifecycle.status === "ready" ? { ...this.lifecycle, status: "unresponsive" } : this.lifecycle;
     }
@@ -207,17 +218,52 @@ export class LlamaEngine implements RunningEngine {
       if (signal !== undefined) reject(cancelled(signal));
     };
     const passOn = async (): Promise<void> => {
-      for await (const completion of completions) post({ id, completion });
+      for await (const completion of completions) {
+        this.#addDue(pending, 1);
+        post({ id, completion });
+      }
       post({ id, completion: null });
     };
-    this.#pending.set(id, { events, resolve, reject });
+    const pending = { type: call.type, events, resolve, reject, due: 0 };
+    this.#pending.set(id, pending);
+    if (call.type === "sample" || call.type === "score") this.#addDue(pending, 1);
     signal?.addEventListener("abort", abort, { once: true });
     post({ id, call });
     if (call.type === "score") passOn().catch(reject);
     return promise.finally(() => {
       this.#pending.delete(id);
+      this.#share();
       signal?.removeEventListener("abort", abort);
     });
+  }
+
+  #addDue(pending: Pending, count: number): void {
+    pending.due += count;
+    this.#share();
+  }
+
+  /** An engine that has nothing to do, or waits for completions to score, leaves the cores to the others. */
+  #share(): void {
+    const { cores } = this.#options;
+    const isAtWork = [...this.#pending.values()].some(({ due }) => due > 0);
+    if (cores === undefined || this.#sharer === undefined || isAtWork === this.#isAtWork) return;
+    this.#isAtWork = isAtWork;
+    if (isAtWork) cores.enter(this.#sharer);
+    else cores.leave(this.#sharer);
+  }
+
+  #sharerOf(child: ChildProcess, { cores, mostThreads }: EngineSize): Sharer {
+    this.#allowed = undefined;
+    return {
+      cores,
+      most: mostThreads,
+      allow: (threads) => {
+        if (threads === this.#allowed) return;
+        this.#allowed = threads;
+        const message: ParentMessage = { threads };
+        if (child.connected) child.send(message, () => {}); // one that cannot be told has ended, which is noticed elsewhere
+      },
+    };
   }
 
   async #whenReady(signal?: AbortSignal): Promise<EngineInfo> {
@@ -231,7 +277,7 @@ export class LlamaEngine implements RunningEngine {
   }
 
   async #launch(): Promise<EngineInfo> {
-    const { log, childModule, hangMs: _, ...options } = this.#options;
+    const { log, childModule, hangMs: _, cores: _cores, ...options } = this.#options;
     const child = fork(childModule ?? new URL("./child.js", import.meta.url), {
       // One pool thread: with more, each decode lands on another thread and takes twice as long.
       env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
@@ -248,6 +294,7 @@ export class LlamaEngine implements RunningEngine {
       const loaded = await this.#send({ type: "load", options });
       const { info, size } = loaded as Loaded;
       this.#size = size;
+      this.#sharer = this.#sharerOf(child, size);
       this.#status = "ready";
       for (const line of size.why) log(`engine: ${line}`);
       const threads = `${size.threads} ${size.threads === 1 ? "thread" : "threads"} of ${size.mostThreads} at most`;
@@ -307,10 +354,13 @@ export class LlamaEngine implements RunningEngine {
   #receive(message: ChildMessage): void {
     const pending = this.#pending.get(message.id);
     if (pending === undefined) return;
-    if ("cached" in message) pending.events.push({ type: "prompt", cached: message.cached });
-    else if ("logprobs" in message)
+    if ("cached" in message) {
+      if (pending.type === "score") this.#addDue(pending, -1);
+      pending.events.push({ type: "prompt", cached: message.cached });
+    } else if ("logprobs" in message) {
+      this.#addDue(pending, -1);
       pending.events.push({ type: "scored", index: message.index, logprobs: message.logprobs, details: message.details });
-    else if ("text" in message) pending.events.push({ type: "text", index: message.index, text: message.text, details: message.details });
+    } else if ("text" in message) pending.events.push({ type: "text", index: message.index, text: message.text, details: message.details });
     else if ("sample" in message) pending.events.push({ type: "done", index: message.index, sample: message.sample });
     else if ("error" in message) {
       const { code, message: text, param } = message.error;
