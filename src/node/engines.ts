@@ -15,6 +15,7 @@ import {
 import { LinkedSignal } from "../types/linked-signal.ts";
 import { openConnections } from "./fetch.ts";
 import { HeldEngine } from "./held-engine.ts";
+import { Cores } from "./llama/cores.ts";
 import { LlamaEngine, type LlamaEngineOptions } from "./llama/engine.ts";
 import type { EngineLoad } from "./llama/protocol.ts";
 import { defaultModel } from "./models/catalog.ts";
@@ -38,9 +39,9 @@ export interface NodeEnginesOptions {
 
 const usualLingerMs = 10_000;
 
-/** What the engines say of themselves together, and each by its name where there are several. */
+/** What the engines say of themselves together, and each by its name. */
 export type EnginesState = EngineState &
-  Partial<EngineLoad> & { readonly restarts: number; readonly engines?: Readonly<Record<string, EngineState>> };
+  Partial<EngineLoad> & { readonly restarts: number; readonly engines: Readonly<Record<string, EngineState & Partial<EngineLoad>>> };
 
 export class NodeEngines implements OwnedEngines {
   readonly #options: NodeEnginesOptions;
@@ -51,6 +52,7 @@ export class NodeEngines implements OwnedEngines {
   readonly #held = new Map<string, HeldEngine>();
   /** Names; null: nobody has said yet. */
   #needed: ReadonlySet<string> | null = null;
+  readonly #cores = new Cores();
 
   constructor(options: NodeEnginesOptions) {
     this.#options = options;
@@ -81,7 +83,7 @@ export class NodeEngines implements OwnedEngines {
     const counted = [...this.#held].filter(([name, held]) => this.#needed?.has(name) ?? held.isRunning);
     const states = await Promise.all(counted.map(async ([name, held]) => [name, await held.state()] as const));
     const all = states.map(([, state]) => state as EngineState & Partial<EngineLoad> & { readonly restarts?: number });
-    const total = (field: "restarts" | "active" | "waiting" | "freeSequences"): number =>
+    const total = (field: "restarts" | "active" | "waiting" | "freeSequences" | "threads"): number =>
       all.reduce((sum, state) => sum + (state[field] ?? 0), 0);
     const worst = all.find(({ status }) => status !== "ready");
     const counts = {
@@ -89,12 +91,13 @@ export class NodeEngines implements OwnedEngines {
       active: total("active"),
       waiting: total("waiting"),
       freeSequences: total("freeSequences"),
+      threads: total("threads"),
     };
     return {
       ...all[0],
       ...counts,
       status: worst?.status ?? (all.length === 0 ? "starting" : "ready"),
-      ...(states.length > 1 && { engines: Object.fromEntries(states) }),
+      engines: Object.fromEntries(states),
     };
   }
 
@@ -121,7 +124,10 @@ export class NodeEngines implements OwnedEngines {
   async #begin(name: string, definition: EngineDefinition, adapter: string | undefined): Promise<RunningEngine> {
     const { report } = this.#options;
     const log = (line: string): void => report(this.#held.size > 1 ? `${name}: ${line}` : line);
-    if (definition.type === "llama") return openLlama(definition, adapter, { ...this.#options, report: log, signal: this.#signal.signal });
+    if (definition.type === "llama") {
+      const options = { ...this.#options, report: log, signal: this.#signal.signal };
+      return openLlama(definition, adapter, options, this.#cores);
+    }
     return openRemote(definition.type, remoteSettings(definition, adapter, process.env), {
       fetch: this.#connections.fetch,
       now: () => performance.now(),
@@ -135,6 +141,7 @@ export async function openLlama(
   definition: LlamaDefinition,
   adapter: string | undefined,
   { settings, store, report, signal, childModule }: Omit<NodeEnginesOptions, "definitions" | "lingerMs">,
+  cores?: Cores,
 ): Promise<LlamaEngine> {
   const reference = definition.model ?? settings.ICDPO_MODEL;
   const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
@@ -148,6 +155,7 @@ export async function openLlama(
     sequences: definition.sequences ?? settings.ICDPO_SEQUENCES ?? 0,
     threads: definition.threads ?? settings.ICDPO_THREADS ?? 0,
     hangMs: settings.ICDPO_HANG_MS,
+    cores,
     gpu: settings.ICDPO_GPU === "off" ? false : "auto",
     log: report,
     ...(childModule !== undefined && { childModule }),

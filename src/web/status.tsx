@@ -32,6 +32,7 @@ export function Status({ version, engine, underWay, records, requests }: StatusP
           "Tasks at work": String(engine["active"] ?? "–"),
           "Tasks waiting": String(engine["waiting"] ?? "–"),
           "Sequences free": String(engine["freeSequences"] ?? "–"),
+          Threads: String(engine["threads"] ?? "–"),
           "Sampled tokens a second": sampleMs === 0 ? "–" : ((total(({ work }) => work?.sampled ?? 0) / sampleMs) * 1000).toFixed(0),
           "Prompt tokens from the cache": fed === 0 ? "–" : `${Math.round((100 * cached) / fed)} %`,
           Records: records.status === "off" ? "off" : `${records.written} written, ${records.waiting} waiting, ${records.lost} lost`,
@@ -63,5 +64,5 @@ export function Status({ version, engine, underWay, records, requests }: StatusP
 /** Where there are several. */
 function eachEngine(engines: unknown): Record<string, string> {
   const states = Object.entries((engines ?? {}) as Readonly<Record<string, { readonly status: string }>>);
-  return Object.fromEntries(states.map(([name, { status }]) => [`Engine ${name}`, status]));
+  return states.length < 2 ? {} : Object.fromEntries(states.map(([name, { status }]) => [`Engine ${name}`, status]));
 }

@@ -62,20 +62,29 @@ describe("a chunk", () => {
 
 describe("the pace", () => {
   it("is the largest power of two that the measured speed does in 0.3 s", () => {
-    expect(new Pace(350, 500).chunk).toBe(64);
-    expect(new Pace(100, 500).chunk).toBe(16);
-    expect(new Pace(5, 500).chunk).toBe(8);
-    expect(new Pace(1e6, 500).chunk).toBe(500);
-    expect(new Pace(350, 3).chunk).toBe(3);
+    expect(new Pace(350, 2, 500).chunk(2)).toBe(64);
+    expect(new Pace(100, 2, 500).chunk(2)).toBe(16);
+    expect(new Pace(5, 2, 500).chunk(2)).toBe(8);
+    expect(new Pace(1e6, 2, 500).chunk(2)).toBe(500);
+    expect(new Pace(350, 2, 3).chunk(2)).toBe(3);
   });
 
   it("follows the machine, by steps that hold enough to tell", () => {
-    const pace = new Pace(350, 500);
-    for (let i = 0; i < 50; i++) pace.record(64, 640);
-    expect(pace.chunk).toBe(16);
-    for (let i = 0; i < 50; i++) pace.record(1, 1_000);
-    expect(pace.chunk).toBe(16);
-    for (let i = 0; i < 100; i++) pace.record(pace.chunk, pace.chunk / 0.5);
-    expect(pace.chunk).toBe(128);
+    const pace = new Pace(350, 1, 500);
+    for (let i = 0; i < 50; i++) pace.record(64, 640, 1);
+    expect(pace.chunk(1)).toBe(16);
+    for (let i = 0; i < 50; i++) pace.record(1, 1_000, 1);
+    expect(pace.chunk(1)).toBe(16);
+    for (let i = 0; i < 100; i++) pace.record(pace.chunk(1), pace.chunk(1) / 0.5, 1);
+    expect(pace.chunk(1)).toBe(128);
+  });
+
+  it("is in proportion to the threads until it is known, and what it was when a number of threads comes back", () => {
+    const pace = new Pace(400, 4, 500);
+    expect(pace.chunk(2)).toBe(32);
+    for (let i = 0; i < 50; i++) pace.record(64, 1_000, 1);
+    expect(pace.chunk(1)).toBe(16);
+    expect(pace.chunk(2)).toBe(32);
+    expect(pace.chunk(4)).toBe(64);
   });
 });

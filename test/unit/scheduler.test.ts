@@ -46,6 +46,7 @@ class RecordingBackend implements Backend {
   readonly stepTokens: number;
   readonly contextSize: number;
   readonly prefillSpeed = 1e9;
+  readonly threads = 1;
   readonly steps: (readonly Feed[])[] = [];
   readonly copies: { source: number; target: number; length: number }[] = [];
   readonly violations: string[] = [];

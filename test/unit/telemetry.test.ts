@@ -190,7 +190,14 @@ describe("the log", () => {
 describe("metrics", () => {
   it("count requests, tokens, times and scores by the gateway's own names", async () => {
     const metrics = createMetrics({
-      engineState: async () => ({ status: "ready", restarts: 2, active: 1, waiting: 3, freeSequences: 4 }),
+      engineState: async () => ({
+        status: "ready",
+        restarts: 2,
+        active: 1,
+        waiting: 3,
+        freeSequences: 4,
+        engines: { default: { status: "ready", threads: 2 }, big: { status: "ready" } },
+      }),
       records: () => ({ status: "ok", error: null, written: 3, waiting: 2, lost: 1 }),
       admitted: () => 5,
     });
@@ -213,13 +220,16 @@ describe("metrics", () => {
       "icdpo_engine_ready 1",
       "icdpo_engine_restarts_total 2",
       "icdpo_engine_tasks_waiting 3",
+      'icdpo_engine_threads{engine="default"} 2',
     ])
       expect(body).toContain(line);
+    expect(body).not.toContain('engine="big"');
   });
 
   it("have as many series after a thousand overrides as after one", async () => {
     const series = async (overrides: number): Promise<number> => {
-      const metrics = createMetrics({ engineState: async () => ({ status: "ready", restarts: 0 }), records: nothing, admitted: () => 0 });
+      const engineState = async () => ({ status: "ready", restarts: 0, engines: {} });
+      const metrics = createMetrics({ engineState, records: nothing, admitted: () => 0 });
       for (let i = 0; i < overrides; i++) metrics.record({ ...record, policy: `everyday@${i}`, score: 1, margin: 1 });
       return (await metrics.render()).body.split("\n").filter((line) => line.startsWith("icdpo_")).length;
     };
@@ -229,7 +239,7 @@ describe("metrics", () => {
   it("call a counter what only goes up, whoever counts it", async () => {
     let state = { restarts: 2, written: 10, lost: 1 };
     const metrics = createMetrics({
-      engineState: async () => ({ status: "ready", restarts: state.restarts }),
+      engineState: async () => ({ status: "ready", restarts: state.restarts, engines: {} }),
       records: () => ({ ...nothing(), written: state.written, lost: state.lost }),
       admitted: () => 0,
     });

@@ -4,7 +4,7 @@ import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
 import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.ts";
 import { type LoadedModel, loadModel } from "./model.ts";
-import type { Call, ChildMessage, ParentMessage, Result } from "./protocol.ts";
+import type { Call, ChildMessage, EngineLoad, ParentMessage, Result } from "./protocol.ts";
 import { Scheduler, type Work } from "./scheduler.ts";
 import { TextStream } from "./text-stream.ts";
 
@@ -19,6 +19,7 @@ const running = new Map<number, Running>();
 let loaded: { model: LoadedModel; scheduler: Scheduler } | undefined;
 
 process.on("message", (message: ParentMessage) => {
+  if ("threads" in message) return loaded?.model.threads.limit(message.threads);
   const call = running.get(message.id);
   if ("call" in message) void answer(message.id, message.call);
   else if ("abort" in message) call?.controller.abort();
@@ -59,7 +60,7 @@ async function perform(id: number, call: Call, completions: EventQueue<readonly 
     loaded = { model, scheduler: new Scheduler(model.backend) };
     return { info: model.info, size: model.size };
   }
-  if (call.type === "load-report") return loaded?.scheduler.load ?? { active: 0, waiting: 0, freeSequences: 0, stepMs: 0 };
+  if (call.type === "load-report") return loadReport();
   if (loaded === undefined) throw new GatewayError("engine_unavailable", "The engine has not loaded its model yet.");
   const { model, scheduler } = loaded;
   switch (call.type) {
@@ -82,6 +83,11 @@ async function perform(id: number, call: Call, completions: EventQueue<readonly 
       await score(id, call, completions, model, scheduler, signal);
       return null;
   }
+}
+
+function loadReport(): EngineLoad {
+  if (loaded === undefined) return { active: 0, waiting: 0, freeSequences: 0, stepMs: 0, threads: 0 };
+  return { ...loaded.scheduler.load, threads: loaded.model.threads.settled };
 }
 
 async function sample(

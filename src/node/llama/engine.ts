@@ -7,6 +7,8 @@ import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
 import { growingPause } from "../../types/growing-pause.ts";
 import { untilAborted } from "../../types/until-aborted.ts";
+import type { Cores, Sharer } from "./cores.ts";
+import { LastingChange } from "./lasting-change.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 import type { Call, ChildMessage, EngineLoad, Loaded, ParentMessage, Result } from "./protocol.ts";
 
@@ -20,6 +22,8 @@ export interface LlamaEngineOptions extends NativeOptions {
   readonly hangMs: number;
   /** A child that does not end by itself within so long, when the engine is closed, is killed. */
   readonly closeMs?: number | undefined;
+  /** Shared with the other engines of this program; absent: there are none. */
+  readonly cores?: Cores | undefined;
 }
 
 export interface LlamaLifecycle {
@@ -38,7 +42,10 @@ export type LlamaState = Omit<LlamaLifecycle, "status"> & {
 } & Partial<EngineLoad>;
 
 interface Pending {
+  readonly type: Call["type"];
   readonly events: EventQueue<SampleEvent | ScoreEvent>;
+  /** What the child has steps to do for: samples, or a prompt and completions to score. */
+  due: number;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: GatewayError) => void;
 }
@@ -50,6 +57,9 @@ const heartbeatMs = 1_000;
 
 /** A child frees its model when it ends, which takes a moment. */
 const usualCloseMs = 3_000;
+
+/** A change of threads that lasts as long is worth a line in the log. */
+const lastingMs = 10_000;
 
 /** After so long without an account of its work, a running engine is no longer ready. */
 const loadReportMs = 1_000;
@@ -70,6 +80,11 @@ export class LlamaEngine implements RunningEngine {
   readonly #closing = new AbortController();
   #heartbeat: NodeJS.Timeout | undefined;
   #size: EngineSize | undefined;
+  #sharer: Sharer | undefined;
+  #isAtWork = false;
+  /** Threads that the child was told it may use; undefined: as many as it wants. */
+  #allowed: number | undefined;
+  readonly #lastingThreads = new LastingChange<number>(lastingMs);
 
   private constructor(options: LlamaEngineOptions) {
     this.#options = options;
@@ -105,7 +120,8 @@ export class LlamaEngine implements RunningEngine {
   async state(): Promise<LlamaState> {
     if (this.lifecycle.status !== "ready") return this.lifecycle;
     try {
-      return { ...this.lifecycle, ...(await this.load(AbortSignal.timeout(loadReportMs))) };
+      const load = await this.load(AbortSignal.timeout(loadReportMs));
+      return { ...this.lifecycle, ...load, threads: this.#isAtWork ? Math.min(load.threads, this.#allowed ?? load.threads) : load.threads };
     } catch {
       return this.lifecycle.status === "ready" ? { ...this.lifecycle, status: "unresponsive" } : this.lifecycle;
     }
@@ -226,17 +242,52 @@ export class LlamaEngine implements RunningEngine {
       if (signal !== undefined) reject(cancelled(signal));
     };
     const passOn = async (): Promise<void> => {
-      for await (const completion of completions) post({ id, completion });
+      for await (const completion of completions) {
+        this.#addDue(pending, 1);
+        post({ id, completion });
+      }
       post({ id, completion: null });
     };
-    this.#pending.set(id, { events, resolve, reject });
+    const pending = { type: call.type, events, resolve, reject, due: 0 };
+    this.#pending.set(id, pending);
+    if (call.type === "sample" || call.type === "score") this.#addDue(pending, 1);
     signal?.addEventListener("abort", abort, { once: true });
     post({ id, call });
     if (call.type === "score") passOn().catch(reject);
     return promise.finally(() => {
       this.#pending.delete(id);
+      this.#share();
       signal?.removeEventListener("abort", abort);
     });
+  }
+
+  #addDue(pending: Pending, count: number): void {
+    pending.due += count;
+    this.#share();
+  }
+
+  /** An engine that has nothing to do, or waits for completions to score, leaves the cores to the others. */
+  #share(): void {
+    const { cores } = this.#options;
+    const isAtWork = [...this.#pending.values()].some(({ due }) => due > 0);
+    if (cores === undefined || this.#sharer === undefined || isAtWork === this.#isAtWork) return;
+    this.#isAtWork = isAtWork;
+    if (isAtWork) cores.enter(this.#sharer);
+    else cores.leave(this.#sharer);
+  }
+
+  #sharerOf(child: ChildProcess, { cores, mostThreads }: EngineSize): Sharer {
+    this.#allowed = undefined;
+    return {
+      cores,
+      most: mostThreads,
+      allow: (threads) => {
+        if (threads === this.#allowed) return;
+        this.#allowed = threads;
+        const message: ParentMessage = { threads };
+        if (child.connected) child.send(message, () => {}); // one that cannot be told has ended, which is noticed elsewhere
+      },
+    };
   }
 
   async #whenReady(signal?: AbortSignal): Promise<EngineInfo> {
@@ -247,7 +298,7 @@ export class LlamaEngine implements RunningEngine {
 
   /** Starts a child and has it load the model. Throws where either fails; the child has ended then. */
   async #launch(): Promise<EngineInfo> {
-    const { log, childModule, hangMs: _hangMs, closeMs: _closeMs, ...options } = this.#options;
+    const { log, childModule, hangMs: _hangMs, closeMs: _closeMs, cores: _cores, ...options } = this.#options;
     const child = fork(childModule ?? new URL("./child.js", import.meta.url), {
       // One pool thread: with more, each decode lands on another thread and takes twice as long.
       env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
@@ -271,9 +322,11 @@ export class LlamaEngine implements RunningEngine {
       const loaded = await this.#send({ type: "load", options });
       const { info, size } = loaded as Loaded;
       this.#size = size;
+      this.#sharer = this.#sharerOf(child, size);
       this.#status = "ready";
       for (const line of size.why) log(`engine: ${line}`);
-      log(`engine: ${size.sequences} sequences of ${size.contextSize} tokens, ${size.threads} threads, ${size.gpu ?? "no GPU"}`);
+      const threads = `${size.threads} ${size.threads === 1 ? "thread" : "threads"} of ${size.mostThreads} at most`;
+      log(`engine: ${size.sequences} sequences of ${size.contextSize} tokens, ${threads}, ${size.gpu ?? "no GPU"}`);
       return info;
     } catch (error) {
       child.kill("SIGKILL");
@@ -301,10 +354,18 @@ export class LlamaEngine implements RunningEngine {
       this.#send({ type: "load-report" }).then(
         (load) => {
           if ((load as EngineLoad).stepMs < hangMs) unanswered = 0;
+          this.#noteThreads((load as EngineLoad).threads);
         },
         () => {}, // it has died: its exit is handled where it is noticed
       );
     }, heartbeatMs).unref();
+  }
+
+  #noteThreads(threads: number): void {
+    if (threads === 0) return;
+    const change = this.#lastingThreads.see(threads, performance.now());
+    if (change === undefined) return;
+    this.#options.log(`engine: threads: ${change.now} instead of ${change.before}, which is faster at present`);
   }
 
   #ended(child: ChildProcess, reason: string): void {
@@ -359,10 +420,13 @@ export class LlamaEngine implements RunningEngine {
     const pending = this.#pending.get(message.id);
     if (pending === undefined) return;
     if ("fed" in message) pending.events.push({ type: "prefill", fed: message.fed });
-    else if ("cached" in message) pending.events.push({ type: "prompt", cached: message.cached });
-    else if ("logprobs" in message)
+    else if ("cached" in message) {
+      if (pending.type === "score") this.#addDue(pending, -1);
+      pending.events.push({ type: "prompt", cached: message.cached });
+    } else if ("logprobs" in message) {
+      this.#addDue(pending, -1);
       pending.events.push({ type: "scored", index: message.index, logprobs: message.logprobs, details: message.details });
-    else if ("text" in message) {
+    } else if ("text" in message) {
       const { index, text, tokens, details } = message;
       pending.events.push({ type: "text", index, text, tokens, details });
     } else if ("sample" in message) pending.events.push({ type: "done", index: message.index, sample: message.sample });

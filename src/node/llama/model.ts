@@ -7,11 +7,13 @@ import type { Describe } from "./branches.ts";
 import { type EngineSize, loadNative, type NativeModel, type NativeOptions } from "./native.ts";
 import type { Backend } from "./scheduler.ts";
 import type { Detokenize } from "./text-stream.ts";
+import type { ThreadControl } from "./threads.ts";
 
 export interface LoadedModel {
   readonly info: EngineInfo;
   readonly size: EngineSize;
   readonly backend: Backend;
+  readonly threads: ThreadControl;
   readonly detokenize: Detokenize;
   /** End of generation, or any other control token: the model has left its turn. */
   readonly closes: (token: Token) => boolean;
@@ -24,7 +26,7 @@ export interface LoadedModel {
 
 /** Loads the model file into a context. Throws llama.cpp's error where it cannot. */
 export async function loadModel(options: NativeOptions & { readonly model: string }): Promise<LoadedModel> {
-  const { model, backend, size } = await loadNative(options);
+  const { model, backend, size, threads } = await loadNative(options);
   const vocabulary = readVocabulary(model);
   const template = model.chatTemplate === undefined ? undefined : new ChatTemplate(model.chatTemplate, vocabulary);
   /** A text that cannot fit is not even tokenised: that takes long, and everybody waits. */
@@ -43,6 +45,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     },
     size,
     backend,
+    threads,
     detokenize: model.detokenize,
     closes: (token) => model.endsGeneration(token) || model.kind(token) === "control",
     vocabularySize: model.vocabularySize,

@@ -18,10 +18,12 @@ import {
 } from "node-llama-cpp";
 import type { SampleRequest, Token } from "../../engine/engine.ts";
 import { GatewayError } from "../../types/error.ts";
+import { AvailableCores } from "./available-cores.ts";
 import { type GrammarState, type NativeSampler, readLogprobs, type SamplerConfig, samplerConfig, type TokenSampling } from "./sampler.ts";
 import type { Backend, Feed, Logits, Sampler } from "./scheduler.ts";
 import { chooseSize, type Room } from "./sizing.ts";
 import type { Detokenize } from "./text-stream.ts";
+import { ThreadControl } from "./threads.ts";
 import { tokenBytes } from "./token-bytes.ts";
 
 interface NativeContext extends TokenSampling {
@@ -53,7 +55,7 @@ export interface NativeOptions {
   readonly contextSize: number;
   /** 0: as many as fit. */
   readonly sequences: number;
-  /** 0: as many as turn out to be fastest. */
+  /** At most; 0: as many as there are cores. */
   readonly threads: number;
   readonly gpu: "auto" | false;
 }
@@ -62,7 +64,11 @@ export interface NativeOptions {
 export interface EngineSize {
   readonly contextSize: number;
   readonly sequences: number;
+  /** At the start. */
   readonly threads: number;
+  readonly mostThreads: number;
+  /** Of the machine, those that are good at arithmetic. */
+  readonly cores: number;
   readonly gpu: string | null;
   readonly why: readonly string[];
 }
@@ -93,6 +99,7 @@ export interface Native {
   readonly model: NativeModel;
   readonly backend: Backend;
   readonly size: EngineSize;
+  readonly threads: ThreadControl;
 }
 
 /** Tokens in a step, at most. On a CPU the scheduler takes fewer, so that steps stay short. */
@@ -135,10 +142,12 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
   });
   const described = describe(model);
   const { native, createSampler, beginGrammar } = openInternals(context, llama, model);
-  const choices = options.threads > 0 ? [options.threads] : llama.gpu === false ? halves(cores) : [cores];
-  const measured = await measureThreads(native, choices);
+  const most = options.threads || cores;
+  const measured = await measureThreads(native, llama.gpu === false ? halves(most) : [most]);
+  const threads = new ThreadControl({ start: measured.threads, most });
+  const available = new AvailableCores();
   const gpu = llama.gpu === false ? null : llama.gpu;
-  const size = { contextSize, sequences, threads: measured.threads, gpu, why: [why, measured.why] };
+  const size = { contextSize, sequences, threads: measured.threads, mostThreads: most, cores, gpu, why: [why, measured.why] };
   // Without a temperature the chain is greedy and leaves the logits as they are: the selected token is then the maximum.
   const greedy = createSampler({});
   /** Not in use at present. Each holds a vocabulary's worth of memory, which only the garbage collector would free, and it does not know of it. */
@@ -153,16 +162,24 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
     contextSize,
     stepTokens,
     prefillSpeed: measured.prefillSpeed,
+    get threads() {
+      return threads.threads;
+    },
 
     async decode(feeds: readonly Feed[]): Promise<Logits[][]> {
-      native.initBatch(feeds.reduce((sum, feed) => sum + feed.tokens.length, 0));
+      const tokens = feeds.reduce((sum, feed) => sum + feed.tokens.length, 0);
+      native.initBatch(tokens);
       const rows = feeds.map((feed) =>
         Array.from(
           native.addToBatch(feed.sequence, feed.position, Uint32Array.from(feed.tokens), Uint32Array.from(feed.logits)),
           (row) => row as Logits,
         ),
       );
+      const start = performance.now();
+      native.setThreads(threads.next(tokens, start, available.get(start)));
       await native.decodeBatch();
+      const end = performance.now();
+      threads.record(tokens, end - start, end);
       return rows;
     },
 
@@ -212,7 +229,7 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
     truncate,
     clear: (sequence: number) => native.disposeSequence(sequence),
   };
-  return { model: described, backend, size };
+  return { model: described, backend, size, threads };
 }
 
 /** Private to the library: the integration tests fail loudly where a version changes them. */

@@ -19,7 +19,9 @@ export type ParentMessage =
   | { readonly id: number; readonly call: Call }
   /** For a "score" call: one more completion; null: no more come. */
   | { readonly id: number; readonly completion: readonly Token[] | null }
-  | { readonly id: number; readonly abort: true };
+  | { readonly id: number; readonly abort: true }
+  /** Steps may use so many threads from now on: the engines of a program share the cores. */
+  | { readonly threads: number };
 
 /** Tasks and sequences in the engine's process: what a leak would show in, and what a hang. */
 export interface EngineLoad {
@@ -28,6 +30,8 @@ export interface EngineLoad {
   readonly freeSequences: number;
   /** What the step under way has taken; 0 between steps. */
   readonly stepMs: number;
+  /** Threads that are fastest in its steps at present, if it need not share the cores; 0: not known yet. */
+  readonly threads: number;
 }
 
 export interface Loaded {

@@ -38,6 +38,8 @@ export interface Backend extends SequenceMemory {
   readonly stepTokens: number;
   /** Prompt tokens a second, measured at the start. */
   readonly prefillSpeed: number;
+  /** Threads that steps use at present. */
+  readonly threads: number;
   /** `[feeds][offsets]`: rows of logits. */
   decode(feeds: readonly Feed[]): Promise<Logits[][]>;
   /** log π of each token at a row, in nats. */
@@ -145,7 +147,7 @@ export class Scheduler {
     this.#now = now;
     const lanes = laneCount(backend.sequences);
     this.#sequences = new Sequences(backend, lanes);
-    this.#pace = new Pace(backend.prefillSpeed, backend.stepTokens - lanes);
+    this.#pace = new Pace(backend.prefillSpeed, backend.threads, backend.stepTokens - lanes);
   }
 
   /** Tasks under way and waiting, sequences that no task has, and how long the present step has taken. */
@@ -285,6 +287,7 @@ export class Scheduler {
   async #step(): Promise<boolean> {
     const planned = await this.#plan();
     if (planned.length === 0) return false;
+    const { threads } = this.#backend;
     const start = this.#now();
     this.#stepStart = start;
     await this.#perform(planned);
@@ -292,6 +295,7 @@ export class Scheduler {
     this.#pace.record(
       planned.reduce((sum, { feed }) => sum + feed.tokens.length, 0),
       this.#now() - start,
+      threads,
     );
     return true;
   }
@@ -337,7 +341,7 @@ export class Scheduler {
     const tokens = samples.flatMap((task) => [...task.running].map((branch) => this.#feed(task, branch.lane, branch.queue, branch)));
     // A sample's first token does not wait for a chunk of something else.
     const hasFresh = tokens.some(({ branch }) => branch?.fresh);
-    const granted = hasFresh ? [] : allot(this.#chunkWork(), this.#pace.chunk);
+    const granted = hasFresh ? [] : allot(this.#chunkWork(), this.#pace.chunk(this.#backend.threads));
     const chunk = granted.map(({ item, tokens }) => this.#feed(item.task, item.lane, item.rest.slice(0, tokens), item.branch));
     // llama.cpp puts neighbours into one batch where they come in order.
     return [...tokens, ...chunk].toSorted((a, b) => a.feed.sequence - b.feed.sequence);

@@ -10,7 +10,9 @@
 import { StepCosts } from "./step-costs.ts";
 
 interface Trial {
+  /** With so many threads, instead of so many. */
   readonly threads: number;
+  readonly insteadOf: number;
   /** What to try if this does not help. */
   readonly others: readonly number[];
   /** Slow steps were the reason. */
@@ -91,9 +93,8 @@ export class ThreadControl {
 
   /** Steps use so many threads at most from now on, and as many as before when the limit is lifted. */
   limit(threads: number): void {
-    if (threads === this.#limit) return;
     this.#limit = threads;
-    this.#trial = undefined;
+    if (this.#trial?.insteadOf !== this.threads) this.#trial = undefined;
   }
 
   /**
@@ -102,8 +103,8 @@ export class ThreadControl {
    */
   next(tokens: number, at: number, available?: number): number {
     this.#trial ??= this.#begin(at, available);
-    const { threads } = this;
-    this.#used = this.#trial !== undefined && this.#expected(tokens, at) !== undefined ? this.#trial.threads : threads;
+    const { threads = this.threads } = this.#trial ?? {};
+    this.#used = threads <= this.#limit && this.#expected(tokens, at) !== undefined ? threads : this.threads;
     return this.#used;
   }
 
@@ -125,11 +126,11 @@ export class ThreadControl {
   #begin(at: number, available?: number): Trial | undefined {
     const { threads } = this;
     const more = rungs(Math.min(this.#most, this.#limit)).find((rung) => rung > threads);
-    if (more !== undefined && this.#isDue(this.#up, at, isCrowded(more, available) ? "upCrowded" : "up")) return trial([more]);
+    if (more !== undefined && this.#isDue(this.#up, at, isCrowded(more, available) ? "upCrowded" : "up")) return trial(threads, [more]);
     if (threads === 1) return undefined;
     const fewer = fewerThan(threads, this.#costsOf(threads).slowness);
-    if (isCrowded(threads, available)) return this.#isDue(this.#down, at, "downCrowded") ? trial(fewer) : undefined;
-    return this.#isDue(this.#down, at, "down") ? trial(fewer.slice(0, 1)) : undefined;
+    if (isCrowded(threads, available)) return this.#isDue(this.#down, at, "downCrowded") ? trial(threads, fewer) : undefined;
+    return this.#isDue(this.#down, at, "down") ? trial(threads, fewer.slice(0, 1)) : undefined;
   }
 
   #isDue(last: Ended, at: number, direction: "up" | "upCrowded" | "down" | "downCrowded" | "downSlow"): boolean {
@@ -163,7 +164,7 @@ export class ThreadControl {
   #judge(tokens: number, ms: number, at: number): void {
     const trial = this.#trial;
     const expectedMs = this.#expected(tokens, at - ms);
-    if (trial === undefined || expectedMs === undefined) return; // another limit came meanwhile
+    if (trial?.threads !== this.#used || expectedMs === undefined) return; // another limit came meanwhile
     const isUp = trial.threads > this.threads;
     trial.steps += 1;
     trial.spent += ms;
@@ -195,7 +196,7 @@ export class ThreadControl {
     if (isUp) this.#up = ended;
     else this.#down = ended;
     this.#end();
-    if (others.length > 0) this.#trial = trial(others, forSlowness, ended.loss);
+    if (others.length > 0) this.#trial = trial(this.threads, others, forSlowness, ended.loss);
     else if (forSlowness) this.#costsOf(this.threads).acceptSlowness();
   }
 
@@ -212,12 +213,12 @@ export class ThreadControl {
     this.#excessMs = beyond > 0 ? this.#excessMs + beyond : this.#excessMs * forgotten;
     const isTryingFewer = this.#trial !== undefined && this.#trial.threads < this.threads;
     if (this.#excess <= tooSlow || this.threads === 1 || isTryingFewer || !this.#isDue(this.#down, at, "downSlow")) return;
-    this.#trial = trial(fewerThan(this.threads, this.#costsOf(this.threads).slowness), true);
+    this.#trial = trial(this.threads, fewerThan(this.threads, this.#costsOf(this.threads).slowness), true);
   }
 }
 
-function trial([threads, ...others]: readonly number[], forSlowness = false, lost = 0): Trial {
-  return { threads: threads as number, others, forSlowness, lost, steps: 0, spent: 0, expected: 0 };
+function trial(insteadOf: number, [threads, ...others]: readonly number[], forSlowness = false, lost = 0): Trial {
+  return { threads: threads as number, insteadOf, others, forSlowness, lost, steps: 0, spent: 0, expected: 0 };
 }
 
 /** Whether others use the cores that so many threads would run on. */

@@ -33,7 +33,8 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
     new Counter({ name: `icdpo_${name}`, help, labelNames, registers });
   const histogram = (name: string, help: string, labelNames: string[], buckets: number[]) =>
     new Histogram({ name: `icdpo_${name}`, help, labelNames, buckets, registers });
-  const gauge = (name: string, help: string) => new Gauge({ name: `icdpo_${name}`, help, registers });
+  const gauge = (name: string, help: string, labelNames: string[] = []) =>
+    new Gauge({ name: `icdpo_${name}`, help, labelNames, registers });
   /** A counter of what is counted elsewhere: goes up by what was added there since. A count that begins anew there takes nothing away. */
   const follower = (name: string, help: string): ((count: number) => void) => {
     const followed = counter(name, help);
@@ -79,6 +80,7 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
   const active = gauge("engine_tasks_active", "Tasks in the engine's steps");
   const waiting = gauge("engine_tasks_waiting", "Tasks that wait for sequences");
   const free = gauge("engine_sequences_free", "Sequences that no task uses");
+  const threads = gauge("engine_threads", "Threads of an embedded engine's steps", ["engine"]);
 
   const recordsWaiting = gauge("records_waiting", "Records that wait to be written");
   const recordsLost = follower("records_lost_total", "Records that were given up, because too many waited");
@@ -117,6 +119,8 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
       recordsLost(lost);
       recordsWritten(written);
       free.set(state.freeSequences ?? 0);
+      threads.reset();
+      for (const [engine, each] of Object.entries(state.engines)) if (each.threads !== undefined) threads.set({ engine }, each.threads);
       return { contentType: registry.contentType, body: await registry.metrics() };
     },
   };
