@@ -10,7 +10,7 @@ const experiment = (weights: Record<string, number>, ramp = 1, name = "test") =>
 });
 
 describe("assignment", () => {
-  it("gives each of 1,000,000 units its arm by weight, always the same, and moves only whom it must", { timeout: 120_000 }, () => {
+  it("gives each of 1,000,000 units its arm by weight, always the same, and moves only whom it must", { timeout: 300_000 }, () => {
     const units = 1_000_000;
     const before = experiment({ a: 1, b: 2, c: 1 });
     const after = experiment({ a: 1, b: 2, c: 2 });

@@ -43,7 +43,7 @@ describe("policies that change", () => {
   const version = (i: number) =>
     `candidates: ${2 + (i % 5)}\ninstructions: { positive: "Version ${i}.", negative: "No." }\nscore: { type: contrast, negative: rejected }\n`;
 
-  it("are whole for each of 10,000 requests while they are rewritten 200 times, every tenth time badly", { timeout: 120_000 }, async () => {
+  it("are whole for each of 10,000 requests while they are rewritten 200 times, every tenth time badly", { timeout: 300_000 }, async () => {
     await write("policies/routes.yaml", "routes: { icdpo: { policy: live } }\n");
     await write("policies/live.yaml", version(0));
     const { store } = await open(new ScriptedEngine({ sample: (_, context) => ({ text: /Version \d+/u.exec(context)?.[0] ?? "none" }) }));

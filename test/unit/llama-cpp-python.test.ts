@@ -70,7 +70,7 @@ function server({ opens = true, logitsAll = true, stream = () => [] }: Stub = {}
         return complete(body);
     }
   };
-  const settings = { urls: ["http://server"], timeoutMs: 5_000, retries: 0, contextSize: 64 };
+  const settings = { urls: ["http://server"], timeoutMs: 60_000, retries: 0, contextSize: 64 };
   const engine: RunningEngine = openLlamaCppPython(settings, { fetch: fake, now: () => 0, log: (line) => log.push(line) });
   return { engine, bodies, log, mostAtOnce: () => most };
 }

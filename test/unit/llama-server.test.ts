@@ -65,7 +65,7 @@ function server(
     const answered = answer(new URL(String(url)).pathname, JSON.parse(String(init?.body ?? "{}")) as Body);
     return new Response(typeof answered === "string" ? answered : JSON.stringify(answered));
   };
-  const settings = { urls: ["http://server"], timeoutMs: 5_000, retries: 0, model };
+  const settings = { urls: ["http://server"], timeoutMs: 60_000, retries: 0, model };
   return { engine: openLlamaServer(settings, { fetch: fake, now: () => 0, log: (line) => log.push(line) }), bodies, log };
 }
 

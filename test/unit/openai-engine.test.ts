@@ -46,7 +46,7 @@ async function service(answer: Answer, settings: Partial<RemoteSettings> = {}): 
   servers.push(server);
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const world = { fetch, now: () => performance.now(), log: () => {} };
-  return { engine: openOpenAi({ urls: [url], model: "gpt-x", timeoutMs: 5_000, retries: 0, ...settings }, world), calls };
+  return { engine: openOpenAi({ urls: [url], model: "gpt-x", timeoutMs: 60_000, retries: 0, ...settings }, world), calls };
 }
 
 const json =

@@ -16,7 +16,7 @@ const lengths: Handler = ({ body }, response) => {
 
 async function embedder(handler: Handler = lengths, kept?: Parameters<typeof remoteEmbedder>[2]) {
   server = await stubServer(handler);
-  return remoteEmbedder({ urls: [server.url], model: "short", apiKey: "secret", timeoutMs: 5_000, retries: 0 }, world, kept);
+  return remoteEmbedder({ urls: [server.url], model: "short", apiKey: "secret", timeoutMs: 60_000, retries: 0 }, world, kept);
 }
 
 describe("embeddings of a server", () => {

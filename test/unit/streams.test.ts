@@ -47,7 +47,7 @@ async function stream(number: number): Promise<void> {
 }
 
 it(`streams ${streams} plain answers over HTTP, ${atOnce} at once, each complete and in order, with its usage`, {
-  timeout: 60_000,
+  timeout: 300_000,
 }, async () => {
   let next = 0;
   const worker = async (): Promise<void> => {

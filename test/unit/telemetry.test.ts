@@ -1,3 +1,4 @@
+import { existsSync } from "node:fs";
 import { mkdtemp, readFile, rename, rm } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
@@ -129,9 +130,10 @@ describe("the log", () => {
     let dropped = 0;
     const file = path.join(folder, "requests.log");
     const log = openLog({ level: "info", file, text, onDropped: () => dropped++ });
-    await new Promise((resolve) => setTimeout(resolve, 50)); // the file is opened in the background
+    await isThere(file); // it is opened in the background
     return { log, file, dropped: () => dropped };
   };
+  const isThere = (file: string) => expect.poll(() => existsSync(file)).toBe(true);
   const lines = async (file: string) =>
     (await readFile(file, "utf8"))
       .trim()
@@ -167,10 +169,10 @@ describe("the log", () => {
   it("goes on in a new file when the old one was moved away", async () => {
     const { log, file } = await open();
     log.record(record);
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await expect.poll(() => readFile(file, "utf8")).toMatch(/\n$/u);
     await rename(file, `${file}.1`);
     log.reopen();
-    await new Promise((resolve) => setTimeout(resolve, 50));
+    await isThere(file);
     log.record({ ...record, id: "req_2" });
     await log.close();
     expect((await lines(`${file}.1`)).map(({ id }) => id)).toEqual(["req_1"]);
@@ -181,9 +183,8 @@ describe("the log", () => {
     let dropped = 0;
     const log = openLog({ level: "info", file: "/dev/full", text: false, onDropped: () => dropped++ });
     for (let i = 0; i < 20_000; i++) log.record(record);
-    await new Promise((resolve) => setTimeout(resolve, 200));
+    await expect.poll(() => dropped).toBeGreaterThan(0);
     await log.close();
-    expect(dropped).toBeGreaterThan(0);
   });
 });
 

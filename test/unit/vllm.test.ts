@@ -94,7 +94,7 @@ function echo(tokens: number[], index: number): unknown {
 }
 
 function open(stubs: readonly StubServer[], settings: Partial<RemoteSettings> = {}): RunningEngine {
-  const all = { urls: stubs.map(({ url }) => url), timeoutMs: 5_000, retries: 0, ...settings };
+  const all = { urls: stubs.map(({ url }) => url), timeoutMs: 60_000, retries: 0, ...settings };
   return openVllm(all, { fetch, now: () => 0, log: () => {} });
 }
 
