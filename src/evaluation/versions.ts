@@ -12,10 +12,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "c1832aced820b611" },
+  answers: { version: 2, sources: "f09d1f9c838a02f9" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "19955b925268e0c4" },
-  rewards: { version: 1, sources: "16f5b14781a6901b" },
+  scores: { version: 1, sources: "91068b9334c1d8d8" },
+  rewards: { version: 1, sources: "754470d33dce896c" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "c60b95d9c8a2440e" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;
