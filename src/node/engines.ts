@@ -39,7 +39,7 @@ export interface NodeEnginesOptions {
 
 const usualLingerMs = 10_000;
 
-/** What the engines say of themselves together, and each by its name where there are several. */
+/** What the engines say of themselves together, and each by its name where there are several; restarts of those closed since are in the sum. */
 export type EnginesState = EngineState &
   Partial<EngineLoad> & { readonly restarts: number; readonly engines?: Readonly<Record<string, EngineState>> };
 
@@ -52,6 +52,8 @@ export class NodeEngines implements OwnedEngines {
   readonly #held = new Map<string, HeldEngine>();
   /** Names; null: nobody has said yet. */
   #needed: ReadonlySet<string> | null = null;
+  /** Of all engines that there have been. */
+  #restarts = 0;
 
   constructor(options: NodeEnginesOptions) {
     this.#options = options;
@@ -81,12 +83,11 @@ export class NodeEngines implements OwnedEngines {
   async state(): Promise<EnginesState> {
     const counted = [...this.#held].filter(([name, held]) => this.#needed?.has(name) ?? held.isRunning);
     const states = await Promise.all(counted.map(async ([name, held]) => [name, await held.state()] as const));
-    const all = states.map(([, state]) => state as EngineState & Partial<EngineLoad> & { readonly restarts?: number });
-    const total = (field: "restarts" | "active" | "waiting" | "freeSequences"): number =>
-      all.reduce((sum, state) => sum + (state[field] ?? 0), 0);
+    const all = states.map(([, state]) => state as EngineState & Partial<EngineLoad>);
+    const total = (field: "active" | "waiting" | "freeSequences"): number => all.reduce((sum, state) => sum + (state[field] ?? 0), 0);
     const worst = all.find(({ status }) => status !== "ready");
     const counts = {
-      restarts: total("restarts"),
+      restarts: this.#restarts,
       active: total("active"),
       waiting: total("waiting"),
       freeSequences: total("freeSequences"),
@@ -122,7 +123,11 @@ export class NodeEngines implements OwnedEngines {
   async #begin(name: string, definition: EngineDefinition, adapter: string | undefined): Promise<RunningEngine> {
     const { report } = this.#options;
     const log = (line: string): void => report(this.#held.size > 1 ? `${name}: ${line}` : line);
-    if (definition.type === "llama") return openLlama(definition, adapter, { ...this.#options, report: log, signal: this.#signal.signal });
+    const onRestart = (): void => {
+      this.#restarts += 1;
+    };
+    const options = { ...this.#options, report: log, signal: this.#signal.signal, onRestart };
+    if (definition.type === "llama") return openLlama(definition, adapter, options);
     return openRemote(definition.type, remoteSettings(definition, adapter, process.env), {
       fetch: this.#connections.fetch,
       now: () => performance.now(),
@@ -135,7 +140,14 @@ export class NodeEngines implements OwnedEngines {
 export async function openLlama(
   definition: LlamaDefinition,
   adapter: string | undefined,
-  { settings, store, report, signal, childModule }: Omit<NodeEnginesOptions, "definitions" | "lingerMs">,
+  {
+    settings,
+    store,
+    report,
+    signal,
+    childModule,
+    onRestart,
+  }: Omit<NodeEnginesOptions, "definitions" | "lingerMs"> & Pick<LlamaEngineOptions, "onRestart">,
 ): Promise<LlamaEngine> {
   const reference = definition.model ?? settings.ICDPO_MODEL;
   const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
@@ -151,6 +163,7 @@ export async function openLlama(
     hangMs: settings.ICDPO_HANG_MS,
     gpu: settings.ICDPO_GPU === "off" ? false : "auto",
     log: report,
+    onRestart,
     ...(childModule !== undefined && { childModule }),
   };
   return LlamaEngine.start(options, signal);
