@@ -271,6 +271,7 @@ export class LlamaEngine implements RunningEngine {
     try {
       this.#watch(child);
       const loaded = await this.#send({ type: "load", options });
+      if (this.#closing.signal.aborted) throw shutDown();
       const { info, size } = loaded as Loaded;
       this.#size = size;
       this.#status = "ready";
