@@ -204,6 +204,13 @@ it("ends a build that waits for a server when the gateway ends", async () => {
   }
 });
 
+it("refuses calls after the gateway's end, by those who have left as well", async () => {
+  const held = samplerOf(await openStore(), "r");
+  await engines.close();
+  await expect(held.tokenize(["a"])).rejects.toMatchObject({ code: "engine_unavailable" });
+  await expect(held.tokenize(["a"], AbortSignal.abort())).rejects.toMatchObject({ code: "cancelled" });
+});
+
 it("ends every engine when the gateway ends, one that is just being loaded as well", async () => {
   await openStore();
   await writeFile(path.join(folder, "b.gguf"), `GGUF${JSON.stringify({ loads: true })}`);
