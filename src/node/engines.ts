@@ -39,7 +39,7 @@ export interface NodeEnginesOptions {
 
 const usualLingerMs = 10_000;
 
-/** What the engines say of themselves together, and each by its name. */
+/** What the engines say of themselves together, and each by its name; restarts of those closed since are in the sum. */
 export type EnginesState = EngineState &
   Partial<EngineLoad> & { readonly restarts: number; readonly engines: Readonly<Record<string, EngineState & Partial<EngineLoad>>> };
 
@@ -53,6 +53,8 @@ export class NodeEngines implements OwnedEngines {
   /** Names; null: nobody has said yet. */
   #needed: ReadonlySet<string> | null = null;
   readonly #cores = new Cores();
+  /** Of all engines that there have been. */
+  #restarts = 0;
 
   constructor(options: NodeEnginesOptions) {
     this.#options = options;
@@ -82,12 +84,12 @@ export class NodeEngines implements OwnedEngines {
   async state(): Promise<EnginesState> {
     const counted = [...this.#held].filter(([name, held]) => this.#needed?.has(name) ?? held.isRunning);
     const states = await Promise.all(counted.map(async ([name, held]) => [name, await held.state()] as const));
-    const all = states.map(([, state]) => state as EngineState & Partial<EngineLoad> & { readonly restarts?: number });
-    const total = (field: "restarts" | "active" | "waiting" | "freeSequences" | "threads"): number =>
+    const all = states.map(([, state]) => state as EngineState & Partial<EngineLoad>);
+    const total = (field: "active" | "waiting" | "freeSequences" | "threads"): number =>
       all.reduce((sum, state) => sum + (state[field] ?? 0), 0);
     const worst = all.find(({ status }) => status !== "ready");
     const counts = {
-      restarts: total("restarts"),
+      restarts: this.#restarts,
       active: total("active"),
       waiting: total("waiting"),
       freeSequences: total("freeSequences"),
@@ -124,10 +126,11 @@ export class NodeEngines implements OwnedEngines {
   async #begin(name: string, definition: EngineDefinition, adapter: string | undefined): Promise<RunningEngine> {
     const { report } = this.#options;
     const log = (line: string): void => report(this.#held.size > 1 ? `${name}: ${line}` : line);
-    if (definition.type === "llama") {
-      const options = { ...this.#options, report: log, signal: this.#signal.signal };
-      return openLlama(definition, adapter, options, this.#cores);
-    }
+    const onRestart = (): void => {
+      this.#restarts += 1;
+    };
+    const options = { ...this.#options, report: log, signal: this.#signal.signal, onRestart, cores: this.#cores };
+    if (definition.type === "llama") return openLlama(definition, adapter, options);
     return openRemote(definition.type, remoteSettings(definition, adapter, process.env), {
       fetch: this.#connections.fetch,
       now: () => performance.now(),
@@ -140,8 +143,15 @@ export class NodeEngines implements OwnedEngines {
 export async function openLlama(
   definition: LlamaDefinition,
   adapter: string | undefined,
-  { settings, store, report, signal, childModule }: Omit<NodeEnginesOptions, "definitions" | "lingerMs">,
-  cores?: Cores,
+  {
+    settings,
+    store,
+    report,
+    signal,
+    childModule,
+    onRestart,
+    cores,
+  }: Omit<NodeEnginesOptions, "definitions" | "lingerMs"> & Pick<LlamaEngineOptions, "onRestart" | "cores">,
 ): Promise<LlamaEngine> {
   const reference = definition.model ?? settings.ICDPO_MODEL;
   const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
@@ -158,6 +168,7 @@ export async function openLlama(
     cores,
     gpu: settings.ICDPO_GPU === "off" ? false : "auto",
     log: report,
+    onRestart,
     ...(childModule !== undefined && { childModule }),
   };
   return LlamaEngine.start(options, signal);

@@ -4,7 +4,10 @@ import { cancelled } from "./error.ts";
 /** Throws "cancelled" or "timeout" when the signal fires; the work goes on for the others. */
 export async function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal | undefined): Promise<Value> {
   if (signal === undefined) return work;
-  if (signal.aborted) throw cancelled(signal);
+  if (signal.aborted) {
+    work.catch(() => {}); // told to the others
+    throw cancelled(signal);
+  }
   let leave = (): void => {};
   const left = new Promise<never>((_, reject) => {
     leave = () => reject(cancelled(signal));

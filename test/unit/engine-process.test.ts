@@ -94,15 +94,20 @@ describe("an engine whose process dies", () => {
     expect(engine.lifecycle.reason).toBeUndefined();
   });
 
-  it("is tried again where no process can be started, until that passes", async () => {
+  /** Node tells of some errors by an event, and throws the others. */
+  it.each([
+    ["an event", "ENOENT", () => Object.assign(process, { execPath: path.join(folder, "no-such-program") })],
+    ["an exception", "E2BIG", () => Object.assign(process.env, { ICDPO_TEST_TOO_BIG: "x".repeat(200_000) })],
+  ])("is tried again where no process can be started, as %s tells, until that passes", async (_, code, prevent) => {
     const engine = await start();
     const { execPath } = process;
     try {
-      process.execPath = path.join(folder, "no-such-program");
+      prevent();
       process.kill(pidOf(engine), "SIGKILL");
-      await refuses(engine, "ENOENT");
+      await refuses(engine, code);
     } finally {
       process.execPath = execPath;
+      delete process.env["ICDPO_TEST_TOO_BIG"];
     }
     await works(engine);
   });

@@ -138,6 +138,17 @@ describe("an engine that no policy uses any more", () => {
     expect(await engines.state()).toMatchObject({ status: "ready" });
   });
 
+  it("leaves its restarts in the sum, which therefore never falls", async () => {
+    await write({ r: plain, s: onOther });
+    const store = await openStore();
+    process.kill(pidsOf("b")[0] ?? 0, "SIGKILL");
+    await expect.poll(() => engines.state()).toMatchObject({ status: "ready", restarts: 1 });
+    await write({ r: plain });
+    await store.reload();
+    await ended(pidsOf("b")[1]);
+    expect(await engines.state()).toMatchObject({ status: "ready", restarts: 1 });
+  });
+
   it("is closed with its adapter, while the engine without it stays", async () => {
     await write({ r: onOther, s: "engine: other\nadapter: worn\nscore: { type: none }\n" });
     const store = await openStore();
@@ -191,6 +202,13 @@ it("ends a build that waits for a server when the gateway ends", async () => {
     server.close();
     server.closeAllConnections();
   }
+});
+
+it("refuses calls after the gateway's end, by those who have left as well", async () => {
+  const held = samplerOf(await openStore(), "r");
+  await engines.close();
+  await expect(held.tokenize(["a"])).rejects.toMatchObject({ code: "engine_unavailable" });
+  await expect(held.tokenize(["a"], AbortSignal.abort())).rejects.toMatchObject({ code: "cancelled" });
 });
 
 it("ends every engine when the gateway ends, one that is just being loaded as well", async () => {

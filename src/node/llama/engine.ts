@@ -16,6 +16,8 @@ export interface LlamaEngineOptions extends NativeOptions {
   /** Identifies the weights in policy hashes. */
   readonly model: string;
   readonly log: (line: string) => void;
+  /** Called each time that the process is started again. */
+  readonly onRestart?: (() => void) | undefined;
   /** The compiled child module. */
   readonly childModule?: URL;
   /** A child that answers nothing, or takes longer than this over one step, hangs and is killed. */
@@ -298,7 +300,7 @@ export class LlamaEngine implements RunningEngine {
 
   /** Starts a child and has it load the model. Throws where either fails; the child has ended then. */
   async #launch(): Promise<EngineInfo> {
-    const { log, childModule, hangMs: _hangMs, closeMs: _closeMs, cores: _cores, ...options } = this.#options;
+    const { log, onRestart: _onRestart, childModule, hangMs: _hangMs, closeMs: _closeMs, cores: _cores, ...options } = this.#options;
     const child = fork(childModule ?? new URL("./child.js", import.meta.url), {
       // One pool thread: with more, each decode lands on another thread and takes twice as long.
       env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
@@ -320,6 +322,7 @@ export class LlamaEngine implements RunningEngine {
     try {
       this.#watch(child);
       const loaded = await this.#send({ type: "load", options });
+      if (this.#closing.signal.aborted) throw shutDown();
       const { info, size } = loaded as Loaded;
       this.#size = size;
       this.#sharer = this.#sharerOf(child, size);
@@ -394,6 +397,7 @@ export class LlamaEngine implements RunningEngine {
         if (this.#closing.signal.aborted) return;
       }
       this.#restarts += 1;
+      this.#options.onRestart?.();
       const launched = this.#launch();
       this.#await(
         launched.catch((error: unknown) => {
