@@ -10,6 +10,7 @@ import { PolicyStore } from "../../policy/store.ts";
 import type { Embedder } from "../../retrieval/retriever.ts";
 import type { Demonstration } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
+import { busyCase } from "../bench/busy.ts";
 import { Client } from "../bench/client.ts";
 import { type BenchCase, type Figure, renderTable, runRounds } from "../bench/figures.ts";
 import { canStream, startTargets } from "../bench/gateways.ts";
@@ -111,6 +112,7 @@ async function benchCases(runtime: Runtime, client: Client, options: BenchOption
     streamCase(client, requests),
     blocksCase(client, requests, 64),
     blocksCase(client, requests, paperTokens),
+    busyCase(engine, text),
     retrievalCase(engine, forgetful(await runtime.embedder()), text, [1_000, 10_000, 160_000]),
   ];
 }
