@@ -151,7 +151,8 @@ describe("records", () => {
       [{ answer: "new", at: now, score: 1, chosenScore: 2, text: "plainly" }],
     );
     await database.feedback({ answer: "new", metric: "rating", value: 0, comment: null, at: now }, null, 7);
-    await database.expire(now, 30, 365);
+    await database.expireTexts(now, 30);
+    expect(await database.expireRecords(now, 365)).toBe(false);
     const kept = async () => (await database.texts({ since: 0, limit: 10 })).map(({ id }) => id).toSorted();
     expect(await kept()).toEqual(["new", "other"]);
     const ids = async () => {

@@ -62,10 +62,19 @@ async function answer(call: Call): Promise<unknown> {
   return call.name === "feedback" ? at.feedback(...call.arguments, options.feedbackDays) : at.report(...call.arguments);
 }
 
-function expire(): void {
-  inTurn(async () => (await opened()).expire(Date.now(), options.textDays, options.recordDays)).catch((error: unknown) =>
-    tell({ type: "failing", error: reasonOf(error) }),
-  );
+/** Work that can wait, a portion in each turn. */
+async function inPortions(portion: (database: Database) => Promise<boolean>): Promise<void> {
+  while (await inTurn(async () => portion(await opened())));
+}
+
+async function tidy(): Promise<void> {
+  await inPortions((database) => database.count());
+  await inTurn(async () => (await opened()).expireTexts(Date.now(), options.textDays));
+  await inPortions((database) => database.expireRecords(Date.now(), options.recordDays));
+}
+
+function tidyUp(): void {
+  tidy().catch((error: unknown) => tell({ type: "failing", error: reasonOf(error) }));
 }
 
 function reasonOf(error: unknown): string {
@@ -94,5 +103,5 @@ parentPort?.on("message", (message: ToWorker) => {
   }
 });
 
-expire();
-setInterval(expire, hourMs).unref();
+tidyUp();
+setInterval(tidyUp, hourMs).unref();
