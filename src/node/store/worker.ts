@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { AnswerRow, CounterfactualRow } from "../../experiment/record.ts";
 import { Database } from "./database.ts";
-import type { Call, FromWorker, RecordedRow, ToWorker, WorkerOptions } from "./protocol.ts";
+import { type Call, type FromWorker, type RecordedRow, reasonOf, type ToWorker, type WorkerOptions } from "./protocol.ts";
 
 const options = workerData as WorkerOptions;
 const rowsAtOnce = 200;
@@ -58,8 +58,7 @@ function flushSoon(): void {
 
 async function answer(call: Call): Promise<unknown> {
   await flush();
-  const at = await opened();
-  return call.name === "feedback" ? at.feedback(...call.arguments, options.feedbackDays) : at.report(...call.arguments);
+  return call.name === "feedback" ? (await opened()).feedback(...call.arguments, options.feedbackDays) : null;
 }
 
 /** Work that can wait, a portion in each turn. */
@@ -75,10 +74,6 @@ async function tidy(): Promise<void> {
 
 function tidyUp(): void {
   tidy().catch((error: unknown) => tell({ type: "failing", error: reasonOf(error) }));
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 parentPort?.on("message", (message: ToWorker) => {
