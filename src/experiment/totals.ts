@@ -132,6 +132,7 @@ const putValue = `
 const takeValue = `
   UPDATE moments SET units = units - 1, ${adding("sum", "(- o.value)")}, ${adding("squares", "(- o.value * o.value)")} FROM (${valueOfUnit("OLD")}) AS o
     WHERE moments.period = o.period AND moments.metric = o.metric AND moments.cohort = o.cohort AND moments.arm = o.arm;
+  DELETE FROM moments WHERE (period, metric, cohort, arm) IN (SELECT period, metric, cohort, arm FROM (${valueOfUnit("OLD")})) AND units = 0;
   UPDATE extents SET units = units - 1 FROM (${valueOfUnit("OLD")}) AS o
     WHERE extents.period = o.period AND extents.metric = o.metric AND extents.arm = o.arm AND extents.value = ${rounded("o.value")};
   DELETE FROM extents WHERE (period, metric, arm, value) IN (SELECT period, metric, arm, ${rounded("value")} FROM (${valueOfUnit("OLD")})) AND units = 0;`;
@@ -212,7 +213,7 @@ export async function readTotals(client: SqlClient, experiment: string): Promise
         FROM periods p WHERE p.number = ${present}`),
       reading(`SELECT arm, policy, answers FROM arm_policies WHERE period = ${present} ORDER BY rowid`),
       reading(`SELECT m.metric, m.arm, m.cohort, c.at, m.units, m.sum + m.sum_rest AS sum, m.squares + m.squares_rest AS squares
-        FROM moments m JOIN cohorts c ON c.period = m.period AND c.cohort = m.cohort WHERE m.period = ${present} AND m.units > 0
+        FROM moments m JOIN cohorts c ON c.period = m.period AND c.cohort = m.cohort WHERE m.period = ${present}
         ORDER BY m.metric, m.cohort`),
       reading(
         `SELECT metric, arm, min(value) AS least, max(value) AS greatest FROM extents WHERE period = ${present} GROUP BY metric, arm`,

@@ -277,4 +277,21 @@ describe("sums", () => {
     expect((await client.execute("SELECT count(*) AS n FROM answers WHERE experiment = 'ab' AND member IS NULL")).rows[0]?.["n"]).toBe(0);
     database.close();
   });
+
+  it("keep nothing of who is forgotten", async () => {
+    const client = createClient({ url: ":memory:" });
+    const database = new RecordDatabase(client);
+    await database.migrate();
+    const world = new World(database);
+    for (let i = 0; i < 100; i++) {
+      await world.take({ type: "answer", answer: i, user: i % 10, late: 0, value: i / 7, error: null });
+      await world.take({ type: "feedback", answer: i, metric: "rating", value: i / 3 });
+      await world.take({ type: "judge", answer: i, other: 1, value: 1 });
+      await world.take({ type: "counterfactual", answer: i, value: i / 9 });
+    }
+    for (let user = 0; user < 10; user++) await world.take({ type: "forget", user });
+    for (const table of ["answers", "feedback", "judgements", "counterfactuals", "units", "sums", "moments", "extents", "arm_policies"])
+      expect([table, (await client.execute(`SELECT * FROM ${table}`)).rows]).toEqual([table, []]);
+    database.close();
+  });
 });
