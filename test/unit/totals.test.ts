@@ -133,6 +133,8 @@ class World {
       workTokens: 30,
       candidates: 1,
     };
+    // Begun under the weights before.
+    const shares = weights[late > 15 ? 1 - this.#weights : this.#weights] as Record<string, number>;
     const place = { route: "ab", policy: `${arm}@${number % 3}`, experiment: of === 59 ? null : "ab", arm: of === 59 ? null : arm, unit };
     const rest = { user: `u${of}`, key: null, margin: null, finish: "stop", fallback: null, error: failure, texts: null };
     const score = number % 5 === 0 ? null : measured;
@@ -140,7 +142,7 @@ class World {
       id: `a${number}`,
       at: this.#time - late * 700,
       ...place,
-      shares: weights[this.#weights] as Record<string, number>,
+      shares,
       ...cost,
       ...rest,
       score,
@@ -198,16 +200,16 @@ describe("sums", () => {
   it("keep no trace of a number beside which the others are nothing, once it is taken back", async () => {
     const { database } = await opened();
     const world = new World(database);
-    for (let i = 0; i < 200; i++)
-      await world.take({ type: "answer", answer: i, user: (i * 7) % users, late: 0, value: i % 13, error: null });
+    for (let i = 0; i < 500; i++)
+      await world.take({ type: "answer", answer: i, user: 60 + (i % 250), late: 0, value: i % 13, error: null });
     const rate = (answer: number, value: number) => world.take({ type: "feedback", answer, metric: "rating", value });
-    for (let i = 0; i < 100; i++) await rate(i, i % 3);
-    await rate(3, 1e15);
-    for (let i = 100; i < 120; i++) await rate(i, i % 3);
-    await rate(50, -1e15);
-    await rate(3, 1);
-    await rate(51, 1e300);
-    await world.take({ type: "forget", user: (50 * 7) % users });
+    for (let i = 0; i < 450; i++) await rate(i, (i % 7) + 0.1);
+    await rate(200, 1e15);
+    await rate(201, -1e15);
+    for (let i = 450; i < 480; i++) await rate(i, (i % 7) + 0.1);
+    await rate(200, 1);
+    await rate(202, 1e300);
+    await world.take({ type: "forget", user: 60 + 201 });
     expectAlike(await database.report(experiment), world.rows);
     database.close();
   });
