@@ -1,13 +1,16 @@
 /** @module The statements by which records are kept and read, in SQLite's words. Where the database is, is its client's concern. */
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow } from "./record.ts";
 import { type ExperimentDescription, type ExperimentReport, reportExperiment } from "./report.ts";
-import { arrival, insertAnswer, insertCounterfactual, measured, observation, parsed, text } from "./rows.ts";
+import { insertAnswers, insertCounterfactual, parsed, text } from "./rows.ts";
 import type { SqlClient } from "./sql.ts";
+import { countUncounted, readTotals, totalsTables, totalsTriggers } from "./totals.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
+/** Answers deleted at once: others may write in between. */
+const portion = 500;
 
 /** Each is run once, in order; the table `migrations` counts them. */
-const migrations: readonly (readonly string[])[] = [
+export const migrations: readonly (readonly string[])[] = [
   [
     `CREATE TABLE answers (
       id TEXT PRIMARY KEY, at INTEGER NOT NULL, route TEXT NOT NULL, policy TEXT NOT NULL,
@@ -25,6 +28,7 @@ const migrations: readonly (readonly string[])[] = [
     `CREATE TABLE judgements (answer TEXT NOT NULL, judge TEXT NOT NULL, experiment TEXT NOT NULL, arm TEXT NOT NULL, other TEXT NOT NULL,
       value REAL NOT NULL, at INTEGER NOT NULL, PRIMARY KEY (answer, judge, other))`,
   ],
+  [...totalsTables, ...totalsTriggers],
   // A table of its own: gateways of the version before may still be writing to the others.
   [
     "CREATE TABLE request_settings (answer TEXT PRIMARY KEY, at INTEGER NOT NULL, settings TEXT NOT NULL)",
@@ -85,7 +89,7 @@ export class RecordDatabase {
 
   /** All or none. */
   async write(answers: readonly AnswerRow[], counterfactuals: readonly CounterfactualRow[]): Promise<void> {
-    const statements = [...answers.flatMap(insertAnswer), ...counterfactuals.map(insertCounterfactual)];
+    const statements = [...insertAnswers(answers), ...counterfactuals.flatMap(insertCounterfactual)];
     if (statements.length > 0) await this.#client.batch(statements, "write");
   }
 
@@ -106,7 +110,8 @@ export class RecordDatabase {
 
   async judgement(row: JudgementRow): Promise<void> {
     await this.#client.execute({
-      sql: "INSERT OR REPLACE INTO judgements VALUES (?, ?, ?, ?, ?, ?, ?)",
+      sql: `INSERT INTO judgements VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (answer, judge, other) DO UPDATE SET experiment = excluded.experiment, arm = excluded.arm, value = excluded.value, at = excluded.at`,
       args: [row.answer, row.judge, row.experiment, row.arm, row.other, row.value, row.at],
     });
   }
@@ -130,31 +135,15 @@ export class RecordDatabase {
     }));
   }
 
+  /** What was recorded before there were totals is counted first. */
   async report(experiment: ExperimentDescription): Promise<ExperimentReport> {
-    const arrivals = await this.#client.execute({
-      sql: "SELECT unit, arm, policy, shares, error, at, latency_ms, completion_tokens, work_tokens, score FROM answers WHERE experiment = ? ORDER BY at, rowid",
-      args: [experiment.name],
-    });
-    const feedback = await this.#client.execute({
-      sql: `SELECT f.metric, f.value, f.at, a.at AS answered_at, a.unit, a.arm FROM feedback f JOIN answers a ON a.id = f.answer
-        WHERE a.experiment = ? ORDER BY f.at, f.rowid`,
-      args: [experiment.name],
-    });
-    const counterfactuals = await this.#client.execute({
-      sql: `SELECT c.score, c.chosen_score, c.at, a.at AS answered_at, a.unit, a.arm FROM counterfactuals c JOIN answers a ON a.id = c.answer
-        WHERE a.experiment = ?`,
-      args: [experiment.name],
-    });
-    const judged = await this.judgements(experiment.name);
-    const observations = [
-      ...arrivals.rows.flatMap(measured),
-      ...counterfactuals.rows.map((row) => observation(row, "score_over_plain", Number(row["chosen_score"]) - Number(row["score"]))),
-      ...feedback.rows.map((row) => observation(row, String(row["metric"]), Number(row["value"]))),
-    ].toSorted((a, b) => a.at - b.at);
-    return reportExperiment(experiment, arrivals.rows.map(arrival), [
-      ...observations,
-      ...judged.map(({ at, answeredAt, unit, arm, value }) => ({ at, answeredAt, unit, arm, metric: "judge", value })),
-    ]);
+    while (await this.count());
+    return reportExperiment(experiment, await readTotals(this.#client, experiment.name));
+  }
+
+  /** Counts some of what was recorded before there were totals. Whether some is left. */
+  count(): Promise<boolean> {
+    return countUncounted(this.#client);
   }
 
   /** Experiments that have records, whether or not a route still has them. */
@@ -174,7 +163,7 @@ export class RecordDatabase {
         args: [experiment, last, portion],
       });
       for (const row of rows) {
-        const { number, shares, feedback, ...rest } = { ...row } as Record<string, unknown>;
+        const { number, member, shares, feedback, ...rest } = { ...row } as Record<string, unknown>;
         yield { ...rest, shares: parsed(shares), feedback: parsed(feedback) };
       }
       if (rows.length < portion) return;
@@ -210,34 +199,42 @@ export class RecordDatabase {
     );
   }
 
-  /** Texts older than `textDays` go; whole records older than `recordDays`. */
-  async expire(now: number, textDays: number, recordDays: number): Promise<void> {
-    const [texts, records] = [now - textDays * dayMs, now - recordDays * dayMs];
-    const of = "answer IN (SELECT id FROM answers WHERE at < ?)";
+  /** Texts that are older go. */
+  async expireTexts(now: number, days: number): Promise<void> {
+    const before = now - days * dayMs;
     await this.#client.batch(
       [
-        { sql: "DELETE FROM texts WHERE at < ?", args: [texts] },
-        { sql: "DELETE FROM request_settings WHERE at < ?", args: [texts] },
-        { sql: "UPDATE counterfactuals SET text = NULL WHERE at < ? AND text IS NOT NULL", args: [texts] },
-        { sql: "UPDATE feedback SET comment = NULL WHERE at < ? AND comment IS NOT NULL", args: [texts] },
-        ...["feedback", "counterfactuals", "judgements"].map((table) => ({ sql: `DELETE FROM ${table} WHERE ${of}`, args: [records] })),
-        { sql: "DELETE FROM answers WHERE at < ?", args: [records] },
+        { sql: "DELETE FROM texts WHERE at < ?", args: [before] },
+        { sql: "DELETE FROM request_settings WHERE at < ?", args: [before] },
+        { sql: "UPDATE counterfactuals SET text = NULL WHERE at < ? AND text IS NOT NULL", args: [before] },
+        { sql: "UPDATE feedback SET comment = NULL WHERE at < ? AND comment IS NOT NULL", args: [before] },
       ],
       "write",
     );
   }
 
+  /** Some of the records that are older go. Whether more may be left. */
+  async expireRecords(now: number, days: number): Promise<boolean> {
+    const before = now - days * dayMs;
+    await this.#client.execute({ sql: "UPDATE periods SET since = ? WHERE since < ?", args: [before, before] });
+    return (await this.#delete("at < ? ORDER BY at", before)) === portion;
+  }
+
   /** Everything of one user, by pseudonym. Returns how many answers there were. */
   async forget(user: string): Promise<number> {
-    const of = "answer IN (SELECT id FROM answers WHERE user = ?)";
+    let deleted = 0;
+    for (let last = portion; last === portion; deleted += last) last = await this.#delete("user = ?", user);
+    return deleted;
+  }
+
+  /** Some answers with all that belongs to them. Returns how many. */
+  async #delete(which: string, value: string | number): Promise<number> {
+    const ids = `SELECT id FROM answers WHERE ${which} LIMIT ${portion}`;
+    const statements = ["texts", "request_settings", "feedback", "counterfactuals", "judgements"].map(
+      (table) => `DELETE FROM ${table} WHERE answer IN (${ids})`,
+    );
     const results = await this.#client.batch(
-      [
-        ...["texts", "request_settings", "feedback", "counterfactuals", "judgements"].map((table) => ({
-          sql: `DELETE FROM ${table} WHERE ${of}`,
-          args: [user],
-        })),
-        { sql: "DELETE FROM answers WHERE user = ?", args: [user] },
-      ],
+      [...statements, `DELETE FROM answers WHERE id IN (${ids})`].map((sql) => ({ sql, args: [value] })),
       "write",
     );
     return results.at(-1)?.rowsAffected ?? 0;

@@ -1,5 +1,6 @@
 /** @module What an experiment shows so far: per arm and metric means and intervals that hold however often one looks, and a sentence. */
-import { differenceSequence, type Estimate, fewestUnits, type Moments, meanSequence, SampleRatio } from "./sequence.ts";
+import { differenceSequence, type Estimate, fewestUnits, type Moments, meanSequence, sampleRatioEvidence } from "./sequence.ts";
+import type { CohortMoments, Totals } from "./totals.ts";
 
 /** What the report is about; from the routes' file. */
 export interface ExperimentDescription {
@@ -10,26 +11,6 @@ export interface ExperimentDescription {
   readonly control: string;
   /** What the verdict is about. */
   readonly metrics: readonly string[];
-}
-
-/** One value of one metric, in the order in which they became known. */
-export interface Observation {
-  readonly at: number;
-  /** When the answer that it is about was asked for. */
-  readonly answeredAt: number;
-  readonly unit: string;
-  readonly arm: string;
-  readonly metric: string;
-  readonly value: number;
-}
-
-/** A request of a unit, and the arm it came to; in order of arrival. */
-export interface Arrival {
-  readonly at: number;
-  readonly unit: string;
-  readonly arm: string;
-  readonly policy: string;
-  readonly shares: Readonly<Record<string, number>>;
 }
 
 export interface ArmReport {
@@ -49,7 +30,10 @@ export interface MeanReport {
   readonly high: number | null;
 }
 
-/** `difference` = the arm's mean − the control's; `low` and `high` are null while there is too little to say. */
+/**
+ * `difference` = the arm's mean − the control's; `low` and `high` are null while there is too little to say. `over_time`: the same of the first so many
+ * units, in the order in which they came, each with all that is known of it now.
+ */
 export interface DifferenceReport {
   readonly arm: string;
   readonly difference: number;
@@ -103,93 +87,116 @@ const liked: ReadonlySet<string> = new Set(["rating", "judge"]);
 /** Points of a plot over time. */
 const looks = 60;
 
-/** Units are what is assigned, so they are what is counted: a unit's value is the mean of its observations. */
-export function reportExperiment(
-  experiment: ExperimentDescription,
-  everyArrival: readonly Arrival[],
-  observations: readonly Observation[],
-): ExperimentReport {
-  const arrivals = underPresentWeights(everyArrival);
-  const since = arrivals[0]?.at ?? null;
-  const arms = new Map(experiment.arms.map(({ name, policy }) => [name, { policies: new Set([policy]), units: 0, answers: 0 }]));
-  const shares = arrivals[0]?.shares ?? {};
-  const ratio = new SampleRatio(shares);
-  const home = new Map<string, string>();
-  for (const { unit, arm, policy } of arrivals) {
-    const totals = arms.get(arm);
-    if (!home.has(unit)) {
-      home.set(unit, arm);
-      ratio.add(arm);
-      if (totals !== undefined) totals.units += 1;
-    }
-    if (totals === undefined) continue;
-    totals.answers += 1;
-    totals.policies.add(policy);
-  }
-  const counted = observations.filter(({ arm, answeredAt }) => since !== null && answeredAt >= since && arms.has(arm));
-  const byMetric = new Map<string, Observation[]>();
-  for (const observation of counted) {
-    const list = byMetric.get(observation.metric);
-    if (list === undefined) byMetric.set(observation.metric, [observation]);
-    else list.push(observation);
-  }
-  const names = [...new Set([...experiment.metrics, ...[...byMetric.keys()].toSorted()])];
+const noTotals: Totals = { shares: {}, since: 0, earlierAnswers: 0, policies: [], moments: [], extents: [] };
+
+/** Units are what is assigned, so they are what is counted: a unit's value is the mean of its observations. Null: nothing is recorded. */
+export function reportExperiment(experiment: ExperimentDescription, recorded: Totals | null): ExperimentReport {
+  const { shares, earlierAnswers, policies, moments } = recorded ?? noTotals;
+  const { name, route, unit, control } = experiment;
+  const arms = new Set(experiment.arms.map((arm) => arm.name));
+  // Of every answer is known whether it failed: so many units came.
+  const units = counted(moments.filter(({ metric }) => metric === "error"));
+  const known = moments.filter(({ arm }) => arms.has(arm));
+  const names = [...new Set([...experiment.metrics, ...known.map(({ metric }) => metric).toSorted()])];
   const comparisons = experiment.metrics.length * (experiment.arms.length - 1);
-  const metrics = names.map((name) => {
-    const inVerdict = experiment.metrics.includes(name);
-    return reportMetric(experiment, name, byMetric.get(name) ?? [], inVerdict, inVerdict ? alpha / comparisons : alpha);
+  const metrics = names.map((metric) => {
+    const inVerdict = experiment.metrics.includes(metric);
+    const samples = new ArmSamples(recorded ?? noTotals, metric, arms);
+    const own = known.filter((one) => one.metric === metric);
+    return reportMetric(experiment, metric, own, samples, inVerdict, inVerdict ? alpha / comparisons : alpha);
   });
-  const observed = Object.fromEntries([...arms].map(([name, { units }]) => [name, units]));
-  const expected = Object.fromEntries(Object.entries(shares).map(([name, share]) => [name, share * home.size]));
-  const sampleRatio = { expected, observed, evidence: ratio.evidence, alarm: ratio.evidence >= ratioAlarm };
+  const total = Object.values(units).reduce((sum, count) => sum + count, 0);
+  const evidence = sampleRatioEvidence(shares, units);
+  const sampleRatio = {
+    expected: Object.fromEntries(Object.entries(shares).map(([arm, share]) => [arm, share * total])),
+    observed: Object.fromEntries([...arms].map((arm) => [arm, units[arm] ?? 0])),
+    evidence,
+    alarm: evidence >= ratioAlarm,
+  };
   return {
-    name: experiment.name,
-    route: experiment.route,
-    unit: experiment.unit,
-    control: experiment.control,
-    arms: experiment.arms.map(({ name, weight }) => {
-      const totals = arms.get(name);
-      return { name, weight, policies: [...(totals?.policies ?? [])], units: totals?.units ?? 0, answers: totals?.answers ?? 0 };
+    name,
+    route,
+    unit,
+    control,
+    arms: experiment.arms.map((arm): ArmReport => {
+      const own = policies.filter((one) => one.arm === arm.name);
+      return {
+        name: arm.name,
+        weight: arm.weight,
+        policies: [...new Set([arm.policy, ...own.map(({ policy }) => policy)])],
+        units: units[arm.name] ?? 0,
+        answers: own.reduce((sum, { answers }) => sum + answers, 0),
+      };
     }),
     metrics,
     sample_ratio: sampleRatio,
-    since,
-    earlier_answers: everyArrival.length - arrivals.length,
+    since: recorded?.since ?? null,
+    earlier_answers: earlierAnswers,
     verdict: verdictOf(experiment, metrics, comparisons, sampleRatio.alarm),
   };
 }
 
-/** Those since a weight was changed last. A unit's chances are the same in all of them, whenever it came first. */
-function underPresentWeights(arrivals: readonly Arrival[]): readonly Arrival[] {
-  const present = JSON.stringify(arrivals.at(-1)?.shares);
-  return arrivals.slice(arrivals.findLastIndex(({ shares }) => JSON.stringify(shares) !== present) + 1);
+/** Arm → units. */
+function counted(moments: readonly CohortMoments[]): Record<string, number> {
+  const units: Record<string, number> = {};
+  for (const { arm, units: count } of moments) units[arm] = (units[arm] ?? 0) + count;
+  return units;
+}
+
+/** Each arm's sample of a metric, to which cohorts are added. How far out values lie is known of all units together only. */
+class ArmSamples {
+  readonly #samples: ReadonlyMap<string, Moments & { count: number; sum: number; squares: number }>;
+
+  constructor({ extents }: Totals, metric: string, arms: ReadonlySet<string>) {
+    this.#samples = new Map(
+      [...arms].map((arm) => {
+        const { least, greatest } = extents.find((one) => one.arm === arm && one.metric === metric) ?? { least: 0, greatest: 0 };
+        return [arm, { count: 0, sum: 0, squares: 0, least, greatest }];
+      }),
+    );
+  }
+
+  add({ arm, units, sum, squares }: CohortMoments): void {
+    const sample = this.#samples.get(arm);
+    if (sample === undefined) return;
+    sample.count += units;
+    sample.sum += sum;
+    sample.squares += squares;
+  }
+
+  of(arm: string): Moments {
+    return this.#samples.get(arm) as Moments;
+  }
 }
 
 function reportMetric(
   { arms, control }: ExperimentDescription,
   name: string,
-  observations: readonly Observation[],
+  moments: readonly CohortMoments[],
+  samples: ArmSamples,
   inVerdict: boolean,
   level: number,
 ): MetricReport {
-  const samples = new Map(arms.map((arm) => [arm.name, new UnitSample()]));
   const others = arms.filter((arm) => arm.name !== control).map((arm) => arm.name);
   const overTime = new Map<string, DifferenceReport["over_time"][number][]>(others.map((arm) => [arm, []]));
-  const step = Math.max(1, Math.ceil(observations.length / looks));
-  const difference = (arm: string): Estimate | null =>
-    differenceSequence(samples.get(arm) as UnitSample, samples.get(control) as UnitSample, level);
-  observations.forEach(({ unit, arm, value, at }, i) => {
-    samples.get(arm)?.add(unit, value);
-    if ((i + 1) % step !== 0 && i + 1 !== observations.length) return;
+  const step = moments.reduce((sum, { units }) => sum + units, 0) / looks;
+  const difference = (arm: string): Estimate | null => differenceSequence(samples.of(arm), samples.of(control), level);
+  let [seen, shown] = [0, 0];
+  moments.forEach((cohort, i) => {
+    samples.add(cohort);
+    seen += cohort.units;
+    const next = moments[i + 1];
+    if (next !== undefined && (next.cohort === cohort.cohort || seen < shown + step)) return;
+    shown = seen;
     for (const other of others) {
       const estimate = difference(other);
-      const units = (samples.get(other)?.count ?? 0) + (samples.get(control)?.count ?? 0);
-      if (estimate !== null) overTime.get(other)?.push({ at, units, difference: estimate.value, ...finite(estimate) });
+      const units = samples.of(other).count + samples.of(control).count;
+      if (estimate !== null) overTime.get(other)?.push({ at: cohort.at, units, difference: estimate.value, ...finite(estimate) });
     }
   });
-  const means = [...samples].flatMap(([arm, sample]) => {
-    const estimate = meanSequence(sample, alpha);
-    return estimate === null ? [] : [{ arm, units: sample.count, mean: estimate.value, ...finite(estimate) }];
+  const means = arms.flatMap(({ name: arm }) => {
+    const estimate = meanSequence(samples.of(arm), alpha);
+    return estimate === null ? [] : [{ arm, units: samples.of(arm).count, mean: estimate.value, ...finite(estimate) }];
   });
   const differences = others.flatMap((arm): DifferenceReport[] => {
     const estimate = difference(arm);
@@ -203,29 +210,6 @@ function reportMetric(
 /** JSON knows no infinity. */
 function finite({ low, high }: Estimate): { low: number | null; high: number | null } {
   return { low: Number.isFinite(low) ? low : null, high: Number.isFinite(high) ? high : null };
-}
-
-/** Units and the running means of what was observed of each. */
-export class UnitSample implements Moments {
-  readonly #units = new Map<string, { mean: number; count: number }>();
-  sum = 0;
-  squares = 0;
-  least = Number.POSITIVE_INFINITY;
-  greatest = Number.NEGATIVE_INFINITY;
-
-  get count(): number {
-    return this.#units.size;
-  }
-
-  add(unit: string, value: number): void {
-    const known = this.#units.get(unit) ?? { mean: 0, count: 0 };
-    const mean = known.mean + (value - known.mean) / (known.count + 1);
-    this.sum += mean - known.mean;
-    this.squares += mean * mean - known.mean * known.mean;
-    this.least = Math.min(this.least, mean);
-    this.greatest = Math.max(this.greatest, mean);
-    this.#units.set(unit, { mean, count: known.count + 1 });
-  }
 }
 
 function verdictOf(

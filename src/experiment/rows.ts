@@ -1,78 +1,43 @@
 /** @module Rows of the database: how records become them, and what is read off them. */
 import type { AnswerRow, CounterfactualRow } from "./record.ts";
-import type { Arrival, Observation } from "./report.ts";
-import type { Row, SqlValue, Statement } from "./sql.ts";
+import type { SqlValue, Statement } from "./sql.ts";
 
-export function insertAnswer(row: AnswerRow): Statement[] {
-  const { texts, shares, ...columns } = row;
-  const values: SqlValue[] = [
-    columns.id,
-    columns.at,
-    columns.route,
-    columns.policy,
-    columns.experiment,
-    columns.arm,
-    columns.unit,
-    shares === null ? null : JSON.stringify(shares),
-    columns.user,
-    columns.key,
-    columns.latencyMs,
-    columns.promptTokens,
-    columns.completionTokens,
-    columns.workTokens,
-    columns.candidates,
-    columns.score,
-    columns.margin,
-    columns.finish,
-    columns.fallback,
-    columns.error,
-  ];
-  return [
-    { sql: `INSERT OR IGNORE INTO answers VALUES (${values.map(() => "?").join(", ")})`, args: values },
-    ...(texts === null
-      ? []
-      : [
-          { sql: "INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", args: [row.id, row.at, texts.request, texts.answers] },
-          ...(texts.settings === undefined
-            ? []
-            : [{ sql: "INSERT OR IGNORE INTO request_settings VALUES (?, ?, ?)", args: [row.id, row.at, texts.settings] }]),
-        ]),
-  ];
+/** One statement for all, since preparing it takes longer than writing a row. */
+export function insertAnswers(rows: readonly AnswerRow[]): Statement[] {
+  if (rows.length === 0) return [];
+  const values = rows.map(valuesOf);
+  const list = values.map((row) => `(${row.map(() => "?").join(", ")})`).join(", ");
+  const sql = `INSERT INTO answers (${columns.join(", ")}) VALUES ${list} ON CONFLICT (id) DO NOTHING`;
+  const texts = rows.flatMap(({ id, at, texts: said }): Statement[] => {
+    if (said === null) return [];
+    const kept = { sql: "INSERT OR IGNORE INTO texts VALUES (?, ?, ?, ?)", args: [id, at, said.request, said.answers] };
+    if (said.settings === undefined) return [kept];
+    return [kept, { sql: "INSERT OR IGNORE INTO request_settings VALUES (?, ?, ?)", args: [id, at, said.settings] }];
+  });
+  return [{ sql, args: values.flat() }, ...texts];
 }
 
-export function insertCounterfactual({ answer, at, score, chosenScore, text: said }: CounterfactualRow): Statement {
-  return { sql: "INSERT OR IGNORE INTO counterfactuals VALUES (?, ?, ?, ?, ?)", args: [answer, at, score, chosenScore, said] };
+const columns = [
+  ...["id", "at", "route", "policy", "experiment", "arm", "unit", "shares", "user", "key"],
+  ...["latency_ms", "prompt_tokens", "completion_tokens", "work_tokens", "candidates", "score", "margin", "finish", "fallback", "error"],
+];
+
+function valuesOf({ shares, ...row }: AnswerRow): SqlValue[] {
+  const place = [row.id, row.at, row.route, row.policy, row.experiment, row.arm, row.unit, shares === null ? null : JSON.stringify(shares)];
+  const cost = [row.latencyMs, row.promptTokens, row.completionTokens, row.workTokens, row.candidates];
+  return [...place, row.user, row.key, ...cost, finite(row.score), finite(row.margin), row.finish, row.fallback, row.error];
 }
 
-export function arrival(row: Row): Arrival {
-  return {
-    at: Number(row["at"]),
-    unit: String(row["unit"]),
-    arm: String(row["arm"]),
-    policy: String(row["policy"]),
-    shares: parsed(row["shares"]) as Record<string, number>,
-  };
+/** Databases know no infinity: one score that is not a number must not keep all else from being written. */
+function finite(value: number | null): number | null {
+  return value !== null && Number.isFinite(value) ? value : null;
 }
 
-/** The error of an answer for which its client did not wait. */
-const leftCode = "request_cancelled";
-
-/** What every answer tells by itself. A client that leaves is no failure. Of what failed, or was left, neither time nor length nor score is known. */
-export function measured(row: Row): Observation[] {
-  const { error } = row;
-  const ends = [
-    observation(row, "error", error === null || error === leftCode ? 0 : 1),
-    observation(row, "left", error === leftCode ? 1 : 0),
-  ];
-  if (error !== null) return ends;
-  const score = row["score"] === null ? [] : [observation(row, "score", Number(row["score"]))];
-  const costs = ["latency_ms", "completion_tokens", "work_tokens"].map((column) => observation(row, column, Number(row[column])));
-  return [...ends, ...costs, ...score];
-}
-
-export function observation(row: Row, metric: string, value: number): Observation {
-  const at = Number(row["at"]);
-  return { at, answeredAt: Number(row["answered_at"] ?? at), unit: String(row["unit"]), arm: String(row["arm"]), metric, value };
+/** None where there is no comparison: a score that is not finite. */
+export function insertCounterfactual({ answer, at, score, chosenScore, text: said }: CounterfactualRow): Statement[] {
+  if (!Number.isFinite(score) || !Number.isFinite(chosenScore)) return [];
+  const sql = "INSERT INTO counterfactuals VALUES (?, ?, ?, ?, ?) ON CONFLICT (answer) DO NOTHING";
+  return [{ sql, args: [answer, at, score, chosenScore, said] }];
 }
 
 export function text(value: unknown): string | null {

@@ -26,7 +26,7 @@ export interface Estimate extends Interval {
   readonly value: number;
 }
 
-/** A sample of units: how many, the sum of their values and of their squares, the least value and the greatest. */
+/** A sample of units: how many, the sum of their values and of their squares, the least value and the greatest (to five binary digits). */
 export interface Moments {
   readonly count: number;
   readonly sum: number;
@@ -101,32 +101,36 @@ const concentration = 50;
 
 /**
  * Whether units fall to the arms as their weights say: the multinomial e-process of Lindon and Malek, "Anytime-Valid Inference for Multinomial
- * Count Data" (arXiv 2011.03567).
+ * Count Data" (arXiv 2011.03567), which does not depend on the order in which they came:
+ *
+ *     E = Γ(c) / Γ(c + n) · ∏ₐ Γ(c·shareₐ + nₐ) / Γ(c·shareₐ) / shareₐ^nₐ.
+ *
+ * At least 1/α at some look with probability α at most, if all is well. `shares`: arm → a unit's chance to come to it; `counts`: arm → units.
  */
-export class SampleRatio {
-  readonly #shares: Readonly<Record<string, number>>;
-  readonly #counts = new Map<string, number>();
-  #logEvidence = 0;
-  #total = 0;
-
-  /** Arm → a unit's chance to come to it. */
-  constructor(shares: Readonly<Record<string, number>>) {
-    this.#shares = shares;
-  }
-
-  /** A unit that has not been seen before came to `arm`. */
-  add(arm: string): void {
-    const share = this.#shares[arm] ?? 0;
-    const seen = this.#counts.get(arm) ?? 0;
-    const predicted = (concentration * share + seen) / (concentration + this.#total);
+export function sampleRatioEvidence(shares: Readonly<Record<string, number>>, counts: Readonly<Record<string, number>>): number {
+  let [logEvidence, total] = [0, 0];
+  for (const [arm, count] of Object.entries(counts)) {
+    const share = shares[arm] ?? 0;
     // Nobody should come to an arm of share 0.
-    this.#logEvidence += share === 0 ? Number.POSITIVE_INFINITY : Math.log(predicted / share);
-    this.#counts.set(arm, seen + 1);
-    this.#total += 1;
+    if (count > 0 && share === 0) return Number.MAX_VALUE;
+    if (count > 0) logEvidence += logRising(concentration * share, count) - count * Math.log(share);
+    total += count;
   }
+  return Math.min(Number.MAX_VALUE, Math.exp(logEvidence - logRising(concentration, total)));
+}
 
-  /** At least 1/α at some look with probability α at most, if all is well. */
-  get evidence(): number {
-    return Math.min(Number.MAX_VALUE, Math.exp(this.#logEvidence));
-  }
+/** log (Γ(from + steps) / Γ(from)) */
+function logRising(from: number, steps: number): number {
+  let [log, at] = [0, from];
+  const end = from + steps;
+  for (; at < end && at < stirlingFrom; at++) log += Math.log(at);
+  return at < end ? log + stirling(end) - stirling(at) : log;
+}
+
+/** From here on the series is right to rounding. */
+const stirlingFrom = 20;
+
+/** log Γ(x) less a constant, by Stirling's series. */
+function stirling(x: number): number {
+  return (x - 0.5) * Math.log(x) - x + 1 / (12 * x) - 1 / (360 * x ** 3) + 1 / (1260 * x ** 5) - 1 / (1680 * x ** 7);
 }

@@ -16,7 +16,7 @@ export interface SqlResult {
 
 export interface SqlClient {
   execute(statement: Statement | string): Promise<SqlResult>;
-  /** One transaction: all or none. */
-  batch(statements: (Statement | string)[], mode: "write"): Promise<SqlResult[]>;
+  /** One transaction: all or none, or all of one moment. */
+  batch(statements: (Statement | string)[], mode: "write" | "read"): Promise<SqlResult[]>;
   close(): void;
 }

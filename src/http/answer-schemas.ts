@@ -238,7 +238,9 @@ const difference = z.strictObject({
   difference: z.number().describe("the arm's mean less the control's"),
   ...bounds,
   verdict: z.enum(["higher", "lower", "undecided"]),
-  over_time: z.array(z.strictObject({ at: z.number(), units: z.int(), difference: z.number(), ...bounds })),
+  over_time: z
+    .array(z.strictObject({ at: z.number(), units: z.int(), difference: z.number(), ...bounds }))
+    .describe("the same of the first so many units, in the order in which they came, each with what is known of it now"),
 });
 
 export const recordsSchema = z.strictObject({

@@ -1,6 +1,7 @@
 /** @module POST /v1/feedback: what somebody thinks of an earlier answer. */
 import type { Context } from "hono";
 import { z } from "zod";
+import { largestValue } from "../experiment/totals.ts";
 import { GatewayError } from "../types/error.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { readBody } from "./wire.ts";
@@ -12,7 +13,7 @@ export const feedbackBodySchema = z
   .object({
     id: z.string().min(1).max(128).describe("the answer's: chatcmpl-… or resp_…"),
     rating: z.enum(["up", "down"]).nullish(),
-    value: z.number().nullish(),
+    value: z.number().min(-largestValue).max(largestValue).nullish(),
     metric: z
       .string()
       .regex(/^[\w.-]{1,64}$/u, "may hold up to 64 letters, digits, '.', '_' and '-'")

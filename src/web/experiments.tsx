@@ -97,7 +97,7 @@ const width = 480;
 const height = 180;
 const margin = { left: 64, right: 8, top: 8, bottom: 22 };
 
-/** The difference and its interval, as they were after so many units. */
+/** The difference and its interval of the first so many units. */
 function Plot({ metric, difference: { arm, over_time: points } }: { readonly metric: string; readonly difference: DifferenceReport }) {
   const bounded = points.filter(({ low, high }) => low !== null && high !== null);
   const last = bounded.at(-1);

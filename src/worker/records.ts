@@ -55,7 +55,8 @@ export async function expireRecords(settings: WorkerSettings, bindings: Bindings
   if (client === null) return;
   const database = new RecordDatabase(client);
   await database.migrate();
-  await database.expire(Date.now(), settings.ICDPO_TEXT_DAYS, settings.ICDPO_RECORD_DAYS);
+  await database.expireTexts(Date.now(), settings.ICDPO_TEXT_DAYS);
+  while (await database.expireRecords(Date.now(), settings.ICDPO_RECORD_DAYS));
 }
 
 class WorkerStore implements RecordStore {

@@ -67,6 +67,7 @@ describe("an experiment", () => {
       expect((await post(`${gateway.url}/v1/feedback`, { id: "chatcmpl-none", rating: "up" })).status).toBe(404);
       expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], rating: "up", value: 1 })).status).toBe(400);
       expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 1, metric: "latency_ms" })).status).toBe(400);
+      expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 1e16 })).status).toBe(400);
       const listed = (await (await fetch(`${gateway.url}/v1/experiments`)).json()) as { data: object[] };
       expect(listed.data).toMatchObject([{ name: "ab", route: "ab", unit: "user", control: "control", ramp: 1 }]);
       expect((await fetch(`${gateway.url}/v1/experiments/plain`)).status).toBe(404);

@@ -1,7 +1,11 @@
 /** Whether what experiments say may be believed, by simulation: 2,000 experiments, looked at after each of 1,000 observations. */
+import { createClient } from "@libsql/client";
 import { describe, expect, it } from "vitest";
-import { type Arrival, type ExperimentDescription, type Observation, reportExperiment, UnitSample } from "../../src/experiment/report.ts";
-import { criticalValue, differenceSequence, meanSequence, SampleRatio } from "../../src/experiment/sequence.ts";
+import { RecordDatabase } from "../../src/experiment/database.ts";
+import type { AnswerRow } from "../../src/experiment/record.ts";
+import { type ExperimentDescription, type ExperimentReport, reportExperiment } from "../../src/experiment/report.ts";
+import { criticalValue, differenceSequence, meanSequence, sampleRatioEvidence } from "../../src/experiment/sequence.ts";
+import { UnitSample } from "./row-by-row.ts";
 
 const experiments = 2_000;
 const looks = 1_000;
@@ -106,11 +110,12 @@ describe("with no difference, at most 6 % of experiments that are looked at all 
     ]) {
       let alarms = 0;
       for (let experiment = 0; experiment < experiments; experiment++) {
-        const ratio = new SampleRatio(shares);
+        const counts = Object.fromEntries(Object.keys(shares).map((arm) => [arm, 0]));
         let isRaised = false;
         for (let look = 0; look < looks; look++) {
-          ratio.add(drawn(shares));
-          isRaised ||= ratio.evidence >= 20;
+          const arm = drawn(shares);
+          counts[arm] = (counts[arm] ?? 0) + 1;
+          isRaised ||= sampleRatioEvidence(shares, counts) >= 20;
         }
         alarms += Number(isRaised);
       }
@@ -133,11 +138,9 @@ describe("with a real difference, the interval holds it at all looks at once in 
   });
 
   it("and units that fall to the arms unevenly raise the alarm", () => {
-    const ratio = new SampleRatio({ a: 0.5, b: 0.5 });
-    for (let i = 0; i < 1_000; i++) ratio.add(random() < 0.6 ? "a" : "b");
-    expect(ratio.evidence).toBeGreaterThan(100);
-    ratio.add("nobody's");
-    expect(ratio.evidence).toBe(Number.MAX_VALUE);
+    expect(sampleRatioEvidence({ a: 0.5, b: 0.5 }, { a: 600, b: 400 })).toBeGreaterThan(100);
+    expect(sampleRatioEvidence({ a: 0.5, b: 0.5 }, { a: 1_000_600, b: 1_000_400 })).toBeLessThan(1);
+    expect(sampleRatioEvidence({ a: 0.5, b: 0.5 }, { a: 600, b: 400, "nobody's": 1 })).toBe(Number.MAX_VALUE);
   });
 });
 
@@ -175,19 +178,53 @@ describe("a report", () => {
     metrics: ["rating"],
   };
   const even = { treatment: 0.5, control: 0.5 };
-  const arrival = (at: number, arm: string, unit = `u${at}`, shares: Record<string, number> = even): Arrival => ({
-    at,
-    unit,
-    arm,
-    policy: arm === "treatment" ? "everyday@1" : "plain@1",
-    shares,
-  });
-  const rating = ({ at, unit, arm }: Arrival, value: number): Observation => ({ at, answeredAt: at, unit, arm, metric: "rating", value });
+  interface Arrival {
+    readonly at: number;
+    readonly unit: string;
+    readonly arm: string;
+    readonly shares: Record<string, number>;
+  }
+  const arrival = (at: number, arm: string, unit = `u${at}`, shares: Record<string, number> = even): Arrival => ({ at, unit, arm, shares });
 
-  it("says who is better, by how much, in a sentence", () => {
+  /** Of answers in that order, each with a rating. */
+  async function reportOf(
+    description: ExperimentDescription,
+    arrivals: readonly Arrival[],
+    ratings: readonly number[],
+  ): Promise<ExperimentReport> {
+    const client = createClient({ url: ":memory:" });
+    const database = new RecordDatabase(client);
+    await database.migrate();
+    const costs = { latencyMs: 1, promptTokens: 1, completionTokens: 1, workTokens: 1, candidates: 1, score: null, margin: null };
+    const rest = {
+      ...costs,
+      route: "ab",
+      experiment: "ab",
+      user: null,
+      key: null,
+      finish: "stop",
+      fallback: null,
+      error: null,
+      texts: null,
+    };
+    const rows = arrivals.map(
+      (one, i): AnswerRow => ({ ...rest, ...one, id: `a${i}`, policy: one.arm === "control" ? "plain@1" : "everyday@1" }),
+    );
+    await database.write(rows, []);
+    const said = JSON.stringify(ratings.map((value, i) => [`a${i}`, value]));
+    await client.execute({
+      sql: "INSERT INTO feedback SELECT value ->> 0, 'rating', value ->> 1, NULL, 0 FROM json_each(?)",
+      args: [said],
+    });
+    const report = await database.report(description);
+    database.close();
+    return report;
+  }
+
+  it("says who is better, by how much, in a sentence", async () => {
     const arrivals = Array.from({ length: 400 }, (_, i) => arrival(i, i % 2 === 0 ? "treatment" : "control"));
-    const ratings = arrivals.map((one, i) => rating(one, Number(i % 2 === 0 ? i % 10 !== 0 : i % 10 < 4)));
-    const report = reportExperiment(experiment, arrivals, ratings);
+    const ratings = arrivals.map((_, i) => Number(i % 2 === 0 ? i % 10 !== 0 : i % 10 < 4));
+    const report = await reportOf(experiment, arrivals, ratings);
     expect(report.metrics[0]).toMatchObject({ name: "rating", in_verdict: true, alpha: 0.05 });
     expect(report.metrics[0]?.means).toMatchObject([
       { arm: "treatment", units: 200, mean: 0.8 },
@@ -202,12 +239,12 @@ describe("a report", () => {
     expect(report.sample_ratio.alarm).toBe(false);
   });
 
-  it("counts a user who sends many requests once", () => {
+  it("counts a user who sends many requests once", async () => {
     const arrivals = Array.from({ length: 1_000 }, (_, i) => arrival(i, i % 2 === 0 ? "treatment" : "control", `u${i % 4}`));
-    const report = reportExperiment(
+    const report = await reportOf(
       experiment,
       arrivals,
-      arrivals.map((one, i) => rating(one, i % 2)),
+      arrivals.map((_, i) => i % 2),
     );
     expect(report.arms.map(({ units, answers }) => [units, answers])).toEqual([
       [2, 500],
@@ -217,30 +254,30 @@ describe("a report", () => {
     expect(report.verdict).toContain("An interval needs at least 20 units in each arm.");
   });
 
-  it("says that several comparisons are several, and widens their intervals", () => {
+  it("says that several comparisons are several, and widens their intervals", async () => {
     const arms = [...experiment.arms, { name: "third", policy: "third@1", weight: 1 }];
     const arrivals = Array.from({ length: 300 }, (_, i) =>
       arrival(i, ["treatment", "control", "third"][i % 3] as string, `u${i}`, { treatment: 1 / 3, control: 1 / 3, third: 1 / 3 }),
     );
-    const report = reportExperiment(
+    const report = await reportOf(
       { ...experiment, arms, metrics: ["rating", "judge"] },
       arrivals,
-      arrivals.map((one, i) => rating(one, i % 2)),
+      arrivals.map((_, i) => i % 2),
     );
     expect(report.metrics[0]?.alpha).toBeCloseTo(0.05 / 4, 10);
     expect(report.verdict).toContain("4 comparisons are made");
   });
 
-  it("begins anew when weights change, and keeps those who came before in the count of what is left out", () => {
+  it("begins anew when weights change, and keeps those who came before in the count of what is left out", async () => {
     const before = Array.from({ length: 100 }, (_, i) =>
       arrival(i, i % 10 === 0 ? "treatment" : "control", `u${i}`, { treatment: 0.1, control: 0.9 }),
     );
     const after = Array.from({ length: 60 }, (_, i) => arrival(100 + i, i % 2 === 0 ? "treatment" : "control", `u${i}`));
     const all = [...before, ...after];
-    const report = reportExperiment(
+    const report = await reportOf(
       experiment,
       all,
-      all.map((one) => rating(one, one.at < 100 ? 0 : 1)),
+      all.map(({ at }) => (at < 100 ? 0 : 1)),
     );
     expect(report).toMatchObject({ since: 100, earlier_answers: 100 });
     expect(report.metrics[0]?.means.map(({ units, mean }) => [units, mean])).toEqual([
@@ -249,9 +286,9 @@ describe("a report", () => {
     ]);
   });
 
-  it("raises the alarm before any verdict where units fall to the arms unevenly", () => {
+  it("raises the alarm before any verdict where units fall to the arms unevenly", async () => {
     const arrivals = Array.from({ length: 400 }, (_, i) => arrival(i, i % 4 === 0 ? "treatment" : "control"));
-    const report = reportExperiment(experiment, arrivals, []);
+    const report = await reportOf(experiment, arrivals, []);
     expect(report.sample_ratio).toMatchObject({
       alarm: true,
       observed: { treatment: 100, control: 300 },
@@ -261,6 +298,6 @@ describe("a report", () => {
   });
 
   it("has nothing to say of nothing", () => {
-    expect(reportExperiment(experiment, [], []).verdict).toBe("Nothing can be said yet: there is no rating from two arms so far.");
+    expect(reportExperiment(experiment, null).verdict).toBe("Nothing can be said yet: there is no rating from two arms so far.");
   });
 });

@@ -10,7 +10,7 @@ import type { AnswerRow } from "../../src/experiment/record.ts";
 import { Database } from "../../src/node/store/database.ts";
 import { ThreadedStore } from "../../src/node/store/store.ts";
 
-const module = new URL("../../dist/node/store/worker.js", import.meta.url);
+const modules = new URL("../../dist/node/store/", import.meta.url);
 const day = 24 * 60 * 60 * 1000;
 
 let folder: string;
@@ -69,7 +69,7 @@ function open(url: string, more: { mostWaiting?: number } = {}): { store: Thread
     textDays: 30,
     recordDays: 365,
     feedbackDays: 7,
-    module,
+    modules,
     report: (line: string) => said.push(line),
   };
   const store = new ThreadedStore({ ...options, ...more });
@@ -99,6 +99,23 @@ describe("records", () => {
     ]);
     expect(report.metrics[0]?.differences[0]?.difference).toBe(1);
     expect(store.state()).toMatchObject({ status: "ok", written: 1_000, waiting: 0, lost: 0 });
+  });
+
+  it("are reported as they were at one moment to all who ask while a report is made, and to each experiment's own", async () => {
+    const { store } = open(inFolder("records.db"));
+    for (let i = 0; i < 300; i++) store.answer(row(`a${i}`, { unit: `u${i}` }));
+    const [first, second, other] = [
+      store.report(experiment),
+      store.report({ ...experiment }),
+      store.report({ ...experiment, name: "none" }),
+    ];
+    expect(second).toBe(first);
+    expect((await first).arms[0]?.answers).toBe(300);
+    expect((await other).arms[0]?.answers).toBe(0);
+    store.answer(row("later"));
+    expect((await store.report(experiment)).arms[0]?.answers).toBe(301);
+    await store.close();
+    await expect(store.report(experiment)).rejects.toMatchObject({ code: "records_unavailable" });
   });
 
   it("tell what failed from what its client left, and take neither's time, length and score for an answer's", async () => {
@@ -151,7 +168,8 @@ describe("records", () => {
       [{ answer: "new", at: now, score: 1, chosenScore: 2, text: "plainly" }],
     );
     await database.feedback({ answer: "new", metric: "rating", value: 0, comment: null, at: now }, null, 7);
-    await database.expire(now, 30, 365);
+    await database.expireTexts(now, 30);
+    expect(await database.expireRecords(now, 365)).toBe(false);
     const kept = async () => (await database.texts({ since: 0, limit: 10 })).map(({ id }) => id).toSorted();
     expect(await kept()).toEqual(["new", "other"]);
     const client = createClient({ url: inFolder("records.db") });

@@ -15,6 +15,7 @@ import { Client } from "../bench/client.ts";
 import { type BenchCase, type Figure, renderTable, runRounds } from "../bench/figures.ts";
 import { canStream, startTargets } from "../bench/gateways.ts";
 import { overheadCase } from "../bench/overhead.ts";
+import { reportsBench } from "../bench/reports.ts";
 import { blocksCase, concurrencyCase, Requests, singleCase, streamCase } from "../bench/requests.ts";
 import { retrievalCase } from "../bench/retrieval.ts";
 import { type Speeds, speedCase } from "../bench/speeds.ts";
@@ -41,7 +42,10 @@ export function benchCommand(world: World): Command {
     .description("measure speed: prefill, steps, scoring; whole requests beside their floor; several at once; retrieval")
     .option("--rounds <count>", "interleaved rounds", whole, 3)
     .option("--json <file>", "write the figures as JSON, too")
-    .option("--only <text>", 'only cases whose name holds this text (the speeds are always measured); "overhead" is measured by itself')
+    .option(
+      "--only <text>",
+      'only cases whose name holds this text (the speeds are always measured); "overhead" and "reports" are measured by themselves',
+    )
     .option("--portkey <folder>", "the package @portkey-ai/gateway, installed apart, for the overhead to stand beside")
     .option("--llama-cpp <folder>", "folder with llama-batched-bench and llama-perplexity, to stand beside")
     .option(
@@ -49,7 +53,24 @@ export function benchCommand(world: World): Command {
       "a script that times one request the paper's way: SCRIPT MODEL --rounds 2, a line of JSON with total_s each",
     )
     .option("--python <program>", "what runs that script", "python3")
-    .action((options: BenchOptions) => (options.only === "overhead" ? benchOverhead(world, options) : benchEngine(world, options)));
+    .action((options: BenchOptions) => {
+      if (options.only === "overhead") return benchOverhead(world, options);
+      return options.only === "reports" ? benchReports(world, options) : benchEngine(world, options);
+    });
+}
+
+const recordedAnswers = 2_000_000;
+
+/** What reports of experiments cost. No model is needed. */
+function benchReports(world: World, options: BenchOptions): Promise<void> {
+  return withSignal(async (signal) => {
+    const { benchCase, close } = await reportsBench({ answers: recordedAnswers, report: world.report, signal });
+    try {
+      await show(await runRounds([benchCase], options.rounds, world.report), { answers: recordedAnswers }, world, options);
+    } finally {
+      await close();
+    }
+  });
 }
 
 /** What the gateway itself costs. No model is needed. */

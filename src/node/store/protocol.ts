@@ -1,4 +1,4 @@
-/** @module Messages between the gateway and the thread that writes its records. */
+/** @module Messages between the gateway and the threads that write its records and make reports of them. */
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow } from "../../experiment/record.ts";
 import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
 import type { DatabaseOptions } from "./database.ts";
@@ -14,7 +14,8 @@ export type RecordedRow = { readonly answer: AnswerRow } | { readonly counterfac
 /** What is asked, and what the answer is. */
 export interface Calls {
   feedback: { arguments: [row: FeedbackRow, key: string | null]; result: FeedbackOutcome };
-  report: { arguments: [experiment: ExperimentDescription]; result: ExperimentReport };
+  /** What was recorded before is on the disk. */
+  flush: { arguments: []; result: null };
 }
 
 export type Call = { [Name in keyof Calls]: { readonly name: Name; readonly arguments: Calls[Name]["arguments"] } }[keyof Calls];
@@ -30,3 +31,16 @@ export type FromWorker =
   | { readonly type: "failing"; readonly error: string }
   | { readonly type: "result"; readonly id: number; readonly result: unknown }
   | { readonly type: "error"; readonly id: number; readonly error: string };
+
+export interface ToReader {
+  readonly id: number;
+  readonly experiment: ExperimentDescription;
+}
+
+export type FromReader =
+  | { readonly type: "result"; readonly id: number; readonly result: ExperimentReport }
+  | { readonly type: "error"; readonly id: number; readonly error: string };
+
+export function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

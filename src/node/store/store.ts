@@ -2,14 +2,15 @@
 import { Worker } from "node:worker_threads";
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow, RecordStore, StoreState } from "../../experiment/record.ts";
 import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
-import { GatewayError } from "../../types/error.ts";
+import { PendingCalls, unavailable } from "./calls.ts";
 import type { Call, Calls, FromWorker, RecordedRow, ToWorker, WorkerOptions } from "./protocol.ts";
+import { ReportThread } from "./reports.ts";
 
 export interface StoreOptions extends WorkerOptions {
   readonly keepsText: boolean;
   readonly report: (line: string) => void;
-  /** The worker's module, where it is another. */
-  readonly module?: URL;
+  /** Where the threads' modules are, if elsewhere. */
+  readonly modules?: URL;
   /** Rows that may wait. */
   readonly mostWaiting?: number;
 }
@@ -19,18 +20,15 @@ const mostRows = 5_000;
 const mostText = 50_000_000;
 /** Rows are sent together, as many as come in this time: each message to the thread takes as long as a row. */
 const gatherMs = 20;
-const callMs = 10_000;
 const closeMs = 3_000;
-
-interface Waiting {
-  readonly resolve: (result: unknown) => void;
-  readonly reject: (error: unknown) => void;
-}
 
 export class ThreadedStore implements RecordStore {
   readonly keepsText: boolean;
   readonly #options: StoreOptions;
-  readonly #calls = new Map<number, Waiting>();
+  readonly #calls = new PendingCalls();
+  readonly #reports: ReportThread;
+  /** Those under way, by what they are about. */
+  readonly #reporting = new Map<string, Promise<ExperimentReport>>();
   /** Characters of each row that waits, in order. */
   readonly #sizes: number[] = [];
   #worker: Worker | undefined;
@@ -40,12 +38,13 @@ export class ThreadedStore implements RecordStore {
   #written = 0;
   #lost = 0;
   #error: string | null = null;
-  #nextCall = 0;
   #isClosed = false;
 
   constructor(options: StoreOptions) {
     this.#options = options;
     this.keepsText = options.keepsText;
+    const { url, authToken } = options;
+    this.#reports = new ReportThread(this.#moduleOf("reader.js"), { url, authToken });
     this.#worker = this.#start();
   }
 
@@ -62,8 +61,16 @@ export class ThreadedStore implements RecordStore {
     return this.#call("feedback", [row, key]);
   }
 
+  /** Whoever asks while the same report is made gets that one. */
   report(experiment: ExperimentDescription): Promise<ExperimentReport> {
-    return this.#call("report", [experiment]);
+    const about = JSON.stringify(experiment);
+    const underWay = this.#reporting.get(about);
+    if (underWay !== undefined) return underWay;
+    const report = this.#call("flush", [])
+      .then(() => this.#reports.report(experiment))
+      .finally(() => this.#reporting.delete(about));
+    this.#reporting.set(about, report);
+    return report;
   }
 
   state(): StoreState {
@@ -74,6 +81,7 @@ export class ThreadedStore implements RecordStore {
   /** Writes what is waiting, if that can be done soon. */
   async close(): Promise<void> {
     this.#isClosed = true;
+    await this.#reports.close();
     const worker = this.#worker;
     if (worker === undefined) return;
     worker.ref();
@@ -103,21 +111,17 @@ export class ThreadedStore implements RecordStore {
     this.#gathered = [];
   }
 
-  #call<Name extends keyof Calls>(name: Name, values: Calls[Name]["arguments"]): Promise<Calls[Name]["result"]> {
-    const id = this.#nextCall++;
-    return new Promise((resolve, reject) => {
-      if (this.#worker === undefined) return reject(unavailable(this.#error));
-      const timer = setTimeout(() => this.#settle(id)?.reject(unavailable("it takes too long")), callMs);
-      const done = <Value>(act: (value: Value) => void) => {
-        return (value: Value): void => {
-          clearTimeout(timer);
-          act(value);
-        };
-      };
-      this.#calls.set(id, { resolve: done((result) => resolve(result as Calls[Name]["result"])), reject: done(reject) });
+  async #call<Name extends keyof Calls>(name: Name, values: Calls[Name]["arguments"]): Promise<Calls[Name]["result"]> {
+    if (this.#worker === undefined) throw unavailable(this.#error);
+    const result = this.#calls.begin((id) => {
       this.#send();
       this.#post({ type: "call", id, call: { name, arguments: values } as Call });
     });
+    return (await result) as Calls[Name]["result"];
+  }
+
+  #moduleOf(name: string): URL {
+    return new URL(name, this.#options.modules ?? import.meta.url);
   }
 
   #post(message: ToWorker): void {
@@ -125,9 +129,9 @@ export class ThreadedStore implements RecordStore {
   }
 
   #start(): Worker {
-    const { module = new URL("./worker.js", import.meta.url), url, authToken, textDays, recordDays, feedbackDays } = this.#options;
+    const { url, authToken, textDays, recordDays, feedbackDays } = this.#options;
     const workerData: WorkerOptions = { url, authToken, textDays, recordDays, feedbackDays };
-    const worker = new Worker(module, { workerData });
+    const worker = new Worker(this.#moduleOf("worker.js"), { workerData });
     worker.on("message", (message: FromWorker) => this.#receive(message));
     worker.on("error", (error) => this.#fail(error instanceof Error ? error.message : String(error)));
     worker.once("exit", () => this.#onExit());
@@ -148,17 +152,11 @@ export class ThreadedStore implements RecordStore {
         this.#fail(message.error);
         return;
       case "result":
-        this.#settle(message.id)?.resolve(message.result);
+        this.#calls.succeed(message.id, message.result);
         return;
       case "error":
-        this.#settle(message.id)?.reject(unavailable(message.error));
+        this.#calls.fail(message.id, message.error);
     }
-  }
-
-  #settle(id: number): Waiting | undefined {
-    const waiting = this.#calls.get(id);
-    this.#calls.delete(id);
-    return waiting;
   }
 
   #fail(error: string): void {
@@ -168,19 +166,15 @@ export class ThreadedStore implements RecordStore {
 
   /** The thread itself has ended: what waited in it is gone; a new one is begun. */
   #onExit(): void {
-    for (const id of [...this.#calls.keys()]) this.#settle(id)?.reject(unavailable("the thread that writes them ended"));
+    this.#calls.failAll("the thread that writes them ended");
+    this.#worker = undefined;
     if (this.#isClosed) return;
     this.#lost += this.#sizes.length;
     this.#sizes.length = 0;
     this.#gathered = [];
     this.#text = 0;
-    this.#worker = undefined;
     setTimeout(() => {
       if (!this.#isClosed) this.#worker = this.#start();
     }, 1_000).unref();
   }
-}
-
-function unavailable(reason: string | null): GatewayError {
-  return new GatewayError("records_unavailable", `Records cannot be had now: ${reason ?? "unknown"}. Retry later.`);
 }

@@ -2,7 +2,7 @@
 import { parentPort, workerData } from "node:worker_threads";
 import type { AnswerRow, CounterfactualRow } from "../../experiment/record.ts";
 import { Database } from "./database.ts";
-import type { Call, FromWorker, RecordedRow, ToWorker, WorkerOptions } from "./protocol.ts";
+import { type Call, type FromWorker, type RecordedRow, reasonOf, type ToWorker, type WorkerOptions } from "./protocol.ts";
 
 const options = workerData as WorkerOptions;
 const rowsAtOnce = 200;
@@ -58,18 +58,22 @@ function flushSoon(): void {
 
 async function answer(call: Call): Promise<unknown> {
   await flush();
-  const at = await opened();
-  return call.name === "feedback" ? at.feedback(...call.arguments, options.feedbackDays) : at.report(...call.arguments);
+  return call.name === "feedback" ? (await opened()).feedback(...call.arguments, options.feedbackDays) : null;
 }
 
-function expire(): void {
-  inTurn(async () => (await opened()).expire(Date.now(), options.textDays, options.recordDays)).catch((error: unknown) =>
-    tell({ type: "failing", error: reasonOf(error) }),
-  );
+/** Work that can wait, a portion in each turn. */
+async function inPortions(portion: (database: Database) => Promise<boolean>): Promise<void> {
+  while (await inTurn(async () => portion(await opened())));
 }
 
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+async function tidy(): Promise<void> {
+  await inPortions((database) => database.count());
+  await inTurn(async () => (await opened()).expireTexts(Date.now(), options.textDays));
+  await inPortions((database) => database.expireRecords(Date.now(), options.recordDays));
+}
+
+function tidyUp(): void {
+  tidy().catch((error: unknown) => tell({ type: "failing", error: reasonOf(error) }));
 }
 
 parentPort?.on("message", (message: ToWorker) => {
@@ -94,5 +98,5 @@ parentPort?.on("message", (message: ToWorker) => {
   }
 });
 
-expire();
-setInterval(expire, hourMs).unref();
+tidyUp();
+setInterval(tidyUp, hourMs).unref();
