@@ -120,7 +120,14 @@ class Vllm implements RunningEngine {
     if (!Number.isFinite(contextSize))
       throw new GatewayError("configuration", `vLLM does not tell the context size of ${model}: set context_size.`);
     const capabilities = { chat: template !== null, text: true, score: true, grammar: endOfSequence !== null, tools: null };
-    return { info: { model: `vllm:${model}`, contextSize, capabilities }, tokens, template, scorer: new VllmScorer(served), model, end };
+    return {
+      info: { model: `vllm:${nameOf(listing)}`, contextSize, capabilities },
+      tokens,
+      template,
+      scorer: new VllmScorer(served),
+      model,
+      end,
+    };
   }
 
   async #findModel(signal?: AbortSignal): Promise<{ model: Listed; by: RemoteServer }> {
@@ -153,12 +160,19 @@ class Vllm implements RunningEngine {
   }
 }
 
-/** Weights may lie elsewhere on another machine: the last part of their path is compared. */
+/**
+ * As it is served, and its weights, where those have a name of their own: other weights may be served under the same name. They may lie elsewhere on
+ * another machine: the last part of their path counts.
+ */
+function nameOf({ id, root }: Listed): string {
+  const weights = (root ?? id).split("/").at(-1);
+  return weights === id.split("/").at(-1) ? id : `${id} (${weights})`;
+}
+
+/** Throws "configuration". */
 function assertSame(one: { model: Listed; by: RemoteServer }, other: { model: Listed; by: RemoteServer }): void {
-  const [a, b] = [one, other].map(
-    ({ model }) => `${model.id} (${(model.root ?? model.id).split("/").at(-1)}, ${model.max_model_len} tokens)`,
-  );
+  const [a, b] = [one, other].map(({ model }) => `${nameOf(model)}, ${model.max_model_len} tokens`);
   if (a === b) return;
-  const message = `The servers at ${one.by.name} and ${other.by.name} serve different models: ${a} and ${b}. Replicas must be equal; name them as two engines.`;
+  const message = `The servers at ${one.by.name} and ${other.by.name} serve different models: ${a}, and ${b}. Replicas must be equal; name them as two engines.`;
   throw new GatewayError("configuration", message);
 }

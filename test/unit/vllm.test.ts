@@ -116,10 +116,17 @@ const scoresIn = (events: readonly ScoreEvent[]) =>
   events.flatMap((event) => (event.type === "scored" ? [[event.index, ...event.logprobs]] : []));
 
 describe("what is known of the model", () => {
-  it("is its name, its context less two tokens, and what was found out by trying", async () => {
+  it("is told from other weights under the same name", async () => {
+    const model = async (root: string | null) =>
+      (await open([await vllm({ models: [{ id: "org/m", root, max_model_len: 502 }] })]).info()).model;
+    expect([await model("org/m"), await model(null), await model("/a/m")]).toEqual(["vllm:org/m", "vllm:org/m", "vllm:org/m"]);
+    expect(await model("/a/tuned")).toBe("vllm:org/m (tuned)");
+  });
+
+  it("is its name, its weights, its context less two tokens, and what was found out by trying", async () => {
     const engine = open([await vllm()]);
     expect(await engine.info()).toEqual({
-      model: "vllm:m",
+      model: "vllm:m (weights)",
       contextSize: 500,
       capabilities: { chat: true, text: true, score: true, grammar: true, tools: null },
     });
@@ -155,7 +162,7 @@ describe("what is known of the model", () => {
   it("does not need every replica, but one", async () => {
     const [gone, well] = [await vllm(), await vllm()];
     gone.kill();
-    await expect(open([gone, well]).info()).resolves.toMatchObject({ model: "vllm:m" });
+    await expect(open([gone, well]).info()).resolves.toMatchObject({ model: "vllm:m (weights)" });
     await expect(open([gone]).info()).rejects.toMatchObject({ code: "engine_unavailable" });
   });
 });
