@@ -119,9 +119,11 @@ describe("icdpo demos import", () => {
   });
 });
 
-/** A teacher that answers slowly, and counts what it is asked. */
-async function startTeacher(delayMs: number) {
+/** A teacher that counts what it is asked, and can be told to answer no more for a while. */
+async function startTeacher() {
   const asked: { prompt: string; key: string | undefined }[] = [];
+  const held: (() => void)[] = [];
+  let most = Number.POSITIVE_INFINITY;
   let failures = 0;
   const server: Server = createServer((request, response) => {
     let body = "";
@@ -149,7 +151,7 @@ async function startTeacher(delayMs: number) {
         return;
       }
       asked.push({ prompt, key: request.headers["idempotency-key"] as string | undefined });
-      setTimeout(() => {
+      const answer = (): void => {
         response.writeHead(200, { "content-type": "application/json" }).end(
           JSON.stringify({
             id: "x",
@@ -158,13 +160,28 @@ async function startTeacher(delayMs: number) {
             usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 },
           }),
         );
-      }, delayMs);
+      };
+      if (asked.length > most) held.push(answer);
+      else answer();
     });
   });
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`;
-  return { url, asked, answered: () => asked.filter(({ prompt }) => prompt !== "failed"), close: () => server.close() };
+  return {
+    url,
+    asked,
+    answered: () => asked.filter(({ prompt }) => prompt !== "failed"),
+    /** Whatever is asked after so many calls waits. */
+    holdAfter(calls: number) {
+      most = calls;
+    },
+    release() {
+      most = Number.POSITIVE_INFINITY;
+      for (const answer of held.splice(0)) answer();
+    },
+    close: () => server.close(),
+  };
 }
 
 describe("icdpo demos teach", () => {
@@ -193,11 +210,13 @@ describe("icdpo demos teach", () => {
 
   it("is complete after being ended twice, with no demonstration twice and no call repeated", async () => {
     writeJsonl("prompts.jsonl", prompts);
-    const teacher = await startTeacher(60);
+    const teacher = await startTeacher();
     for (const until of [8, 20]) {
+      teacher.holdAfter(until + 1);
       const child = start(teacher.url);
-      await expect.poll(() => teacher.answered().length, { timeout: 20_000, interval: 5 }).toBeGreaterThan(until);
+      await expect.poll(() => teacher.asked.length).toBeGreaterThan(until + 1);
       child.kill("SIGTERM");
+      teacher.release();
       const [code] = await once(child, "exit");
       expect(code).toBe(130);
       expect(existsSync(inFolder("demos/taught.jsonl"))).toBe(false);
@@ -222,16 +241,18 @@ describe("icdpo demos teach", () => {
     ).toEqual(prompts.map(({ messages }) => messages[0]?.content).toSorted());
     expect(existsSync(inFolder("demos/taught.jsonl.journal"))).toBe(false);
     teacher.close();
-  }, 60_000);
+  });
 
   it("repeats nothing that was answered when it is killed outright; what was under way carries the same idempotency key", async () => {
     writeJsonl("prompts.jsonl", prompts);
-    const teacher = await startTeacher(60);
+    const teacher = await startTeacher();
     for (const until of [8, 20]) {
+      teacher.holdAfter(until + 1);
       const child = start(teacher.url);
-      await expect.poll(() => teacher.answered().length, { timeout: 20_000, interval: 5 }).toBeGreaterThan(until);
+      await expect.poll(() => teacher.asked.length).toBeGreaterThan(until + 1);
       child.kill("SIGKILL");
       await once(child, "exit");
+      teacher.release();
     }
     const noted = readFileSync(inFolder("demos/taught.jsonl.journal"), "utf8").trim().split("\n").length;
     const before = teacher.answered().length;
@@ -244,11 +265,11 @@ describe("icdpo demos teach", () => {
     for (const of of keys.values()) expect([...of]).toEqual([expect.stringMatching(/^icdpo-p\d+-[\da-f]{12}$/u)]);
     expect(teacher.answered().length).toBeLessThanOrEqual(40 + 2 * 3);
     teacher.close();
-  }, 60_000);
+  });
 
   it("goes on where the endpoint refuses a prompt, and writes over nothing unless that is meant", async () => {
     writeJsonl("prompts.jsonl", [...prompts.slice(0, 2), { id: "no", messages: [{ role: "user", content: "A forbidden thing." }] }]);
-    const teacher = await startTeacher(1);
+    const teacher = await startTeacher();
     const child = start(teacher.url);
     let said = "";
     child.stdout?.on("data", (text) => {
@@ -263,7 +284,7 @@ describe("icdpo demos teach", () => {
     expect(teacher.asked.length).toBe(before);
     expect((await once(start(teacher.url, "--force"), "exit"))[0]).toBe(0);
     teacher.close();
-  }, 60_000);
+  });
 
   it("stops where the endpoint refuses a call for another reason, with its words; the rest is kept", async () => {
     writeJsonl("prompts.jsonl", [...prompts.slice(0, 2), { id: "no", messages: [{ role: "user", content: "An endless thing." }] }]);
@@ -291,7 +312,7 @@ describe("icdpo demos teach", () => {
   it("can take the gateway's own model for the worse answers", async () => {
     writeJsonl("prompts.jsonl", prompts.slice(0, 2));
     await cp(fileURLToPath(new URL("../../demos/everyday.jsonl", import.meta.url)), inFolder("demos/everyday.jsonl"));
-    const teacher = await startTeacher(1);
+    const teacher = await startTeacher();
     const [code] = await once(start(teacher.url, "--rejected", "base"), "exit");
     expect(code).toBe(0);
     for (const { chosen, rejected } of readJsonl("demos/taught.jsonl")) {
@@ -299,7 +320,7 @@ describe("icdpo demos teach", () => {
       expect(rejected).not.toMatch(/^(?:Old answer|Taught|$)/u);
     }
     teacher.close();
-  }, 60_000);
+  });
 
   it("says what it would cost before it is asked to", async () => {
     writeJsonl("prompts.jsonl", prompts);
@@ -388,7 +409,7 @@ describe("icdpo demos harvest", () => {
     ] as const)
       await database.feedback({ answer, metric: "rating", value, comment: null, at }, null, 7);
     database.close();
-    const teacher = await startTeacher(1);
+    const teacher = await startTeacher();
     const child = spawn(
       process.execPath,
       [program, "demos", "harvest", "--output", inFolder("review.jsonl"), "--base-url", teacher.url, "--model", "teacher"],
@@ -409,5 +430,5 @@ describe("icdpo demos harvest", () => {
       },
     ]);
     teacher.close();
-  }, 30_000);
+  });
 });

@@ -67,7 +67,7 @@ export async function post(url: string, body: unknown, headers: Record<string, s
 }
 
 /** Polls until `check` holds. */
-export async function eventually(check: () => Promise<boolean>, timeoutMs = 30_000): Promise<void> {
+export async function eventually(check: () => Promise<boolean>, timeoutMs = 300_000): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await check())) {
     if (Date.now() > end) throw new Error("It did not come true in time");

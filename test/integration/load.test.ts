@@ -1,4 +1,4 @@
-/** Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks, the gateway lives. */
+/** Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks, the gateway lives. `npm run check:load` sends more. */
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
@@ -16,20 +16,21 @@ interface Ready {
   };
 }
 
+const requests = Number(process.env["ICDPO_TEST_LOAD"] ?? 120);
+const kills = Number(process.env["ICDPO_TEST_KILLS"] ?? 8);
 const sequences = 12;
 const limit = 40;
 const minute = 60_000;
+const settings = {
+  ICDPO_SEQUENCES: String(sequences),
+  ICDPO_CONTEXT_SIZE: "1024",
+  ICDPO_MAX_REQUESTS: String(limit),
+  // V8's room for new objects grows to tens of MB under load: kept small, memory that grows is memory that is held.
+  NODE_OPTIONS: "--max-semi-space-size=1",
+};
 let gateway: Gateway;
 beforeAll(async () => {
-  const settings = {
-    ICDPO_SEQUENCES: sequences,
-    ICDPO_CONTEXT_SIZE: 1024,
-    ICDPO_MAX_REQUESTS: limit,
-    ICDPO_HANG_MS: 4_000,
-    // V8's room for new objects grows to tens of MB under load: kept small, memory that grows is memory that is held.
-    NODE_OPTIONS: "--max-semi-space-size=1",
-  };
-  gateway = await startGateway(Object.fromEntries(Object.entries(settings).map(([name, value]) => [name, String(value)])));
+  gateway = await startGateway(settings);
 });
 afterAll(async () => {
   await gateway.stop();
@@ -112,8 +113,8 @@ async function memory(): Promise<number> {
     .reduce((sum, size) => sum + Number(size), 0);
 }
 
-describe("300 mixed requests, a third of them left at random moments", () => {
-  it("leave all sequences free, and memory as it was after the first 30", { timeout: 8 * minute }, async () => {
+describe(`${requests} mixed requests, a third of them left at random moments`, () => {
+  it("leave all sequences free, and memory as it was after the first 30", { timeout: 30 * minute }, async () => {
     const random = seeded(7);
     const outcomes: Outcome[] = [];
     const run = async (count: number): Promise<void> => {
@@ -122,28 +123,32 @@ describe("300 mixed requests, a third of them left at random moments", () => {
       const worker = async (): Promise<void> => {
         for (let number = next++; number < end; number = next++) {
           const leave = new AbortController();
-          const timer = number % 3 === 0 ? setTimeout(() => leave.abort(), random(900)) : undefined;
+          // Some at once, so that whatever the machine's speed somebody has left.
+          const timer = number % 3 === 0 ? setTimeout(() => leave.abort(), number % 9 === 0 ? 0 : random(900)) : undefined;
           outcomes.push(await send(number, leave.signal));
           clearTimeout(timer);
         }
       };
       await Promise.all(Array.from({ length: 8 }, worker));
-      await eventually(idle, 10_000);
+      await eventually(idle);
     };
     await run(30);
     const early = await memory();
-    await run(270);
+    await run(requests - 30);
     const late = await memory();
-    expect(outcomes).toHaveLength(300);
-    expect(outcomes.filter((outcome) => outcome === "left").length).toBeGreaterThan(20);
-    expect(outcomes.filter((outcome) => outcome === "answered" || outcome === "streamed").length).toBeGreaterThanOrEqual(200);
-    expect(Math.abs(late - early) / early).toBeLessThan(0.05);
+    const count = (...kinds: Outcome[]): number => outcomes.filter((outcome) => kinds.includes(outcome)).length;
+    expect(outcomes).toHaveLength(requests);
+    // A ninth leaves at once, two thirds never.
+    expect(count("left")).toBeGreaterThanOrEqual(Math.floor(requests / 9));
+    expect(count("left")).toBeLessThanOrEqual(Math.ceil(requests / 3));
+    expect(count("left", "answered", "streamed")).toBe(requests);
+    expect(late / early).toBeLessThan(1.05);
     expect((await ready()).engine.restarts).toBe(0);
   });
 });
 
 describe("more requests than the gateway takes", () => {
-  it("get 429 and a time to come back", { timeout: 5 * minute }, async () => {
+  it("get 429 and a time to come back", { timeout: 30 * minute }, async () => {
     const leave = new AbortController();
     let busy = 0;
     const flood = Array.from({ length: limit + 10 }, async (_, number) => {
@@ -152,47 +157,47 @@ describe("more requests than the gateway takes", () => {
     await eventually(async () => busy >= 5);
     leave.abort();
     await Promise.all(flood);
-    await eventually(idle, 10_000);
+    await eventually(idle);
   });
 });
 
-describe("an engine that is killed 20 times under load", () => {
-  it("ends every request in an answer, a 503 or an error event, and serves the next", { timeout: 8 * minute }, async () => {
+describe(`an engine that is killed ${kills} times under load`, () => {
+  it("ends every request in an answer, a 503 or an error event, and serves the next", { timeout: 30 * minute }, async () => {
     const random = seeded(11);
     const outcomes: Outcome[] = [];
     let killing = true;
+    const killed = new Set<number>();
+    const isAnother = ({ engine }: Ready): boolean => engine.status === "ready" && !killed.has(engine.pid);
     const worker = async (first: number): Promise<void> => {
       for (let number = first; killing; number++) outcomes.push(await send(number));
     };
     const workers = [0, 1, 2, 3].map(worker);
     try {
-      for (let kill = 0; kill < 20; kill++) {
-        await eventually(async () => (await ready()).engine.status === "ready");
+      while (killed.size < kills) {
+        await eventually(async () => isAnother(await ready()));
         await pause(random(1_200));
-        process.kill((await ready()).engine.pid, "SIGKILL");
-        await pause(50);
+        const { pid } = (await ready()).engine;
+        process.kill(pid, "SIGKILL");
+        killed.add(pid);
       }
     } finally {
       killing = false;
       await Promise.all(workers);
     }
     expect(gateway.process.exitCode).toBeNull();
-    expect((await ready()).engine.restarts).toBe(20);
+    await eventually(async () => isAnother(await ready()));
+    expect((await ready()).engine.restarts).toBeGreaterThanOrEqual(killed.size);
     expect(outcomes).not.toContain("busy");
     expect(await send(0)).toBe("answered");
-    await eventually(idle, 10_000);
+    await eventually(idle);
   });
 
-  it("does again what nothing had been sent of", { timeout: minute }, async () => {
+  it("does again what nothing had been sent of", async () => {
     await eventually(idle);
     const { engine } = await ready();
     const body = { model: "icdpo", messages: [{ role: "user", content: "Tell me a long story." }], max_tokens: 48 };
-    let answered = false;
-    const asked = post(`${gateway.url}/v1/chat/completions`, body).finally(() => {
-      answered = true;
-    });
-    await pause(1_000);
-    expect(answered).toBe(false);
+    const asked = post(`${gateway.url}/v1/chat/completions`, body);
+    await eventually(async () => (await ready()).engine.active > 0);
     process.kill(engine.pid, "SIGKILL");
     expect(await asked).toMatchObject({ status: 200 });
     expect((await ready()).engine.restarts).toBe(engine.restarts + 1);
@@ -200,8 +205,13 @@ describe("an engine that is killed 20 times under load", () => {
 });
 
 describe("an engine that hangs", () => {
-  it("is noticed, ended and started again", { timeout: minute }, async () => {
-    await eventually(idle);
+  beforeAll(async () => {
+    await gateway.stop();
+    // With one thread no other process can hold up a step for so long.
+    gateway = await startGateway({ ...settings, ICDPO_HANG_MS: "4000", ICDPO_THREADS: "1" });
+  });
+
+  it("is noticed, ended and started again", async () => {
     const { engine } = await ready();
     process.kill(engine.pid, "SIGSTOP");
     expect(await send(0)).toBe("answered");
