@@ -288,7 +288,7 @@ describe("icdpo demos teach", () => {
 
   it("stops where the endpoint refuses a call for another reason, with its words; the rest is kept", async () => {
     writeJsonl("prompts.jsonl", [...prompts.slice(0, 2), { id: "no", messages: [{ role: "user", content: "An endless thing." }] }]);
-    const teacher = await startTeacher(1);
+    const teacher = await startTeacher();
     const child = start(teacher.url);
     let said = "";
     child.stderr?.on("data", (text) => {
@@ -303,7 +303,7 @@ describe("icdpo demos teach", () => {
 
   it("writes no set without a demonstration in it", async () => {
     writeJsonl("prompts.jsonl", [{ id: "no", messages: [{ role: "user", content: "A forbidden thing." }] }]);
-    const teacher = await startTeacher(1);
+    const teacher = await startTeacher();
     expect((await once(start(teacher.url), "close"))[0]).toBe(1);
     expect(existsSync(inFolder("demos/taught.jsonl"))).toBe(false);
     teacher.close();
