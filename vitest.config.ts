@@ -1,3 +1,4 @@
+import { availableParallelism } from "node:os";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 import { missingWorkerd } from "./test/needs.ts";
 
@@ -40,6 +41,8 @@ async function workerProjects(): Promise<TestProjectConfiguration[]> {
 export default defineConfig({
   test: {
     reporters: ["default", "./test/lacking.ts"],
+    // vitest leaves a core free: of two, that would be half.
+    maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
       { test: { ...patience, name: "unit", include: ["test/unit/**/*.test.ts"] } },
       ...(await workerProjects()),
