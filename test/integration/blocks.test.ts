@@ -6,10 +6,9 @@ import { fileURLToPath } from "node:url";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { type Gateway, post, startGateway } from "./gateway.ts";
+import { exactWeights, noiseOf } from "./noise.ts";
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
-/** Quantised weights move a sum with the batch's shape. */
-const noise = 2;
 
 let folder: string;
 let gateway: Gateway;
@@ -21,46 +20,59 @@ beforeAll(async () => {
     `demonstrations: everyday\nretriever: { type: bm25 }\nscore: { type: contrast, negative: rejected }\nprompt: ${format}\nblock: { tokens: 8 }\n`;
   for (const format of ["chat", "hh-rlhf"]) await writeFile(path.join(folder, `policies/${format}.yaml`), policy(format));
   await writeFile(path.join(folder, "policies/routes.yaml"), "routes: { chat: { policy: chat }, hh: { policy: hh-rlhf } }\n");
-  gateway = await startGateway({}, folder);
+  gateway = await startGateway(exactWeights, folder);
 });
 afterAll(async () => {
   await gateway?.stop();
   await rm(folder, { recursive: true, force: true });
 });
 
+interface Answered {
+  readonly choices: { readonly message: { readonly content: string }; readonly finish_reason: string }[];
+  readonly icdpo: { readonly candidates: { positive: number; negative: number; score: number; tokens: number }[] };
+}
+
+const messages = [{ role: "user", content: "Name a fruit." }];
+
+async function ask(model: string, seed: number, maxTokens: number) {
+  const body = { model, messages, seed, max_tokens: maxTokens, icdpo: { explain: true } };
+  const answer = await post(`${gateway.url}/v1/chat/completions`, body);
+  expect(answer.status).toBe(200);
+  const { choices, icdpo } = answer.body as never as Answered;
+  return {
+    content: choices[0]?.message.content ?? "",
+    finish: choices[0]?.finish_reason,
+    explained: icdpo.candidates[0] as Answered["icdpo"]["candidates"][number],
+  };
+}
+
 describe("block-wise ICDPO", () => {
-  it.each(["chat", "hh"])("sums to what /v1/score measures of the whole answer: %s", async (model) => {
-    const messages = [{ role: "user", content: "How do I keep basil alive indoors?" }];
-    const { status, body } = await post(`${gateway.url}/v1/chat/completions`, {
-      model,
-      messages,
-      seed: 3,
-      max_tokens: 30,
-      icdpo: { explain: true },
-    });
-    expect(status).toBe(200);
-    const { choices, icdpo } = body as never as {
-      choices: { message: { content: string }; finish_reason: string }[];
-      icdpo: { candidates: { positive: number; negative: number; score: number; tokens: number }[] };
-    };
-    const content = choices[0]?.message.content ?? "";
+  it.each(["chat", "hh"])("answers with clean text and the score of all its blocks: %s", async (model) => {
+    const { content, explained } = await ask(model, 3, 24);
     expect(content).not.toBe("");
     expect(content).not.toMatch(/<\|im_|##|Human:|Assistant:/u);
-    const measured = await post(`${gateway.url}/v1/score`, { model, messages, completions: [content] });
-    const { data } = measured.body as never as { data: { positive: number; negative: number; s_hat: number; tokens: number }[] };
-    const [answer] = icdpo.candidates;
-    expect(answer?.tokens).toBe(data[0]?.tokens);
-    // Whole answers are closed by the end token as well; blocks that were cut off at the limit are not.
-    if (choices[0]?.finish_reason === "stop") expect(Math.abs((answer?.positive ?? 0) - (data[0]?.positive ?? 0))).toBeLessThan(noise);
-    expect(Math.abs((answer?.score ?? 0) - (data[0]?.s_hat ?? 0))).toBeLessThan(noise);
-    expect(answer?.score).toBeCloseTo((answer?.positive ?? 0) - (answer?.negative ?? 0), 9);
+    expect(explained.score).toBeCloseTo(explained.positive - explained.negative, 9);
+  });
+
+  it("sums to what /v1/score measures of the whole answer", async () => {
+    // What is measured is closed by the end token, and so is an answer that ended by itself: one of a few does.
+    let answer = await ask("chat", 1, 64);
+    for (let seed = 2; answer.finish !== "stop" && seed <= 12; seed++) answer = await ask("chat", seed, 64);
+    const { content, finish, explained } = answer;
+    expect(finish).toBe("stop");
+    const measured = await post(`${gateway.url}/v1/score`, { model: "chat", messages, completions: [content] });
+    const { data } = measured.body as never as { data: { positive: number; s_hat: number; tokens: number }[] };
+    expect(explained.tokens).toBe(data[0]?.tokens);
+    const noise = noiseOf(explained.tokens);
+    expect(Math.abs(explained.positive - (data[0]?.positive ?? Number.NaN))).toBeLessThan(noise);
+    expect(Math.abs(explained.score - (data[0]?.s_hat ?? Number.NaN))).toBeLessThan(2 * noise);
   });
 
   it("streams to an unmodified client, in several pieces", async () => {
     const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: "none" });
-    const messages = [{ role: "user" as const, content: "Tell me about the sea." }];
+    const sea = [{ role: "user" as const, content: "Tell me about the sea." }];
     const options = { stream: true, stream_options: { include_usage: true } } as const;
-    const stream = await client.chat.completions.create({ model: "chat", seed: 3, max_tokens: 40, messages, ...options });
+    const stream = await client.chat.completions.create({ model: "chat", seed: 3, max_tokens: 40, messages: sea, ...options });
     const pieces: string[] = [];
     let tokens = 0;
     for await (const { choices, usage } of stream) {

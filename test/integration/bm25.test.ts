@@ -30,7 +30,7 @@ json.dump([index.get_scores(query).tolist() for query in given["queries"]], sys.
 describe("BM25", needing("data", "rank-bm25"), () => {
   it(`ranks as rank_bm25's BM25Okapi does, on ${queries} queries`, async () => {
     const { path: modelPath, id: model } = await openModelStore(readSettings(process.env, process.cwd()), () => {}).ensure(defaultModel);
-    const options = { contextSize: 512, sequences: 1, threads: 0, gpu: false, hangMs: 30_000, log: () => {} } as const;
+    const options = { contextSize: 512, sequences: 1, threads: 0, gpu: false, hangMs: 300_000, log: () => {} } as const;
     const engine = await LlamaEngine.start({ ...options, model, modelPath, childModule });
     const folder = await mkdtemp(path.join(tmpdir(), "icdpo-bm25-"));
     try {

@@ -33,6 +33,11 @@ async function ask(url: string, number: number): Promise<string> {
   return text;
 }
 
+/** How many the gateway is at work on. */
+async function requests(url: string): Promise<number> {
+  return ((await (await fetch(`${url}/health`)).json()) as { requests: number }).requests;
+}
+
 function expectWhole(text: string): void {
   if (!text.startsWith("{")) expect(text).toMatch(/"finish_reason":"(?:stop|length)".*data: \[DONE\]\n\n$/su);
   else expect(JSON.parse(text)).toHaveProperty("usage");
@@ -41,8 +46,16 @@ function expectWhole(text: string): void {
 it("finishes what is under way after SIGTERM, takes no more, and ends with code 0", async () => {
   gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
   const { url } = gateway;
-  const answers = Promise.all(Array.from({ length: 12 }, (_, number) => ask(url, number)));
-  await new Promise((resolve) => setTimeout(resolve, 500));
+  let answered = 0;
+  const answers = Promise.all(
+    Array.from({ length: 12 }, async (_, number) => {
+      const text = await ask(url, number);
+      answered += 1;
+      return text;
+    }),
+  );
+  // All twelve have been taken.
+  await eventually(async () => answered + (await requests(url)) >= 12);
   const ended = once(gateway.process, "exit");
   gateway.process.kill("SIGTERM");
   await eventually(async () => (await fetch(`${url}/ready`)).status === 503);
@@ -61,7 +74,7 @@ it("ends what takes longer than it may with an error event, and still ends with 
     headers: { "content-type": "application/json" },
     body: JSON.stringify({ model: "icdpo", messages, max_tokens: 600, stream: true, temperature: 2 }),
   }).then((response) => response.text());
-  await new Promise((resolve) => setTimeout(resolve, 1_000));
+  await eventually(async () => (await requests(url)) === 1);
   const code = await gateway.stop();
   expect(await long).toMatch(/"code":"shutting_down"/u);
   expect(code).toBe(0);

@@ -82,7 +82,7 @@ function cacheOf(out: string): string[] {
 }
 
 /** Several runs, each with an engine of its own. */
-const severalRunsMs = 400_000;
+const severalRunsMs = 1_200_000;
 
 describe("icdpo eval pairs", () => {
   it("is taken up where it was killed, repeats nothing, and bears a line cut short", { timeout: severalRunsMs }, async () => {

@@ -1,6 +1,7 @@
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
+import { quantisedNoise } from "./noise.ts";
 
 interface Explained {
   readonly demonstrations: readonly { readonly id: string }[];
@@ -15,8 +16,6 @@ interface Explained {
   readonly fallback: string | null;
 }
 
-/** Quantised weights: sums move with the batch's shape. */
-const quantisationNoise = 1;
 const question = [{ role: "user" as const, content: "How do I keep basil alive indoors?" }];
 
 let gateway: Gateway;
@@ -111,8 +110,8 @@ describe("the method on the real model", () => {
     const { data } = body as { data: { tokens: number; positive: number; negative: number }[] };
     for (const [index, candidate] of icdpo.candidates.entries()) {
       expect(data[index]?.tokens).toBe(candidate.tokens);
-      expect(Math.abs((data[index]?.positive ?? Number.NaN) - candidate.positive)).toBeLessThan(quantisationNoise);
-      expect(Math.abs((data[index]?.negative ?? Number.NaN) - candidate.negative)).toBeLessThan(quantisationNoise);
+      expect(Math.abs((data[index]?.positive ?? Number.NaN) - candidate.positive)).toBeLessThan(quantisedNoise(candidate.tokens));
+      expect(Math.abs((data[index]?.negative ?? Number.NaN) - candidate.negative)).toBeLessThan(quantisedNoise(candidate.tokens));
     }
   });
 
@@ -137,9 +136,8 @@ describe("the method on the real model", () => {
     expect(icdpo.candidates.every(({ content }) => !content.includes(" a"))).toBe(true);
     const { body } = await post(`${gateway.url}/v1/score`, { model: "icdpo", messages: question, completions: [text] });
     const [scored] = (body as { data: { positive: number }[] }).data;
-    expect(
-      Math.abs((scored?.positive ?? Number.NaN) - (icdpo.candidates.find(({ chosen }) => chosen)?.positive ?? Number.NaN)),
-    ).toBeLessThan(quantisationNoise);
+    const { positive = Number.NaN, tokens = 0 } = icdpo.candidates.find(({ chosen }) => chosen) ?? {};
+    expect(Math.abs((scored?.positive ?? Number.NaN) - positive)).toBeLessThan(quantisedNoise(tokens));
   });
 });
 
@@ -182,12 +180,10 @@ describe("a client that leaves", () => {
       body: JSON.stringify({ model: "icdpo", messages: question, max_tokens: 2000, n: 3 }),
       signal: leave.signal,
     });
-    await new Promise((resolve) => setTimeout(resolve, 1500));
+    const active = async () => ((await (await fetch(`${gateway.url}/ready`)).json()) as { engine: { active: number } }).engine.active;
+    await eventually(async () => (await active()) > 0);
     leave.abort();
     await expect(request).rejects.toThrow();
-    await eventually(async () => {
-      const { engine } = (await (await fetch(`${gateway.url}/ready`)).json()) as { engine: { active: number } };
-      return engine.active === 0;
-    }, 5_000);
+    await eventually(async () => (await active()) === 0);
   });
 });

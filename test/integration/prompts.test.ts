@@ -83,7 +83,7 @@ describe(`${count} prompts of HH-RLHF, ${atOnce} at a time`, needing("data"), ()
           engine: { active: number; waiting: number; freeSequences: number; size: { sequences: number } };
         };
         return engine.active === 0 && engine.waiting === 0 && engine.freeSequences === engine.size.sequences;
-      }, 5_000);
+      });
     },
     hour,
   );

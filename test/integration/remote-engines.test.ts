@@ -34,7 +34,7 @@ let embedded: LlamaEngine;
 async function startEmbedded(file: string | undefined): Promise<LlamaEngine> {
   const store = openModelStore(readSettings(process.env, process.cwd()), () => {});
   const { path, id } = file === undefined ? await store.ensure(defaultModel) : { path: file, id: "given" };
-  const size = { contextSize: 1024, sequences: 4, threads: 0, gpu: "auto", hangMs: 30_000 } as const;
+  const size = { contextSize: 1024, sequences: 4, threads: 0, gpu: "auto", hangMs: 300_000 } as const;
   return LlamaEngine.start({ childModule, model: id, modelPath: path, ...size, log: () => {} });
 }
 

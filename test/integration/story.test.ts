@@ -12,6 +12,7 @@ import { type Gateway, startGateway } from "./gateway.ts";
 
 /** `npm run check:story` sends 200. */
 const requests = Number(process.env["ICDPO_TEST_AB"] ?? "30");
+const patienceMs = 300_000;
 const screenshots = process.env["ICDPO_TEST_SCREENSHOTS"];
 const root = fileURLToPath(new URL("../../", import.meta.url));
 
@@ -42,6 +43,7 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
     gateway = await startGateway(environment, folder);
     browser = await chromium.launch({ executablePath: chromiumProgram as string, args: ["--no-sandbox"] });
     page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
+    page.setDefaultTimeout(patienceMs);
     page.on("console", (message) => {
       if (message.type() === "error") problems.push(message.text());
     });
@@ -71,7 +73,7 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
     for (let i = 0; i < 3; i++) await page.keyboard.press("Tab");
     expect(await page.evaluate("document.activeElement.textContent")).toBe("Ask");
     await page.keyboard.press("Enter");
-    await page.getByRole("heading", { name: "Candidates" }).waitFor({ timeout: 120_000 });
+    await page.getByRole("heading", { name: "Candidates" }).waitFor();
     await picture("2-candidates");
     expect(await page.getByRole("img", { name: /^Score/u }).count()).toBe(3);
     expect(await page.getByText("chosen", { exact: true }).count()).toBe(1);
@@ -90,7 +92,7 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
       .first()
       .textContent();
     await writeFile(file, before.replace("candidates: 3", "candidates: lots"));
-    await expect.poll(alertsAfterReload, { timeout: 10_000 }).toBe(1);
+    await expect.poll(alertsAfterReload).toBe(1);
     expect(await page.getByRole("alert").textContent()).toMatch(/policies\/everyday\.yaml:\d+: candidates: /u);
     expect(
       await page
@@ -100,7 +102,7 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
     ).toBe(hash);
     await picture("3-policies-refused");
     await writeFile(file, before.replace("candidates: 3", "candidates: 2"));
-    await expect.poll(alertsAfterReload, { timeout: 10_000 }).toBe(0);
+    await expect.poll(alertsAfterReload).toBe(0);
     expect(
       await page
         .getByText(/^everyday@/u)
@@ -154,11 +156,12 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
     const elsewhere = await chromium.launch({ executablePath: chromiumProgram as string, args });
     try {
       const other = await elsewhere.newPage();
+      other.setDefaultTimeout(patienceMs);
       await other.goto(gateway.url.replace("127.0.0.1", "gateway.test"));
       await other.getByLabel("Message").fill("Say one word.");
       await other.getByLabel("Route").selectOption("ab/control");
       await other.getByRole("button", { name: "Ask" }).click();
-      await other.getByRole("heading", { name: "Candidates" }).waitFor({ timeout: 60_000 });
+      await other.getByRole("heading", { name: "Candidates" }).waitFor();
     } finally {
       await elsewhere.close();
     }

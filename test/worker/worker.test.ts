@@ -163,12 +163,10 @@ describe("the worker", () => {
     const ask = (model: string) => client.chat.completions.create({ model, messages: [...question] });
     await ask("plain");
     await putFiles(miniflare, { ...files, routes: files.routes.replace("  ab:", "  newer: { policy: plain }\n  ab:") });
-    await expect.poll(async () => (await json("/v1/models")).body, { timeout: 10_000 }).toMatchObject({ data: { length: 4 } });
+    await expect.poll(async () => (await json("/v1/models")).body).toMatchObject({ data: { length: 4 } });
     await putFiles(miniflare, { ...files, policies: { ...files.policies, plain: "candidates: none\n" } });
     const complaint = expect.stringContaining("policies/plain.yaml:1: candidates");
-    await expect
-      .poll(async () => (await json("/health")).body, { timeout: 10_000 })
-      .toMatchObject({ policies: { error: complaint, reloads: 1 } });
+    await expect.poll(async () => (await json("/health")).body).toMatchObject({ policies: { error: complaint, reloads: 1 } });
     expect((await ask("newer")).choices[0]?.message.content).toBe("Candidate number 0.");
     expect(log.map(({ msg }) => msg)).toContain("policies reloaded");
   });
@@ -205,10 +203,10 @@ describe("the worker", () => {
       { headers: { "accept-encoding": "identity" } },
     );
     for await (const { choices } of stream) if (choices[0]?.delta.content) break;
-    await expect.poll(() => vllm.calls.at(before)?.state, { timeout: 10_000 }).toBe("left");
-    await expect.poll(() => log.find(({ status }) => status === 499), { timeout: 10_000 }).toMatchObject({ error: "request_cancelled" });
+    await expect.poll(() => vllm.calls.at(before)?.state).toBe("left");
+    await expect.poll(() => log.find(({ status }) => status === 499)).toMatchObject({ error: "request_cancelled" });
     const idle = { requests: 0, engine: { engines: { default: { replicas: [{ calls: 0 }] } } } };
-    await expect.poll(async () => (await json("/health")).body, { timeout: 10_000 }).toMatchObject(idle);
+    await expect.poll(async () => (await json("/health")).body).toMatchObject(idle);
   });
 
   it("says in its log, and only there, what is wrong with its settings", async () => {
@@ -262,7 +260,7 @@ describe("the worker with a real vLLM", needing("vllm"), () => {
     expect(await streamed(client, "plain")).toMatch(/\w+ \w+/u);
     await putFiles(miniflare, files);
     const complaint = expect.stringMatching(/policies\/scored\.yaml:3: score: .*log-probabilities/u);
-    await expect.poll(async () => (await json("/health")).body, { timeout: 10_000 }).toMatchObject({ policies: { error: complaint } });
+    await expect.poll(async () => (await json("/health")).body).toMatchObject({ policies: { error: complaint } });
   }, 300_000);
 });
 
