@@ -99,6 +99,26 @@ describe.each(seeds)("threads, on machine %i", (seed) => {
     }
   });
 
+  it("are not even tried otherwise where the system says that nobody needs the cores, and more of them less and less", () => {
+    const still = new ThreadControl({ start: 4, most: 4 });
+    const vain = new ThreadControl({ start: 2, most: 4 });
+    const random = randomFrom(seed);
+    let at = 0;
+    let tried = 0;
+    for (let step = 0; at < 600_000; step++) {
+      expect(still.next(mixed(step), at, 4)).toBe(4);
+      // More than two are slower on this machine, by themselves.
+      const threads = vain.next(mixed(step), at, 4);
+      if (threads > 2) tried += 1;
+      const ms = 10 * mixed(step) * (threads > 2 ? 2 : 1) * (0.95 + 0.1 * random());
+      at += ms;
+      still.record(mixed(step), ms, at);
+      vain.record(mixed(step), ms, at);
+    }
+    expect(vain.settled).toBe(2);
+    expect(tried).toBeLessThan(20);
+  });
+
   it("become fewer within a few steps when others come, and as many as before within ten seconds after they go", () => {
     // Seconds for five slow steps; of the mixed ones, some are long anyway.
     const machines = [

@@ -13,7 +13,7 @@ const measuredSeconds = 10;
 const full = 0.9;
 const longestSeconds = 60;
 
-/** Speeds from the moment that the others begin, over those alone; and when decoding is as fast as before, after they have ended. */
+/** Speeds from the moment that the others begin, over those alone; and when both are back after they have ended. */
 export function busyCase(engine: Engine, text: string): BenchCase {
   return {
     name: "busy machine",
@@ -28,12 +28,12 @@ export function busyCase(engine: Engine, text: string): BenchCase {
       } finally {
         await Promise.all(spinners.map(end));
       }
-      const back = await work.secondsUntil(full * alone.decode);
+      const back = await work.secondsUntil(full * alone.decode, full * alone.prefill);
       const others = `beside ${spinners.length} busy processes`;
       return [
         { name: `decoding ${others}`, unit: "tokens/s", value: beside.decode, against: { name: "alone", value: alone.decode } },
         { name: `prefill ${others}`, unit: "tokens/s", value: beside.prefill, against: { name: "alone", value: alone.prefill } },
-        { name: "until decoding is as fast again after they end", unit: "s", value: back },
+        { name: "until both are as fast again after they end", unit: "s", value: back },
       ];
     },
   };
@@ -73,26 +73,27 @@ class BusyWork {
     return (tokens / decodingMs) * 1000;
   }
 
-  /** Prompt tokens a second. */
+  /** Prompt tokens a second; of one prompt at least. */
   async prefill(seconds: number): Promise<number> {
     const start = performance.now();
     let tokens = 0;
-    while (performance.now() - start < seconds * 1000) {
+    while (tokens === 0 || performance.now() - start < seconds * 1000) {
       for await (const _ of this.#engine.score(this.#prompt(), [[this.#end]]));
       tokens += contextTokens;
     }
     return (tokens / (performance.now() - start)) * 1000;
   }
 
-  /** Seconds until a sample begins that is decoded at so many tokens a second. Throws "engine_failure" where none does. */
-  async secondsUntil(speed: number): Promise<number> {
+  /** Seconds until a sample and a prompt begin that go at so many tokens a second. Throws "engine_failure" where none do. */
+  async secondsUntil(decode: number, prefill: number): Promise<number> {
     const context = this.#prompt();
     const start = performance.now();
     for (;;) {
       const begun = (performance.now() - start) / 1000;
       const { tokens, ms } = await this.#sample(context);
-      if ((tokens / ms) * 1000 >= speed) return begun;
-      if (begun > longestSeconds) throw new GatewayError("engine_failure", `Decoding is not as fast as before after ${longestSeconds} s.`);
+      if ((await this.prefill(0)) >= prefill && (tokens / ms) * 1000 >= decode) return begun;
+      if (begun > longestSeconds)
+        throw new GatewayError("engine_failure", `The engine is not as fast as before after ${longestSeconds} s.`);
     }
   }
 

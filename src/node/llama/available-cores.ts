@@ -18,13 +18,15 @@ export class AvailableCores {
   #cores: number;
   #available: number | undefined;
 
+  /** `read`: undefined where the system does not tell. */
   constructor(read: () => Times | undefined = readTimes, cores = cpus().length) {
     this.#read = read;
     this.#cores = cores;
     this.#last = read();
+    this.#available = this.#last === undefined ? undefined : cores;
   }
 
-  /** Over the last half second or longer; undefined: the system does not tell, or not yet. `at`: milliseconds, as in `Times`. */
+  /** Over the last half second or longer, all before that; undefined: the system does not tell. `at`: milliseconds, as in `Times`. */
   get(at: number): number | undefined {
     if (this.#last === undefined || at - this.#last.at < shortestMs) return this.#available;
     const now = this.#read();

@@ -51,6 +51,8 @@ const waits = { up: 25, downSlow: 10, downCrowded: 50, down: 200 };
 /** Where cores seem to be free, trials of more threads come at least so often. */
 const longestWaitUpMs = 6_000;
 const shortestWaitUpMs = 250;
+/** The wait doubles with the second trial in vain, as often as this. */
+const mostVain = 5;
 const shortestWaitDownCrowdedMs = 1_000;
 const shortestWaitDownMs = 10_000;
 /** A core of which others use less counts as free. */
@@ -78,6 +80,10 @@ export class ThreadControl {
   #excessMs = 0;
   #worked = 0;
   #up = never;
+  /** Trials of more threads in a row that did not help although cores were free. */
+  #vain = 0;
+  /** Cores were free when the last trial of more threads began. */
+  #seesFree = false;
   #down = never;
 
   constructor({ start, most }: ThreadControlOptions) {
@@ -126,10 +132,16 @@ export class ThreadControl {
   #begin(at: number, available?: number): Trial | undefined {
     const { threads } = this;
     const more = rungs(Math.min(this.#most, this.#limit)).find((rung) => rung > threads);
-    if (more !== undefined && this.#isDue(this.#up, at, isCrowded(more, available) ? "upCrowded" : "up")) return trial(threads, [more]);
+    if (more !== undefined) {
+      this.#seesFree = available !== undefined && !isCrowded(more, available);
+      if (!this.#seesFree) this.#vain = 0;
+      if (this.#isDue(this.#up, at, isCrowded(more, available) ? "upCrowded" : "up")) return trial(threads, [more]);
+    }
     if (threads === 1) return undefined;
     const fewer = fewerThan(threads, this.#costsOf(threads).slowness);
     if (isCrowded(threads, available)) return this.#isDue(this.#down, at, "downCrowded") ? trial(threads, fewer) : undefined;
+    // Where nobody needs the cores, steps stay as they are: their rounding depends on the number of threads.
+    if (available !== undefined) return undefined;
     return this.#isDue(this.#down, at, "down") ? trial(threads, fewer.slice(0, 1)) : undefined;
   }
 
@@ -138,6 +150,7 @@ export class ThreadControl {
     const worked = this.#worked - last.worked;
     switch (direction) {
       case "up":
+        if (this.#vain > 1) return waited >= longestWaitUpMs * 2 ** Math.min(this.#vain - 1, mostVain);
         return waited >= longestWaitUpMs || (waited >= shortestWaitUpMs && worked >= waits.up * last.loss);
       case "upCrowded":
         return waited >= shortestWaitUpMs && worked >= waits.up * last.loss;
@@ -186,6 +199,7 @@ export class ThreadControl {
     this.#up = isUp ? never : { ...done, loss: rungs(before).at(-2) === threads ? this.#excessMs : 0 };
     this.#down = isUp ? { ...done, loss: 0 } : never;
     this.#settled = threads;
+    this.#vain = 0;
     this.#costsOf(threads).forgetSlowness();
     this.#end();
   }
@@ -195,6 +209,7 @@ export class ThreadControl {
     const isUp = threads > this.threads;
     if (isUp) this.#up = ended;
     else this.#down = ended;
+    if (isUp && this.#seesFree) this.#vain += 1;
     this.#end();
     if (others.length > 0) this.#trial = trial(this.threads, others, forSlowness, ended.loss);
     else if (forSlowness) this.#costsOf(this.threads).acceptSlowness();
