@@ -11,9 +11,16 @@ export function lineOf({ stages, texts, startedAt, traceparent, ms, firstByteMs,
     ...facts,
     ms: rounded(ms),
     ...(firstByteMs !== undefined && { first_byte_ms: rounded(firstByteMs) }),
-    stages_ms: Object.fromEntries(stages.map((stage) => [stage.stage, rounded(stage.ms)])),
+    stages_ms: stageTimes(stages),
     ...(withText && texts),
   };
+}
+
+/** Of a stage that was entered more than once, by a second try, the sum. */
+function stageTimes(stages: RequestRecord["stages"]): Record<string, number> {
+  const sums = new Map<string, number>();
+  for (const { stage, ms } of stages) sums.set(stage, (sums.get(stage) ?? 0) + ms);
+  return Object.fromEntries([...sums].map(([stage, ms]) => [stage, rounded(ms)]));
 }
 
 function rounded(ms: number): number {

@@ -143,7 +143,8 @@ describe("the log", () => {
   it("holds a line for each request, without its text", async () => {
     const { log, file } = await open();
     log.record(record);
-    log.record({ ...record, status: 503, error: "timeout" });
+    const again = [...record.stages, { stage: "sample" as const, startedAt: 1_300, ms: 50.04 }];
+    log.record({ ...record, status: 503, error: "timeout", stages: again });
     await log.close();
     const [first, second] = await lines(file);
     expect(first).toMatchObject({
@@ -155,7 +156,7 @@ describe("the log", () => {
       stages_ms: { sample: 200 },
       score: 3,
     });
-    expect(second).toMatchObject({ level: "error", error: "timeout" });
+    expect(second).toMatchObject({ level: "error", error: "timeout", stages_ms: { sample: 250 } });
     expect(JSON.stringify(first)).not.toContain("secret");
   });
 
