@@ -97,6 +97,20 @@ function openStore(options: Partial<ModelStoreOptions> = {}) {
 
 const finalPath = () => path.join(directory, "tiny.gguf");
 const partPath = () => path.join(directory, "tiny.gguf.part");
+
+/** Sends the first bytes, and hangs up when they have been kept: what a reader has not taken yet is lost with a broken connection. */
+async function breakOffAfter(bytes: number, response: ServerResponse): Promise<void> {
+  const part = () => stat(partPath(), { bigint: true }).catch(() => null);
+  const before = await part();
+  response.writeHead(200, { "content-length": weights.length }).write(weights.subarray(0, bytes));
+  await expect
+    .poll(async () => {
+      const now = await part();
+      return now?.size === BigInt(bytes) && now.mtimeNs !== before?.mtimeNs;
+    })
+    .toBe(true);
+  response.destroy();
+}
 const lockPath = () => path.join(directory, "tiny.gguf.lock");
 const readyTiny = () => ({ path: finalPath(), id: `sha256:${sha256(weights)}` });
 
@@ -146,7 +160,7 @@ describe("from the hub", () => {
   test("a broken transfer is resumed where it broke off", async () => {
     const { endpoint, requests } = await listen((request, response) => {
       if (requests.length > 1) return void serve(weights)(request, response);
-      response.writeHead(200, { "content-length": weights.length }).write(weights.subarray(0, 20_000), () => response.socket?.end());
+      void breakOffAfter(20_000, response);
     });
     const { store } = openStore({ hubEndpoint: endpoint });
     expect(await store.ensure(fromHub)).toEqual(readyTiny());
@@ -156,7 +170,7 @@ describe("from the hub", () => {
 
   test("a transfer that keeps breaking is given up after three attempts, and the part stays", async () => {
     const { endpoint, requests } = await listen((_, response) => {
-      response.writeHead(200, { "content-length": weights.length }).write(weights.subarray(0, 1000), () => response.socket?.end());
+      void breakOffAfter(1000, response);
     });
     await expect(openStore({ hubEndpoint: endpoint }).store.ensure(fromHub)).rejects.toMatchObject({ code: "model_unavailable" });
     expect(requests).toHaveLength(3);
