@@ -9,6 +9,8 @@ const load = { active: 0, waiting: 0, freeSequences: 2, stepMs: 0, threads: 4 };
 const told = [];
 /** What the next text ends. */
 const held = [];
+/** Scores with a completion that is not scored yet: whether it was the last. */
+const completing = new Map();
 
 function perform(id, call) {
   switch (call.type) {
@@ -33,8 +35,16 @@ function perform(id, call) {
 
 process.on("message", ({ id, call, completion, threads }) => {
   if (threads !== undefined) told.push(threads);
-  if (completion === null) process.send({ id, result: null });
-  else if (completion !== undefined) held.push(() => process.send({ id, index: 0, logprobs: [-1] }));
+  // A score ends when all of its completions are scored.
+  if (completion === null) completing.has(id) ? completing.set(id, true) : process.send({ id, result: null });
+  else if (completion !== undefined) {
+    completing.set(id, false);
+    held.push(() => {
+      process.send({ id, index: 0, logprobs: [-1] });
+      if (completing.get(id)) process.send({ id, result: null });
+      completing.delete(id);
+    });
+  }
   if (call === undefined) return;
   const result = perform(id, call);
   if (result !== undefined) process.send({ id, result });
