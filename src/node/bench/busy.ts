@@ -1,8 +1,7 @@
 /** @module The engine on a busy machine: as many processes beside it as there are cores, each of which uses up one. */
-import { type ChildProcess, fork } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { availableParallelism } from "node:os";
-import { fileURLToPath } from "node:url";
 import type { Engine, Prompt, Token } from "../../engine/engine.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { BenchCase } from "./figures.ts";
@@ -20,16 +19,16 @@ export function busyCase(engine: Engine, text: string): BenchCase {
     async run(round) {
       const work = await BusyWork.open(engine, text, round);
       const alone = { decode: await work.decode(measuredSeconds), prefill: await work.prefill(measuredSeconds) };
-      const spinners = await startSpinners(availableParallelism());
+      const busy = await startBusy(availableParallelism());
       const beside = { decode: 0, prefill: 0 };
       try {
         beside.decode = await work.decode(measuredSeconds);
         beside.prefill = await work.prefill(measuredSeconds);
       } finally {
-        await Promise.all(spinners.map(end));
+        await Promise.all(busy.map(end));
       }
       const back = await work.secondsUntil(full * alone.decode, full * alone.prefill);
-      const others = `beside ${spinners.length} busy processes`;
+      const others = `beside ${busy.length} busy processes`;
       return [
         { name: `decoding ${others}`, unit: "tokens/s", value: beside.decode, against: { name: "alone", value: alone.decode } },
         { name: `prefill ${others}`, unit: "tokens/s", value: beside.prefill, against: { name: "alone", value: alone.prefill } },
@@ -114,15 +113,20 @@ class BusyWork {
   }
 }
 
-async function startSpinners(count: number): Promise<ChildProcess[]> {
-  const program = fileURLToPath(new URL("./spinner.js", import.meta.url));
-  const spinners = Array.from({ length: count }, () => fork(program));
-  await Promise.all(spinners.map((spinner) => once(spinner, "spawn")));
-  return spinners;
+/** The shell's own idle work; Windows has none. */
+const busyWork: readonly [string, readonly string[]] = process.platform === "win32" ? [process.execPath, ["-e", "for (;;);"]] : ["yes", []];
+
+async function startBusy(count: number): Promise<ChildProcess[]> {
+  const [program, args] = busyWork;
+  const processes = Array.from({ length: count }, () => spawn(program, args, { stdio: "ignore" }));
+  // They would not notice that nobody is there any more.
+  process.once("exit", () => processes.map((one) => one.kill("SIGKILL")));
+  await Promise.all(processes.map((one) => once(one, "spawn")));
+  return processes;
 }
 
-async function end(spinner: ChildProcess): Promise<void> {
-  const exit = once(spinner, "exit");
-  spinner.kill("SIGKILL");
+async function end(busy: ChildProcess): Promise<void> {
+  const exit = once(busy, "exit");
+  busy.kill("SIGKILL");
   await exit;
 }

@@ -47,10 +47,12 @@ const stepsUp = { enough: 8, most: 16 };
 /** A trial of more threads ends when it has lost half a step. */
 const lossUp = 0.5;
 /** Trials wait until so many times their loss has been worked: they cost such a share of the time at most. */
-const waits = { up: 25, downSlow: 10, downCrowded: 50, down: 200 };
+const waits = { up: 25, upCrowded: 100, downSlow: 10, downCrowded: 50, down: 200 };
 /** Where cores seem to be free, trials of more threads come at least so often. */
 const longestWaitUpMs = 6_000;
 const shortestWaitUpMs = 250;
+/** Where they do not, a single step of such a trial may take seconds. */
+const shortestWaitUpCrowdedMs = 60_000;
 /** The wait doubles with the second trial in vain, as often as this. */
 const mostVain = 5;
 const shortestWaitDownCrowdedMs = 1_000;
@@ -153,7 +155,7 @@ export class ThreadControl {
         if (this.#vain > 1) return waited >= longestWaitUpMs * 2 ** Math.min(this.#vain - 1, mostVain);
         return waited >= longestWaitUpMs || (waited >= shortestWaitUpMs && worked >= waits.up * last.loss);
       case "upCrowded":
-        return waited >= shortestWaitUpMs && worked >= waits.up * last.loss;
+        return waited >= shortestWaitUpCrowdedMs && worked >= waits.upCrowded * last.loss;
       case "downSlow":
         return worked >= waits.downSlow * last.loss;
       case "downCrowded":
