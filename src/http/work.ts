@@ -98,8 +98,8 @@ export async function onceMore<Result>(work: () => Promise<Result>, hasSent: () 
   }
 }
 
-/** Characters of events that may wait for a client while more are made. Who falls further behind is taken to have left. */
-const mostWaiting = 4 * 2 ** 20;
+/** Characters of events that may wait for a client while more are made, beside what the systems hold. Who falls further behind is taken to have left. */
+const mostWaiting = 2 ** 20;
 
 /** Characters of a piece of text with its tokens' details, roughly, while it waits. */
 export function sizeOf(text: string, details: readonly Pick<TokenDetail, "top">[]): number {
