@@ -1,8 +1,8 @@
 /** @module The gateway's routes on one screen. Runs wherever `fetch` handlers run; what it needs of the world comes in. */
-import { Hono, type MiddlewareHandler } from "hono";
-import { bodyLimit } from "hono/body-limit";
+import { Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { authenticate, limitRate } from "./http/access.ts";
+import { bodyLimit } from "./http/body-limit.ts";
 import { browserRules } from "./http/browsers.ts";
 import { chatCompletions } from "./http/chat-completions.ts";
 import { completions } from "./http/completions.ts";
@@ -24,10 +24,10 @@ export function createApp(dependencies: AppDependencies): Hono {
   const app = new Hono();
   app.use(observe(dependencies));
   for (const rule of browserRules(dependencies)) app.use(rule);
-  app.use(limitBody(dependencies.maxBodyBytes));
+  const limitBody = bodyLimit(dependencies);
 
   for (const base of ["/v1", "/routes/:route/v1"]) {
-    app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies));
+    app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies), limitBody);
     app.post(`${base}/chat/completions`, chatCompletions(dependencies));
     app.post(`${base}/completions`, completions(dependencies));
     app.post(`${base}/responses`, responses(dependencies));
@@ -49,27 +49,10 @@ export function createApp(dependencies: AppDependencies): Hono {
   app.notFound((c) => {
     throw new GatewayError("not_found", `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`);
   });
-  app.onError(async (error, c) => {
+  app.onError((error, c) => {
     if (isFault(error)) dependencies.report(error);
-    // A body that is left unread would end the connection, and with it whatever the client sends next.
-    if (!c.req.raw.bodyUsed) await c.req.arrayBuffer().catch(() => c.header("connection", "close"));
     const { status, headers, body } = renderError(error);
     return c.json(body, status as ContentfulStatusCode, headers);
   });
   return app;
-}
-
-/** Where the length is announced it is believed, for no more is read; the body need not be touched then, which takes time. */
-function limitBody(maxSize: number): MiddlewareHandler {
-  const count = bodyLimit({ maxSize, onError: () => Promise.reject(tooLarge(maxSize)) });
-  return async (c, next) => {
-    const length = c.req.header("content-length");
-    if (length === undefined || c.req.header("transfer-encoding") !== undefined) return count(c, next);
-    if (!(Number(length) <= maxSize)) throw tooLarge(maxSize);
-    await next();
-  };
-}
-
-function tooLarge(bytes: number): GatewayError {
-  return new GatewayError("payload_too_large", `The body is larger than ${bytes} bytes.`);
 }

@@ -47,8 +47,8 @@ export function renderError(error: unknown): { status: number; headers: Record<s
   const retryAfter = error.retryAfter ?? (status === 503 ? 1 : null);
   const headers: Record<string, string> = {
     ...(retryAfter !== null && { "retry-after": String(retryAfter) }),
-    // The connection ends: the gateway does, or what is left of a body was not read.
-    ...((error.code === "shutting_down" || error.code === "payload_too_large") && { connection: "close" }),
+    // The connection ends, as the gateway does.
+    ...(error.code === "shutting_down" && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": "Bearer" }),
   };
   return { status, headers, body: { error: { message: error.message, type, param: error.param, code } } };

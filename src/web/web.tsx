@@ -6,6 +6,7 @@ import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import { type Caller, identify, limitRate, mayUse } from "../http/access.ts";
+import { bodyLimit } from "../http/body-limit.ts";
 import type { AppDependencies } from "../http/dependencies.ts";
 import { isFault, renderError } from "../http/errors.ts";
 import { describeExperiment, type ExperimentRoute, experimentRoutes } from "../http/experiments.ts";
@@ -28,6 +29,8 @@ import { Status } from "./status.tsx";
 import { styleSheet } from "./style.ts";
 
 const keyCookie = "icdpo_key";
+/** Anybody may try a key. */
+const mostSignInBytes = 10_000;
 const pagePaths = ["/", "/rate", "/experiments", "/experiments/:route", "/policies", "/status"];
 
 export function web(dependencies: AppDependencies): Hono {
@@ -36,7 +39,8 @@ export function web(dependencies: AppDependencies): Hono {
   app.get("/style.css", (c) => c.body(styleSheet, 200, { "content-type": "text/css; charset=utf-8", "cache-control": "max-age=300" }));
   app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml", "cache-control": "max-age=86400" }));
   for (const path of [...pagePaths, "/sign-in", "/sign-out"]) app.use(path, csrf());
-  app.post("/sign-in", signIn(dependencies));
+  const limitBody = bodyLimit(dependencies);
+  app.post("/sign-in", bodyLimit({ maxBodyBytes: mostSignInBytes }), signIn(dependencies));
   app.post("/sign-out", (c) => {
     deleteCookie(c, keyCookie);
     return c.redirect("/", 303);
@@ -44,8 +48,8 @@ export function web(dependencies: AppDependencies): Hono {
   for (const path of pagePaths) app.use(path, signedIn(dependencies));
   const isSignedIn = dependencies.keys.length > 0;
   app.get("/", (c) => renderPlayground(c, dependencies, { conversation: [], compare: true, chosen: "", played: null, error: null }));
-  app.post("/", limitRate(dependencies), play(dependencies));
-  app.post("/rate", limitRate(dependencies), rate(dependencies));
+  app.post("/", limitRate(dependencies), limitBody, play(dependencies));
+  app.post("/rate", limitRate(dependencies), limitBody, rate(dependencies));
   app.get("/experiments", (c) => {
     const experiments = visible(c, policies()).flatMap((route) =>
       route.experiment === null ? [] : [describeExperiment(route as ExperimentRoute)],
