@@ -80,15 +80,23 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
   for (const [index, answer] of unfinished) yield { index, ...answer.end("length"), finish: "length", sample: null };
 }
 
-/** The end of a text that may be the beginning of a turn or block marker of the paper's templates. */
-const openMarker = /(?:^|\n)(?:#|[Hh](?:u(?:m(?:an?)?)?)?|[Aa](?:s(?:s(?:i(?:s(?:t(?:a(?:nt?)?)?)?)?)?)?)?)?$/u;
+/** What a text ends in that may be the beginning of a turn or block marker of the paper's templates. */
+const markerBeginning = "(?:#|[Hh](?:u(?:m(?:an?)?)?)?|[Aa](?:s(?:s(?:i(?:s(?:t(?:a(?:nt?)?)?)?)?)?)?)?)?$";
+/** On a line of its own: in a text, and in the rest of one whose beginning has been shown, up to the end of a line at most. */
+const openMarker = new RegExp(`(?:^|\\n)${markerBeginning}`, "u");
+const laterOpenMarker = new RegExp(`\\n${markerBeginning}`, "u");
 
-/** The text of one answer. In the paper's formats it is trimmed, and never ends in half a marker. */
+/** The text of one answer. In the paper's formats it is trimmed, and never ends in half a marker. What has been shown is not looked at again. */
 export class Answer {
   readonly #trims: boolean;
   readonly #onText: (text: string, details: readonly TokenDetail[]) => void;
-  #raw = "";
-  #shown = 0;
+  readonly #shown: string[] = [];
+  #shownLength = 0;
+  /** What has come and is not shown yet. */
+  #held = "";
+  /** Characters that have come, and those at their beginning that were trimmed off. */
+  #length = 0;
+  #lead = 0;
   /** Details of the tokens not shown yet, and of all those shown. */
   #waiting: readonly TokenDetail[] = [];
   readonly #details: TokenDetail[] = [];
@@ -99,35 +107,48 @@ export class Answer {
   }
 
   push(text: string, details: readonly TokenDetail[]): void {
-    this.#raw += text;
-    this.#waiting = [...this.#waiting, ...details];
-    this.#show(this.#trims ? this.#certain() : this.#raw);
+    this.#length += text.length;
+    this.#held += text;
+    if (details.length > 0) this.#waiting = [...this.#waiting, ...details];
+    if (this.#trims && this.#shownLength === 0) {
+      this.#held = this.#held.trimStart();
+      this.#lead = this.#length - this.#held.length;
+    }
+    this.#show(this.#trims ? this.#certain() : this.#held.length);
   }
 
   /** The whole text, and its tokens' details; what was held back is shown. */
   end(finish: FinishReason): Pick<Candidate, "text" | "details"> {
-    const text = !this.#trims ? this.#raw : finish === "length" ? this.#certain() || this.#raw.trim() : this.#raw.trim();
-    this.#show(text);
-    return { text, details: this.#details };
+    const whole = this.#trims ? this.#held.trimEnd().length : this.#held.length;
+    const certain = this.#trims && finish === "length" ? this.#certain() : whole;
+    // Nothing but what may be half a marker is better than nothing.
+    this.#show(certain === 0 && this.#shownLength === 0 ? whole : certain);
+    return { text: this.#shown.join(""), details: this.#details };
   }
 
-  #certain(): string {
-    return this.#raw.trimStart().trimEnd().replace(openMarker, "").trimEnd();
+  /** Characters of what is held that will not turn out to belong to a marker, or to be white space at the end. */
+  #certain(): number {
+    const marker = this.#shownLength === 0 ? openMarker : laterOpenMarker;
+    return this.#held.trimEnd().replace(marker, "").trimEnd().length;
   }
 
-  #show(text: string): void {
-    if (text.length <= this.#shown) return;
-    const details = this.#detailsUpTo(text.length);
+  /** Shows so many characters of what is held. */
+  #show(count: number): void {
+    if (count === 0) return;
+    const text = this.#held.slice(0, count);
+    this.#held = this.#held.slice(count);
+    this.#shown.push(text);
+    this.#shownLength += count;
+    const details = this.#waiting.length === 0 ? this.#waiting : this.#detailsUpTo(this.#shownLength);
     this.#details.push(...details);
-    this.#onText(text.slice(this.#shown), details);
-    this.#shown = text.length;
+    this.#onText(text, details);
   }
 
   /** Of the tokens that begin before `end`; those that lie in white space which was trimmed off are dropped. */
   #detailsUpTo(end: number): TokenDetail[] {
-    const lead = this.#trims ? this.#raw.length - this.#raw.trimStart().length : 0;
+    const lead = this.#lead;
     const begun = this.#waiting.filter(({ offset }) => offset - lead < end);
-    const kept = begun.filter(({ offset }, i) => offset >= lead || (this.#waiting[i + 1]?.offset ?? this.#raw.length) > lead);
+    const kept = begun.filter(({ offset }, i) => offset >= lead || (this.#waiting[i + 1]?.offset ?? this.#length) > lead);
     this.#waiting = this.#waiting.slice(begun.length);
     return kept.map((detail) => ({ ...detail, offset: Math.max(0, detail.offset - lead) }));
   }

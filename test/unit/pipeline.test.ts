@@ -1,4 +1,5 @@
 /** Algorithm 1 and the measuring of given completions, on an engine whose log-probabilities stand in tables. */
+import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine, Prompt, Sample, SampleEvent, SampleRequest, SamplingParameters, ScoreEvent, Token } from "../../src/engine/engine.ts";
 import { type Measurement, type MeasureRequest, measure as measureOn } from "../../src/icdpo/measure.ts";
@@ -11,6 +12,7 @@ import {
   icdpo as icdpoOn,
   type Stage,
 } from "../../src/icdpo/pipeline.ts";
+import { Answer } from "../../src/icdpo/sample.ts";
 import { noWork, type TokenWork } from "../../src/icdpo/work.ts";
 import type { Models, Policy } from "../../src/policy/policy.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
@@ -1469,5 +1471,50 @@ describe("measure", () => {
     const engine = new ScriptedEngine({ ...table(sums), pause: async () => leave.abort() });
     const measurement = measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, signal: leave.signal });
     await expect(measurement).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
+
+describe("the text of an answer", () => {
+  /** Words, white space, and what may begin a marker. */
+  const texts = fc
+    .array(fc.constantFrom("a", "word", " ", "\n", "\n\n", "#", "##", "H", "Human", "h", "Assis", "tant", "ant:", "As", "."))
+    .map((parts) => parts.join(""));
+  const formats = fc.constantFrom<PromptFormat>("chat", "hh-rlhf", "synthetic-gpt");
+  const finishes = fc.constantFrom("stop" as const, "length" as const);
+  const read = (format: PromptFormat, pieces: readonly string[], finish: "stop" | "length") => {
+    const shown: string[] = [];
+    const answer = new Answer(format, (text) => shown.push(text));
+    for (const piece of pieces) answer.push(piece, []);
+    return { shown, text: answer.end(finish).text };
+  };
+
+  it("is the same in whatever pieces it comes, and is what was shown of it", () => {
+    fc.assert(
+      fc.property(texts, fc.array(fc.nat(20)), formats, finishes, (text, lengths, format, finish) => {
+        const pieces: string[] = [];
+        let at = 0;
+        for (const length of lengths) {
+          pieces.push(text.slice(at, at + length));
+          at += length;
+        }
+        const inPieces = read(format, [...pieces, text.slice(at)], finish);
+        expect(inPieces.text).toBe(read(format, [text], finish).text);
+        expect(inPieces.shown.join("")).toBe(inPieces.text);
+        expect(inPieces.shown).not.toContain("");
+      }),
+    );
+  });
+
+  it.each(["chat", "hh-rlhf"] as const)("takes room for itself alone, not for itself at each of its pieces: %s", (format) => {
+    const piece = `${"x".repeat(199)} `;
+    const before = process.memoryUsage().heapUsed;
+    const { shown, text } = read(
+      format,
+      Array.from({ length: 10_000 }, () => piece),
+      "length",
+    );
+    expect(shown.length).toBeGreaterThan(9_000);
+    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100 * 2 ** 20);
+    expect(text.length).toBeGreaterThan(1_999_000);
   });
 });
