@@ -90,9 +90,15 @@ export function toGatewayFields({ user, safety_identifier, icdpo }: z.output<typ
 }
 
 const maxStops = 4;
+/** Each token is held against every beginning of a stop string. */
+const longestStop = 128;
+const stopString = z.string().min(1).max(longestStop);
 
 export const stopStrings = z
-  .union([z.string().min(1), z.array(z.string().min(1)).max(maxStops)], `must be a string or up to ${maxStops} strings, none of them empty`)
+  .union(
+    [stopString, z.array(stopString).max(maxStops)],
+    `must be a string or up to ${maxStops} strings, none of them empty or longer than ${longestStop} characters`,
+  )
   .nullish();
 
 export const metadata = z.record(z.string().max(64), z.string().max(512)).nullish();

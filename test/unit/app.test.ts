@@ -414,6 +414,7 @@ describe("errors", () => {
     ["n over the limit", { n: 17 }, "n"],
     ["five stops", { stop: ["a", "b", "c", "d", "e"] }, "stop"],
     ["an empty stop", { stop: "" }, "stop"],
+    ["a stop of 129 characters", { stop: "x".repeat(129) }, "stop"],
     ["max_tokens = 0", { max_tokens: 0 }, "max_tokens"],
     ["a fractional seed", { seed: 1.5 }, "seed"],
   ])("names the field: %s", async (_what, body, param) => {
