@@ -37,6 +37,7 @@ export function browserRules({ corsOrigins, allowedHosts }: BrowserSettings): Mi
   const rules: MiddlewareHandler[] = [
     secureHeaders({ contentSecurityPolicy: pagePolicy, referrerPolicy: "same-origin" }),
     checkHost(allowedHosts),
+    checkOrigin(corsOrigins),
   ];
   if (corsOrigins.length > 0)
     rules.push(cors({ origin: corsOrigins.includes("*") ? "*" : [...corsOrigins], exposeHeaders: exposedHeaders, maxAge: 600 }));
@@ -51,4 +52,29 @@ function checkHost(allowed: ReadonlySet<string> | null): MiddlewareHandler {
       throw new GatewayError("forbidden_host", `The gateway is not called ${hostname}. Add the name to ICDPO_ALLOWED_HOSTS if it is.`);
     await next();
   };
+}
+
+/** What asks for nothing but to be shown something, or whether it may ask. */
+const harmless: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+
+/** Another site's page may send what it cannot read the answer to, and that would be enough to keep the engine at work. */
+function checkOrigin(allowed: readonly string[]): MiddlewareHandler {
+  return async (c, next) => {
+    if (!harmless.has(c.req.method) && !allowed.includes("*")) {
+      const origin = c.req.header("origin");
+      const isForeign =
+        origin === undefined ? c.req.header("sec-fetch-site") === "cross-site" : !isOwn(origin, c.req.url) && !allowed.includes(origin);
+      if (isForeign)
+        throw new GatewayError(
+          "forbidden_origin",
+          `Pages of ${origin ?? "other sites"} may not use this gateway. Add the origin to ICDPO_CORS_ORIGINS if they may.`,
+        );
+    }
+    await next();
+  };
+}
+
+/** Whether it is the gateway's own page. In front of it a proxy may speak TLS: the host and port decide. */
+function isOwn(origin: string, url: string): boolean {
+  return URL.canParse(origin) && new URL(origin).host === new URL(url).host;
 }

@@ -141,8 +141,11 @@ export function refuse(
 /** The request's body against a schema. Throws "unsupported_media_type", or "invalid_request" naming the field. */
 export async function readBody<Schema extends z.ZodType>(c: Context, schema: Schema): Promise<z.output<Schema>> {
   const type = c.req.header("content-type");
-  if (type !== undefined && !/^application\/(?:[\w.+-]+\+)?json\b/iu.test(type))
-    throw new GatewayError("unsupported_media_type", `The body must be JSON (content-type: application/json), not ${type}.`);
+  // A page of another site cannot say so without being asked first whether it may.
+  if (type === undefined || !/^application\/(?:[\w.+-]+\+)?json\b/iu.test(type)) {
+    const given = type === undefined ? "; the request does not say what it is" : `, not ${type}`;
+    throw new GatewayError("unsupported_media_type", `The body must be JSON (content-type: application/json)${given}.`);
+  }
   const parsed = schema.safeParse(parseJson(decodeBody(await c.req.arrayBuffer())));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];

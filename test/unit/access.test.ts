@@ -176,6 +176,32 @@ describe("reading keys", () => {
 });
 
 describe("browsers", () => {
+  it.each([
+    ["an origin of another site", { origin: "https://evil.example" }, 403],
+    ["an origin of the same name and another port", { origin: "http://localhost:3000" }, 403],
+    ["no origin at all to speak of", { origin: "null" }, 403],
+    ["nothing but the browser's word for another site", { "sec-fetch-site": "cross-site" }, 403],
+    ["the gateway's own origin", { origin: "http://localhost", "sec-fetch-site": "same-origin" }, 200],
+    ["the gateway's own origin, behind TLS", { origin: "https://localhost" }, 200],
+    ["an origin that is allowed", { origin: "https://chat.example.com", "sec-fetch-site": "cross-site" }, 200],
+    ["none, as programs do", {}, 200],
+  ])("may keep the engine at work only from where they may read the answer: %s", async (_, headers, status) => {
+    const { chat, engine } = await gateway({}, { corsOrigins: ["https://chat.example.com"] });
+    const response = await chat({ model: "plain" }, headers as unknown as Record<string, string>);
+    expect(response.status).toBe(status);
+    expect(engine.calls).toHaveLength(status === 200 ? 1 : 0);
+    if (status === 403)
+      expect((await json(response)).error).toMatchObject({
+        code: "forbidden_origin",
+        message: expect.stringContaining("ICDPO_CORS_ORIGINS"),
+      });
+  });
+
+  it("may come from anywhere where that is allowed", async () => {
+    const { chat } = await gateway({}, { corsOrigins: ["*"] });
+    expect((await chat({ model: "plain" }, { origin: "https://any.example" })).status).toBe(200);
+  });
+
   it("are told nothing of other origins unless they are allowed", async () => {
     const ask = { method: "OPTIONS", headers: { origin: "https://chat.example.com", "access-control-request-method": "POST" } };
     const closed = await gateway();

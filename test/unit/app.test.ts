@@ -465,6 +465,8 @@ describe("errors", () => {
     expect((await post("/v1/chat/completions", "[]")).status).toBe(400);
     const form = await post("/v1/chat/completions", "model=icdpo", { "content-type": "application/x-www-form-urlencoded" });
     expect(form.status).toBe(415);
+    const untold = await app.request("/v1/chat/completions", { method: "POST", body: new TextEncoder().encode('{"model": "icdpo"}') });
+    expect(untold.status).toBe(415);
     const large = await post(
       "/v1/chat/completions",
       JSON.stringify({ model: "icdpo", messages: [{ role: "user", content: "x".repeat(200_000) }] }),
