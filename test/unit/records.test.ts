@@ -1,6 +1,6 @@
 /** Records of answers: written in a thread, or waiting, or counted as lost; never in an answer's way. */
 import { execFileSync } from "node:child_process";
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createClient } from "@libsql/client";
@@ -198,6 +198,41 @@ describe("records", () => {
     expect(await settings()).toEqual(["other"]);
     client.close();
     expect(await database.forget(user)).toBe(0);
+    database.close();
+  });
+
+  it("leave nothing in the files when they are forgotten, and the files are their owner's alone", async () => {
+    const database = await Database.open({ url: inFolder("own/records.db") });
+    const [ann, bob] = [pseudonym("user", "ann"), pseudonym("user", "bob")];
+    const now = Date.now();
+    const said = (word: string) => ({
+      request: `"${`${word}-asks `.repeat(900)}"`,
+      settings: `"${word}-sets"`,
+      answers: `"${word}-hears"`,
+    });
+    for (let i = 0; i < 40; i++) {
+      const [user, word] = i % 2 === 0 ? [ann, "SECRET"] : [bob, "PUBLIC"];
+      const counterfactual = { answer: `a${i}`, at: now, score: 1, chosenScore: 2, text: `${word}-plainly` };
+      await database.write([row(`a${i}`, { user, texts: said(word) })], [counterfactual]);
+      await database.feedback({ answer: `a${i}`, metric: "rating", value: 1, comment: `${word}-says`, at: now }, null, 7);
+      // Some of it has reached the file itself, some is in the log beside it.
+      if (i === 20) expect(await database.purge()).toBe(true);
+    }
+    const files = async () => {
+      const names = await readdir(path.join(folder, "own"));
+      return (await Promise.all(names.map((name) => readFile(path.join(folder, "own", name), "latin1")))).join("");
+    };
+    expect(await files()).toContain("SECRET");
+    expect(await database.forget(ann)).toBe(20);
+    expect(await database.purge()).toBe(true);
+    expect(await files()).not.toContain("SECRET");
+    expect(await files()).toContain("PUBLIC");
+    for (const [name, mode] of [
+      ["own", 0o700],
+      ["own/records.db", 0o600],
+      ["own/records.db-wal", 0o600],
+    ] as const)
+      expect((await stat(path.join(folder, name))).mode & 0o777).toBe(mode);
     database.close();
   });
 

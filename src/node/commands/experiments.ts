@@ -52,6 +52,10 @@ export function experimentsCommand(world: World): Command {
     .action((user: string) =>
       withDatabase(world, async (database) => {
         process.stdout.write(`${await database.forget(pseudonym("user", user))} answers deleted\n`);
+        if (!(await database.purge()))
+          world.report(
+            "The database is being read: older states of it stay in its write-ahead log until that is over. Run the command again.",
+          );
       }),
     );
   return new Command("experiments")

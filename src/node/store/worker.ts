@@ -70,6 +70,7 @@ async function tidy(): Promise<void> {
   await inPortions((database) => database.count());
   await inTurn(async () => (await opened()).expireTexts(Date.now(), options.textDays));
   await inPortions((database) => database.expireRecords(Date.now(), options.recordDays));
+  await inTurn(async () => (await opened()).purge());
 }
 
 function tidyUp(): void {
