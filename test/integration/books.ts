@@ -81,12 +81,14 @@ export function metricBooks(text: string) {
       ({ labels }) => labels["key"] ?? "",
       ({ value }) => value,
     ),
+    /** Records that are not on the disk yet. */
+    waiting: value("records_waiting"),
     lost: value("records_lost_total") + value("log_lines_dropped_total") + value("telemetry_errors_total"),
     residentBytes: samples.find(({ name }) => name === "process_resident_memory_bytes")?.value ?? 0,
   };
 }
 
-export function logBooks(lines: readonly LogLine[]): Omit<ReturnType<typeof metricBooks>, "lost" | "residentBytes"> {
+export function logBooks(lines: readonly LogLine[]): Omit<ReturnType<typeof metricBooks>, "waiting" | "lost" | "residentBytes"> {
   const tokens: Record<string, number> = {};
   for (const { work } of lines) for (const [kind, count] of Object.entries(work ?? {})) tokens[kind] = (tokens[kind] ?? 0) + count;
   return {
