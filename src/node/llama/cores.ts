@@ -49,3 +49,39 @@ export class Cores {
     for (const [i, engine] of engines.entries()) engine.allow(shares[i] as number);
   }
 }
+
+/** An engine's process among those that share the cores: it takes part while it is at work. */
+export class CoreShare implements Sharer {
+  readonly cores: number;
+  readonly most: number;
+  readonly #pool: Cores;
+  readonly #tell: (threads: number) => void;
+  #isAtWork = false;
+  /** What it was told last; undefined: nothing yet, it uses as many as it wants. */
+  #allowed: number | undefined;
+
+  constructor(pool: Cores, { cores, most }: Pick<Sharer, "cores" | "most">, tell: (threads: number) => void) {
+    this.#pool = pool;
+    this.cores = cores;
+    this.most = most;
+    this.#tell = tell;
+  }
+
+  setAtWork(isAtWork: boolean): void {
+    if (isAtWork === this.#isAtWork) return;
+    this.#isAtWork = isAtWork;
+    if (isAtWork) this.#pool.enter(this);
+    else this.#pool.leave(this);
+  }
+
+  /** Of the threads that it would use alone, those that it uses now. */
+  within(threads: number): number {
+    return this.#isAtWork ? Math.min(threads, this.#allowed ?? threads) : threads;
+  }
+
+  allow(threads: number): void {
+    if (threads === this.#allowed) return;
+    this.#allowed = threads;
+    this.#tell(threads);
+  }
+}

@@ -7,7 +7,7 @@ import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
 import { growingPause } from "../../types/growing-pause.ts";
 import { untilAborted } from "../../types/until-aborted.ts";
-import type { Cores, Sharer } from "./cores.ts";
+import { CoreShare, type Cores } from "./cores.ts";
 import { LastingChange } from "./lasting-change.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 import type { Call, ChildMessage, EngineLoad, Loaded, ParentMessage, Result } from "./protocol.ts";
@@ -82,10 +82,8 @@ export class LlamaEngine implements RunningEngine {
   readonly #closing = new AbortController();
   #heartbeat: NodeJS.Timeout | undefined;
   #size: EngineSize | undefined;
-  #sharer: Sharer | undefined;
-  #isAtWork = false;
-  /** Threads that the child was told it may use; undefined: as many as it wants. */
-  #allowed: number | undefined;
+  /** The child's; undefined: there are no other engines. */
+  #share: CoreShare | undefined;
   readonly #lastingThreads = new LastingChange<number>(lastingMs);
 
   private constructor(options: LlamaEngineOptions) {
@@ -123,7 +121,7 @@ export class LlamaEngine implements RunningEngine {
     if (this.lifecycle.status !== "ready") return this.lifecycle;
     try {
       const load = await this.load(AbortSignal.timeout(loadReportMs));
-      return { ...this.lifecycle, ...load, threads: this.#isAtWork ? Math.min(load.threads, this.#allowed ?? load.threads) : load.threads };
+      return { ...this.lifecycle, ...load, threads: this.#share?.within(load.threads) ?? load.threads };
     } catch {
       return this.lifecycle.status === "ready" ? { ...this.lifecycle, status: "unresponsive" } : this.lifecycle;
     }
@@ -258,38 +256,28 @@ export class LlamaEngine implements RunningEngine {
     if (call.type === "score") passOn().catch(reject);
     return promise.finally(() => {
       this.#pending.delete(id);
-      this.#share();
+      this.#noteWork();
       signal?.removeEventListener("abort", abort);
     });
   }
 
   #addDue(pending: Pending, count: number): void {
     pending.due += count;
-    this.#share();
+    this.#noteWork();
   }
 
   /** An engine that has nothing to do, or waits for completions to score, leaves the cores to the others. */
-  #share(): void {
-    const { cores } = this.#options;
-    const isAtWork = [...this.#pending.values()].some(({ due }) => due > 0);
-    if (cores === undefined || this.#sharer === undefined || isAtWork === this.#isAtWork) return;
-    this.#isAtWork = isAtWork;
-    if (isAtWork) cores.enter(this.#sharer);
-    else cores.leave(this.#sharer);
+  #noteWork(): void {
+    this.#share?.setAtWork([...this.#pending.values()].some(({ due }) => due > 0));
   }
 
-  #sharerOf(child: ChildProcess, { cores, mostThreads }: EngineSize): Sharer {
-    this.#allowed = undefined;
-    return {
-      cores,
-      most: mostThreads,
-      allow: (threads) => {
-        if (threads === this.#allowed) return;
-        this.#allowed = threads;
-        const message: ParentMessage = { threads };
-        if (child.connected) child.send(message, () => {}); // one that cannot be told has ended, which is noticed elsewhere
-      },
-    };
+  #shareOf(child: ChildProcess, { cores, mostThreads: most }: EngineSize): CoreShare | undefined {
+    const pool = this.#options.cores;
+    if (pool === undefined) return undefined;
+    return new CoreShare(pool, { cores, most }, (threads) => {
+      const message: ParentMessage = { threads };
+      if (child.connected) child.send(message, () => {}); // one that cannot be told has ended, which is noticed elsewhere
+    });
   }
 
   async #whenReady(signal?: AbortSignal): Promise<EngineInfo> {
@@ -325,7 +313,7 @@ export class LlamaEngine implements RunningEngine {
       if (this.#closing.signal.aborted) throw shutDown();
       const { info, size } = loaded as Loaded;
       this.#size = size;
-      this.#sharer = this.#sharerOf(child, size);
+      this.#share = this.#shareOf(child, size);
       this.#status = "ready";
       for (const line of size.why) log(`engine: ${line}`);
       const threads = `${size.threads} ${size.threads === 1 ? "thread" : "threads"} of ${size.mostThreads} at most`;
