@@ -1,5 +1,6 @@
 /** @module Three sets of books about the same requests: the client's own, the gateway's metrics, and its log; and the records it keeps. */
 import { readFileSync } from "node:fs";
+import { type TokenWork, workedThrough } from "../../src/icdpo/work.ts";
 
 /** A request as its client saw it end: a status, that of a stream's error event included; null: it left, and does not know. */
 export interface Entry {
@@ -17,7 +18,7 @@ export interface LogLine {
   readonly answer?: string;
   readonly policy?: string;
   readonly error?: string;
-  readonly work?: { readonly prompt: number; readonly cached: number; readonly sampled: number; readonly scored: number };
+  readonly work?: TokenWork;
 }
 
 export type Counts = Readonly<Record<string, number>>;
@@ -56,7 +57,7 @@ export function countBy<Item>(items: Iterable<Item>, keyOf: (item: Item) => stri
 
 /** What the log says was worked through for a request. */
 export function workOf({ work }: LogLine): number {
-  return work === undefined ? 0 : work.prompt - work.cached + work.sampled + work.scored;
+  return work === undefined ? 0 : workedThrough(work);
 }
 
 /** The same counts as the log would have them, read off the metrics. */

@@ -2,6 +2,7 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { fileURLToPath } from "node:url";
+import { randomFrom } from "../../src/icdpo/seed.ts";
 
 export const program = fileURLToPath(new URL("../../dist/node/cli.js", import.meta.url));
 export const childModule = new URL("../../dist/node/llama/child.js", import.meta.url);
@@ -71,6 +72,16 @@ export async function eventually(check: () => Promise<boolean>, timeoutMs = 300_
   const end = Date.now() + timeoutMs;
   while (!(await check())) {
     if (Date.now() > end) throw new Error("It did not come true in time");
-    await new Promise((resolve) => setTimeout(resolve, 100));
+    await pause(100);
   }
+}
+
+/** Whole numbers below a bound, the same in each run. */
+export function seeded(seed: number): (below: number) => number {
+  const random = randomFrom(seed);
+  return (below) => Math.floor(random() * below);
+}
+
+export function pause(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
 }

@@ -1,7 +1,7 @@
 /** Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks, the gateway lives. `npm run check:load` sends more. */
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
+import { eventually, type Gateway, pause, post, seeded, startGateway } from "./gateway.ts";
 
 interface Ready {
   readonly status: string;
@@ -41,15 +41,6 @@ const idle = async (): Promise<boolean> => {
   const { requests, engine } = await ready();
   return requests === 0 && engine.status === "ready" && engine.active === 0 && engine.waiting === 0 && engine.freeSequences === sequences;
 };
-
-/** The same numbers in each run. */
-function seeded(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
 
 const contents = ["Name a fruit.", "How do I keep basil alive?", "Why is the sky blue?", "Say hello.", "What is bread made of?"];
 
@@ -100,8 +91,6 @@ async function send(number: number, signal?: AbortSignal): Promise<Outcome> {
     throw error;
   }
 }
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** Resident memory of the gateway and its engine, in KiB. */
 async function memory(): Promise<number> {

@@ -11,7 +11,7 @@ import { fileURLToPath } from "node:url";
 import { createClient } from "@libsql/client";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { contradictions, countBy, type Entry, logBooks, metricBooks, readLog, workOf } from "./books.ts";
-import { eventually, type Gateway, startGateway } from "./gateway.ts";
+import { eventually, type Gateway, pause, seeded, startGateway } from "./gateway.ts";
 
 const minutes = Number(process.env["ICDPO_TEST_SOAK_MINUTES"] ?? 0.75);
 const isLong = minutes >= 10;
@@ -93,16 +93,6 @@ function mounted(folder: string): boolean {
   }
 }
 
-/** The same numbers in each run. */
-function seeded(seed: number): (below: number) => number {
-  let state = seed;
-  return (below) => {
-    state = (Math.imul(state, 1664525) + 1013904223) >>> 0;
-    return Math.floor((state / 2 ** 32) * below);
-  };
-}
-
-const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 const watch = { headers: { authorization: `Bearer ${keys.one}` } };
 const ready = async () =>
   (await fetch(`${gateway.url}/ready`, watch)).json() as Promise<{ status: string; requests: number; policies: { reloads: number } }>;
