@@ -1,5 +1,5 @@
 /** The embedded engine's process: started again until it runs, ended when it is told to. The processes are real, their model is not. */
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
@@ -56,6 +56,15 @@ describe("starting an engine", () => {
     const starting = start({}, caller.signal);
     caller.abort();
     await expect(starting).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
+
+describe("an engine's process", () => {
+  it.runIf(process.platform === "linux")("has a session of its own, between which Linux shares the cores", async () => {
+    const pid = pidOf(await start());
+    const stat = await readFile(`/proc/${pid}/stat`, "utf8");
+    const [, , , session] = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    expect(Number(session)).toBe(pid);
   });
 });
 

@@ -290,6 +290,8 @@ export class LlamaEngine implements RunningEngine {
   async #launch(): Promise<EngineInfo> {
     const { log, onRestart: _onRestart, childModule, hangMs: _hangMs, closeMs: _closeMs, cores: _cores, ...options } = this.#options;
     const child = fork(childModule ?? new URL("./child.js", import.meta.url), {
+      // Linux shares the cores between sessions first: in one of its own, what is busy in the gateway's leaves the engine more.
+      detached: process.platform === "linux",
       // One pool thread: with more, each decode lands on another thread and takes twice as long.
       env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
       serialization: "advanced",
