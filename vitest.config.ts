@@ -49,6 +49,16 @@ export default defineConfig({
       {
         test: {
           ...patience,
+          name: "abuse",
+          include: ["test/abuse/**/*.test.ts"],
+          // One file at a time, and nothing beside it: what delays the event loop is to be the file's own.
+          maxWorkers: 1,
+          sequence: { groupOrder: 1 },
+        },
+      },
+      {
+        test: {
+          ...patience,
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
           globalSetup: "test/integration/setup.ts",
@@ -57,7 +67,7 @@ export default defineConfig({
           // As many engines of one thread as the smallest machines have cores: two on two cores get more done than one of two threads.
           maxWorkers: 2,
           // After the others, which take every core.
-          sequence: { groupOrder: 1 },
+          sequence: { groupOrder: 2 },
         },
       },
     ],

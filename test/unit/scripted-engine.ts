@@ -45,6 +45,8 @@ export type ScriptedCall =
 
 export class ScriptedEngine implements Engine {
   readonly calls: ScriptedCall[] = [];
+  /** Tokens that it went through: prompts but for what was in the cache, samples, completions that were scored. */
+  worked = 0;
   /** Resolves when a sampling call is open no more. */
   readonly sampled: Promise<void>;
   readonly #script: Script;
@@ -130,6 +132,7 @@ export class ScriptedEngine implements Engine {
       const details = this.#details(encode(text), this.#logprobs(context, [...encode(text), prompt.end]), request.topLogprobs);
       let offset = 0;
       for (const piece of text.match(/\s*\S+|\s+/gu) ?? []) {
+        this.worked += piece.length;
         yield { type: "text", index, text: piece, tokens: piece.length, details: details?.slice(offset, offset + piece.length) };
         offset += piece.length;
       }
@@ -151,6 +154,7 @@ export class ScriptedEngine implements Engine {
       if (next.done) return;
       responses.push(decode(next.value.slice(0, -1)));
       await unlessCancelled(this.#script.pause?.("score", signal, index), signal);
+      this.worked += next.value.length;
       const logprobs = this.#logprobs(context, next.value);
       yield { type: "scored", index, logprobs, details: this.#details(next.value, logprobs, topLogprobs) };
     }
@@ -168,8 +172,15 @@ export class ScriptedEngine implements Engine {
 
   async *#ready(context: string, signal: AbortSignal | undefined): AsyncGenerator<PrefillEvent | PromptEvent> {
     if (signal?.aborted) throw cancelled(signal);
-    for (const fed of this.#script.prefill?.(context) ?? []) yield await unlessCancelled({ type: "prefill", fed }, signal);
+    let before = 0;
+    for (const fed of this.#script.prefill?.(context) ?? []) {
+      await unlessCancelled(undefined, signal);
+      this.worked += fed - before;
+      before = fed;
+      yield { type: "prefill", fed };
+    }
     const { cached = () => 0 } = this.#script;
+    this.worked += context.length - before - (cached?.(context) ?? 0);
     if (cached !== null) yield { type: "prompt", cached: cached(context) };
   }
 

@@ -1,0 +1,52 @@
+/** @module The app around a scripted engine, served as the program serves it, with one key; what it charges and records is kept. */
+import { hashKey } from "../../src/http/access.ts";
+import { Admission } from "../../src/http/admission.ts";
+import type { AppDependencies } from "../../src/http/dependencies.ts";
+import type { RequestRecord } from "../../src/http/telemetry.ts";
+import { listen } from "../../src/node/http-server.ts";
+import { readSettings } from "../../src/node/settings.ts";
+import { createTelemetry } from "../../src/telemetry/telemetry.ts";
+import type { Script } from "../unit/scripted-engine.ts";
+import { gateway } from "../unit/scripted-gateway.ts";
+
+export const secret = "a-key-that-is-known";
+/** What every request with the key says. */
+export const bearer = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
+
+/** `environment`: settings of the server. `charged`: tokens that the key has paid; `engine.worked` is what it should have. */
+export async function servedSite(script: Script = {}, dependencies: Partial<AppDependencies> = {}, environment: NodeJS.ProcessEnv = {}) {
+  const settings = readSettings({ PORT: "0", ...environment }, process.cwd());
+  const records: RequestRecord[] = [];
+  const telemetry = createTelemetry({
+    recorders: [{ record: (record) => records.push(record) }],
+    metrics: async () => ({ contentType: "text/plain", body: "" }),
+    now: Date.now,
+    onFailure: (error) => {
+      throw error;
+    },
+  });
+  let charged = 0;
+  const limiter = {
+    admit: async () => ({}),
+    async spend(_: unknown, tokens: number) {
+      charged += tokens;
+    },
+  };
+  const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now: () => performance.now() });
+  const keys = [{ name: "one", hash: await hashKey(secret), routes: null, limits: {} }];
+  const site = await gateway(script, { telemetry, limiter, admission, keys, maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES, ...dependencies });
+  const server = await listen(site.app.fetch, settings);
+  return {
+    ...site,
+    url: server.url,
+    records,
+    charged: () => charged,
+    /** Requests under way. */
+    underWay: () => admission.admitted,
+    async close() {
+      const closed = server.close();
+      server.closeAll();
+      await closed;
+    },
+  };
+}
