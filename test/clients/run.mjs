@@ -1,4 +1,4 @@
-/** @module `npm run check:clients`: every client × feature against a running gateway, as one table. `--only TEXT`: a client or a feature. */
+/** @module `npm run check -- clients`: every client × feature against a running gateway, as one table. `--only TEXT`: a client or a feature. */
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";

@@ -1,5 +1,5 @@
 /**
- * @module `npm run check:llama-server`: llama.cpp's own server tests, from the source that node-llama-cpp ships, against a plain route. Nothing in
+ * @module `npm run check -- llama-server`: llama.cpp's own server tests, from the source that node-llama-cpp ships, against a plain route. Nothing in
  * them is changed but constants that belong to their model (llama-server/constants.json); which are run, and why the others are not, stands here.
  */
 import { execFileSync, spawnSync } from "node:child_process";

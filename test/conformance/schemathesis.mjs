@@ -1,4 +1,4 @@
-/** @module `npm run check:schemathesis`: schemathesis makes up requests from /openapi.json, and holds what comes to it. No 5xx, nothing undescribed. */
+/** @module `npm run check -- schemathesis`: schemathesis makes up requests from /openapi.json, and holds what comes to it. No 5xx, nothing undescribed. */
 import { spawnSync } from "node:child_process";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import path from "node:path";

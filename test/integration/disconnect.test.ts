@@ -1,4 +1,4 @@
-/** A client that leaves, at any moment: its work stops, and nothing of it stays behind. `npm run check:disconnect` tries 50, and prints how long that took. */
+/** A client that leaves, at any moment: its work stops, and nothing of it stays behind. `npm run check -- disconnect` tries 50, and prints how long that took. */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { eventually, type Gateway, startGateway } from "./gateway.ts";
 

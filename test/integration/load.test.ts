@@ -1,4 +1,4 @@
-/** Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks, the gateway lives. `npm run check:load` sends more. */
+/** Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks, the gateway lives. `npm run check -- load` sends more. */
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, type Gateway, pause, post, seeded, startGateway } from "./gateway.ts";

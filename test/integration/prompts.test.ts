@@ -1,6 +1,6 @@
 /**
  * @module Real prompts through plain and scored policies, in the chat format and in hh-rlhf, four at a time: answers, no piece of a prompt format in
- * any, hardly any empty, nothing left running. Needs the data (`ICDPO_TEST_DATA`). Six prompts by default; `npm run check:prompts` takes 200.
+ * any, hardly any empty, nothing left running. Needs the data (`ICDPO_TEST_DATA`). Six prompts by default; `npm run check -- prompts` takes 200.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

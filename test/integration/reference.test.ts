@@ -1,6 +1,6 @@
 /**
  * @module The numeric check: sums from PyTorch in float32 against POST /v1/score, prompt hh-rlhf. Needs the data (`ICDPO_TEST_DATA`, a folder)
- * and an F32 copy of the default model (`ICDPO_TEST_F32_MODEL`). Four rows by default; `npm run check:reference` takes all, and shows what
+ * and an F32 copy of the default model (`ICDPO_TEST_F32_MODEL`). Four rows by default; `npm run check -- reference` takes all, and shows what
  * quantised weights do to the same sums.
  *
  * One row (5) is compared by token ids. Its demonstrations hold a numbered list, and the reference was tokenised without the model's rule that

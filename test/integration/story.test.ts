@@ -10,7 +10,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { chromiumProgram, needing } from "../needs.ts";
 import { type Gateway, startGateway } from "./gateway.ts";
 
-/** `npm run check:story` sends 200. */
+/** `npm run check -- story` sends 200. */
 const requests = Number(process.env["ICDPO_TEST_AB"] ?? "30");
 const patienceMs = 300_000;
 const screenshots = process.env["ICDPO_TEST_SCREENSHOTS"];

@@ -1,4 +1,4 @@
-/** Answers that keep to a JSON schema, and calls that keep to a tool's, on the real model at temperature 1. `npm run check:structured` asks for more. */
+/** Answers that keep to a JSON schema, and calls that keep to a tool's, on the real model at temperature 1. `npm run check -- structured` asks for more. */
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Gateway, post, startGateway } from "./gateway.ts";
