@@ -1,5 +1,6 @@
-/** @module Three sets of books about the same requests: the client's own, the gateway's metrics, and its log; and the records it keeps. */
+/** @module Four sets of books about the same requests: the client's own, the gateway's metrics, its log, and the records it keeps. */
 import { readFileSync } from "node:fs";
+import { createClient } from "@libsql/client";
 import { type TokenWork, workedThrough } from "../../src/icdpo/work.ts";
 
 /** A request as its client saw it end: a status, that of a stream's error event included; null: it left, and does not know. */
@@ -26,12 +27,17 @@ export type Counts = Readonly<Record<string, number>>;
 /** Requests for work; not the probes of who watches. */
 const isWork = (path: string): boolean => path.startsWith("/v1/") || path === "counterfactual";
 
+/** The log's lines about requests for work. */
 export function readLog(file: string): LogLine[] {
+  return readWholeLog(file).filter(({ msg, path }) => msg === "request" && isWork(path));
+}
+
+/** Every line of the log, those about other things included. */
+export function readWholeLog(file: string): (LogLine & { readonly msg: string; readonly level: string })[] {
   return readFileSync(file, "utf8")
     .split("\n")
     .filter((line) => line !== "")
-    .map((line) => JSON.parse(line) as LogLine & { readonly msg: string })
-    .filter(({ msg, path }) => msg === "request" && isWork(path));
+    .map((line) => JSON.parse(line));
 }
 
 /** `name{label="value"} 3` → its samples. */
@@ -66,6 +72,7 @@ export function metricBooks(text: string) {
   const of = (name: string) => samples.filter((sample) => sample.name === `icdpo_${name}`);
   const [requests, tokens, charged] = [of("requests_total"), of("tokens_total"), of("charged_tokens_total")];
   const value = (name: string): number => of(name)[0]?.value ?? 0;
+  const plain = (of: string): number => samples.find(({ name }) => name === of)?.value ?? 0;
   return {
     requests: countBy(
       requests.filter(({ labels }) => isWork(labels["path"] ?? "")),
@@ -85,11 +92,15 @@ export function metricBooks(text: string) {
     /** Records that are not on the disk yet. */
     waiting: value("records_waiting"),
     lost: value("records_lost_total") + value("log_lines_dropped_total") + value("telemetry_errors_total"),
-    residentBytes: samples.find(({ name }) => name === "process_resident_memory_bytes")?.value ?? 0,
+    residentBytes: plain("process_resident_memory_bytes"),
+    cpuMs: plain("process_cpu_seconds_total") * 1_000,
+    /** The event loop's longest delay since the metrics were asked for last. */
+    delayMs: plain("nodejs_eventloop_lag_max_seconds") * 1_000,
+    restarts: value("engine_restarts_total"),
   };
 }
 
-export function logBooks(lines: readonly LogLine[]): Omit<ReturnType<typeof metricBooks>, "waiting" | "lost" | "residentBytes"> {
+export function logBooks(lines: readonly LogLine[]): Pick<ReturnType<typeof metricBooks>, "requests" | "tokens" | "charged"> {
   const tokens: Record<string, number> = {};
   for (const { work } of lines) for (const [kind, count] of Object.entries(work ?? {})) tokens[kind] = (tokens[kind] ?? 0) + count;
   return {
@@ -130,5 +141,52 @@ export function contradictions(entries: readonly Entry[], lines: readonly LogLin
         return extra < 0 || extra > (left[key.split(" ")[0] as string] ?? 0);
       })
       .map((key) => `${key}: seen ${seen[key] ?? 0} times, told of ${known[key] ?? 0}`),
+  ];
+}
+
+/** What a client knows of its requests by the names that the gateway gave them. */
+export interface Sightings {
+  /** The status that each ended with; null where the client did not wait for its end. */
+  readonly seen: ReadonlyMap<string, number | null>;
+  /** Requests that were told no name: the gateway may know of them, or not. */
+  readonly unheard: number;
+}
+
+/** What of a client's sightings the gateway's log contradicts. */
+export function contradictedSightings({ seen, unheard }: Sightings, lines: readonly LogLine[]): string[] {
+  const logged = new Map(lines.map((line) => [line.id, line]));
+  const strangers = lines.filter(({ id }) => !seen.has(id)).length;
+  return [
+    ...(logged.size === lines.length ? [] : [`${lines.length - logged.size} requests are in the log twice`]),
+    ...(strangers <= unheard ? [] : [`the log knows ${strangers} requests that nobody was told of, where there can be ${unheard}`]),
+    ...[...seen].flatMap(([id, status]) => {
+      const line = logged.get(id);
+      if (line === undefined) return [`${id} is not in the log`];
+      return status === null || status === line.status ? [] : [`${id} (${line.path}) ended with ${status}; the log says ${line.status}`];
+    }),
+  ];
+}
+
+/** What of the log's answers the records in a database file contradict: which there are, what work they took, which of them failed. */
+export async function contradictedRecords(file: string, lines: readonly LogLine[]): Promise<string[]> {
+  const client = createClient({ url: `file:${file}` });
+  const { rows } = await client.execute("SELECT id, work_tokens, error FROM answers");
+  client.close();
+  const told = new Map(
+    lines.filter(({ answer, policy }) => answer !== undefined && policy !== undefined).map((line) => [line.answer, line]),
+  );
+  const kept = new Map(rows.map((row) => [String(row["id"]), row]));
+  return [
+    ...[...told.keys()].filter((id) => !kept.has(String(id))).map((id) => `the answer ${id} was not recorded`),
+    ...[...kept].flatMap(([id, row]) => {
+      const line = told.get(id);
+      if (line === undefined) return [`the record of ${id} is of no answer that the log knows`];
+      const [work, failed] = [Number(row["work_tokens"]), row["error"] !== null];
+      return work === workOf(line) && failed === (line.error !== undefined)
+        ? []
+        : [
+            `the record of ${id} has ${work} tokens and ${failed ? "an" : "no"} error; the log says ${workOf(line)}, ${line.error ?? "none"}`,
+          ];
+    }),
   ];
 }

@@ -1,6 +1,6 @@
 /**
  * A long run of everything at once: mixed load, clients that leave, policies that come and go with their engine, engines that are killed and one that
- * hangs, a full disk, SIGTERM in the middle. Nothing may be lost or counted wrong. `npm run check:soak` takes half an hour; here it is a short one.
+ * hangs, a full disk, SIGTERM in the middle. Nothing may be lost or counted wrong. `npm run check -- soak` takes half an hour; here it is a short one.
  */
 import { execFileSync } from "node:child_process";
 import { appendFileSync, closeSync, openSync, unlinkSync, writeSync } from "node:fs";
@@ -8,9 +8,9 @@ import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { createClient } from "@libsql/client";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { contradictions, countBy, type Entry, logBooks, metricBooks, readLog, workOf } from "./books.ts";
+import { endOfStream } from "../abuse/answers.ts";
+import { contradictedRecords, contradictions, countBy, type Entry, logBooks, metricBooks, readLog } from "./books.ts";
 import { eventually, type Gateway, pause, seeded, startGateway } from "./gateway.ts";
 
 const minutes = Number(process.env["ICDPO_TEST_SOAK_MINUTES"] ?? 0.75);
@@ -133,21 +133,6 @@ function mixed(number: number): { readonly path: string; readonly body: Record<s
     { path: chat, body: { model: "plain", messages, temperature: 9 } },
   ];
   return kinds[number % kinds.length] as (typeof kinds)[number];
-}
-
-const statusOfCode: Readonly<Record<string, number>> = { engine_unavailable: 503, timeout: 503, shutting_down: 503 };
-
-/** How a whole stream ended. */
-function endOfStream(text: string): number {
-  const data = text
-    .split("\n")
-    .filter((line) => line.startsWith("data: "))
-    .map((line) => line.slice("data: ".length));
-  const last = data.at(-1) ?? "";
-  if (last === "[DONE]") return 200;
-  const { type, error, response } = JSON.parse(last) as { type?: string; error?: { code: string }; response?: { error: { code: string } } };
-  if (type === "response.completed" || type === "response.incomplete") return 200;
-  return statusOfCode[(error ?? response?.error)?.code ?? ""] ?? 500;
 }
 
 /** Sends a request and notes how it ended; null where the gateway was not there to hear it. */
@@ -303,15 +288,7 @@ it(`${minutes} minutes of everything: nothing is lost, nothing counted wrong`, {
   await leaving;
   const lines = readLog(file("log.jsonl"));
   expect(contradictions(entries, lines)).toEqual([]);
-  const client = createClient({ url: `file:${path.join(disk, "records.db")}` });
-  const { rows } = await client.execute("SELECT id, work_tokens, error FROM answers");
-  client.close();
-  const recorded = lines.filter(({ answer, policy }) => answer !== undefined && policy !== undefined);
-  expect(rows).toHaveLength(recorded.length);
-  expect(countBy(rows, ({ id }) => String(id))).toEqual(countBy(recorded, ({ answer }) => String(answer)));
-  const sum = (values: readonly number[]): number => values.reduce((a, b) => a + b, 0);
-  expect(sum(rows.map((row) => Number(row["work_tokens"])))).toBe(sum(recorded.map(workOf)));
-  expect(rows.filter(({ error }) => error !== null)).toHaveLength(recorded.filter(({ error }) => error !== undefined).length);
+  expect(await contradictedRecords(path.join(disk, "records.db"), lines)).toEqual([]);
   if (!isLong) return;
   const [middle, end] = grown("gateway");
   expect(end).toBeLessThan(middle * 1.1);
