@@ -1,10 +1,25 @@
 /** @module Grammars in llama.cpp's notation, GBNF. */
+import { Budget } from "./budget.ts";
+import type { Ranges } from "./character-ranges.ts";
+import { checkSize, UnfitGrammar } from "./gbnf-size.ts";
+import { type Place, refusal } from "./place.ts";
 
 const longestName = 40;
+/** A longer class of characters is a rule, which all its places share. */
+const longestClass = 24;
 
-/** Rules under unique names. */
+/** Rules under unique names. What is added counts as work. */
 export class Grammar {
-  readonly #rules = new Map<string, string>();
+  readonly budget: Budget;
+  readonly #rules = new Map<string, { readonly body: string; readonly place: Place }>();
+  /** The number that a name was last given, where it was taken. */
+  readonly #numbers = new Map<string, number>();
+  readonly #shared = new Map<string, string>();
+  readonly #bodies = new Map<string, string>();
+
+  constructor(budget: Budget = new Budget()) {
+    this.budget = budget;
+  }
 
   /** Adds a rule, and returns the name that it got: the hint, with a number where that is taken. */
   add(hint: string, body: string): string {
@@ -15,55 +30,124 @@ export class Grammar {
 
   /** A name for a rule that is defined later: rules may refer to themselves. */
   reserve(hint: string): string {
-    const base =
-      hint
-        .replace(/[^A-Za-z0-9]+/gu, "-")
-        .replace(/^-|-$/gu, "")
-        .slice(0, longestName) || "rule";
+    const base = nameOf(hint);
     let name = base;
-    for (let number = 2; this.#rules.has(name) || name === "root"; number++) name = `${base}-${number}`;
-    this.#rules.set(name, "");
+    let number = this.#numbers.get(base) ?? 1;
+    while (this.#rules.has(name) || name === "root") name = `${base}-${++number}`;
+    this.#numbers.set(base, number);
+    this.define(name, "");
     return name;
   }
 
   define(name: string, body: string): void {
-    this.#rules.set(name, body);
+    this.budget.spend(ruleWork + body.length);
+    this.#rules.set(name, { body, place: this.#rules.get(name)?.place ?? this.budget.at });
   }
 
-  /** The rule of this name, which is made at its first use. */
-  shared(name: string, make: () => string): string {
-    if (this.#rules.has(name)) return name;
-    this.#rules.set(name, "");
-    this.define(name, make());
+  /** The gateway's own rule of this name, which is made at its first use. A client's schema may have taken the name: `make` is told what it is. */
+  shared(name: string, make: (rule: string) => string): string {
+    const known = this.#shared.get(name);
+    if (known !== undefined) return known;
+    const rule = this.reserve(name);
+    this.#shared.set(name, rule);
+    this.define(rule, make(rule));
+    return rule;
+  }
+
+  /** The rule of this body: what is written twice is one rule. */
+  same(hint: string, body: string): string {
+    this.budget.spend(body.length);
+    const known = this.#bodies.get(body);
+    if (known !== undefined) return known;
+    const name = this.add(hint, body);
+    this.#bodies.set(body, name);
     return name;
   }
 
-  get size(): number {
-    return this.#rules.size;
+  /** One character out of the ranges. */
+  oneOf(ranges: Ranges): string {
+    this.budget.spend(4 * ranges.length);
+    const text = oneOf(ranges);
+    return text.length <= longestClass ? text : this.same("class", text);
   }
 
-  /** The whole grammar; its texts are those of `root`. */
+  /**
+   * The whole grammar; its texts are those of `root`. Throws "invalid_request" naming the place of what would be too much for an engine, or would
+   * never end in it.
+   */
   toGbnf(root: string): string {
-    return [`root ::= ${root}`, ...[...this.#rules].map(([name, body]) => `${name} ::= ${body}`)].join("\n");
+    const bodies = [...this.#rules].map(([name, { body }]) => [name, body] as const);
+    try {
+      checkSize(root, bodies);
+    } catch (error) {
+      if (error instanceof UnfitGrammar) throw refusal(this.#rules.get(error.rule)?.place ?? this.budget.at, error.message);
+      throw error;
+    }
+    return [`root ::= ${root}`, ...bodies.map(([name, body]) => `${name} ::= ${body}`)].join("\n");
   }
+}
+
+/** A rule costs an engine more than its text. */
+const ruleWork = 60;
+
+function nameOf(hint: string): string {
+  const clean = hint.slice(0, 2 * longestName).replace(/[^A-Za-z0-9]+/gu, "-");
+  return clean.replace(/^-|-$/gu, "").slice(0, longestName) || "rule";
 }
 
 /** A text as it is. */
 export function literal(text: string): string {
-  return `"${Array.from(text, escapeInLiteral).join("")}"`;
+  return `"${text.replace(special, escapeInLiteral)}"`;
 }
+
+// biome-ignore lint/suspicious/noControlCharactersInRegex: they are what must be escaped
+const special = /["\\\u0000-\u001f\u007f]/gu;
 
 function escapeInLiteral(character: string): string {
   if (character === '"' || character === "\\") return `\\${character}`;
-  const code = character.codePointAt(0) as number;
-  return code < 0x20 || code === 0x7f ? `\\x${code.toString(16).padStart(2, "0")}` : character;
+  return `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`;
 }
 
-/** Code points from the first to the last of each pair, in order, none of them twice. */
-export type Ranges = readonly (readonly [first: number, last: number])[];
+/** Beyond this depth texts stand side by side, whatever they begin with. */
+const deepestTree = 32;
 
-/** One character out of the ranges. */
-export function oneOf(ranges: Ranges): string {
+/**
+ * One of the texts, none of which is there twice. What several begin with stands once: an engine follows every alternative that a text may still
+ * become, and thousands side by side would take it seconds a token.
+ */
+export function oneText(texts: readonly string[], depth = 0): string {
+  if (texts.length === 1 || depth >= deepestTree) return alternatives(texts.map(literal));
+  const groups = new Map<number | undefined, string[]>();
+  for (const text of texts) {
+    const first = text.codePointAt(0);
+    const group = groups.get(first);
+    if (group === undefined) groups.set(first, [text]);
+    else group.push(text);
+  }
+  return alternatives([...groups.values()].map((group) => branch(group, depth)));
+}
+
+/** Texts of the same first character. */
+function branch(texts: readonly string[], depth: number): string {
+  if (texts.length === 1) return literal(texts[0] as string);
+  const shared = sharedBeginning(texts);
+  const rest = texts.map((text) => text.slice(shared.length));
+  return `${literal(shared)} ${oneText(rest, depth + 1)}`;
+}
+
+function sharedBeginning(texts: readonly string[]): string {
+  const [first = "", ...others] = texts;
+  let length = first.length;
+  for (const other of others) {
+    let same = 0;
+    while (same < length && other[same] === first[same]) same += 1;
+    length = same;
+  }
+  const isHalf = /[\uD800-\uDBFF]/u.test(first[length - 1] ?? "");
+  return first.slice(0, isHalf ? length - 1 : length);
+}
+
+function oneOf(ranges: Ranges): string {
   const escaped = (code: number): string =>
     code > 0xffff ? `\\U${code.toString(16).padStart(8, "0")}` : `\\u${code.toString(16).padStart(4, "0")}`;
   return `[${ranges.map(([first, last]) => (first === last ? escaped(first) : `${escaped(first)}-${escaped(last)}`)).join("")}]`;

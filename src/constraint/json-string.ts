@@ -35,7 +35,8 @@ export function stringOfLength(grammar: Grammar, least: number, most: number | u
   if (least > (most ?? least) || least > mostRepetitions) return null;
   if (least === 0 && most === undefined) return anyString(grammar);
   const drawnIn = most === undefined ? undefined : Math.min(most, mostRepetitions);
-  return quoted(repeat(anyCharacter(grammar), least, drawnIn));
+  // The same lengths are counted by the same rules.
+  return grammar.shared(`string-${least}-${drawnIn ?? "any"}`, () => quoted(repeat(anyCharacter(grammar), least, drawnIn)));
 }
 
 /** Throws UnsupportedPattern. */

@@ -1,38 +1,30 @@
 /** @module Regular expressions as grammars of what stands between the quotes of a JSON string. */
-import { alternatives, type Grammar, literal, oneOf, type Ranges, repeat } from "./gbnf.ts";
+import {
+  complement,
+  contains,
+  digits,
+  everything,
+  intersect,
+  notDigits,
+  notLineEnds,
+  notWhiteSpace,
+  notWordCharacters,
+  type Ranges,
+  union,
+  whiteSpace,
+  wordCharacters,
+} from "./character-ranges.ts";
+import { alternatives, type Grammar, literal, repeat } from "./gbnf.ts";
 
 /** A pattern uses what a grammar does not have. */
 export class UnsupportedPattern extends Error {}
 
-const digits: Ranges = [[0x30, 0x39]];
-const wordCharacters: Ranges = [
-  [0x30, 0x39],
-  [0x41, 0x5a],
-  [0x5f, 0x5f],
-  [0x61, 0x7a],
-];
-const whiteSpace: Ranges = [
-  [0x09, 0x0d],
-  [0x20, 0x20],
-  [0xa0, 0xa0],
-  [0x1680, 0x1680],
-  [0x2000, 0x200a],
-  [0x2028, 0x2029],
-  [0x202f, 0x202f],
-  [0x205f, 0x205f],
-  [0x3000, 0x3000],
-  [0xfeff, 0xfeff],
-];
-const lineEnds: Ranges = [
-  [0x0a, 0x0a],
-  [0x0d, 0x0d],
-  [0x2028, 0x2029],
-];
-/** Surrogates are no characters of a text. */
-const everything: Ranges = [
-  [0x00, 0xd7ff],
-  [0xe000, 0x10ffff],
-];
+/** Groups in each other. */
+const deepestGroup = 32;
+/** Characters of a class, as it is written: `RegExp` takes the square of their number. */
+const longestClass = 4_000;
+/** Of work, for each character: `RegExp` reads it too. */
+const workPerCharacter = 8;
 
 /** Characters that JSON writes with a backslash. */
 const escapes: ReadonlyMap<number, string> = new Map([
@@ -54,11 +46,13 @@ const unescaped: Ranges = [
 
 /** The rule of any character, as it stands in a JSON string. */
 export function anyCharacter(grammar: Grammar): string {
-  return grammar.shared("char", () => characterIn(everything));
+  return grammar.shared("char", () => characterIn(grammar, everything));
 }
 
 /** GBNF of the texts that match; where the pattern is not anchored, any text may stand around them. Throws UnsupportedPattern. */
 export function patternGrammar(grammar: Grammar, source: string): string {
+  grammar.budget.spend(workPerCharacter * source.length);
+  if (classLength(source) > longestClass) throw new UnsupportedPattern(`a class in it is longer than ${longestClass} characters`);
   try {
     new RegExp(source, "u");
   } catch {
@@ -67,11 +61,27 @@ export function patternGrammar(grammar: Grammar, source: string): string {
   return new PatternReader(grammar, source).read();
 }
 
+/** Of the longest class; of a pattern that is none, some number. */
+function classLength(source: string): number {
+  let [longest, start] = [0, -1];
+  for (let i = 0; i < source.length; i++) {
+    const character = source[i];
+    if (character === "\\") i += 1;
+    else if (character === "[" && start < 0) start = i;
+    else if (character === "]" && start >= 0) {
+      longest = Math.max(longest, i - start);
+      start = -1;
+    }
+  }
+  return start < 0 ? longest : Math.max(longest, source.length - start);
+}
+
 /** One character out of the ranges, as it stands in a JSON string. */
-export function characterIn(ranges: Ranges): string {
+function characterIn(grammar: Grammar, ranges: Ranges): string {
+  grammar.budget.spend(escapes.size * ranges.length);
   const plain = intersect(ranges, unescaped);
   const written = [...escapes].filter(([code]) => contains(ranges, code)).map(([, spelling]) => literal(spelling));
-  const parts = [...(plain.length > 0 ? [oneOf(plain)] : []), ...written];
+  const parts = [...(plain.length > 0 ? [grammar.oneOf(plain)] : []), ...written];
   if (parts.length === 0) throw new UnsupportedPattern("it asks for a character that no text here can hold");
   return alternatives(parts);
 }
@@ -81,6 +91,7 @@ class PatternReader {
   readonly #grammar: Grammar;
   readonly #characters: readonly string[];
   #at = 0;
+  #depth = 0;
 
   constructor(grammar: Grammar, source: string) {
     this.#grammar = grammar;
@@ -113,7 +124,7 @@ class PatternReader {
     const body = this.#atom();
     const bounds = this.#quantifier();
     // llama.cpp multiplies nested repetitions: as a rule of its own, what is repeated counts as one.
-    return bounds === null ? body : repeat(this.#grammar.add("part", body || '""'), ...bounds);
+    return bounds === null ? body : repeat(this.#grammar.same("part", body || '""'), ...bounds);
   }
 
   #atom(): string {
@@ -122,19 +133,21 @@ class PatternReader {
       case "(":
         return this.#group();
       case "[":
-        return characterIn(this.#class());
+        return characterIn(this.#grammar, this.#class());
       case ".":
-        return characterIn(complement(lineEnds));
+        return characterIn(this.#grammar, notLineEnds);
       case "^":
         throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
       case "\\":
-        return characterIn(this.#escape());
+        return characterIn(this.#grammar, this.#escape());
       default:
-        return characterIn(single(character));
+        return characterIn(this.#grammar, single(character));
     }
   }
 
   #group(): string {
+    if (this.#depth >= deepestGroup) throw new UnsupportedPattern(`its groups stand more than ${deepestGroup} deep in each other`);
+    this.#depth += 1;
     if (this.#skip("?")) {
       if (!this.#skip(":")) {
         if (!this.#skip("<") || ["=", "!"].includes(this.#peek())) throw new UnsupportedPattern("it looks ahead or behind");
@@ -145,7 +158,10 @@ class PatternReader {
     do bodies.push(this.#sequence());
     while (this.#skip("|"));
     if (!this.#skip(")")) throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
-    return `( ${bodies.map((body) => body || '""').join(" | ")} )`;
+    this.#depth -= 1;
+    const group = `( ${bodies.map((body) => body || '""').join(" | ")} )`;
+    this.#grammar.budget.spend(group.length);
+    return group;
   }
 
   #quantifier(): [least: number, most: number | undefined] | null {
@@ -174,20 +190,19 @@ class PatternReader {
 
   #class(): Ranges {
     const negated = this.#skip("^");
-    let ranges: Ranges = [];
+    const listed: Ranges[number][] = [];
     while (!this.#skip("]")) {
       const first = this.#classAtom();
       const isRange =
         this.#peek() === "-" && this.#characters[this.#at + 1] !== "]" && first.length === 1 && first[0]?.[0] === first[0]?.[1];
-      if (!isRange) {
-        ranges = union(ranges, first);
-        continue;
-      }
+      this.#grammar.budget.spend(4 * first.length);
+      listed.push(...first);
+      if (!isRange) continue;
       this.#next();
       const last = this.#classAtom();
-      ranges = union(ranges, [[first[0]?.[0] as number, last[0]?.[0] as number]]);
+      listed.push([first[0]?.[0] as number, last[0]?.[0] as number]);
     }
-    return negated ? complement(ranges) : intersect(ranges, everything);
+    return negated ? complement(listed) : intersect(union(listed), everything);
   }
 
   #classAtom(): Ranges {
@@ -203,15 +218,15 @@ class PatternReader {
       case "d":
         return digits;
       case "D":
-        return complement(digits);
+        return notDigits;
       case "w":
         return wordCharacters;
       case "W":
-        return complement(wordCharacters);
+        return notWordCharacters;
       case "s":
         return whiteSpace;
       case "S":
-        return complement(whiteSpace);
+        return notWhiteSpace;
       case "x":
         return this.#hexadecimal(2);
       case "u":
@@ -267,36 +282,4 @@ function single(character: string): Ranges {
 
 function joined(parts: readonly string[]): string {
   return parts.filter((part) => part !== "").join(" ");
-}
-
-function contains(ranges: Ranges, code: number): boolean {
-  return ranges.some(([first, last]) => first <= code && code <= last);
-}
-
-function union(a: Ranges, b: Ranges): Ranges {
-  const sorted = [...a, ...b].sort(([x], [y]) => x - y);
-  const merged: [number, number][] = [];
-  for (const [first, last] of sorted) {
-    const previous = merged.at(-1);
-    if (previous !== undefined && first <= previous[1] + 1) previous[1] = Math.max(previous[1], last);
-    else merged.push([first, last]);
-  }
-  return merged;
-}
-
-function complement(ranges: Ranges): Ranges {
-  const gaps: [number, number][] = [];
-  let from = 0;
-  for (const [first, last] of union(ranges, [])) {
-    if (first > from) gaps.push([from, first - 1]);
-    from = last + 1;
-  }
-  if (from <= 0x10ffff) gaps.push([from, 0x10ffff]);
-  return intersect(gaps, everything);
-}
-
-function intersect(a: Ranges, b: Ranges): Ranges {
-  return a.flatMap(([first, last]) =>
-    b.map(([from, to]) => [Math.max(first, from), Math.min(last, to)] as const).filter(([from, to]) => from <= to),
-  );
 }

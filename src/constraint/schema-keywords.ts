@@ -1,27 +1,5 @@
 /** @module What the keywords of JSON Schema (2020-12) mean to the gateway. */
 
-/** Say nothing about a value. */
-const annotations = [
-  "title",
-  "description",
-  "default",
-  "example",
-  "examples",
-  "deprecated",
-  "readOnly",
-  "writeOnly",
-  "$schema",
-  "$id",
-  "$comment",
-  "$defs",
-  "definitions",
-  "$anchor",
-  "contentEncoding",
-  "contentMediaType",
-  "contentSchema",
-  "discriminator",
-];
-
 /** What each type's own keywords are. */
 export const typeKeywords = {
   object: ["properties", "required", "additionalProperties"],
@@ -32,7 +10,8 @@ export const typeKeywords = {
 
 const general = ["type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "nullable"];
 
-const implemented = new Set<string>([...annotations, ...Object.values(typeKeywords).flat(), ...general]);
+/** Say something about a value, and can be kept to. */
+const implemented = new Set<string>([...Object.values(typeKeywords).flat(), ...general]);
 
 /** Keywords that a value must be checked against, and that a grammar cannot keep to; each with the values that ask for nothing. */
 const unsupported: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
@@ -67,7 +46,7 @@ export function unsupportedKeyword(schema: Readonly<Record<string, unknown>>): s
   return Object.keys(schema).find((keyword) => unsupported.get(keyword)?.(schema[keyword]) === false);
 }
 
-/** The keywords that say something about a value. */
+/** The keywords that say something about a value: others only describe it. */
 export function assertions(schema: Readonly<Record<string, unknown>>): string[] {
-  return Object.keys(schema).filter((keyword) => implemented.has(keyword) && !annotations.includes(keyword));
+  return Object.keys(schema).filter((keyword) => implemented.has(keyword));
 }

@@ -1,85 +1,120 @@
-/** @module One schema that says what two say together, as `allOf` and the siblings of `anyOf` and `$ref` need it. */
+/** @module One schema that says what several say together, as `allOf` and the siblings of `anyOf` and `$ref` need it. */
+import type { Budget } from "./budget.ts";
+import { canonicalJson } from "./json-text.ts";
 import { assertions } from "./schema-keywords.ts";
 
 export type Schema = Readonly<Record<string, unknown>>;
 
-/** Two schemas cannot be put into one; the message names the keyword. */
+/** Schemas cannot be put into one; the message names the keyword. */
 export class UnmergeableSchemas extends Error {}
 
-/** A schema that allows what both allow, or less. Throws UnmergeableSchemas. References and combinations in both are more than it can do. */
-export function mergeSchemas(a: Schema, b: Schema): Schema {
+/** A schema that allows what all allow, or less. Throws UnmergeableSchemas. References and combinations in several are more than it can do. */
+export function mergeSchemas(schemas: readonly Schema[], budget: Budget): Schema {
+  const distinct = [...new Set(schemas)];
+  if (distinct.length === 1) return distinct[0] as Schema;
+  budget.spend(100 * distinct.length);
+  const said = new Map<string, unknown[]>();
+  for (const schema of distinct)
+    for (const keyword of assertions(schema)) {
+      budget.spend(16);
+      if (!objectKeywords.has(keyword)) addTo(said, keyword, schema[keyword]);
+    }
   const merged: Record<string, unknown> = Object.create(null);
-  for (const keyword of new Set([...assertions(a), ...assertions(b)])) {
-    if (objectKeywords.has(keyword)) continue;
-    const [left, right] = [own(a, keyword), own(b, keyword)];
-    if (keyword === "nullable") merged[keyword] = left === true && right === true;
-    else merged[keyword] = left === undefined ? right : right === undefined ? left : mergeKeyword(keyword, left, right);
+  for (const [keyword, values] of said) {
+    if (keyword === "nullable") merged[keyword] = values.length === distinct.length && values.every((value) => value === true);
+    else merged[keyword] = mergeKeyword(keyword, values, budget);
   }
-  return { ...merged, ...mergeObjects(a, b) };
+  return { ...merged, ...mergeObjects(distinct, budget) };
 }
 
 const objectKeywords = new Set(["properties", "required", "additionalProperties"]);
 
-function mergeKeyword(keyword: string, a: unknown, b: unknown): unknown {
-  if (JSON.stringify(a) === JSON.stringify(b)) return a;
+function mergeKeyword(keyword: string, values: readonly unknown[], budget: Budget): unknown {
+  const [first, ...others] = new Set(values);
+  if (others.length === 0) return first;
+  const distinct = new Map([first, ...others].map((value) => [canonicalJson(value, budget), value]));
+  if (distinct.size === 1) return first;
+  const different = [...distinct.values()];
   switch (keyword) {
     case "type":
-      return commonTypes(a, b);
+      return different.reduce(commonTypes);
     case "enum":
-      return asList(a).filter((value) => asList(b).some((other) => JSON.stringify(other) === JSON.stringify(value)));
+      return different.reduce((a, b) => commonValues(a, b, budget));
     case "minimum":
     case "exclusiveMinimum":
     case "minLength":
     case "minItems":
-      return Math.max(Number(a), Number(b));
+      return different.map(Number).reduce((a, b) => Math.max(a, b));
     case "maximum":
     case "exclusiveMaximum":
     case "maxLength":
     case "maxItems":
-      return Math.min(Number(a), Number(b));
+      return different.map(Number).reduce((a, b) => Math.min(a, b));
     case "items":
-      return both(a, b);
+      return together(different);
     case "allOf":
-      return [...asList(a), ...asList(b)];
+      return different.flatMap(asList);
     default:
       throw new UnmergeableSchemas(`'${keyword}' stands in two of the schemas that must hold at once`);
   }
 }
 
-/** A property that only one of the two names is what the other says of additional properties as well. */
-function mergeObjects(a: Schema, b: Schema): Schema {
-  const [left, right] = [asObject(own(a, "properties")), asObject(own(b, "properties"))];
-  const names = new Set([...Object.keys(left), ...Object.keys(right)]);
-  const properties: [string, unknown][] = [];
-  for (const name of names) {
-    const sides = [
-      Object.hasOwn(left, name) ? left[name] : own(a, "additionalProperties"),
-      Object.hasOwn(right, name) ? right[name] : own(b, "additionalProperties"),
-    ].filter((side) => side !== undefined && side !== true);
-    properties.push([name, sides.length === 0 ? true : sides.length === 1 ? sides[0] : both(sides[0], sides[1])]);
+/** A property that only some name is what the others say of additional properties as well. */
+function mergeObjects(schemas: readonly Schema[], budget: Budget): Schema {
+  const required = new Set<unknown>();
+  const sides = new Map<string, unknown[]>();
+  /** What each says of additional properties, where it says something. */
+  const others = schemas.flatMap((schema, i) => {
+    const additional = own(schema, "additionalProperties");
+    return additional === undefined ? [] : [{ i, additional }];
+  });
+  const properties = schemas.map((schema) => asObject(own(schema, "properties")));
+  for (const [i, schema] of schemas.entries()) {
+    for (const name of asList(own(schema, "required"))) {
+      budget.spend(8);
+      required.add(name);
+    }
+    for (const name of Object.keys(properties[i] as Schema)) {
+      budget.spend(24);
+      addTo(sides, name, (properties[i] as Schema)[name]);
+    }
   }
-  const required = [...new Set([...asList(own(a, "required")), ...asList(own(b, "required"))])];
-  const additional = [own(a, "additionalProperties"), own(b, "additionalProperties")].filter((one) => one !== undefined);
+  for (const [name, said] of sides)
+    for (const { i, additional } of others) {
+      budget.spend(8);
+      if (!Object.hasOwn(properties[i] as Schema, name)) said.push(additional);
+    }
   return {
-    ...(properties.length > 0 && { properties: Object.fromEntries(properties) }),
-    ...(required.length > 0 && { required }),
-    ...(additional.length === 1 && { additionalProperties: additional[0] }),
-    ...(additional.length === 2 && { additionalProperties: both(additional[0], additional[1]) }),
+    ...(sides.size > 0 && { properties: Object.fromEntries([...sides].map(([name, said]) => [name, together(said)])) }),
+    ...(required.size > 0 && { required: [...required] }),
+    ...(others.length > 0 && { additionalProperties: together(others.map(({ additional }) => additional)) }),
   };
 }
 
-function both(a: unknown, b: unknown): unknown {
-  if (a === false || b === false) return false;
-  if (a === true) return b;
-  return b === true ? a : { allOf: [a, b] };
+/** A schema of what all say. */
+function together(schemas: readonly unknown[]): unknown {
+  if (schemas.includes(false)) return false;
+  const distinct = [...new Set(schemas)].filter((schema) => schema !== true);
+  if (distinct.length === 0) return true;
+  return distinct.length === 1 ? distinct[0] : { allOf: distinct };
 }
 
 /** Every integer is a number. */
 function commonTypes(a: unknown, b: unknown): unknown {
-  const [left, right] = [asList(a), asList(b)];
-  const accepts = (types: readonly unknown[], type: unknown): boolean =>
-    types.includes(type) || (type === "integer" && types.includes("number"));
-  return [...new Set([...left.filter((type) => accepts(right, type)), ...right.filter((type) => accepts(left, type))])];
+  const [left, right] = [new Set(asList(a)), new Set(asList(b))];
+  const accepts = (types: ReadonlySet<unknown>, type: unknown): boolean => types.has(type) || (type === "integer" && types.has("number"));
+  return [...new Set([...[...left].filter((type) => accepts(right, type)), ...[...right].filter((type) => accepts(left, type))])];
+}
+
+function commonValues(a: unknown, b: unknown, budget: Budget): unknown[] {
+  const right = new Set(asList(b).map((value) => canonicalJson(value, budget)));
+  return asList(a).filter((value) => right.has(canonicalJson(value, budget)));
+}
+
+function addTo(map: Map<string, unknown[]>, key: string, value: unknown): void {
+  const list = map.get(key);
+  if (list === undefined) map.set(key, [value]);
+  else list.push(value);
 }
 
 /** No inherited property is a keyword. */

@@ -39,6 +39,7 @@ export function textOrCalls(grammar: Grammar, rules: CallRules): string {
 
 function afterTrigger(grammar: Grammar, { syntax, tools, parallel }: CallRules): string {
   const kinds = tools.map((tool) => {
+    grammar.budget.spend(tool.name.length);
     const named = literal(`${JSON.stringify(tool.name)}, ${JSON.stringify(syntax.arguments)}: `);
     return `${named} ${addJsonSchema(grammar, tool.parameters, tool.path)}`;
   });
@@ -56,7 +57,8 @@ function afterTrigger(grammar: Grammar, { syntax, tools, parallel }: CallRules):
 function textUntil(grammar: Grammar, trigger: string, then: string): string {
   const characters = Array.from(trigger);
   const fallbacks = failureFunction(characters);
-  const state = (read: number): string => `text-${read}`;
+  const states = characters.map((_, read) => grammar.reserve(`text-${read}`));
+  const state = (read: number): string => states[read] as string;
   for (const read of characters.keys()) {
     const onward = new Map<string, number>();
     for (const character of new Set(characters)) {
@@ -65,7 +67,7 @@ function textUntil(grammar: Grammar, trigger: string, then: string): string {
     }
     const branches = [...onward].map(([character, next]) => `${literal(character)} ${next === characters.length ? then : state(next)}`);
     const other = `[^${[...onward.keys()].map(inClass).join("")}] ${state(0)}`;
-    grammar.add(state(read), `( ${[...branches, other].join(" | ")} )?`);
+    grammar.define(state(read), `( ${[...branches, other].join(" | ")} )?`);
   }
   return state(0);
 }
