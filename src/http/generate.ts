@@ -6,7 +6,7 @@ import type { ScoredResponse } from "../icdpo/score.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
-import { answerGrammar } from "./answer-grammar.ts";
+import { AnswerGrammars } from "./answer-grammar.ts";
 import { AnswerReader } from "./answer-reader.ts";
 import { recordCounterfactual } from "./counterfactual.ts";
 import type { AppDependencies } from "./dependencies.ts";
@@ -16,6 +16,9 @@ import { recordedSettings } from "./recorded-settings.ts";
 import type { ResolvedRoute } from "./route.ts";
 import { termsOf } from "./terms.ts";
 import { askerOf, sizeOf, streamWork, type Work, type WorkStream, withRequest } from "./work.ts";
+
+/** Of every request: what a schema comes to depends on nothing else. */
+const grammars = new AnswerGrammars();
 
 /** A request, once everything about it is known. */
 interface Prepared {
@@ -136,7 +139,7 @@ async function prepare(
     conversation,
     sampling,
     tools,
-    grammar: answerGrammar(generation, syntax),
+    grammar: grammars.of(generation, syntax),
     topLogprobs: topLogprobs ?? undefined,
     answers,
     seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,
@@ -201,8 +204,12 @@ function* piecesFrom(
   }
   // Tokens of one character come together.
   const starts = [...new Set([from, ...rest.map(({ offset }) => offset)])];
-  for (const [i, start] of starts.entries())
-    yield { text: text.slice(start, starts[i + 1]), details: rest.filter(({ offset }) => offset === start) };
+  let next = 0;
+  for (const [i, start] of starts.entries()) {
+    const first = next;
+    while (next < rest.length && (rest[next] as TokenDetail).offset <= start) next += 1;
+    yield { text: text.slice(start, starts[i + 1]), details: rest.slice(first, next) };
+  }
 }
 
 /** The `count` best, best first. A greedy sample stands for as many as were asked for: they would all be the same. */
