@@ -6,6 +6,7 @@ import {
   functionName,
   gatewayFields,
   jsonSchemaFormat,
+  maxTools,
   messagesSchema,
   metadata,
   refuse,
@@ -15,8 +16,6 @@ import {
   toGatewayFields,
   toStops,
 } from "./wire.ts";
-
-const maxTools = 128;
 
 const tool = z.object({
   type: z.literal("function", "only tools of type function can be called"),

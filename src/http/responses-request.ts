@@ -2,7 +2,17 @@
 import { z } from "zod";
 import type { Conversation, Message, ToolCall } from "../types/conversation.ts";
 import type { AnswerFormat, Generation, ToolChoice } from "./generation.ts";
-import { functionName, gatewayFields, jsonSchemaFormat, maxMessages, metadata, refuse, toGatewayFields } from "./wire.ts";
+import {
+  functionName,
+  gatewayFields,
+  jsonSchemaFormat,
+  maxMessages,
+  maxParts,
+  maxTools,
+  metadata,
+  refuse,
+  toGatewayFields,
+} from "./wire.ts";
 
 const textPart = z.object({
   type: z.enum(["input_text", "output_text", "text"], "only text parts can be read by this model"),
@@ -10,8 +20,8 @@ const textPart = z.object({
 });
 const refusalPart = z.object({ type: z.literal("refusal"), refusal: z.string() });
 const content = z.union(
-  [z.string(), z.array(z.discriminatedUnion("type", [textPart, refusalPart], "only text parts can be read by this model"))],
-  "must be a string or a list of text parts",
+  [z.string(), z.array(z.discriminatedUnion("type", [textPart, refusalPart], "only text parts can be read by this model")).max(maxParts)],
+  `must be a string or a list of up to ${maxParts} text parts`,
 );
 
 const message = z.object({ type: z.literal("message").nullish(), role: z.enum(["user", "assistant", "system", "developer"]), content });
@@ -63,9 +73,9 @@ export const responsesBodySchema = z
     top_p: z.number().min(0).max(1).nullish(),
     max_output_tokens: z.int().min(1).nullish(),
     top_logprobs: z.int().min(0).max(20).nullish(),
-    include: z.array(z.string()).nullish(),
+    include: z.array(z.string()).max(32).nullish(),
     text: z.object({ format: format.nullish() }).nullish(),
-    tools: z.array(tool).max(128).nullish(),
+    tools: z.array(tool).max(maxTools).nullish(),
     tool_choice: toolChoice.nullish(),
     parallel_tool_calls: z.boolean().nullish(),
     metadata,

@@ -8,10 +8,15 @@ import { GatewayError } from "../types/error.ts";
 const textPart = z.object({ type: z.literal("text"), text: z.string() });
 const refusalPart = z.object({ type: z.literal("refusal"), refusal: z.string() });
 const part = z.discriminatedUnion("type", [textPart, refusalPart], "only text parts can be read by this model");
-const content = z.union([z.string(), z.array(part)], "must be a string or a list of text parts");
+/** Each wrong entry of a list takes zod microseconds: no list is read that is longer than anybody needs. */
+export const maxParts = 2_048;
+const content = z.union([z.string(), z.array(part).max(maxParts)], `must be a string or a list of up to ${maxParts} text parts`);
 
 /** What OpenAI allows as the name of a function or a schema. */
 export const functionName = z.string().regex(/^[\w-]{1,64}$/u, "may hold up to 64 letters, digits, '_' and '-'");
+
+/** Of a request, and calls of a message. */
+export const maxTools = 128;
 
 const toolCall = z.object({
   id: z.string(),
@@ -23,7 +28,7 @@ const messageSchema = z
   .object({
     role: z.enum(["system", "developer", "user", "assistant", "tool"]),
     content: content.nullish(),
-    tool_calls: z.array(toolCall).nullish(),
+    tool_calls: z.array(toolCall).max(maxTools).nullish(),
     tool_call_id: z.string().nullish(),
   })
   .superRefine(({ role, content, tool_calls, tool_call_id }, context) => {
@@ -168,12 +173,16 @@ function decodeBody(bytes: ArrayBuffer): string {
 
 /** How deep lists and objects may stand in each other. */
 const deepest = 100;
+/** Values and names, each of which takes zod a microsecond or two. */
+const mostValues = 200_000;
 /** Half a surrogate pair can only come from an escape. */
 const surrogateEscape = /\\u[dD][89a-fA-F]/u;
 
 /** Half surrogate pairs, which no tokenizer can read, become U+FFFD. Throws "invalid_request". */
 function parseJson(text: string): unknown {
-  if (depthOf(text) > deepest)
+  const { depth, values } = shapeOf(text);
+  if (values > mostValues) throw new GatewayError("invalid_request", `The body holds more than ${mostValues} values and names.`);
+  if (depth > deepest)
     throw new GatewayError("invalid_request", `The body's lists and objects stand more than ${deepest} deep in each other.`);
   try {
     return surrogateEscape.test(text) ? JSON.parse(text, wellFormed) : JSON.parse(text);
@@ -187,16 +196,20 @@ function wellFormed(_key: string, value: unknown): unknown {
   return typeof value === "string" ? value.toWellFormed() : value;
 }
 
-function depthOf(text: string): number {
-  let [depth, deepest, inString] = [0, 0, false];
+/** How deep its lists and objects stand in each other, and how many values and names they hold. */
+function shapeOf(text: string): { readonly depth: number; readonly values: number } {
+  let [depth, deepest, separators, inString] = [0, 0, 0, false];
   for (let i = 0; i < text.length; i++) {
     const character = text[i];
     if (inString) {
       if (character === "\\") i += 1;
       else if (character === '"') inString = false;
     } else if (character === '"') inString = true;
-    else if (character === "{" || character === "[") deepest = Math.max(deepest, ++depth);
-    else if (character === "}" || character === "]") depth -= 1;
+    else if (character === "," || character === ":") separators += 1;
+    else if (character === "{" || character === "[") {
+      deepest = Math.max(deepest, ++depth);
+      separators += 1;
+    } else if (character === "}" || character === "]") depth -= 1;
   }
-  return deepest;
+  return { depth: deepest, values: separators + 1 };
 }
