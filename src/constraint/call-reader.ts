@@ -15,8 +15,9 @@ export class CallReader {
   readonly #trigger: string;
   readonly #mustCall: boolean;
   #state: State = "text";
-  /** What has been generated, and not been read yet. */
+  /** What has been generated, and not been read yet; of it, so many characters are known to be white space, or not to begin a call. */
   #rest = "";
+  #seen = 0;
   #json = new JsonEnd();
 
   constructor(syntax: ToolSyntax, mustCall: boolean) {
@@ -57,7 +58,7 @@ export class CallReader {
 
   /** White space before a call, or at the end of what there is, is held back: it may lead to a call. */
   #readText(): CallPiece[] {
-    const at = this.#rest.indexOf(this.#trigger);
+    const at = this.#rest.indexOf(this.#trigger, this.#seen);
     if (at >= 0) {
       const text = this.#take(at).trimEnd();
       this.#take(this.#trigger.length);
@@ -66,16 +67,22 @@ export class CallReader {
       this.#state = "name";
       return textPiece(text);
     }
-    if (this.#mustCall) return [];
     const held = heldBack(this.#rest, this.#trigger);
-    return textPiece(this.#take(this.#rest.slice(0, this.#rest.length - held).trimEnd().length));
+    const certain = this.#rest.length - held;
+    const written = this.#mustCall ? 0 : this.#rest.slice(this.#seen, certain).trimEnd().length;
+    const text = written === 0 ? "" : this.#take(this.#seen + written);
+    this.#seen = certain - text.length;
+    return textPiece(text);
   }
 
   #readName(): CallPiece[] {
     const head = `${callHead(this.#syntax)}"`;
     const middle = `", ${JSON.stringify(this.#syntax.arguments)}: `;
-    const end = this.#rest.indexOf(middle, head.length);
-    if (end < 0) return [];
+    const end = this.#rest.indexOf(middle, Math.max(head.length, this.#seen));
+    if (end < 0) {
+      this.#seen = Math.max(0, this.#rest.length - middle.length + 1);
+      return [];
+    }
     const name = this.#rest.slice(head.length, end);
     this.#take(end + middle.length);
     this.#state = "arguments";
@@ -103,6 +110,7 @@ export class CallReader {
   #take(length: number): string {
     const taken = this.#rest.slice(0, length);
     this.#rest = this.#rest.slice(length);
+    this.#seen = 0;
     return taken;
   }
 }

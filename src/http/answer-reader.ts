@@ -20,8 +20,8 @@ export class AnswerReader {
   readonly #calls: CallReader | null;
   readonly #toolCalls: ToolCall[] = [];
   #content = "";
-  /** Details of tokens whose text is not content yet, and of those whose text is. */
-  #waiting: readonly TokenDetail[] = [];
+  /** Details of tokens whose text is not content yet, in its order, and of those whose text is. */
+  readonly #waiting: TokenDetail[] = [];
   readonly #logprobs: TokenDetail[] = [];
   #consumed = 0;
 
@@ -37,7 +37,7 @@ export class AnswerReader {
 
   push(text: string, details: readonly TokenDetail[]): AnswerEvent[] {
     this.#consumed += text.length;
-    this.#waiting = [...this.#waiting, ...details];
+    for (const detail of details) this.#waiting.push(detail);
     if (this.#calls === null) return text === "" ? [] : [this.#text(text)];
     return this.#events(this.#calls.push(text));
   }
@@ -80,9 +80,9 @@ export class AnswerReader {
 
   #text(text: string): AnswerEvent {
     this.#content += text;
-    const begun = this.#waiting.filter(({ offset }) => offset < this.#content.length);
-    this.#waiting = this.#waiting.slice(begun.length);
-    this.#logprobs.push(...begun);
+    const later = this.#waiting.findIndex(({ offset }) => offset >= this.#content.length);
+    const begun = this.#waiting.splice(0, later < 0 ? this.#waiting.length : later);
+    for (const detail of begun) this.#logprobs.push(detail);
     return { type: "text", index: this.#options.index, text, logprobs: this.#options.logprobs ? begun : null };
   }
 }
