@@ -19,6 +19,7 @@ import {
 import type { SampleRequest, Token } from "../../engine/engine.ts";
 import { GatewayError } from "../../types/error.ts";
 import { AvailableCores } from "./available-cores.ts";
+import { GrammarTurns } from "./grammar-turns.ts";
 import { type GrammarState, type NativeSampler, readLogprobs, type SamplerConfig, samplerConfig, type TokenSampling } from "./sampler.ts";
 import type { Backend, Feed, Logits, Sampler } from "./scheduler.ts";
 import { chooseSize, type Room } from "./sizing.ts";
@@ -41,7 +42,11 @@ interface NativeInternals {
     readonly _bindings: {
       readonly AddonSampler: new (model: unknown) => NativeSampler;
       readonly AddonGrammar: new (gbnf: string, options: { readonly addonExports: unknown }) => object;
-      readonly AddonGrammarEvaluationState: new (model: unknown, grammar: object) => GrammarState;
+      /** From a grammar, or as a copy of a state. */
+      readonly AddonGrammarEvaluationState: {
+        new (model: unknown, grammar: object): GrammarState;
+        new (state: GrammarState): GrammarState;
+      };
     };
   };
   readonly model: { readonly _model: unknown };
@@ -141,7 +146,7 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
     ...(exact && exactAttention),
   });
   const described = describe(model);
-  const { native, createSampler, beginGrammar } = openInternals(context, llama, model);
+  const { native, createSampler, readGrammar, copyGrammar } = openInternals(context, llama, model);
   const most = options.threads || cores;
   const measured = await measureThreads(native, llama.gpu === false ? halves(most) : [most]);
   const threads = new ThreadControl({ start: measured.threads, most });
@@ -150,6 +155,15 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
   const size = { contextSize, sequences, threads: measured.threads, mostThreads: most, cores, gpu, why: [why, measured.why] };
   // Without a temperature the chain is greedy and leaves the logits as they are: the selected token is then the maximum.
   const greedy = createSampler({});
+  /** Before any text: read once for all the samples of a request. */
+  const grammars = new WeakMap<SampleRequest, GrammarState>();
+  const beginGrammar = (request: SampleRequest): SamplerConfig => {
+    if (request.grammar === undefined) return {};
+    const known = grammars.get(request) ?? readGrammar(request.grammar);
+    grammars.set(request, known);
+    return { grammarEvaluationState: request.seeds.length === 1 ? known : copyGrammar(known) };
+  };
+  const oneByOne = new GrammarTurns();
   /** Not in use at present. Each holds a vocabulary's worth of memory, which only the garbage collector would free, and it does not know of it. */
   const spare: NativeSampler[] = [];
 
@@ -195,7 +209,7 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
     },
 
     createSampler(request: SampleRequest, seed: number): Sampler {
-      const config = { ...samplerConfig(request, described, contextSize), ...beginGrammar(request.grammar) };
+      const config = { ...samplerConfig(request, described, contextSize), ...beginGrammar(request) };
       const isPlain = Object.keys(config).length === 0;
       const sampler = isPlain ? greedy : (spare.pop() ?? createSampler({}));
       if (sampler !== greedy) {
@@ -206,12 +220,15 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
       }
       return {
         async sample(row: Logits): Promise<Token> {
-          const token = await native.sampleToken(row, sampler);
+          const draw = () => native.sampleToken(row, sampler);
+          const token = await (request.grammar === undefined ? draw() : oneByOne.take(draw));
           if (token === -1) throw new Error("llama.cpp could not sample a token");
           return token;
         },
         dispose(): void {
-          if (sampler !== greedy) spare.push(sampler);
+          if (sampler === greedy) return;
+          sampler.applyConfig({}); // lets go of the grammar's state
+          spare.push(sampler);
         },
       };
     },
@@ -241,8 +258,7 @@ function openInternals(context: LlamaContext, llama: Llama, model: LlamaModel) {
     return sampler;
   };
   const { AddonGrammar, AddonGrammarEvaluationState } = internals.llama._bindings;
-  const beginGrammar = (gbnf: string | undefined): SamplerConfig => {
-    if (gbnf === undefined) return {};
+  const readGrammar = (gbnf: string): GrammarState => {
     let grammar: object;
     try {
       grammar = new AddonGrammar(gbnf, { addonExports: internals.llama._bindings });
@@ -251,9 +267,10 @@ function openInternals(context: LlamaContext, llama: Llama, model: LlamaModel) {
         cause: error,
       });
     }
-    return { grammarEvaluationState: new AddonGrammarEvaluationState(internals.model._model, grammar) };
+    return new AddonGrammarEvaluationState(internals.model._model, grammar);
   };
-  return { native: internals.context._ctx, createSampler, beginGrammar };
+  const copyGrammar = (state: GrammarState): GrammarState => new AddonGrammarEvaluationState(state);
+  return { native: internals.context._ctx, createSampler, readGrammar, copyGrammar };
 }
 
 /** What may be used: of the GPU if there is one, else of the machine, or of the container it runs in. */
