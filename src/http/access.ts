@@ -16,14 +16,25 @@ export interface KeyLimits {
   readonly requestsPerMinute?: number | undefined;
   /** Tokens that the machine works through: prompts that are not in the cache, samples, scorings. */
   readonly tokensPerMinute?: number | undefined;
+  /** Requests that may be under way at once. */
+  readonly parallel?: number | undefined;
 }
 
 /** Counts what each key uses. */
 export interface RateLimiter {
   /** Counts one request. Returns headers, OpenAI's, that say what is left; throws "rate_limited". */
   admit(caller: NonNullable<Caller>): Promise<Record<string, string>>;
-  /** Counts tokens that were worked through for a request; what is over the limit counts against the next ones. */
-  spend(caller: Caller, tokens: number): Promise<void>;
+  /**
+   * Counts the tokens that a request may take, before it takes them, and that it is under way. Throws "rate_limited" where they do not fit what is
+   * left of the minute, or as many requests are under way as may be, "invalid_request" where they could never fit. `tokens` is asked only where
+   * there is a limit. Background work, which the caller did not ask for, is no request under way.
+   */
+  reserve(caller: Caller, tokens: () => Promise<number>, isBackground?: boolean): Promise<Reservation>;
+}
+
+export interface Reservation {
+  /** The request is over: what it has taken counts, not what it might have. What is over the limit counts against the next ones. Once. */
+  settle(tokens: number): Promise<void>;
 }
 
 /** Who sent a request; null where there are no keys. */

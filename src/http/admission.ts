@@ -2,11 +2,17 @@
 import { GatewayError } from "../types/error.ts";
 
 export interface AdmissionOptions {
-  /** Requests, those that wait for the engine included. */
+  /** Places: a request takes one, or more where it asks for many answers; those that wait for the engine count as well. */
   readonly limit: number;
   /** Milliseconds, from any origin. */
   readonly now: () => number;
 }
+
+/**
+ * The rule of places, for every endpoint: so many answers to generate, or completions to score, fill one. They are under way side by side, so a
+ * request for more of them takes more places, all there are at most.
+ */
+export const answersAPlace = 16;
 
 const smoothing = 0.2;
 const longestRetrySeconds = 300;
@@ -14,6 +20,7 @@ const longestRetrySeconds = 300;
 export class Admission {
   readonly #options: AdmissionOptions;
   #admitted = 0;
+  #taken = 0;
   /** Milliseconds between two requests' ends while there is work, as measured. */
   #interval = 1_000;
   #lastEnd = 0;
@@ -30,22 +37,28 @@ export class Admission {
   }
 
   /** Throws what `enter` would throw now; takes no place. */
-  check(): void {
+  check(answers = 1): void {
     if (this.#isClosed) throw shuttingDown();
-    if (this.#admitted >= this.#options.limit) throw this.#overloaded();
+    if (this.#taken + this.#placesOf(answers) > this.#options.limit) throw this.#overloaded();
   }
 
-  /** Takes a place; what it returns gives it back, once. Throws "overloaded" where there is none, "shutting_down" at the end. */
-  enter(): () => void {
+  /**
+   * Takes the places of a request for so many answers; what it returns gives them back, once. Throws "overloaded" where there are too few,
+   * "shutting_down" at the end.
+   */
+  enter(answers = 1): () => void {
     const { now } = this.#options;
-    this.check();
+    this.check(answers);
     if (this.#admitted === 0) this.#lastEnd = now();
     this.#admitted += 1;
+    const places = this.#placesOf(answers);
+    this.#taken += places;
     let hasLeft = false;
     return () => {
       if (hasLeft) return;
       hasLeft = true;
       this.#admitted -= 1;
+      this.#taken -= places;
       if (this.#admitted === 0) this.#onIdle?.();
       this.#interval += smoothing * (now() - this.#lastEnd - this.#interval);
       this.#lastEnd = now();
@@ -54,7 +67,7 @@ export class Admission {
 
   /** There is room for work that nobody waits for. */
   get isQuiet(): boolean {
-    return !this.#isClosed && this.#admitted < this.#options.limit / 4;
+    return !this.#isClosed && this.#taken < this.#options.limit / 4;
   }
 
   get isClosed(): boolean {
@@ -68,6 +81,10 @@ export class Admission {
       this.#onIdle = resolve;
       if (this.#admitted === 0) resolve();
     });
+  }
+
+  #placesOf(answers: number): number {
+    return Math.min(this.#options.limit, Math.max(1, Math.ceil(answers / answersAPlace)));
   }
 
   /** By the time it names, half of what is under way now will be done. */

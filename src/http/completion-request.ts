@@ -6,6 +6,10 @@ import { biasMap, refuse, samplingFields, stopStrings, toStops } from "./wire.ts
 
 const defaultMaxTokens = 16;
 const mostPrompts = 256;
+/** As OpenAI's. What the gateway allows (`ICDPO_MAX_N`) may be less. */
+const mostAnswers = 128;
+/** Prompts times n. */
+const mostChoices = 256;
 
 const tokens = z.array(z.int().min(0)).min(1);
 
@@ -18,8 +22,8 @@ export const completionsBodySchema = z
     ),
     max_tokens: z.int().min(0).nullish().describe("0 with echo: log-probabilities of the prompt alone"),
     ...samplingFields,
-    n: z.int().min(1).nullish(),
-    best_of: z.int().min(1).nullish(),
+    n: z.int().min(1).max(mostAnswers).nullish(),
+    best_of: z.int().min(1).max(mostAnswers).nullish(),
     stop: stopStrings,
     echo: z.boolean().nullish(),
     logprobs: z.int().min(0).max(20).nullish(),
@@ -28,14 +32,17 @@ export const completionsBodySchema = z
     user: z.string().nullish(),
   })
   .superRefine((body, context) => {
+    const choices = promptsOf(body).length * (body.n ?? 1);
+    if (choices > mostChoices)
+      context.addIssue({ code: "custom", path: ["n"], message: `${choices} answers are too many: prompts times n may be ${mostChoices}` });
     refuse(body, { suffix: { reason: "the model goes on from the prompt only", harmless: [""] } }, context);
     if (body.best_of && body.best_of !== (body.n ?? 1))
       context.addIssue({ code: "custom", path: ["best_of"], message: "must be the same as n: a scored route chooses among candidates" });
   });
-export type CompletionsRequest = z.output<typeof completionsBodySchema>;
+export interface CompletionsRequest extends z.output<typeof completionsBodySchema> {}
 
 /** Each prompt as text or as token ids. */
-export function promptsOf({ prompt }: CompletionsRequest): (string | readonly number[])[] {
+export function promptsOf({ prompt }: Pick<CompletionsRequest, "prompt">): (string | readonly number[])[] {
   if (typeof prompt === "string") return [prompt];
   return typeof prompt[0] === "number" ? [prompt as number[]] : (prompt as (string | number[])[]);
 }

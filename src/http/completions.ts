@@ -6,8 +6,10 @@ import { counted, type TokenWork } from "../icdpo/work.ts";
 import type { Policy, PolicySet } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { LinkedSignal } from "../types/linked-signal.ts";
+import { checkAnswerSize } from "./answer-size.ts";
 import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";
-import { completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
+import { type CompletionsRequest, completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
+import { completionsDemand, type Demand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { routeHeaders, setHeaders } from "./headers.ts";
 import { singlePolicyRoute } from "./route.ts";
@@ -35,12 +37,26 @@ export function completions(dependencies: AppDependencies) {
     const { newId, unixTime, randomSeed } = dependencies;
     const call: Call = { id: newId("cmpl-"), created: unixTime(), body, resolved, seed: (body.seed ?? randomSeed()) >>> 0 };
     setHeaders(c, routeHeaders(resolved, body.n ?? 1));
-    if (body.stream) return stream(c, dependencies, call);
-    const { choices, usage } = await withRequest(askerOf(c), dependencies, (work) =>
+    const demand = demandOf(call);
+    if (body.stream) return stream(c, dependencies, call, demand);
+    const { choices, usage } = await withRequest(askerOf(c), dependencies, demand, (work) =>
       work.attempt((tokens) => complete(c, call, { ...work, tokens }, () => {})),
     );
     return c.json({ ...common(call), choices: choices.map((choice) => renderChoice(choice, body)), usage });
   };
+}
+
+function demandOf({ body, resolved: { policy } }: Call): Demand {
+  const { temperature, maxTokens } = samplingOf(body, policy);
+  const scoresPrompts = tellsPrompt(body);
+  // A greedy answer stands for all of a prompt's.
+  const answers = temperature === 0 ? 1 : (body.n ?? 1);
+  return completionsDemand(policy.sampler.engine, promptsOf(body), { answers, maxTokens, scoresPrompts });
+}
+
+/** Whether the prompt's own log-probabilities are asked for. */
+function tellsPrompt({ echo, logprobs }: Pick<CompletionsRequest, "echo" | "logprobs">): boolean {
+  return echo === true && logprobs !== undefined && logprobs !== null;
 }
 
 function checkPlain(policy: Policy, set: PolicySet): void {
@@ -64,7 +80,7 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
   const { body } = call;
   const { signal } = work;
   const { engine } = call.resolved.policy.sampler;
-  const { capabilities } = await engine.info(signal);
+  const { capabilities, contextSize } = await engine.info(signal);
   if (!capabilities.text)
     throw new GatewayError("invalid_request", "This route's engine takes chat messages only: use /v1/chat/completions.", {
       param: "model",
@@ -76,6 +92,7 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
   );
   if (prompts.some(({ tokens }) => tokens.length === 0))
     throw new GatewayError("invalid_request", "Invalid 'prompt': it is empty.", { param: "prompt" });
+  checkSize(call, prompts, contextSize);
   const lead = typeof promptsOf(body)[0] === "string" ? beginning.length : 0;
   const observer = c.get("observer");
   observer.note({ promptTokens: prompts.reduce((sum, { tokens }) => sum + tokens.length, 0) });
@@ -90,6 +107,16 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
   const usage = usageOf(prompts, retokenized);
   observer.note({ completionTokens: usage.completion_tokens });
   return { choices: choices.map(({ choice }) => choice), usage };
+}
+
+function checkSize({ body, resolved: { policy } }: Call, prompts: readonly Prompt[], contextSize: number): void {
+  const { maxTokens } = samplingOf(body, policy);
+  const tokens = prompts.reduce((sum, { tokens: { length } }) => {
+    const sampled = Math.min(maxTokens, Math.max(0, contextSize - length));
+    return sum + sampled + (body.echo ? length : 0);
+  }, 0);
+  const details = body.logprobs === undefined || body.logprobs === null ? 0 : 1 + body.logprobs;
+  checkAnswerSize(tokens * (body.n ?? 1), details, details > 1 ? "logprobs" : "n");
 }
 
 /** All of the items' work, side by side. Where one of them fails, the others are stopped, and have stopped when its error is thrown. */
@@ -168,8 +195,8 @@ async function echoOf(
   const described = await engine.describe(tokens, signal);
   const scored: TokenDetail[] = [];
   const [head, ...rest] = tokens as [Token, ...Token[]];
-  if (body.logprobs !== undefined && body.logprobs !== null && rest.length > 0) {
-    const events = engine.score({ tokens: [head], end: head }, [rest], signal, body.logprobs);
+  if (tellsPrompt(body) && rest.length > 0) {
+    const events = engine.score({ tokens: [head], end: head }, [rest], signal, body.logprobs ?? 0);
     for await (const event of counted(events, 1, work)) if (event.type === "scored") scored.push(...(event.details ?? []));
   }
   let offset = 0;
@@ -183,14 +210,14 @@ async function echoOf(
   const bytes = details.flatMap((detail) => detail.bytes);
   return {
     text: new TextDecoder().decode(Uint8Array.from(bytes)),
-    details: body.logprobs === undefined || body.logprobs === null ? [] : details,
+    details: tellsPrompt(body) ? details : [],
   };
 }
 
-async function stream(c: Context, dependencies: AppDependencies, call: Call): Promise<Response> {
+async function stream(c: Context, dependencies: AppDependencies, call: Call, demand: Demand): Promise<Response> {
   const { body } = call;
   c.get("observer").note({ stream: true });
-  const pieces = await streamWork<Choice, Usage>(askerOf(c), dependencies, async (work, { push }) => {
+  const pieces = await streamWork<Choice, Usage>(askerOf(c), dependencies, demand, async (work, { push }) => {
     const onPiece = (choice: Choice): void => push(choice, sizeOf(choice.text, choice.details));
     const { usage } = await work.attempt((tokens) => complete(c, call, { ...work, tokens }, onPiece));
     return { result: usage, rest: [] };

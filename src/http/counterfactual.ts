@@ -4,6 +4,7 @@ import { type MeasureRequest, measure } from "../icdpo/measure.ts";
 import { type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
 import type { Policy } from "../policy/policy.ts";
+import { comparisonDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { failureOf } from "./errors.ts";
 import type { ResolvedRoute } from "./route.ts";
@@ -36,8 +37,9 @@ export async function recordCounterfactual(
   const observer = telemetry.observe({ id: newId("req_"), method: "POST", traceparent: c.req.header("traceparent") });
   observer.note({ route, policy: answer.policy.id, ...(caller !== null && { key: caller.name }) });
   try {
-    const asker = { caller, observer, left: [] };
-    const { score, chosenScore, text } = await withRequest(asker, dependencies, ({ signal, attempt, enter }) =>
+    const asker = { caller, observer, left: [], isBackground: true };
+    const demand = comparisonDemand(answer.policy, request);
+    const { score, chosenScore, text } = await withRequest(asker, dependencies, demand, ({ signal, attempt, enter }) =>
       attempt((work) => compare(answer, { signal, work, onStage: enter })),
     );
     observer.end({ path, status: 200 });

@@ -3,6 +3,8 @@ import type { Context } from "hono";
 import { z } from "zod";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
+import { checkVectorsSize } from "./answer-size.ts";
+import { embeddingsDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { requestedRoute } from "./route.ts";
 import { readBody } from "./wire.ts";
@@ -11,14 +13,21 @@ import { askerOf, withRequest } from "./work.ts";
 const mostTexts = 2_048;
 /** Whoever leaves pays for the portions that are done. */
 const textsAtOnce = 128;
+/** Of all texts together: OpenAI's 300,000 tokens, and more. */
+const mostCharacters = 2 ** 21;
 const text = z.string().min(1, "must not be empty");
 
 export const embeddingsBodySchema = z.object({
   model: z.string().describe("the embedding model's name, or a route's"),
-  input: z.union(
-    [text, z.array(text).min(1).max(mostTexts)],
-    `must be a text or up to ${mostTexts} texts, none of them empty; token ids cannot be read`,
-  ),
+  input: z
+    .union(
+      [text, z.array(text).min(1).max(mostTexts)],
+      `must be a text or up to ${mostTexts} texts, none of them empty; token ids cannot be read`,
+    )
+    .refine(
+      (input) => textsOf(input).reduce((sum, { length }) => sum + length, 0) <= mostCharacters,
+      `must hold at most ${mostCharacters} characters, all texts together`,
+    ),
   encoding_format: z.enum(["float", "base64"]).nullish(),
   dimensions: z.int().min(1).nullish(),
   user: z.string().nullish(),
@@ -29,10 +38,10 @@ export function embeddings(dependencies: AppDependencies) {
     const body = await readBody(c, embeddingsBodySchema);
     const embedder = await dependencies.embedder();
     if (body.model !== embedder.name) requestedRoute(c, dependencies.policies(), body.model);
-    const texts = typeof body.input === "string" ? [body.input] : body.input;
+    const texts = textsOf(body.input);
     const vectors: Float32Array[] = [];
     let promptTokens = 0;
-    await withRequest(askerOf(c), dependencies, async ({ signal, attempt }) => {
+    await withRequest(askerOf(c), dependencies, embeddingsDemand(texts), async ({ signal, attempt }) => {
       for (let start = 0; start < texts.length; start += textsAtOnce) {
         const portion = texts.slice(start, start + textsAtOnce);
         const count = await attempt(async (tokens) => {
@@ -42,7 +51,10 @@ export function embeddings(dependencies: AppDependencies) {
         });
         promptTokens += count;
         c.get("observer").note({ promptTokens });
-        if (start === 0) checkDimensions(embedder, vectors[0]?.length ?? 0, body.dimensions ?? undefined);
+        if (start > 0) continue;
+        const dimensions = vectors[0]?.length ?? 0;
+        checkDimensions(embedder, dimensions, body.dimensions ?? undefined);
+        if (body.encoding_format !== "base64") checkVectorsSize(texts.length, dimensions);
       }
     });
     return c.json({
@@ -56,6 +68,10 @@ export function embeddings(dependencies: AppDependencies) {
       usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
     });
   };
+}
+
+function textsOf(input: string | readonly string[]): readonly string[] {
+  return typeof input === "string" ? [input] : input;
 }
 
 function checkDimensions({ name }: EmbeddingModel, has: number, wanted: number | undefined): void {

@@ -8,13 +8,15 @@ import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { AnswerGrammars } from "./answer-grammar.ts";
 import { AnswerReader } from "./answer-reader.ts";
+import { checkAnswerSize } from "./answer-size.ts";
 import { recordCounterfactual } from "./counterfactual.ts";
+import { type Demand, generationDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Answer, AnswerEvent, Generated, Generation } from "./generation.ts";
 import { outcomeHeaders, retrieveTiming, routeHeaders, setHeaders } from "./headers.ts";
 import { recordedSettings } from "./recorded-settings.ts";
 import type { ResolvedRoute } from "./route.ts";
-import { termsOf } from "./terms.ts";
+import { type Terms, termsOf } from "./terms.ts";
 import { askerOf, sizeOf, streamWork, type Work, type WorkStream, withRequest } from "./work.ts";
 
 /** Of every request: what a schema comes to depends on nothing else. */
@@ -40,8 +42,9 @@ export async function generate(
   answerId: string,
 ): Promise<Generated> {
   c.get("observer").note({ answer: answerId });
-  const { prepared, outcome } = await withRequest(askerOf(c), dependencies, async (work) => {
-    const prepared = await prepare(c, dependencies, resolved, generation, work);
+  const terms = agree(dependencies, resolved, generation);
+  const { prepared, outcome } = await withRequest(askerOf(c), dependencies, demandOf(terms, generation), async (work) => {
+    const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
     return { prepared, outcome: await work.attempt((tokens) => run(prepared, { ...prepared.request, work: tokens })) };
   });
   setHeaders(c, outcomeHeaders(outcome));
@@ -89,9 +92,11 @@ export async function generateStream(
 ): Promise<GenerationStream> {
   const observer = c.get("observer");
   observer.note({ answer: answerId, stream: true });
+  const terms = agree(dependencies, resolved, generation);
   let prepared: Prepared | undefined;
-  const stream = await streamWork<AnswerEvent, Generated>(askerOf(c), dependencies, async (work, { begin, push }) => {
-    prepared = await prepare(c, dependencies, resolved, generation, work);
+  const demand = demandOf(terms, generation);
+  const stream = await streamWork<AnswerEvent, Generated>(askerOf(c), dependencies, demand, async (work, { begin, push }) => {
+    prepared = await prepare(c, dependencies, resolved, generation, terms, work);
     const given = prepared;
     const onSampling = ({ retrieveMs, basePromptTokens }: Beginning): void => {
       observer.note({ promptTokens: basePromptTokens });
@@ -121,19 +126,31 @@ function sizeOfEvent(event: AnswerEvent): number {
   return "text" in event ? sizeOf(event.text, event.type === "text" ? (event.logprobs ?? []) : []) : 0;
 }
 
+/** Whose parameters count, and what that comes to. Throws "invalid_request" and "unsupported_parameter". */
+function agree({ maxAnswers }: AppDependencies, { policy }: ResolvedRoute, generation: Generation): Terms {
+  checkAnswers(generation.answers, maxAnswers);
+  return termsOf(policy, generation);
+}
+
+function demandOf({ policy, sampling }: Terms, { conversation, answers, tools }: Generation): Demand {
+  return generationDemand(policy, { conversation, sampling, answers, tools });
+}
+
 async function prepare(
   c: Context,
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
   generation: Generation,
+  { policy, bypassed, sampling }: Terms,
   { signal, enter }: Work,
 ): Promise<Prepared> {
   const { tools, answers, topLogprobs, conversation } = generation;
-  checkAnswers(answers, dependencies.maxAnswers);
-  const { policy, bypassed, sampling } = termsOf(resolved.policy, generation);
   const { engine } = policy.sampler;
   const observer = c.get("observer");
-  const syntax = (await engine.info(signal)).capabilities.tools ?? genericToolSyntax;
+  const { capabilities, contextSize } = await engine.info(signal);
+  const syntax = capabilities.tools ?? genericToolSyntax;
+  const details = topLogprobs === null ? 0 : 1 + topLogprobs;
+  checkAnswerSize(answers * Math.min(sampling.maxTokens, contextSize), details, details > 1 ? "top_logprobs" : "n");
   const { budget_ms: budget } = policy.settings;
   const request: IcdpoRequest = {
     conversation,

@@ -4,6 +4,7 @@ import { z } from "zod";
 import { type Measured, type Measurement, measure } from "../icdpo/measure.ts";
 import { demonstrationMessagesSchema, promptFormats } from "../policy/schema.ts";
 import type { Demonstration } from "../types/conversation.ts";
+import { scoringDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { routeHeaders, setHeaders } from "./headers.ts";
 import { singlePolicyRoute } from "./route.ts";
@@ -34,7 +35,8 @@ export function score(dependencies: AppDependencies) {
     const body = await readBody(c, scoreRequestSchema);
     const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
     const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0 };
-    const measurement = await withRequest(askerOf(c), dependencies, ({ signal, attempt, enter: onStage }) =>
+    const demand = scoringDemand(resolved.policy, request);
+    const measurement = await withRequest(askerOf(c), dependencies, demand, ({ signal, attempt, enter: onStage }) =>
       attempt((work) => measure(resolved.policy, { ...request, signal, work, onStage })),
     );
     setHeaders(c, routeHeaders(resolved, body.completions.length));

@@ -8,8 +8,10 @@ import type { Stage } from "../icdpo/pipeline.ts";
 import { noWork, type TokenWork, workedThrough } from "../icdpo/work.ts";
 import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
-import type { Caller } from "./access.ts";
+import type { Caller, Reservation } from "./access.ts";
+import { detailSize } from "./answer-size.ts";
 import { StageDeadlines } from "./deadlines.ts";
+import type { Demand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { RequestObserver } from "./telemetry.ts";
 
@@ -20,6 +22,8 @@ export interface Asker {
   readonly caller: Caller;
   readonly observer: RequestObserver;
   readonly left: readonly AbortSignal[];
+  /** It is the gateway that wants the work done: no request of the caller's is under way for it. */
+  readonly isBackground?: boolean;
 }
 
 /** What a request's work is given. */
@@ -41,16 +45,18 @@ export function askerOf(c: Context): Asker {
 }
 
 /**
- * Does the work of one request, or of one part of it. Throws "overloaded" before anything is begun, "timeout" and "cancelled" by its signal.
- * However it ends, what was worked through is charged to the caller and told, before the request counts as over.
+ * Does the work of one request, or of one part of it. Throws "overloaded" and "rate_limited" before anything is begun, "timeout" and "cancelled"
+ * by its signal. What it may take is counted against the caller's limits before it begins. However it ends, what was worked through is charged
+ * in place of that and told, before the request counts as over.
  */
 export async function withRequest<Result>(
-  { caller, observer, left }: Asker,
+  { caller, observer, left, isBackground }: Asker,
   { admission, deadline, limiter, report, shutdown, stageLimits }: WorkDependencies,
+  demand: Demand,
   work: (work: Work) => Promise<Result>,
   hasSent: () => boolean = () => false,
 ): Promise<Result> {
-  const leave = admission.enter();
+  const leave = admission.enter(demand.answers);
   const settle = observer.hold();
   const deadlines = new StageDeadlines(stageLimits, [...left, deadline(), shutdown]);
   const accounts: TokenWork[] = [];
@@ -70,19 +76,16 @@ export async function withRequest<Result>(
     observer.stage(stage);
     deadlines.enter(stage);
   };
+  let reservation: Reservation | undefined;
   try {
+    reservation = await limiter.reserve(caller, () => demand.tokens(deadlines.signal), isBackground);
     return await work({ signal: deadlines.signal, attempt, enter });
   } finally {
     deadlines.close();
     leave();
     for (const tokens of accounts) observer.worked(tokens);
     // An answer is not lost because it could not be charged.
-    await limiter
-      .spend(
-        caller,
-        accounts.map(workedThrough).reduce((a, b) => a + b, 0),
-      )
-      .catch(report);
+    await reservation?.settle(accounts.map(workedThrough).reduce((a, b) => a + b, 0)).catch(report);
     settle();
   }
 }
@@ -105,9 +108,6 @@ const mostWaiting = 2 ** 20;
 export function sizeOf(text: string, details: readonly Pick<TokenDetail, "top">[]): number {
   return text.length + detailSize * details.reduce((sum, { top }) => sum + 1 + top.length, 0);
 }
-
-/** Of a token with its bytes and log-probability, as a client gets it. */
-const detailSize = 100;
 
 /** Work whose events go out while it is done. */
 export interface WorkStream<Event, Result> {
@@ -133,6 +133,7 @@ export interface Outlet<Event> {
 export async function streamWork<Event, Result>(
   asker: Asker,
   dependencies: WorkDependencies,
+  demand: Demand,
   work: (work: Work, out: Outlet<Event>) => Promise<{ readonly result: Result; readonly rest: readonly Event[] }>,
 ): Promise<WorkStream<Event, Result>> {
   const leaving = new AbortController();
@@ -156,6 +157,7 @@ export async function streamWork<Event, Result>(
   const working = withRequest(
     linked,
     dependencies,
+    demand,
     (given) => work(given, { begin, push }),
     () => hasSent,
   );

@@ -1,43 +1,52 @@
-/** @module Requests and tokens a minute for each key, counted in this process. */
-import { RateLimiterMemory, type RateLimiterRes } from "rate-limiter-flexible";
-import type { Caller, KeyLimits, RateLimiter } from "../http/access.ts";
-import { exhausted, type LimitKind, limitHeaders, limitOf } from "../http/rate-limit.ts";
+/** @module What each key has used in a minute, counted in this process. */
+import { RateLimiterMemory } from "rate-limiter-flexible";
+import type { KeyLimits } from "../http/access.ts";
+import { type Count, KeyLimiter, type LimitKind, type UsageCounts, type Uses } from "../http/rate-limit.ts";
 
 const minute = 60;
 
-export class MemoryRateLimiter implements RateLimiter {
-  /** For keys that have no limits of their own. */
-  readonly #defaults: KeyLimits;
-  readonly #limiters = new Map<string, RateLimiterMemory>();
+export class MemoryCounts implements UsageCounts {
+  /** They count; what is too much is said elsewhere, and may change while a minute runs. */
+  readonly #counters: { readonly [Kind in LimitKind]: RateLimiterMemory } = {
+    requests: new RateLimiterMemory({ keyPrefix: "requests", points: Number.MAX_SAFE_INTEGER, duration: minute }),
+    tokens: new RateLimiterMemory({ keyPrefix: "tokens", points: Number.MAX_SAFE_INTEGER, duration: minute }),
+  };
+  readonly #underWay = new Map<string, Set<string>>();
 
+  async add(name: string, uses: Uses): Promise<{ readonly [Kind in LimitKind]?: Count }> {
+    const counts: { [Kind in LimitKind]?: Count } = {};
+    for (const kind of ["requests", "tokens"] as const) {
+      const points = uses[kind];
+      if (points === undefined) continue;
+      const now = Date.now();
+      const { consumedPoints: used, msBeforeNext: msLeft } = await this.#counters[kind].penalty(name, points);
+      // The minute is not over before then, if it is over a little later.
+      counts[kind] = { used, msLeft, minute: now + msLeft };
+    }
+    return counts;
+  }
+
+  async giveBack(name: string, tokens: number, minute: number): Promise<void> {
+    if (Date.now() < minute) await this.#counters.tokens.reward(name, tokens);
+  }
+
+  async enter(name: string, request: string, most: number): Promise<boolean> {
+    const underWay = this.#underWay.get(name) ?? new Set();
+    if (underWay.size >= most) return false;
+    this.#underWay.set(name, underWay.add(request));
+    return true;
+  }
+
+  async leave(name: string, request: string): Promise<void> {
+    const underWay = this.#underWay.get(name);
+    underWay?.delete(request);
+    if (underWay?.size === 0) this.#underWay.delete(name);
+  }
+}
+
+export class MemoryRateLimiter extends KeyLimiter {
   constructor(defaults: KeyLimits) {
-    this.#defaults = defaults;
-  }
-
-  async admit(caller: NonNullable<Caller>): Promise<Record<string, string>> {
-    const tokens = this.#limiter(caller, "tokens");
-    const spent = await tokens?.get(caller.name);
-    if (tokens !== undefined && spent && spent.remainingPoints <= 0) throw exhausted(caller, "tokens", tokens.points, spent);
-    const requests = this.#limiter(caller, "requests");
-    const counted = requests && (await requests.consume(caller.name).catch((state: RateLimiterRes) => state));
-    if (requests && counted && counted.consumedPoints > requests.points) throw exhausted(caller, "requests", requests.points, counted);
-    return {
-      ...(requests && counted && limitHeaders("requests", requests.points, counted)),
-      ...(tokens && limitHeaders("tokens", tokens.points, spent ?? { remainingPoints: tokens.points, msBeforeNext: 0 })),
-    };
-  }
-
-  async spend(caller: Caller, tokens: number): Promise<void> {
-    if (caller === null || tokens <= 0) return;
-    await this.#limiter(caller, "tokens")?.penalty(caller.name, tokens);
-  }
-
-  #limiter(caller: NonNullable<Caller>, kind: LimitKind): RateLimiterMemory | undefined {
-    const points = limitOf(caller, this.#defaults, kind);
-    if (points === undefined) return undefined;
-    const name = `${kind}:${points}`;
-    const limiter = this.#limiters.get(name) ?? new RateLimiterMemory({ keyPrefix: name, points, duration: minute });
-    this.#limiters.set(name, limiter);
-    return limiter;
+    let requests = 0;
+    super(new MemoryCounts(), defaults, () => String(requests++));
   }
 }

@@ -119,9 +119,14 @@ function sharedDeadlines(ms: number, now: () => number): () => AbortSignal {
 function telling(limiter: RateLimiter, charged: (key: string, tokens: number) => void): RateLimiter {
   return {
     admit: (caller) => limiter.admit(caller),
-    async spend(caller, tokens) {
-      await limiter.spend(caller, tokens);
-      if (caller !== null) charged(caller.name, tokens);
+    async reserve(caller, ...demand) {
+      const reservation = await limiter.reserve(caller, ...demand);
+      return {
+        async settle(tokens) {
+          await reservation.settle(tokens);
+          if (caller !== null) charged(caller.name, tokens);
+        },
+      };
     },
   };
 }
@@ -132,13 +137,18 @@ function pause(ms: number): Promise<void> {
 
 /** Throws "configuration" where the keys cannot be read, or where there are none and strangers could come. */
 export async function readAccess(settings: Settings): Promise<Access> {
-  const { HOST: host, ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute, ICDPO_TOKENS_PER_MINUTE: tokensPerMinute } = settings;
+  const {
+    HOST: host,
+    ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute,
+    ICDPO_TOKENS_PER_MINUTE: tokensPerMinute,
+    ICDPO_PARALLEL: parallel,
+  } = settings;
   const keys = await readKeys(settings);
   const isOpen = keys.length === 0;
   if (isOpen && !isLoopback(host) && !settings.ICDPO_ALLOW_ANONYMOUS) throw openToAll(host);
   return {
     keys,
-    limiter: new MemoryRateLimiter({ requestsPerMinute, tokensPerMinute }),
+    limiter: new MemoryRateLimiter({ requestsPerMinute, tokensPerMinute, parallel }),
     corsOrigins: settings.ICDPO_CORS_ORIGINS,
     allowedHosts: isOpen && isLoopback(host) ? new Set([...loopbackNames, host, ...settings.ICDPO_ALLOWED_HOSTS]) : null,
   };

@@ -41,6 +41,7 @@ const environmentSchema = z.object({
   ICDPO_API_KEYS: z.string().min(1).optional(),
   ICDPO_REQUESTS_PER_MINUTE: positive.optional(),
   ICDPO_TOKENS_PER_MINUTE: positive.optional(),
+  ICDPO_PARALLEL: positive.optional(),
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
   ICDPO_TRUST_PROXY: flag.default(false),
   ICDPO_CORS_ORIGINS: list.default([]),

@@ -7,6 +7,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import { type Caller, identify, limitRate, mayUse } from "../http/access.ts";
 import { bodyLimit } from "../http/body-limit.ts";
+import { generationDemand } from "../http/demand.ts";
 import type { AppDependencies } from "../http/dependencies.ts";
 import { isFault, renderError } from "../http/errors.ts";
 import { describeExperiment, type ExperimentRoute, experimentRoutes } from "../http/experiments.ts";
@@ -194,7 +195,8 @@ async function playPlainly(c: Context, dependencies: AppDependencies, policy: Po
   const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
   const sampling = { temperature, topP, topK, maxTokens, stop: [] };
   const request = { conversation, sampling, answers: 1, seed: dependencies.randomSeed(), now: dependencies.now };
-  const { ranked } = await withRequest(askerOf(c), dependencies, ({ signal, attempt, enter: onStage }) =>
+  const demand = generationDemand(plainly(policy), request);
+  const { ranked } = await withRequest(askerOf(c), dependencies, demand, ({ signal, attempt, enter: onStage }) =>
     attempt((work) => icdpo(plainly(policy), { ...request, signal, onStage, work })),
   );
   return ranked[0]?.text ?? "";

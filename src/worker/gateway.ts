@@ -2,10 +2,11 @@
 import type { Hono } from "hono";
 import { createApp } from "../app.ts";
 import type { RecordStore } from "../experiment/record.ts";
-import type { AccessDependencies } from "../http/access.ts";
+import type { AccessDependencies, KeyLimits } from "../http/access.ts";
 import { Admission } from "../http/admission.ts";
 import { isFault } from "../http/errors.ts";
 import { parseKeys } from "../http/keys.ts";
+import { KeyLimiter, noLimits } from "../http/rate-limit.ts";
 import { remoteEmbedder } from "../retrieval/remote-embedder.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { levelOf, lineOf } from "../telemetry/line.ts";
@@ -19,11 +20,13 @@ import { keptArtifacts, keptEmbeddings } from "./kept.ts";
 import { WorkerPolicies } from "./policies.ts";
 import { openRecords, type RecordsWorld } from "./records.ts";
 import { readWorkerSettings, type WorkerSettings } from "./settings.ts";
-import { usageLimiter } from "./usage.ts";
+import { usageCounts } from "./usage.ts";
 
 const pingMs = 5_000;
 const readerMs = 60_000;
 const embeddingTimeoutMs = 30_000;
+/** What ends has a moment to say so. */
+const farewellMs = 60_000;
 
 export interface WorkerGateway {
   readonly app: Hono;
@@ -119,16 +122,26 @@ function telemetryOf({ ICDPO_LOG_TEXT: withText }: WorkerSettings, { log, report
 }
 
 async function accessOf(settings: WorkerSettings, { USAGE }: Bindings, report: (line: string) => void): Promise<AccessDependencies> {
-  const { ICDPO_KEYS: text, ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute, ICDPO_TOKENS_PER_MINUTE: tokensPerMinute } = settings;
+  const {
+    ICDPO_KEYS: text,
+    ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute,
+    ICDPO_TOKENS_PER_MINUTE: tokensPerMinute,
+    ICDPO_PARALLEL: parallel,
+  } = settings;
   const keys = await parseKeys(text === undefined ? null : { name: "ICDPO_KEYS", text }, settings.ICDPO_API_KEYS ?? "");
   const remedy = "Set the secret ICDPO_KEYS or ICDPO_API_KEYS (`icdpo keys new` makes a key), or ICDPO_ALLOW_ANONYMOUS=1 if that is meant.";
   if (keys.length === 0 && !settings.ICDPO_ALLOW_ANONYMOUS)
     throw new GatewayError("configuration", `Without API keys, everybody could use this gateway. ${remedy}`);
-  const defaults = { requestsPerMinute, tokensPerMinute };
-  const areLimited = [defaults, ...keys.map(({ limits }) => limits)].some((limits) => limits.requestsPerMinute ?? limits.tokensPerMinute);
-  if (USAGE !== undefined) return { keys, limiter: usageLimiter(USAGE, defaults, report) };
+  const defaults: KeyLimits = { requestsPerMinute, tokensPerMinute, parallel };
+  const areLimited = [defaults, ...keys.map(({ limits }) => limits)].some(
+    (limits) => limits.requestsPerMinute ?? limits.tokensPerMinute ?? limits.parallel,
+  );
+  if (USAGE !== undefined) {
+    const counts = usageCounts(USAGE, settings.ICDPO_TIMEOUT_MS + farewellMs, report);
+    return { keys, limiter: new KeyLimiter(counts, defaults, () => clockAndChance.newId("")) };
+  }
   if (areLimited) throw new GatewayError("configuration", "Limits need the binding USAGE in wrangler.toml: isolates alone cannot count.");
-  return { keys, limiter: { admit: async () => ({}), spend: async () => {} } };
+  return { keys, limiter: noLimits };
 }
 
 function embedderOf(

@@ -30,6 +30,7 @@ const settingsSchema = z.object({
   ICDPO_API_KEYS: z.string().optional(),
   ICDPO_REQUESTS_PER_MINUTE: positive.optional(),
   ICDPO_TOKENS_PER_MINUTE: positive.optional(),
+  ICDPO_PARALLEL: positive.optional(),
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_MAX_N: positive.default(16),

@@ -115,11 +115,11 @@ describe("limits of a key", () => {
   });
 
   it("counts the tokens that were worked through, the hidden ones too, against the next request", async () => {
-    const { chat } = await withKeys(await key("alice", secret, { limits: { tokensPerMinute: 200 } }));
-    expect((await chat({}, bearer(secret))).status).toBe(200);
-    const next = await chat({}, bearer(secret));
+    const { chat } = await withKeys(await key("alice", secret, { limits: { tokensPerMinute: 400 } }));
+    expect((await chat({ max_tokens: 2 }, bearer(secret))).status).toBe(200);
+    const next = await chat({ max_tokens: 2 }, bearer(secret));
     expect(next.status).toBe(429);
-    expect((await json(next)).error.message).toContain("200 tokens a minute");
+    expect((await json(next)).error.message).toContain("400 tokens a minute");
   });
 
   it("applies the defaults where a key has none", async () => {

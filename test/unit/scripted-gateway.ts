@@ -5,6 +5,7 @@ import { onlyEngine } from "../../src/engine/engines.ts";
 import { noStore } from "../../src/experiment/no-store.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
+import { noLimits } from "../../src/http/rate-limit.ts";
 import type { RequestObserver } from "../../src/http/telemetry.ts";
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
@@ -87,7 +88,7 @@ export async function gateway(
     stageLimits: {},
     shutdown: new AbortController().signal,
     keys: [],
-    limiter: { admit: async () => ({}), spend: async () => {} },
+    limiter: noLimits,
     corsOrigins: [],
     allowedHosts: null,
     report: (error) => reported.push(error),

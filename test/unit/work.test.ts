@@ -8,6 +8,7 @@ import type { ApiKey } from "../../src/http/access.ts";
 import { hashKey } from "../../src/http/access.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
+import { noLimits } from "../../src/http/rate-limit.ts";
 import type { RequestRecord } from "../../src/http/telemetry.ts";
 import { workedThrough } from "../../src/icdpo/work.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
@@ -44,7 +45,9 @@ async function site(script: Script = {}, dependencies: Partial<AppDependencies> 
   });
   const limiter = {
     admit: async () => ({}),
-    spend: async (caller: { name: string } | null, tokens: number) => void spent.push({ name: caller?.name, tokens }),
+    reserve: async (caller: { name: string } | null) => ({
+      settle: async (tokens: number) => void spent.push({ name: caller?.name, tokens }),
+    }),
   };
   const admission = new Admission({ limit: 100, now: () => 0 });
   const made = await gateway(script, { telemetry, limiter, admission, keys: [key], ...dependencies }, {}, routes);
@@ -200,7 +203,10 @@ describe("what was worked through", () => {
 
   it("is lost where it cannot be charged, not the answer", async () => {
     const broken = new Error("The counter is away.");
-    const { post, reported } = await site({}, { limiter: { admit: async () => ({}), spend: () => Promise.reject(broken) } });
+    const { post, reported } = await site(
+      {},
+      { limiter: { ...noLimits, reserve: async () => ({ settle: () => Promise.reject(broken) }) } },
+    );
     expect((await post("/v1/chat/completions", { model: "plain", messages })).status).toBe(200);
     expect(reported).toEqual([broken]);
   });
