@@ -1,7 +1,7 @@
 /** @module The gateway's routes on one screen. Runs wherever `fetch` handlers run; what it needs of the world comes in. */
 import { Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
-import { authenticate, limitRate } from "./http/access.ts";
+import { authenticate, limitRate, onlyAdmins } from "./http/access.ts";
 import { bodyLimit } from "./http/body-limit.ts";
 import { browserRules } from "./http/browsers.ts";
 import { chatCompletions } from "./http/chat-completions.ts";
@@ -41,7 +41,7 @@ export function createApp(dependencies: AppDependencies): Hono {
   }
   app.get("/health", health(dependencies));
   app.get("/ready", ready(dependencies));
-  app.get("/metrics", authenticate(dependencies), metrics(dependencies));
+  app.get("/metrics", authenticate(dependencies), onlyAdmins(), metrics(dependencies));
 
   app.get("/openapi.json", openapi(dependencies));
   app.route("/", web(dependencies));
@@ -51,7 +51,7 @@ export function createApp(dependencies: AppDependencies): Hono {
   });
   app.onError((error, c) => {
     if (isFault(error)) dependencies.report(error);
-    const { status, headers, body } = renderError(error);
+    const { status, headers, body } = renderError(error, c.get("isAdmin"));
     return c.json(body, status as ContentfulStatusCode, headers);
   });
   return app;

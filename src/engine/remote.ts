@@ -134,11 +134,11 @@ export class RemoteServer {
   #failure(path: string, status: number, words: string, retryAfter = 0): GatewayError {
     const said = this.#settings.apiKey === undefined ? words : words.replaceAll(this.#settings.apiKey, "…");
     const answered = `The server at ${this.name} answered ${path} with ${status}${said && `: "${said.slice(0, longestWords)}"`}.`;
-    const details = retryAfter > 0 ? { retryAfter: Math.ceil(retryAfter) } : {};
+    const details = { isInternal: true, ...(retryAfter > 0 && { retryAfter: Math.ceil(retryAfter) }) };
     if (status === 429) return new GatewayError("overloaded", `${answered} It is busy; retry later.`, details);
     if (passing.has(status)) return new GatewayError("engine_unavailable", `${answered} Retry the request; its log may say more.`, details);
-    if (contextWords.test(words)) return new GatewayError("context_length_exceeded", answered);
-    if ([400, 413, 422].includes(status)) return new GatewayError("invalid_request", answered);
+    if (contextWords.test(words)) return new GatewayError("context_length_exceeded", answered, details);
+    if ([400, 413, 422].includes(status)) return new GatewayError("invalid_request", answered, details);
     if (status === 401 || status === 403) return new GatewayError("engine_failure", `${answered} Check the engine's key.`);
     return new GatewayError("engine_failure", `${answered} Check the engine's type, urls and model.`);
   }

@@ -164,8 +164,8 @@ function mayPass(error: unknown): error is GatewayError {
 }
 
 /** The same error, said to be final: the caller's own retry would multiply with those made here. */
-function final({ code, message, retryAfter, cause }: GatewayError): GatewayError {
-  return new GatewayError(code, message, { cause, isFinal: true, ...(retryAfter !== null && { retryAfter }) });
+function final({ code, message, retryAfter, cause, isInternal }: GatewayError): GatewayError {
+  return new GatewayError(code, message, { cause, isFinal: true, isInternal, ...(retryAfter !== null && { retryAfter }) });
 }
 
 function growing(pauses: number): number {

@@ -91,6 +91,7 @@ async function render({ model, replicas }: ServedModel, conversation: Conversati
     throw new GatewayError("invalid_request", `The model's chat template refuses these messages. ${error.message}`, {
       param: "messages",
       cause: error,
+      isInternal: error.isInternal,
     });
   }
 }

@@ -1,4 +1,4 @@
-/** @module Who may use the gateway, for which routes, and how much: API keys and their limits. */
+/** @module Who may use the gateway, for which routes, and how much: API keys and their limits. Who runs it sees more. */
 import type { Context, MiddlewareHandler } from "hono";
 import { GatewayError } from "../types/error.ts";
 
@@ -10,6 +10,10 @@ export interface ApiKey {
   /** Null: all routes. */
   readonly routes: ReadonlySet<string> | null;
   readonly limits: KeyLimits;
+  /** An operator's: it sees what goes on in the gateway. */
+  readonly admin?: boolean;
+  /** Milliseconds since 1970, from which on it is no key any more; absent: never. */
+  readonly expires?: number;
 }
 
 export interface KeyLimits {
@@ -38,26 +42,51 @@ export interface Reservation {
 }
 
 /** Who sent a request; null where there are no keys. */
-export type Caller = Pick<ApiKey, "name" | "routes" | "limits"> | null;
+export type Caller = Pick<ApiKey, "name" | "routes" | "limits" | "admin"> | null;
 
 export interface AccessDependencies {
-  /** Empty: everybody may use everything. */
-  readonly keys: readonly ApiKey[];
+  /** Those that count now. Null: there are none, and everybody may use everything. An empty list: nobody may use anything. */
+  readonly keys: () => readonly ApiKey[] | null;
+  /** Nobody can come but from this machine: without keys, whoever comes is who runs the gateway. */
+  readonly isLocal: boolean;
   readonly limiter: RateLimiter;
 }
+
+/** Keys expire. */
+type Clocked = Pick<AccessDependencies, "keys" | "isLocal"> & { readonly unixTime: () => number };
 
 declare module "hono" {
   interface ContextVariableMap {
     caller: Caller;
+    /** May see what goes on inside. Absent where nobody has been identified. */
+    isAdmin: boolean;
   }
 }
 
 /** Lets requests through that bring a key, and remembers whose it is. Throws "invalid_api_key". */
-export function authenticate({ keys }: AccessDependencies): MiddlewareHandler {
+export function authenticate(dependencies: Clocked): MiddlewareHandler {
   return async (c, next) => {
-    const caller = await identify(keys, c.req.header("authorization"));
-    c.set("caller", caller);
-    if (caller !== null) c.get("observer").note({ key: caller.name });
+    admit(c, await identify(dependencies.keys(), c.req.header("authorization"), dependencies.unixTime()), dependencies);
+    await next();
+  };
+}
+
+/** Remembers whose request it is. */
+export function admit(c: Context, caller: Caller, dependencies: Pick<AccessDependencies, "isLocal">): void {
+  c.set("caller", caller);
+  c.set("isAdmin", isAdmin(caller, dependencies));
+  if (caller !== null) c.get("observer").note({ key: caller.name });
+}
+
+function isAdmin(caller: Caller, { isLocal }: Pick<AccessDependencies, "isLocal">): boolean {
+  return caller === null ? isLocal : caller.admin === true;
+}
+
+/** Lets only who runs the gateway through. Throws "forbidden". */
+export function onlyAdmins(): MiddlewareHandler {
+  return async (c, next) => {
+    if (c.get("isAdmin") !== true)
+      throw new GatewayError("forbidden", "Only a key with `admin: true` may see this. Without keys, only a gateway on loopback shows it.");
     await next();
   };
 }
@@ -76,22 +105,24 @@ export function mayUse(caller: Caller, route: string): boolean {
   return caller === null || caller.routes === null || caller.routes.has(route);
 }
 
-/** Whether what only an operator should see may be shown: with keys, only to those who bring one. */
-export async function isTrusted(c: Context, { keys }: AccessDependencies): Promise<boolean> {
-  return identify(keys, c.req.header("authorization")).then(
-    () => true,
+/** Whether what only an operator should see may be shown to who sends a request. */
+export async function isTrusted(c: Context, dependencies: Clocked): Promise<boolean> {
+  return identify(dependencies.keys(), c.req.header("authorization"), dependencies.unixTime()).then(
+    (caller) => isAdmin(caller, dependencies),
     () => false,
   );
 }
 
-/** Who a header names. Throws "invalid_api_key". */
-export async function identify(keys: readonly ApiKey[], authorization: string | undefined): Promise<Caller> {
-  if (keys.length === 0) return null;
+/** Who a header names. `unixTime`: seconds since 1970. Throws "invalid_api_key". */
+export async function identify(keys: readonly ApiKey[] | null, authorization: string | undefined, unixTime: number): Promise<Caller> {
+  if (keys === null) return null;
   const [, given] = /^Bearer +(\S+) *$/iu.exec(authorization ?? "") ?? [];
   if (given === undefined)
     throw new GatewayError("invalid_api_key", "You didn't provide an API key. Send it as a header, Authorization: Bearer YOUR_KEY.");
   const key = findKey(keys, await hashKey(given));
   if (key === undefined) throw new GatewayError("invalid_api_key", "Incorrect API key provided.");
+  if (key.expires !== undefined && key.expires <= unixTime * 1000)
+    throw new GatewayError("invalid_api_key", `The API key expired on ${new Date(key.expires).toISOString()}. Ask for another one.`);
   return key;
 }
 

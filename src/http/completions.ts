@@ -6,6 +6,7 @@ import { counted, type TokenWork } from "../icdpo/work.ts";
 import type { Policy, PolicySet } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { LinkedSignal } from "../types/linked-signal.ts";
+import { mayUse } from "./access.ts";
 import { checkAnswerSize } from "./answer-size.ts";
 import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";
 import { type CompletionsRequest, completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
@@ -31,7 +32,7 @@ export function completions(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, completionsBodySchema);
     const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
-    checkPlain(resolved.policy, dependencies.policies());
+    checkPlain(c, resolved.policy, dependencies.policies());
     if ((body.n ?? 1) > dependencies.maxAnswers)
       throw new GatewayError("invalid_request", `Invalid 'n': at most ${dependencies.maxAnswers} answers are allowed.`, { param: "n" });
     const { newId, unixTime, randomSeed } = dependencies;
@@ -59,10 +60,10 @@ function tellsPrompt({ echo, logprobs }: Pick<CompletionsRequest, "echo" | "logp
   return echo === true && logprobs !== undefined && logprobs !== null;
 }
 
-function checkPlain(policy: Policy, set: PolicySet): void {
+function checkPlain(c: Context, policy: Policy, set: PolicySet): void {
   if (isPlain(policy)) return;
   const plain = [...set.routes.values()]
-    .filter(({ policy: other, experiment }) => experiment === null && isPlain(other))
+    .filter(({ name, policy: other, experiment }) => experiment === null && isPlain(other) && mayUse(c.get("caller"), name))
     .map(({ name }) => name);
   const message = `/v1/completions is for plain routes, without demonstrations and scores${plain.length > 0 ? `: ${plain.join(", ")}` : "; there is none"}.`;
   throw new GatewayError("invalid_request", message, { param: "model" });

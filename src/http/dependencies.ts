@@ -8,6 +8,7 @@ import type { AccessDependencies } from "./access.ts";
 import type { Admission } from "./admission.ts";
 import type { BrowserSettings } from "./browsers.ts";
 import type { StageLimits } from "./deadlines.ts";
+import type { KeysState } from "./keys.ts";
 import type { RequestRecord, Telemetry } from "./telemetry.ts";
 
 export interface AppDependencies extends AccessDependencies, BrowserSettings {
@@ -17,6 +18,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly admission: Admission;
   /** The policies in force; a request keeps those it began with. */
   readonly policies: () => PolicySet;
+  /** Since when the keys count, and whether a newer file of them is refused; absent: they do not change. */
+  readonly keysState?: () => KeysState;
   /** Since when, and whether newer files are refused. */
   readonly policyState: () => PolicyState;
   /** Sentence embeddings, loaded when they are first asked for. */

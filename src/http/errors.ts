@@ -21,6 +21,7 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
   payload_too_large: { status: 413, type: invalid, code: "payload_too_large" },
   unsupported_media_type: { status: 415, type: invalid, code: "unsupported_media_type" },
   invalid_api_key: { status: 401, type: invalid, code: "invalid_api_key" },
+  forbidden: { status: 403, type: invalid, code: "forbidden" },
   forbidden_host: { status: 403, type: invalid, code: "forbidden_host" },
   forbidden_origin: { status: 403, type: invalid, code: "forbidden_origin" },
   rate_limited: { status: 429, type: "requests", code: "rate_limit_exceeded" },
@@ -37,8 +38,36 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
   model_unavailable: { status: 503, type: "server_error", code: "model_unavailable" },
 };
 
-/** What goes out for an error; one that nobody foresaw tells the client nothing of the inside. */
-export function renderError(error: unknown): { status: number; headers: Record<string, string>; body: ErrorBody } {
+const logSays = "The gateway's log says why.";
+
+/**
+ * What clients are told in place of messages that may name addresses, files, or what another server said. Those of these codes always may; of the
+ * others, those that say so (`isInternal`).
+ */
+const alwaysInternal: { readonly [Code in ErrorCode]?: string } = {
+  engine_unavailable: "The model cannot be reached now. Retry the request.",
+  engine_failure: `The model failed to answer. ${logSays}`,
+  configuration: `The gateway is not set up for this. ${logSays}`,
+  model_unavailable: `A model that this needs cannot be had. ${logSays}`,
+  records_unavailable: "Records cannot be had now. Retry later.",
+};
+const elseInternal: { readonly [Code in ErrorCode]?: string } = {
+  overloaded: "The model is busy. Retry later.",
+  context_length_exceeded: "The messages are longer than the model's context, or leave no room in it for a response. Shorten them.",
+};
+const refusedInside = "The model's server does not take this request.";
+
+/** An address stands in no other message; should one come to, it is left out. */
+const address = /\b[a-z][a-z\d+.-]*:\/\/[^\s"'<>)\]]+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b/giu;
+
+function messageFor(error: GatewayError, isAdmin: boolean): string {
+  if (isAdmin) return error.message;
+  const general = alwaysInternal[error.code] ?? (error.isInternal ? (elseInternal[error.code] ?? refusedInside) : undefined);
+  return general ?? error.message.replace(address, "[address]");
+}
+
+/** What goes out for an error; one that nobody foresaw tells nobody of the inside, the others only who runs the gateway. */
+export function renderError(error: unknown, isAdmin = false): { status: number; headers: Record<string, string>; body: ErrorBody } {
   if (!(error instanceof GatewayError)) {
     const message = "The gateway failed to answer; its log says why.";
     return { status: 500, headers: {}, body: { error: { message, type: "server_error", param: null, code: "internal_error" } } };
@@ -51,7 +80,7 @@ export function renderError(error: unknown): { status: number; headers: Record<s
     ...(error.code === "shutting_down" && { connection: "close" }),
     ...(status === 401 && { "www-authenticate": "Bearer" }),
   };
-  return { status, headers, body: { error: { message: error.message, type, param: error.param, code } } };
+  return { status, headers, body: { error: { message: messageFor(error, isAdmin), type, param: error.param, code } } };
 }
 
 /** A failure as records keep it: the status that says what it was, also where another one had gone out, and OpenAI's code. */

@@ -1,5 +1,6 @@
 /** @module GET /v1/experiments and /v1/experiments/{route}: what experiments show so far. */
 import type { Context } from "hono";
+import type { StoreState } from "../experiment/record.ts";
 import type { ExperimentDescription } from "../experiment/report.ts";
 import type { PolicySet, Route } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
@@ -20,13 +21,14 @@ export function getExperiment(dependencies: AppDependencies) {
     if (route === undefined)
       throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`, { param: "route" });
     const report = await dependencies.records.report(describeExperiment(route));
-    return c.json({ object: "experiment", ...report, records: recordsState(dependencies) });
+    return c.json({ object: "experiment", ...report, records: recordsState(c, dependencies) });
   };
 }
 
-/** What of the records was lost, so that nobody trusts figures that lack something. */
-export function recordsState({ records }: Pick<AppDependencies, "records">) {
-  return records.state();
+/** What of the records was lost, so that nobody trusts figures that lack something. Why they cannot be written is for who runs the gateway. */
+export function recordsState(c: Context, { records }: Pick<AppDependencies, "records">): StoreState {
+  const state = records.state();
+  return state.error === null || c.get("isAdmin") ? state : { ...state, error: "Records cannot be written now." };
 }
 
 export type ExperimentRoute = Route & { readonly experiment: NonNullable<Route["experiment"]> };

@@ -3,6 +3,7 @@ import type { Context } from "hono";
 import type { Route } from "../policy/policy.ts";
 import { isTrusted } from "./access.ts";
 import type { AppDependencies } from "./dependencies.ts";
+import type { KeysState } from "./keys.ts";
 
 export function health(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => c.json({ status: "ok", ...(await details(c, dependencies)) });
@@ -19,12 +20,12 @@ export function ready(dependencies: AppDependencies) {
   };
 }
 
-/** Where there are keys, strangers learn no more than the status. */
+/** Who does not run the gateway learns no more than the status. */
 async function details(c: Context, dependencies: AppDependencies) {
   return (await isTrusted(c, dependencies)) ? describe(dependencies) : {};
 }
 
-async function describe({ admission, policies, policyState, engineState, records, version }: AppDependencies) {
+async function describe({ admission, policies, policyState, keysState, engineState, records, version }: AppDependencies) {
   const { routes } = policies();
   const { loadedAt, reloads, error } = policyState();
   const requests = admission.admitted;
@@ -35,7 +36,12 @@ async function describe({ admission, policies, policyState, engineState, records
     routes: Object.fromEntries([...routes].map(([name, route]) => [name, describeRoute(route)])),
     records: records.state(),
     policies: { loaded_at: loadedAt, reloads, error: error?.message ?? null },
+    ...(keysState && { keys: describeKeys(keysState()) }),
   };
+}
+
+function describeKeys({ loadedAt, reloads, error }: KeysState) {
+  return { loaded_at: loadedAt, reloads, error };
 }
 
 /** The policy's hash; an experiment's arms with theirs. */

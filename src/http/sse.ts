@@ -39,7 +39,7 @@ export function streamAnswer(
       if (text.isLeft) return;
       observer.fail(failureOf(error));
       report(error);
-      for (const event of fail(renderError(error).body)) text.write(lines(event));
+      for (const event of fail(renderError(error, c.get("isAdmin")).body)) text.write(lines(event));
     } finally {
       clearInterval(pings);
       text.end();

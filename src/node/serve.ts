@@ -14,7 +14,7 @@ import { createTelemetry } from "../telemetry/telemetry.ts";
 import { GatewayError } from "../types/error.ts";
 import type { EnginesState } from "./engines.ts";
 import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
-import { readKeys } from "./keys.ts";
+import { KeyRing } from "./keys.ts";
 import { MemoryRateLimiter } from "./rate-limit.ts";
 import type { Report, Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
@@ -33,7 +33,7 @@ const idLength = 24;
 const farewellMs = 2_000;
 
 /** Who may come, from where. */
-export type Access = AccessDependencies & BrowserSettings;
+export type Access = AccessDependencies & BrowserSettings & { readonly ring: KeyRing };
 
 export interface RunningServer {
   /** `http://host:port` */
@@ -58,6 +58,7 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     engineState: state,
     policies: () => runtime.policies.current,
     policyState: () => runtime.policies.state,
+    keysState: () => access.ring.state,
     embedder: runtime.embedder,
     records,
     telemetry: telemetry.telemetry,
@@ -136,18 +137,22 @@ function pause(ms: number): Promise<void> {
 }
 
 /** Throws "configuration" where the keys cannot be read, or where there are none and strangers could come. */
-export async function readAccess(settings: Settings): Promise<Access> {
+export async function readAccess(settings: Settings, report: Report): Promise<Access> {
   const {
     HOST: host,
     ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute,
     ICDPO_TOKENS_PER_MINUTE: tokensPerMinute,
     ICDPO_PARALLEL: parallel,
   } = settings;
-  const keys = await readKeys(settings);
-  const isOpen = keys.length === 0;
+  const ring = await KeyRing.open(settings, report);
+  // Whoever began with keys is never open later on, whatever becomes of their file.
+  const isOpen = ring.keys === null;
   if (isOpen && !isLoopback(host) && !settings.ICDPO_ALLOW_ANONYMOUS) throw openToAll(host);
   return {
-    keys,
+    ring,
+    keys: () => ring.keys,
+    // Whoever stands behind a proxy comes from somewhere else.
+    isLocal: isLoopback(host) && !settings.ICDPO_TRUST_PROXY,
     limiter: new MemoryRateLimiter({ requestsPerMinute, tokensPerMinute, parallel }),
     corsOrigins: settings.ICDPO_CORS_ORIGINS,
     allowedHosts: isOpen && isLoopback(host) ? new Set([...loopbackNames, host, ...settings.ICDPO_ALLOWED_HOSTS]) : null,

@@ -39,6 +39,7 @@ const environmentSchema = z.object({
   ICDPO_MAX_BODY_BYTES: positive.default(10 * 1024 * 1024),
   ICDPO_KEYS_FILE: z.string().min(1).optional(),
   ICDPO_API_KEYS: z.string().min(1).optional(),
+  ICDPO_ADMIN_KEYS: z.string().min(1).optional(),
   ICDPO_REQUESTS_PER_MINUTE: positive.optional(),
   ICDPO_TOKENS_PER_MINUTE: positive.optional(),
   ICDPO_PARALLEL: positive.optional(),

@@ -12,6 +12,7 @@ export type ErrorCode =
   | "shutting_down"
   | "rate_limited"
   | "invalid_api_key"
+  | "forbidden"
   | "forbidden_host"
   | "forbidden_origin"
   | "cancelled"
@@ -32,6 +33,8 @@ export interface ErrorDetails {
   readonly retryAfter?: number;
   /** What failed has been tried again already, as often as is right: nobody further up should. */
   readonly isFinal?: boolean;
+  /** The message tells of the inside, as a server's words do: it is for who runs the gateway, and clients get other words. */
+  readonly isInternal?: boolean;
 }
 
 /** An error whose message is meant for the person who can do something about it. */
@@ -40,6 +43,7 @@ export class GatewayError extends Error {
   readonly param: string | null;
   readonly retryAfter: number | null;
   readonly isFinal: boolean;
+  readonly isInternal: boolean;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -48,6 +52,7 @@ export class GatewayError extends Error {
     this.param = details.param ?? null;
     this.retryAfter = details.retryAfter ?? null;
     this.isFinal = details.isFinal ?? false;
+    this.isInternal = details.isInternal ?? false;
   }
 }
 

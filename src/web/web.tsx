@@ -5,12 +5,12 @@ import { csrf } from "hono/csrf";
 import { HTTPException } from "hono/http-exception";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
-import { type Caller, identify, limitRate, mayUse } from "../http/access.ts";
+import { admit, type Caller, identify, limitRate, mayUse, onlyAdmins } from "../http/access.ts";
 import { bodyLimit } from "../http/body-limit.ts";
 import { generationDemand } from "../http/demand.ts";
 import type { AppDependencies } from "../http/dependencies.ts";
 import { isFault, renderError } from "../http/errors.ts";
-import { describeExperiment, type ExperimentRoute, experimentRoutes } from "../http/experiments.ts";
+import { describeExperiment, type ExperimentRoute, experimentRoutes, recordsState } from "../http/experiments.ts";
 import { generate } from "../http/generate.ts";
 import type { Answer, Generation } from "../http/generation.ts";
 import type { ResolvedRoute } from "../http/route.ts";
@@ -47,7 +47,8 @@ export function web(dependencies: AppDependencies): Hono {
     return c.redirect("/", 303);
   });
   for (const path of pagePaths) app.use(path, signedIn(dependencies));
-  const isSignedIn = dependencies.keys.length > 0;
+  for (const path of ["/policies", "/status"]) app.use(path, onlyAdmins());
+  const isSignedIn = dependencies.keys() !== null;
   app.get("/", (c) => renderPlayground(c, dependencies, { conversation: [], compare: true, chosen: "", played: null, error: null }));
   app.post("/", limitRate(dependencies), limitBody, play(dependencies));
   app.post("/rate", limitRate(dependencies), limitBody, rate(dependencies));
@@ -63,7 +64,7 @@ export function web(dependencies: AppDependencies): Hono {
       throw new GatewayError("experiment_not_found", `There is no route "${c.req.param("route")}" with an experiment.`);
     const report = await records.report(describeExperiment(route));
     return c.html(
-      page({ title: report.name, section: "/experiments", isSignedIn }, <Experiment report={report} records={records.state()} />),
+      page({ title: report.name, section: "/experiments", isSignedIn }, <Experiment report={report} records={recordsState(c, dependencies)} />),
     );
   });
   app.get("/policies", (c) => {
@@ -84,7 +85,7 @@ export function web(dependencies: AppDependencies): Hono {
     // Hono's own refusal of a form that another site sent.
     const error = thrown instanceof HTTPException ? new GatewayError("forbidden_origin", "That form came from another site.") : thrown;
     if (isFault(error)) dependencies.report(error);
-    const { status, headers, body } = renderError(error);
+    const { status, headers, body } = renderError(error, c.get("isAdmin"));
     return c.html(
       page({ title: "That did not work", isSignedIn }, <Alert>{body.error.message}</Alert>),
       status as ContentfulStatusCode,
@@ -95,25 +96,25 @@ export function web(dependencies: AppDependencies): Hono {
 }
 
 /** Where there are keys, pages are for those who have brought one. */
-function signedIn({ keys }: AppDependencies): MiddlewareHandler {
+function signedIn(dependencies: AppDependencies): MiddlewareHandler {
   return async (c, next) => {
     const given = getCookie(c, keyCookie);
-    const caller = await identify(keys, given === undefined ? undefined : `Bearer ${given}`).catch((error: unknown) => {
+    const { keys, unixTime } = dependencies;
+    const caller = await identify(keys(), given === undefined ? undefined : `Bearer ${given}`, unixTime()).catch((error: unknown) => {
       if (error instanceof GatewayError && error.code === "invalid_api_key") return undefined;
       throw error;
     });
     if (caller === undefined) return c.html(page({ title: "Sign in" }, <SignIn error={null} />), 401);
-    c.set("caller", caller);
-    if (caller !== null) c.get("observer").note({ key: caller.name });
+    admit(c, caller, dependencies);
     await next();
     return;
   };
 }
 
-function signIn({ keys }: AppDependencies) {
+function signIn({ keys, unixTime }: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const { key } = await readForm(c, z.object({ key: z.string().max(500) }));
-    const isKnown = await identify(keys, `Bearer ${key.trim()}`).then(
+    const isKnown = await identify(keys(), `Bearer ${key.trim()}`, unixTime()).then(
       () => true,
       () => false,
     );
@@ -145,7 +146,7 @@ function play(dependencies: AppDependencies) {
       return renderPlayground(c, dependencies, { ...asked, conversation, played, error: null });
     } catch (error) {
       if (isFault(error)) dependencies.report(error);
-      const { status, body } = renderError(error);
+      const { status, body } = renderError(error, c.get("isAdmin"));
       // The message stays in the conversation's place, so that it can be sent again.
       return renderPlayground(
         c,
@@ -226,7 +227,7 @@ function rate(dependencies: AppDependencies) {
     if (outcome !== "kept") throw new GatewayError("answer_not_found", "There is no such answer to rate.");
     return c.html(
       page(
-        { title: "Thank you", section: "/", isSignedIn: dependencies.keys.length > 0 },
+        { title: "Thank you", section: "/", isSignedIn: dependencies.keys() !== null },
         <p>
           Your rating is kept. <a href="/">Ask something else</a>
         </p>,
@@ -248,7 +249,7 @@ function renderPlayground(c: Context, dependencies: AppDependencies, state: Play
   const canRate = dependencies.records.state().status === "ok";
   const content = <Playground {...state} choices={choices} canRate={canRate} />;
   return c.html(
-    page({ title: "Playground", section: "/", isSignedIn: dependencies.keys.length > 0 }, content),
+    page({ title: "Playground", section: "/", isSignedIn: dependencies.keys() !== null }, content),
     status as ContentfulStatusCode,
   );
 }

@@ -128,20 +128,25 @@ async function accessOf(settings: WorkerSettings, { USAGE }: Bindings, report: (
     ICDPO_TOKENS_PER_MINUTE: tokensPerMinute,
     ICDPO_PARALLEL: parallel,
   } = settings;
-  const keys = await parseKeys(text === undefined ? null : { name: "ICDPO_KEYS", text }, settings.ICDPO_API_KEYS ?? "");
+  const keys = await parseKeys({
+    file: text === undefined ? null : { name: "ICDPO_KEYS", text },
+    variable: settings.ICDPO_API_KEYS ?? "",
+    admins: settings.ICDPO_ADMIN_KEYS ?? "",
+  });
+  const access = { keys: () => keys, isLocal: false };
   const remedy = "Set the secret ICDPO_KEYS or ICDPO_API_KEYS (`icdpo keys new` makes a key), or ICDPO_ALLOW_ANONYMOUS=1 if that is meant.";
-  if (keys.length === 0 && !settings.ICDPO_ALLOW_ANONYMOUS)
+  if (keys === null && !settings.ICDPO_ALLOW_ANONYMOUS)
     throw new GatewayError("configuration", `Without API keys, everybody could use this gateway. ${remedy}`);
   const defaults: KeyLimits = { requestsPerMinute, tokensPerMinute, parallel };
-  const areLimited = [defaults, ...keys.map(({ limits }) => limits)].some(
+  const areLimited = [defaults, ...(keys ?? []).map(({ limits }) => limits)].some(
     (limits) => limits.requestsPerMinute ?? limits.tokensPerMinute ?? limits.parallel,
   );
   if (USAGE !== undefined) {
     const counts = usageCounts(USAGE, settings.ICDPO_TIMEOUT_MS + farewellMs, report);
-    return { keys, limiter: new KeyLimiter(counts, defaults, () => clockAndChance.newId("")) };
+    return { ...access, limiter: new KeyLimiter(counts, defaults, () => clockAndChance.newId("")) };
   }
   if (areLimited) throw new GatewayError("configuration", "Limits need the binding USAGE in wrangler.toml: isolates alone cannot count.");
-  return { keys, limiter: noLimits };
+  return { ...access, limiter: noLimits };
 }
 
 function embedderOf(

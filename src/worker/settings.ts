@@ -28,6 +28,7 @@ const settingsSchema = z.object({
   ICDPO_FEEDBACK_DAYS: positive.default(7),
   ICDPO_KEYS: z.string().optional(),
   ICDPO_API_KEYS: z.string().optional(),
+  ICDPO_ADMIN_KEYS: z.string().optional(),
   ICDPO_REQUESTS_PER_MINUTE: positive.optional(),
   ICDPO_TOKENS_PER_MINUTE: positive.optional(),
   ICDPO_PARALLEL: positive.optional(),

@@ -22,6 +22,7 @@ const fullDiskMs = isLong ? 60_000 : 3_000;
 /** The database's write-ahead log alone takes 4 MB. */
 const diskBytes = 64 * 2 ** 20;
 const workers = 4;
+const watchKey = "a-key-of-who-watches";
 const keys = { one: "a-key-for-the-soak-1", two: "a-key-for-the-soak-2" };
 
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -69,6 +70,7 @@ beforeAll(async () => {
       ICDPO_API_KEYS: Object.entries(keys)
         .map(([name, key]) => `${name}=${key}`)
         .join(","),
+      ICDPO_ADMIN_KEYS: `watch=${watchKey}`,
       ICDPO_TOKENS_PER_MINUTE: "100000000",
       ICDPO_HANG_MS: "8000",
       ICDPO_RELOAD_MS: "200",
@@ -93,7 +95,7 @@ function mounted(folder: string): boolean {
   }
 }
 
-const watch = { headers: { authorization: `Bearer ${keys.one}` } };
+const watch = { headers: { authorization: `Bearer ${watchKey}` } };
 const ready = async () =>
   (await fetch(`${gateway.url}/ready`, watch)).json() as Promise<{ status: string; requests: number; policies: { reloads: number } }>;
 const metrics = async () => metricBooks(await (await fetch(`${gateway.url}/metrics`, watch)).text());

@@ -1,4 +1,4 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer, request, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -8,7 +8,7 @@ import { Hono } from "hono";
 import { afterEach, describe, expect, it } from "vitest";
 import { type ApiKey, findKey, hashKey } from "../../src/http/access.ts";
 import { clientAddress } from "../../src/node/http-server.ts";
-import { createKey, readKeys } from "../../src/node/keys.ts";
+import { createKey, KeyRing, type KeySettings, modeComplaint } from "../../src/node/keys.ts";
 import { MemoryRateLimiter } from "../../src/node/rate-limit.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gateway, json } from "./scripted-gateway.ts";
@@ -55,11 +55,73 @@ describe("API keys", () => {
     for (const path of ["/v1/score", "/routes/icdpo/v1/chat/completions"]) expect((await post(path, "not JSON")).status).toBe(401);
   });
 
-  it("shows strangers whether the gateway lives, and no more", async () => {
-    const { app } = await withKeys(await key("alice", secret));
+  it("shows strangers and clients whether the gateway lives, and no more", async () => {
+    const { app } = await withKeys(await key("alice", secret), await key("root", other, { admin: true }));
+    for (const headers of [{}, bearer("icdpo_wrong"), bearer(secret)]) {
+      expect(await json(await app.request("/health", { headers }))).toEqual({ status: "ok" });
+      expect(await json(await app.request("/ready", { headers }))).toEqual({ status: "ready" });
+    }
+    expect(await json(await app.request("/health", { headers: bearer(other) }))).toHaveProperty("routes");
+  });
+
+  it("may be an operator's: only such a one sees traffic", async () => {
+    const { app } = await withKeys(await key("alice", secret), await key("root", other, { admin: true }));
+    expect((await app.request("/metrics")).status).toBe(401);
+    const refused = await app.request("/metrics", { headers: bearer(secret) });
+    expect(refused.status).toBe(403);
+    expect((await json(refused)).error.code).toBe("forbidden");
+    expect((await app.request("/metrics", { headers: bearer(other) })).status).toBe(200);
+  });
+
+  it("are not needed on loopback to see it; elsewhere nobody sees it without", async () => {
+    const local = await gateway();
+    expect((await local.app.request("/metrics")).status).toBe(200);
+    expect(await json(await local.app.request("/health"))).toHaveProperty("routes");
+    const open = await gateway({}, { isLocal: false });
+    for (const path of ["/metrics", "/policies", "/status"]) expect((await open.app.request(path)).status).toBe(403);
+    expect(await json(await open.app.request("/ready"))).toEqual({ status: "ready" });
+    expect((await open.chat({})).status).toBe(200);
+  });
+
+  it("show the page's status and policies to operators", async () => {
+    const { app } = await withKeys(await key("alice", secret), await key("root", other, { admin: true }));
+    for (const [text, status] of [
+      [secret, 403],
+      [other, 200],
+    ] as const) {
+      const form = { "content-type": "application/x-www-form-urlencoded", origin: "http://localhost" };
+      const signedIn = await app.request("/sign-in", { method: "POST", headers: form, body: new URLSearchParams({ key: text }) });
+      const headers = { cookie: signedIn.headers.get("set-cookie")?.split(";")[0] ?? "" };
+      expect((await app.request("/", { headers })).status).toBe(200);
+      for (const path of ["/policies", "/status"]) expect((await app.request(path, { headers })).status).toBe(status);
+    }
+  });
+
+  it("expire", async () => {
+    const at = 1_700_000_000_000; // what the gateway takes for now
+    const { chat } = await withKeys(await key("alice", secret, { expires: at }), await key("bob", other, { expires: at + 1 }));
+    const refused = await chat({}, bearer(secret));
+    expect(refused.status).toBe(401);
+    expect((await json(refused)).error.message).toContain("expired on 2023-11-14T22:13:20.000Z");
+    expect((await chat({}, bearer(other))).status).toBe(200);
+  });
+
+  it("let nobody in where there are none of them left", async () => {
+    let keys = [await key("alice", secret)];
+    const { chat, app } = await gateway({}, { keys: () => keys });
+    expect((await chat({}, bearer(secret))).status).toBe(200);
+    keys = [];
+    expect((await chat({}, bearer(secret))).status).toBe(401);
+    expect((await chat({})).status).toBe(401);
+    expect((await app.request("/")).status).toBe(401);
     expect(await json(await app.request("/health"))).toEqual({ status: "ok" });
-    expect(await json(await app.request("/ready"))).toEqual({ status: "ready" });
-    expect(await json(await app.request("/health", { headers: bearer(secret) }))).toHaveProperty("routes");
+  });
+
+  it("of clients are not told of other routes by errors", async () => {
+    const { post } = await withKeys(await key("alice", secret, { routes: new Set(["icdpo"]) }));
+    const { error } = await json(await post("/v1/completions", { model: "icdpo", prompt: "a" }, bearer(secret)));
+    expect(error.message).toContain("plain routes");
+    expect(error.message).not.toContain(": plain");
   });
 
   it("compares with every key, whichever it is", async () => {
@@ -138,10 +200,17 @@ describe("reading keys", () => {
   const file = async (text: string): Promise<string> => {
     const folder = await mkdtemp(path.join(tmpdir(), "keys-"));
     folders.push(folder);
-    await writeFile(path.join(folder, "keys.yaml"), text);
+    await writeFile(path.join(folder, "keys.yaml"), text, { mode: 0o600 });
     return path.join(folder, "keys.yaml");
   };
-  const refusal = async (settings: Parameters<typeof readKeys>[0]): Promise<string> =>
+  const said: string[] = [];
+  const open = (settings: Partial<KeySettings>) => {
+    said.length = 0;
+    const none = { ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: undefined, ICDPO_ADMIN_KEYS: undefined };
+    return KeyRing.open({ ...none, ...settings }, (line) => said.push(line));
+  };
+  const readKeys = async (settings: Partial<KeySettings>): Promise<readonly ApiKey[]> => (await open(settings)).keys ?? [];
+  const refusal = async (settings: Partial<KeySettings>): Promise<string> =>
     readKeys(settings).then(
       () => "none",
       (error: unknown) => (error instanceof GatewayError ? error.message : String(error)),
@@ -172,6 +241,144 @@ describe("reading keys", () => {
     expect(await refusal({ ICDPO_KEYS_FILE: "/nowhere/keys.yaml", ICDPO_API_KEYS: undefined })).toContain("ICDPO_KEYS_FILE cannot be read");
     expect(await refusal({ ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: "short" })).toContain("at least 16 characters");
     expect(await refusal({ ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: `a=${secret},a=${other}` })).toContain('Two API keys are named "a"');
+    expect(await refusal({ ICDPO_API_KEYS: `a=${secret},b=${secret}` })).toContain('"a" and "b" are the same key');
+    expect(await refusal({ ICDPO_API_KEYS: `a=${secret}`, ICDPO_ADMIN_KEYS: `b=${secret}` })).toContain("are the same key");
+    const { entry } = await createKey("alice");
+    const twice = await file(`keys:\n  - { name: a, hash: "${entry.hash}" }\n  - { name: b, hash: "${entry.hash}", routes: [plain] }\n`);
+    expect(await refusal({ ICDPO_KEYS_FILE: twice })).toContain('"a" and "b" are the same key');
+  });
+
+  it("reads until when a key holds, how much at once, and whose it is", async () => {
+    const { entry } = await createKey("alice");
+    const of = async (more: string) => {
+      const [one] = await readKeys({ ICDPO_KEYS_FILE: await file(`keys:\n  - { name: alice, hash: "${entry.hash}", ${more} }\n`) });
+      return one;
+    };
+    expect(await of("admin: true, parallel: 3")).toMatchObject({ admin: true, limits: { parallel: 3 } });
+    expect((await of("routes: [plain]"))?.admin).toBe(false);
+    expect((await of("expires: 2027-01-31"))?.expires).toBe(Date.parse("2027-02-01T00:00:00Z"));
+    expect((await of("expires: 2027-01-31T12:00:00+02:00"))?.expires).toBe(Date.parse("2027-01-31T10:00:00Z"));
+    for (const wrong of ["tomorrow", "2027-02-30", "1798675200"])
+      expect(await of(`expires: ${wrong}`).catch(({ message }) => message)).toMatch(/keys\.yaml:2: keys\.0\.expires: must be a date/u);
+    const [admin] = await readKeys({ ICDPO_ADMIN_KEYS: other });
+    expect(admin).toMatchObject({ name: "admin-1", admin: true });
+  });
+
+  it.each([
+    [
+      "the key itself",
+      async () => {
+        const { key: made, entry } = await createKey("alice");
+        return { settings: { ICDPO_KEYS_FILE: await file(`keys:\n  - { name: "${made}", hash: "${entry.hash}" }\n`) }, made };
+      },
+    ],
+    [
+      "the key itself, which looks like a name",
+      async () => {
+        const made = "correct.horse.battery.staple";
+        const hash = Buffer.from(await hashKey(made)).toString("hex");
+        return { settings: { ICDPO_KEYS_FILE: await file(`keys:\n  - { name: "${made}", hash: "sha256:${hash}" }\n`) }, made };
+      },
+    ],
+    [
+      "another key",
+      async () => {
+        const { key: made } = await createKey("alice");
+        return { settings: { ICDPO_API_KEYS: `${made}=${secret}` }, made };
+      },
+    ],
+    [
+      "a hexadecimal one",
+      async () => ({ settings: { ICDPO_API_KEYS: `9f86d081884c7d659a2feaa0c55ad015=${secret}` }, made: "9f86d081884c7d65" }),
+    ],
+    [
+      "the beginning of one that ends in =",
+      async () => ({ settings: { ICDPO_API_KEYS: "c2VjcmV0LW9mLWFs1aWNl2M9QrT==" }, made: "c2VjcmV0" }),
+    ],
+    [
+      "a hash's place",
+      async () => {
+        const { key: made } = await createKey("alice");
+        return { settings: { ICDPO_KEYS_FILE: await file(`keys:\n  - { name: alice, hash: "${made}" }\n`) }, made };
+      },
+    ],
+  ])("never tells a key that stands in the place of a name: %s", async (_, wrong) => {
+    const { settings, made } = await wrong();
+    const message = await refusal(settings);
+    expect(message).not.toBe("none");
+    expect(message).not.toContain(made);
+    expect(said.join()).not.toContain(made);
+  });
+
+  it("takes names that people give", async () => {
+    for (const name of ["alice", "batch-worker-2024-eu-west-1", "team.search+ranking@example.com", "Ümläut der Großen 7", "ci"])
+      expect((await createKey(name)).entry.name).toBe(name);
+    await expect(createKey((await createKey("a")).key)).rejects.toMatchObject({ code: "invalid_request" });
+  });
+
+  it("takes a file's changes into use, and keeps the last good keys where it is broken or away", async () => {
+    const { key: first, entry: alice } = await createKey("alice");
+    const { key: second, entry: bob } = await createKey("bob");
+    const lineOf = ({ name, hash }: { name: string; hash: string }): string => `  - { name: ${name}, hash: "${hash}" }\n`;
+    const where = await file(`keys:\n${lineOf(alice)}${lineOf(bob)}`);
+    const ring = await open({ ICDPO_KEYS_FILE: where });
+    const may = async (given: string): Promise<boolean> => findKey(ring.keys ?? [], await hashKey(given)) !== undefined;
+    const look = async (text: string | null) => {
+      if (text === null) await rm(where);
+      else await writeFile(where, text, { mode: 0o600 });
+      await ring.look();
+      return [await may(first), await may(second), ring.state.error !== null];
+    };
+    expect(await look(`keys:\n${lineOf(alice)}${lineOf(bob)}`)).toEqual([true, true, false]);
+    expect(said).toEqual([]);
+    expect(await look(`keys:\n${lineOf(bob)}`)).toEqual([false, true, false]);
+    expect(said).toEqual(["keys reloaded: 1 count now"]);
+    expect(await look("keys: [")).toEqual([false, true, true]);
+    await ring.look();
+    expect(said.slice(1)).toEqual([expect.stringContaining("keys that were taken out of it still count")]);
+    expect(await look(null)).toEqual([false, true, true]);
+    expect(await look(`keys:\n${lineOf(bob)}`)).toEqual([false, true, false]);
+    expect(said.at(-1)).toContain("again what is in force");
+    expect(await look(`keys:\n${lineOf(alice)}${lineOf(alice)}`)).toEqual([false, true, true]);
+    // The last key is gone: nobody may come, rather than everybody.
+    expect(await look("keys: []\n")).toEqual([false, false, false]);
+    expect(ring.keys).toEqual([]);
+    await chmod(where, 0o666);
+    await ring.look();
+    expect(ring.state.error).toContain("chmod go-w");
+    await chmod(where, 0o600);
+    await ring.look();
+    expect(ring.state).toMatchObject({ error: null, reloads: 2 });
+    for (const secretKey of [first, second]) expect(said.join()).not.toContain(secretKey);
+  });
+
+  it("is closed with a file that names nobody, and open where nothing asks for keys", async () => {
+    expect((await open({ ICDPO_KEYS_FILE: await file("keys: []\n") })).keys).toEqual([]);
+    expect(said).toEqual([expect.stringContaining("nobody can use the gateway")]);
+    expect((await open({})).keys).toBeNull();
+  });
+
+  it.each([
+    [0o600, true, null],
+    [0o640, true, "chmod 600"],
+    [0o644, true, "chmod 600"],
+    [0o640, false, null],
+    [0o644, false, null],
+    [0o620, true, "chmod go-w"],
+    [0o602, false, "chmod go-w"],
+  ])("looks at the file's mode as ssh does: %o, one's own: %s", (mode, isOwner, remedy) => {
+    const complaint = modeComplaint("keys.yaml", mode, isOwner);
+    if (remedy === null) expect(complaint).toBeNull();
+    else expect(complaint).toEqual({ text: expect.stringContaining(remedy), isRefused: remedy.includes("go-w") });
+  });
+
+  it("refuses a file that others can write, and tells of one that others can read", async () => {
+    const where = await file("keys: []\n");
+    await chmod(where, 0o664);
+    expect(await refusal({ ICDPO_KEYS_FILE: where })).toContain("could let themselves in");
+    await chmod(where, 0o644);
+    await open({ ICDPO_KEYS_FILE: where });
+    expect(said[0]).toContain("chmod 600");
   });
 });
 
@@ -314,5 +521,62 @@ describe("a client's address", () => {
     expect(await response.text()).toBe(expected);
     server.close();
     server.closeAllConnections();
+  });
+});
+
+describe("what errors say of the inside", () => {
+  const inside = 'The server at http://10.1.2.3:8000 answered /v1/completions with 400: "/models/secret.gguf: no such thing".';
+  const codes = ["engine_unavailable", "engine_failure", "configuration", "model_unavailable", "records_unavailable"] as const;
+  const errors: readonly GatewayError[] = [
+    ...codes.map((code) => new GatewayError(code, inside)),
+    ...(["overloaded", "invalid_request", "context_length_exceeded"] as const).map(
+      (code) => new GatewayError(code, inside, { isInternal: true }),
+    ),
+    new GatewayError("invalid_request", "It is at https://10.1.2.3/x, or at 10.1.2.3:8000."),
+  ];
+  const failing = (error: GatewayError) => ({
+    pause: async (what: string, _: unknown, index: number) => {
+      if (what === "sample" && index === 1) throw error;
+    },
+  });
+
+  it.each(errors.map((error) => [error.code, error] as const))("is for who runs the gateway only: %s", async (_, error) => {
+    const keys = [await key("alice", secret), await key("root", other, { admin: true })];
+    for (const stream of [false, true])
+      for (const [path, body] of [
+        ["/v1/chat/completions", { model: "plain", messages: [{ role: "user", content: "Hi" }], n: 2 }],
+        ["/v1/completions", { model: "plain", prompt: "Hi", n: 2 }],
+        ["/v1/responses", { model: "icdpo", input: "Hi" }],
+      ] as const) {
+        const told = async (text: string): Promise<string> => {
+          const { post } = await gateway(failing(error), { keys });
+          return (await post(path, { ...body, stream }, bearer(text))).text();
+        };
+        const [forClient, forAdmin] = [await told(secret), await told(other)];
+        expect(forClient).toMatch(/"error":\s*\{/u);
+        for (const word of ["10.1.2.3", "8000", "secret.gguf", "http"]) expect(forClient).not.toContain(word);
+        expect(forAdmin).toContain("10.1.2.3");
+      }
+  });
+
+  it("is for nobody where there are no keys, and strangers can come", async () => {
+    for (const [isLocal, tells] of [
+      [true, true],
+      [false, false],
+    ] as const) {
+      const { chat } = await gateway(failing(errors[0] as GatewayError), { isLocal });
+      const { error } = await json(await chat({ model: "plain", n: 2 }));
+      expect(error.message.includes("10.1.2.3")).toBe(tells);
+      expect(error.code).toBe("engine_unavailable");
+    }
+  });
+
+  it("is no part of the page for clients", async () => {
+    const { app } = await gateway(failing(new GatewayError("engine_failure", inside)), { isLocal: false });
+    const form = { "content-type": "application/x-www-form-urlencoded", origin: "http://localhost" };
+    const body = new URLSearchParams({ message: "Hello?", route: "icdpo", history: "[]" });
+    const response = await app.request("/", { method: "POST", headers: form, body });
+    expect(response.status).toBe(500);
+    expect(await response.text()).not.toContain("10.1.2.3");
   });
 });

@@ -4,12 +4,11 @@ import { afterEach, describe, expect, it, vi } from "vitest";
 import { type ApiKey, hashKey, type KeyLimits } from "../../src/http/access.ts";
 import { Admission } from "../../src/http/admission.ts";
 import { estimateTokens } from "../../src/http/demand.ts";
-import type { AppDependencies } from "../../src/http/dependencies.ts";
 import { KeyLimiter } from "../../src/http/rate-limit.ts";
 import { MemoryCounts } from "../../src/node/rate-limit.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate, quiet, type Script, ScriptedEngine } from "./scripted-engine.ts";
-import { gateway, json } from "./scripted-gateway.ts";
+import { type GatewayOptions, gateway, json } from "./scripted-gateway.ts";
 
 const hash = await hashKey("secret-of-alice");
 const bearer = { authorization: "Bearer secret-of-alice" };
@@ -17,7 +16,7 @@ const messages = [{ role: "user", content: "1".repeat(50) }];
 const died = new GatewayError("engine_unavailable", "It died.");
 
 /** A gateway with one key, and what has been counted of it. */
-async function site(limits: KeyLimits, script: Script = {}, dependencies: Partial<AppDependencies> = {}, routes?: string) {
+async function site(limits: KeyLimits, script: Script = {}, dependencies: GatewayOptions = {}, routes?: string) {
   const counts = new MemoryCounts();
   let ids = 0;
   const limiter = new KeyLimiter(counts, {}, () => `r${ids++}`);
@@ -37,8 +36,13 @@ describe("tokens of a key", () => {
   it("cannot be exceeded by requests that come at once", async () => {
     const { opened, open } = gate();
     const { ask, used } = await site({ tokensPerMinute: 1_000 }, { ...wordy, pause: () => opened });
-    const asked = Array.from({ length: 20 }, () => ask({ max_tokens: 200 }));
-    await quiet();
+    let answered = 0;
+    const asked = Array.from({ length: 20 }, async () => {
+      const answer = await ask({ max_tokens: 200 });
+      answered += 1;
+      return answer;
+    });
+    await expect.poll(() => answered).toBe(17);
     expect(await used()).toBeLessThanOrEqual(1_000);
     open();
     const answers = await Promise.all(asked);
@@ -47,7 +51,6 @@ describe("tokens of a key", () => {
     expect([taken.length, refused.length]).toEqual([3, 17]);
     for (const { headers } of refused) expect(Number(headers.get("retry-after"))).toBeGreaterThan(0);
     const usages = await Promise.all(taken.map(async (answer) => (await json(answer)).usage.total_tokens));
-    await quiet();
     expect(await used()).toBe(usages.reduce((a, b) => a + b, 0));
     expect(await used()).toBeLessThanOrEqual(1_000);
   });
@@ -221,9 +224,9 @@ describe("a minute", () => {
 describe("requests of a key in parallel", () => {
   it("are as many as it may have; another key's are its own, and who has ended makes room", async () => {
     const { opened, open } = gate();
-    const { ask, post } = await site({ parallel: 2 }, { pause: () => opened });
+    const { ask, post, engine } = await site({ parallel: 2 }, { pause: () => opened });
     const held = [ask({}), ask({ stream: true })];
-    await quiet();
+    await expect.poll(() => engine.calls.length).toBe(2);
     for (const [path, body] of [
       ["/v1/chat/completions", { model: "icdpo", messages }],
       ["/v1/embeddings", { model: "scripted-embeddings", input: "one" }],
@@ -255,10 +258,9 @@ describe("places of a request", () => {
     const admission = new Admission({ limit: 5, now: () => 0 });
     const { post, ask } = await site({}, { pause: () => opened }, { admission });
     const held = post(path, body);
-    await quiet();
-    expect(admission.admitted).toBe(1);
+    await expect.poll(() => admission.admitted).toBe(1);
     const one = ask({});
-    await quiet();
+    await expect.poll(() => admission.admitted).toBe(2);
     expect((await ask({})).status).toBe(429);
     open();
     expect([(await held).status, (await one).status]).toEqual([200, 200]);

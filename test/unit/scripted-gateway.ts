@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import { createApp } from "../../src/app.ts";
 import { onlyEngine } from "../../src/engine/engines.ts";
 import { noStore } from "../../src/experiment/no-store.ts";
+import type { ApiKey } from "../../src/http/access.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import { noLimits } from "../../src/http/rate-limit.ts";
@@ -51,9 +52,12 @@ const scriptedEmbedder: EmbeddingModel = {
   countTokens: (text) => text.split(" ").length,
 };
 
+/** Keys that stay are a list; of none, everybody may use everything. */
+export type GatewayOptions = Partial<Omit<AppDependencies, "keys">> & { readonly keys?: readonly ApiKey[] | AppDependencies["keys"] };
+
 export async function gateway(
   overrides: Script = {},
-  dependencies: Partial<AppDependencies> = {},
+  { keys, ...dependencies }: GatewayOptions = {},
   morePolicies: Record<string, string> = {},
   otherRoutes?: string,
 ) {
@@ -87,7 +91,7 @@ export async function gateway(
     clientAddress: () => undefined,
     stageLimits: {},
     shutdown: new AbortController().signal,
-    keys: [],
+    isLocal: true,
     limiter: noLimits,
     corsOrigins: [],
     allowedHosts: null,
@@ -104,6 +108,7 @@ export async function gateway(
     startedAt: 1_600_000_000,
     version: "0.0.0",
     ...dependencies,
+    keys: typeof keys === "function" ? keys : () => (keys === undefined || keys.length === 0 ? null : keys),
   });
   const post = (path: string, body: unknown, headers: Record<string, string> = {}, signal?: AbortSignal) =>
     app.request(path, {

@@ -7,14 +7,13 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { ApiKey } from "../../src/http/access.ts";
 import { hashKey } from "../../src/http/access.ts";
 import { Admission } from "../../src/http/admission.ts";
-import type { AppDependencies } from "../../src/http/dependencies.ts";
 import { noLimits } from "../../src/http/rate-limit.ts";
 import type { RequestRecord } from "../../src/http/telemetry.ts";
 import { workedThrough } from "../../src/icdpo/work.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate, quiet, type Script } from "./scripted-engine.ts";
-import { gateway } from "./scripted-gateway.ts";
+import { type GatewayOptions, gateway } from "./scripted-gateway.ts";
 
 const servers: Server[] = [];
 afterEach(() => {
@@ -32,7 +31,7 @@ const messages = [{ role: "user", content: "How do I brew coffee?" }];
 const watchedRoutes = "routes: { icdpo: { policy: scored, counterfactual: 1 }, plain: { policy: plain } }\n";
 
 /** A gateway whose records and charges are kept. */
-async function site(script: Script = {}, dependencies: Partial<AppDependencies> = {}, routes?: string) {
+async function site(script: Script = {}, dependencies: GatewayOptions = {}, routes?: string) {
   const records: RequestRecord[] = [];
   const spent: { readonly name: string | undefined; readonly tokens: number }[] = [];
   const telemetry = createTelemetry({

@@ -183,15 +183,36 @@ describe("the worker", () => {
   });
 
   it("lets in who brings a key, and counts what each key uses in one place", async () => {
-    const { client, url, json } = await start({ ICDPO_REQUESTS_PER_MINUTE: "3", ICDPO_API_KEYS: `me=${key},other=another-key-of-length` });
+    const { client, url, json } = await start({ ICDPO_REQUESTS_PER_MINUTE: "3", ICDPO_API_KEYS: "other=another-key-of-length" });
     expect((await fetch(`${url}/v1/models`)).status).toBe(401);
     const { response } = await client.models.list().withResponse();
     expect(response.headers.get("x-ratelimit-remaining-requests")).toBe("2");
     await client.models.list();
     await client.models.list();
     await expect(client.models.list()).rejects.toMatchObject({ status: 429, message: expect.stringContaining("3 requests a minute") });
-    expect((await json("/v1/models", { headers: { authorization: "Bearer another-key-of-length" } })).status).toBe(200);
+    const other = { headers: { authorization: "Bearer another-key-of-length" } };
+    expect((await json("/v1/models", other)).status).toBe(200);
+    expect((await json("/health", other)).body).toEqual({ status: "ok" });
+    expect((await json("/metrics", other)).status).toBe(403);
     expect((await json("/metrics")).status).toBe(404);
+  });
+
+  it("counts a key's tokens before they are worked through, and its requests under way, in one place", async () => {
+    const { json } = await start({ ICDPO_TOKENS_PER_MINUTE: "2000", ICDPO_PARALLEL: "1" });
+    const ask = (more: object) =>
+      json("/v1/chat/completions", {
+        method: "POST",
+        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
+        body: JSON.stringify({ model: "plain", messages: question, ...more }),
+      });
+    const never = await ask({ max_tokens: 2_000, n: 2 });
+    expect(never.status).toBe(400);
+    expect(never.body).toMatchObject({ error: { message: expect.stringContaining("it never fits") } });
+    for (let i = 0; i < 4; i++) expect((await ask({ max_tokens: 1_000 })).status).toBe(200);
+    const slow = { messages: [{ role: "user", content: `Count ${slowly}.` }] };
+    const answers = await Promise.all([ask(slow), ask(slow), ask(slow)]);
+    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 429, 429]);
+    expect((await ask({})).status).toBe(200);
   });
 
   it("stops the engine's work when a client leaves", async () => {
@@ -210,7 +231,7 @@ describe("the worker", () => {
   });
 
   it("says in its log, and only there, what is wrong with its settings", async () => {
-    const { client, log } = await start({ ICDPO_API_KEYS: "" });
+    const { client, log } = await start({ ICDPO_ADMIN_KEYS: "" });
     await expect(client.models.list()).rejects.toMatchObject({ status: 500, message: expect.not.stringContaining("ICDPO_API_KEYS") });
     await expect.poll(() => log.map(({ error }) => error)).toContainEqual(expect.stringContaining("ICDPO_API_KEYS"));
   });

@@ -32,7 +32,7 @@ export async function startWorker(variables: Record<string, string>, files?: unk
   const log: Record<string, unknown>[] = [];
   const settings: MiniflareOptions = {
     ...options,
-    bindings: { ...bindings, ICDPO_API_KEYS: `me=${key}`, ...(files !== undefined && { ICDPO_POLICIES: "kv" }), ...variables },
+    bindings: { ...bindings, ICDPO_ADMIN_KEYS: `me=${key}`, ...(files !== undefined && { ICDPO_POLICIES: "kv" }), ...variables },
     modules: [{ type: "ESModule", path: built }],
     modulesRoot: path.dirname(built),
     handleRuntimeStdio(stdout: Readable, stderr: Readable) {

@@ -99,7 +99,7 @@ function benchEngine(world: World, options: BenchOptions): Promise<void> {
   return withRuntime(world, async (runtime, signal) => {
     const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1", databaseUrl: null };
     const policies = await benchPolicies(runtime);
-    const server = await serve({ ...runtime, policies }, settings, await readAccess(settings), world.version, world.report);
+    const server = await serve({ ...runtime, policies }, settings, await readAccess(settings, world.report), world.version, world.report);
     try {
       const client = new Client(server.url, signal);
       const cases = await benchCases(runtime, client, options);

@@ -1,6 +1,7 @@
 /** @module `icdpo serve`. */
 import { Command } from "commander";
 import type { Experiment, Policy, Route } from "../../policy/policy.ts";
+import { watchKeys } from "../keys.ts";
 import { watchPolicies } from "../policy-watcher.ts";
 import { readAccess, serve } from "../serve.ts";
 import { type World, withRuntime } from "./world.ts";
@@ -8,13 +9,15 @@ import { type World, withRuntime } from "./world.ts";
 export function serveCommand(world: World): Command {
   return new Command("serve").description("start the gateway (settings: environment variables, see .env.example)").action(async () => {
     const settings = world.settings();
-    const access = await readAccess(settings); // before anything is fetched or loaded
+    const access = await readAccess(settings, world.report); // before anything is fetched or loaded
     await withRuntime(world, async (runtime, signal) => {
       const server = await serve(runtime, settings, access, world.version, world.report);
       greet(world, server.url, runtime.policies.current.routes);
       const { ICDPO_RELOAD_MS: everyMs } = settings;
       const watcher = everyMs > 0 ? watchPolicies(runtime.policies, runtime.policyFolder, everyMs, world.report) : null;
+      const keyWatcher = everyMs > 0 ? watchKeys(access.ring, everyMs) : null;
       await aborted(signal);
+      keyWatcher?.close();
       // A reload that is under way ends with the engines.
       void watcher?.close();
       world.report("stopping; once more to stop at once");
