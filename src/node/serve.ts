@@ -8,6 +8,7 @@ import type { AccessDependencies, RateLimiter } from "../http/access.ts";
 import { Admission, shuttingDown } from "../http/admission.ts";
 import type { BrowserSettings } from "../http/browsers.ts";
 import { isFault } from "../http/errors.ts";
+import { KeyLimiter } from "../http/rate-limit.ts";
 import { keepRecent } from "../telemetry/recent.ts";
 import { recordAnswers } from "../telemetry/records.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
@@ -15,9 +16,10 @@ import { GatewayError } from "../types/error.ts";
 import type { EnginesState } from "./engines.ts";
 import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
 import { KeyRing } from "./keys.ts";
-import { MemoryRateLimiter } from "./rate-limit.ts";
+import { MemoryCounts } from "./rate-limit.ts";
 import type { Report, Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
+import { SharedCounts } from "./shared-counts.ts";
 import { ThreadedStore } from "./store/store.ts";
 import { openLog } from "./telemetry/log.ts";
 import { createMetrics } from "./telemetry/metrics.ts";
@@ -31,9 +33,11 @@ const sharedMs = 100;
 const idLength = 24;
 /** After the gateway has stopped waiting, streams have so long to say so. */
 const farewellMs = 2_000;
+/** A request that has taken too long has so long to end. */
+const slackMs = 60_000;
 
 /** Who may come, from where. */
-export type Access = AccessDependencies & BrowserSettings & { readonly ring: KeyRing };
+export type Access = AccessDependencies & BrowserSettings & { readonly ring: KeyRing; readonly close: () => void };
 
 export interface RunningServer {
   /** `http://host:port` */
@@ -100,6 +104,7 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
       }
       await telemetry.close();
       if (records instanceof ThreadedStore) await records.close();
+      access.close();
     },
   };
 }
@@ -136,14 +141,9 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }
 
-/** Throws "configuration" where the keys cannot be read, or where there are none and strangers could come. */
+/** Throws "configuration" where the keys or the limits cannot be had, or where there are no keys and strangers could come. */
 export async function readAccess(settings: Settings, report: Report): Promise<Access> {
-  const {
-    HOST: host,
-    ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute,
-    ICDPO_TOKENS_PER_MINUTE: tokensPerMinute,
-    ICDPO_PARALLEL: parallel,
-  } = settings;
+  const { HOST: host } = settings;
   const ring = await KeyRing.open(settings, report);
   // Whoever began with keys is never open later on, whatever becomes of their file.
   const isOpen = ring.keys === null;
@@ -153,10 +153,21 @@ export async function readAccess(settings: Settings, report: Report): Promise<Ac
     keys: () => ring.keys,
     // Whoever stands behind a proxy comes from somewhere else.
     isLocal: isLoopback(host) && !settings.ICDPO_TRUST_PROXY,
-    limiter: new MemoryRateLimiter({ requestsPerMinute, tokensPerMinute, parallel }),
+    ...(await openLimits(settings, report)),
     corsOrigins: settings.ICDPO_CORS_ORIGINS,
     allowedHosts: isOpen && isLoopback(host) ? new Set([...loopbackNames, host, ...settings.ICDPO_ALLOWED_HOSTS]) : null,
   };
+}
+
+async function openLimits(settings: Settings, report: Report): Promise<Pick<Access, "limiter" | "close">> {
+  const { ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute, ICDPO_TOKENS_PER_MINUTE: tokensPerMinute, ICDPO_PARALLEL: parallel } = settings;
+  const defaults = { requestsPerMinute, tokensPerMinute, parallel };
+  const { limitsUrl: url, ICDPO_LIMITS_TOKEN: authToken, ICDPO_TIMEOUT_MS: timeoutMs } = settings;
+  if (url === null) return { limiter: new KeyLimiter(new MemoryCounts(), defaults, randomUUID), close: () => {} };
+  const counts = await SharedCounts.open({ url, authToken, longestMs: timeoutMs + slackMs, report }).catch((error: Error) => {
+    throw new GatewayError("configuration", `ICDPO_LIMITS cannot be opened: ${error.message}`, { cause: error });
+  });
+  return { limiter: new KeyLimiter(counts, defaults, randomUUID), close: () => counts.close() };
 }
 
 function openToAll(host: string): GatewayError {

@@ -43,6 +43,8 @@ const environmentSchema = z.object({
   ICDPO_REQUESTS_PER_MINUTE: positive.optional(),
   ICDPO_TOKENS_PER_MINUTE: positive.optional(),
   ICDPO_PARALLEL: positive.optional(),
+  ICDPO_LIMITS: z.string().min(1).optional(),
+  ICDPO_LIMITS_TOKEN: z.string().min(1).optional(),
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
   ICDPO_TRUST_PROXY: flag.default(false),
   ICDPO_CORS_ORIGINS: list.default([]),
@@ -69,6 +71,8 @@ export type Settings = z.output<typeof environmentSchema> & {
   readonly cacheDirectory: string;
   /** Null: no records are kept. */
   readonly databaseUrl: string | null;
+  /** Null: what keys use is counted in this process alone. */
+  readonly limitsUrl: string | null;
   /** Null: there is only the embedded engine. */
   readonly enginesFile: string | null;
   readonly policiesDirectory: string;
@@ -88,6 +92,7 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
     ...settings,
     cacheDirectory: settings.ICDPO_CACHE ?? defaultCacheDirectory(given, process.platform, homedir()),
     databaseUrl: databaseUrl(settings.ICDPO_DATABASE, given),
+    limitsUrl: settings.ICDPO_LIMITS === undefined ? null : urlOf(settings.ICDPO_LIMITS),
     enginesFile: settings.ICDPO_ENGINES ?? ownFile("engines.yaml", workingDirectory),
     policiesDirectory: settings.ICDPO_POLICIES ?? ownOrShipped("policies", workingDirectory),
     demonstrationsDirectory: settings.ICDPO_DEMOS ?? ownOrShipped("demos", workingDirectory),
@@ -105,10 +110,15 @@ function ownFile(name: string, workingDirectory: string): string | null {
   return existsSync(own) ? own : null;
 }
 
-/** A path is a local file. By default the file lies with the user's other data. */
+/** A path is a local file. */
+function urlOf(database: string): string {
+  return /^(?:file|libsql|https?|wss?):/u.test(database) ? database : `file:${path.resolve(database)}`;
+}
+
+/** By default the file lies with the user's other data. */
 function databaseUrl(database: string | undefined, environment: NodeJS.ProcessEnv): string | null {
   if (database === "off") return null;
-  if (database !== undefined) return /^(?:file|libsql|https?|wss?):/u.test(database) ? database : `file:${path.resolve(database)}`;
+  if (database !== undefined) return urlOf(database);
   const data = process.platform === "win32" ? environment["LOCALAPPDATA"] : environment["XDG_DATA_HOME"];
   return `file:${path.join(data ?? path.join(homedir(), ".local", "share"), "icdpo", "records.db")}`;
 }

@@ -64,7 +64,10 @@ export function web(dependencies: AppDependencies): Hono {
       throw new GatewayError("experiment_not_found", `There is no route "${c.req.param("route")}" with an experiment.`);
     const report = await records.report(describeExperiment(route));
     return c.html(
-      page({ title: report.name, section: "/experiments", isSignedIn }, <Experiment report={report} records={recordsState(c, dependencies)} />),
+      page(
+        { title: report.name, section: "/experiments", isSignedIn },
+        <Experiment report={report} records={recordsState(c, dependencies)} />,
+      ),
     );
   });
   app.get("/policies", (c) => {
