@@ -6,7 +6,7 @@ import { servedSite } from "./site.ts";
 
 let site: Awaited<ReturnType<typeof servedSite>>;
 beforeAll(async () => {
-  site = await servedSite({}, { keys: [] });
+  site = await servedSite({}, { keys: () => null });
 });
 afterAll(() => site.close());
 

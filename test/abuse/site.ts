@@ -28,12 +28,15 @@ export async function servedSite(script: Script = {}, dependencies: Partial<AppD
   let charged = 0;
   const limiter = {
     admit: async () => ({}),
-    async spend(_: unknown, tokens: number) {
-      charged += tokens;
-    },
+    reserve: async () => ({
+      async settle(tokens: number) {
+        charged += tokens;
+      },
+    }),
   };
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now: () => performance.now() });
-  const keys = [{ name: "one", hash: await hashKey(secret), routes: null, limits: {} }];
+  const known = [{ name: "one", hash: await hashKey(secret), routes: null, limits: {} }];
+  const keys = () => known;
   const site = await gateway(script, { telemetry, limiter, admission, keys, maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES, ...dependencies });
   const server = await listen(site.app.fetch, settings);
   return {
