@@ -1,8 +1,8 @@
 /** @module The bodies of rules in GBNF, read as far as their size and their beginnings go. */
 
 export type Body =
-  /** So many characters or classes of them, one after another. */
-  | { readonly type: "text"; readonly elements: number }
+  /** So many characters, and which, as they are written; or one of a class, written with so many ranges. */
+  | { readonly type: "text"; readonly elements: number; readonly text: string | null }
   | { readonly type: "rule"; readonly name: string }
   | { readonly type: "sequence"; readonly parts: readonly Body[] }
   | { readonly type: "choice"; readonly parts: readonly Body[] }
@@ -63,8 +63,11 @@ class BodyReader {
       return body;
     }
     const first = this.#peek();
-    if (first === '"') return { type: "text", elements: this.#take(text)[0].length - 2 };
-    if (first === "[") return { type: "text", elements: Math.max(1, this.#take(characterClass)[0].length / 6) };
+    if (first === '"') {
+      const written = this.#take(text)[0].slice(1, -1);
+      return { type: "text", elements: written.length, text: written };
+    }
+    if (first === "[") return { type: "text", elements: Math.max(1, this.#take(characterClass)[0].length / 6), text: null };
     return { type: "rule", name: this.#take(name)[0] };
   }
 

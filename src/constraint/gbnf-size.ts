@@ -2,6 +2,7 @@
  * @module How large a grammar becomes in an engine, and how many ways there are to go on in it. llama.cpp writes repetitions out, looks for left
  * recursion along every path, and holds each token against every alternative that the text may still become. It looks for neither bound itself.
  */
+import { ambiguousRule } from "./gbnf-ambiguity.ts";
 import { type Body, readBody } from "./gbnf-reader.ts";
 
 /** What is in the way of a grammar: the rule, and why. */
@@ -51,6 +52,9 @@ export function checkSize(root: string, rules: Iterable<readonly [name: string, 
     if (steps > mostStepsOfAll) throw new UnfitGrammar(name, tooMany);
   }
   for (const [name, body] of bodies) beginnings.check(body, name);
+  const rule = ambiguousRule(bodies);
+  if (rule !== null)
+    throw new UnfitGrammar(rule, "its alternatives begin alike and hold each other; let what they begin with tell them apart");
 }
 
 const tooMany = "an answer could go on in too many ways at one place; use fewer alternatives and optional properties";

@@ -43,6 +43,7 @@ const levels = (count: number, twoOf: (a: unknown, b: unknown) => unknown) => ({
   },
   ...to("a0"),
 });
+const listOf = (items: unknown, minItems: number) => ({ type: "array", items, minItems });
 const to = (name: string) => ({ $ref: `#/$defs/${name}` });
 
 describe("what is usual is kept to", () => {
@@ -82,6 +83,32 @@ describe("what is usual is kept to", () => {
     ],
     ["the same definition twice, 24 levels of it", levels(24, (a) => ({ allOf: [a, a] })), ['{"a": null}'], ["[]"]],
     ["two definitions together, 24 levels of them", levels(24, (a, b) => ({ allOf: [a, b] })), ['{"a": null, "b": null}'], ["[]"]],
+    [
+      "operations on each other, told apart at once",
+      {
+        anyOf: [
+          { type: "integer" },
+          ...many(30, (i) => ({
+            type: "object",
+            properties: { op: { const: `op${i}` }, a: { $ref: "#" }, b: { $ref: "#" } },
+            required: ["op", "a", "b"],
+          })),
+        ],
+      },
+      ['{"op": "op7", "a": 1, "b": {"op": "op29", "a": 2, "b": 3}}'],
+      ['{"op": "op30", "a": 1, "b": 2}'],
+    ],
+    [
+      "two of them that are told apart later",
+      {
+        anyOf: [
+          { type: "integer" },
+          ...many(2, (i) => ({ type: "object", properties: { a: { $ref: "#" }, op: { const: i } }, required: ["a", "op"] })),
+        ],
+      },
+      ['{"a": {"a": 1, "op": 0}, "op": 1}'],
+      ['{"a": 1, "op": 2}'],
+    ],
     ["a type again and again", { type: many(5_000, () => "boolean") }, ["true"], ["null"]],
     ["texts that begin with each other", { enum: many(100, (i) => "a".repeat(i)) }, ['""', '"aaa"', `"${"a".repeat(99)}"`], ['"b"']],
     ["halves of a pair in common", { enum: ["😀", "😁", "😀😁"] }, ['"😀"', '"😁"', '"😀😁"'], ['"😁😀"']],
@@ -157,6 +184,31 @@ describe("what is too much is refused by its place", () => {
       "schema",
     ],
     ["paths to the same, 30 levels of them", levels(30, (a, b) => ({ anyOf: [a, b] })), "too many ways", "schema"],
+    [
+      "lists that hold each other, and begin alike",
+      { anyOf: [...many(3, (i) => ({ type: "array", items: { $ref: "#" }, minItems: i })), { type: "null" }] },
+      "begin alike",
+      "schema",
+    ],
+    [
+      "the same by way of others",
+      {
+        $defs: {
+          a: { anyOf: [{ type: "array", items: to("a") }, to("b")] },
+          b: { anyOf: [{ type: "array", items: to("a"), minItems: 1 }, to("c")] },
+          c: { anyOf: [{ type: "array", items: to("b"), minItems: 2 }, { type: "null" }] },
+        },
+        ...to("a"),
+      },
+      "begin alike",
+      "schema",
+    ],
+    [
+      "two lists that begin alike, at each of 20 levels",
+      levels(20, (a, b) => ({ anyOf: [listOf(a, 0), listOf(b, 1)] })),
+      "begin alike",
+      "schema",
+    ],
     ["repetitions in repetitions", { type: "string", pattern: "^(((a?){1000}){1000}){1000}$" }, "too many ways", "schema.pattern"],
     ["what may be empty, without end", { type: "string", pattern: "^(a*)*$" }, "may be empty", "schema.pattern"],
     [
