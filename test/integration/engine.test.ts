@@ -351,6 +351,16 @@ describe("a request's own wishes", () => {
     expect((await sampleOne(prompt, { maxTokens: 8 })).text).not.toMatch(/^\{/u);
   });
 
+  it("keeps each of several samples to its grammar, which they share", async () => {
+    const grammar = 'root ::= "<" item{3} ">"\nitem ::= [0-9] | "a" [b-d]';
+    const shared = { ...request, grammar, maxTokens: 40, seeds: [1, 2, 3, 4] };
+    const texts: string[] = [];
+    for await (const event of engine.sample(await ask("Say something."), shared)) if (event.type === "done") texts.push(event.sample.text);
+    expect(texts).toHaveLength(4);
+    for (const text of texts) expect(text).toMatch(/^<(?:[0-9]|a[b-d]){3}>$/u);
+    expect(new Set(texts).size).toBeGreaterThan(1);
+  });
+
   it("says that it cannot read a grammar", async () => {
     await expect(sampleOne(await ask("a"), { grammar: "root ::= nothing" })).rejects.toMatchObject({ code: "invalid_request" });
     expect((await sampleOne(await ask("a"), { maxTokens: 2 })).tokens).toHaveLength(2);
