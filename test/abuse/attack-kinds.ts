@@ -1,52 +1,10 @@
 /** @module Kinds of attacks: each a way to be a burden, with what can be drawn of it. */
 import { deflateSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
-import type { Attack, Sent } from "./attacks.ts";
+import { chat, type Draw, type Drawn, entries, json, many, messages, short, text, underSchema, units } from "./attack-parts.ts";
+import { megabyte } from "./measures.ts";
 import { oddBody, oddContentType, oddPath } from "./odd-bodies.ts";
-import { type Random, randomSchema, randomSize, type Schema, schemaKinds } from "./schemas.ts";
-
-export interface Draw {
-  readonly random: Random;
-  readonly pick: <Item>(items: readonly Item[]) => Item;
-  /** By fast-check. */
-  readonly sample: <Value>(arbitrary: fc.Arbitrary<Value>) => Value;
-  /** Ids of answers that were given, for feedback. */
-  readonly answers: readonly string[];
-}
-
-/** What a kind says of an attack; the rest is drawn as for all. */
-export type Drawn = Partial<Attack> & { readonly sent?: Sent };
-
-export const chat = "/v1/chat/completions";
-export const json = (path: string, body: unknown, more: Drawn = {}): Drawn => ({
-  path,
-  sent: { type: "whole", bytes: JSON.stringify(body) },
-  ...more,
-});
-const messages = (content: unknown) => [{ role: "user", content }];
-export const short = { model: "plain", messages: messages("Say hi."), max_tokens: 4 };
-const many = (count: number, value: (index: number) => unknown): unknown[] => Array.from({ length: count }, (_, i) => value(i));
-const entries = (count: number, value: unknown) => Object.fromEntries(many(count, (i) => [String(i), value]) as [string, unknown][]);
-const megabyte = 2 ** 20;
-
-/** Ways to ask for an answer by a schema. */
-export function underSchema({ random, pick }: Draw, schema: Schema): Drawn {
-  const model = pick(["plain", "plain", "icdpo"]);
-  const named = { name: "a", schema };
-  const parameters = typeof schema === "boolean" ? { a: schema } : schema;
-  const tool = (i: number) => ({ type: "function", function: { name: `f${i}`, parameters } });
-  const tool_choice = pick(["auto", "required", { type: "function", function: { name: "f0" } }]);
-  const asked = { ...short, model, stream: random(3) === 0 };
-  return pick([
-    () => json(chat, { ...asked, response_format: { type: "json_schema", json_schema: named } }),
-    () => json(chat, { ...asked, response_format: { type: "json_schema", json_schema: named } }),
-    () => json(chat, { ...asked, tools: many(1 + random(3), (i) => tool(i as number)), tool_choice }),
-    () => json("/v1/responses", { model, input: "Say hi.", max_output_tokens: 4, text: { format: { type: "json_schema", ...named } } }),
-  ])();
-}
-
-const text = (length: number, unit: string): string => unit.repeat(Math.ceil(length / unit.length)).slice(0, length);
-const units = ["a", "hello world ", "é", "汉字", "😀", "\n", " ", "<|im_start|>", "0", "aA1!", "\u0000", "\u200b"];
+import { randomSchema, randomSize, type Schema, schemaKinds } from "./schemas.ts";
 
 /** Each with how often it comes, beside the others. */
 export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw) => Drawn]>> = {
@@ -77,7 +35,7 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
     ({ pick, random }) => {
       const unit = (): string => pick(["a", " ", "ab", "aab", "e", "\n", "😀", "\ud83d", "the", "."]);
       const stop = () => text(1 + random(random(4) === 0 ? 200 : 128), unit());
-      return json(chat, { ...short, max_tokens: 1 + random(40), stop: pick([stop(), many(1 + random(5), stop)]), stream: random(2) === 0 });
+      return json(chat, { ...short, max_tokens: 1 + random(20), stop: pick([stop(), many(1 + random(5), stop)]), stream: random(2) === 0 });
     },
   ],
   "bytes that are no JSON": [
@@ -185,7 +143,7 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
       json("/v1/score", {
         model: pick(["plain", "icdpo"]),
         messages: messages("Name a fruit."),
-        completions: many(randomSize(random, 300), () => text(random(60), pick(units))),
+        completions: many(randomSize(random, 270), () => text(random(20), pick(units))),
         prompt: pick(["chat", "hh-rlhf", "nobody"]),
       }),
   ],
@@ -235,8 +193,8 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
         ...short,
         model: pick(["plain", "icdpo"]),
         messages: messages("Tell me a long story."),
-        max_tokens: 20 + random(80),
-        n: 1 + random(3),
+        max_tokens: 10 + random(40),
+        n: 1 + random(2),
         stream: random(4) > 0,
         logprobs: true,
         top_logprobs: 20,

@@ -2,7 +2,8 @@
 import fc from "fast-check";
 import { candidateSeed } from "../../src/icdpo/seed.ts";
 import { seeded } from "../integration/gateway.ts";
-import { attackKinds, chat, type Draw, type Drawn, json, short, underSchema } from "./attack-kinds.ts";
+import { attackKinds } from "./attack-kinds.ts";
+import { chat, type Draw, type Drawn, json, short, underSchema } from "./attack-parts.ts";
 import { schemaKinds } from "./schemas.ts";
 
 export type Sent =
@@ -72,10 +73,10 @@ export const worstAttacks: readonly ((draw: Draw) => readonly [string, Drawn])[]
   () => ["600 MB, announced", { path: chat, key: null, sent: { type: "endless", megabytes: 600, isAnnounced: true } }],
   () => ["600 MB with a key", { path: chat, sent: { type: "endless", megabytes: 600, isAnnounced: false } }],
   () => ["100 bodies of 9 MB at once", json(chat, { ...short, user: "u".repeat(9_000_000) }, { times: 100 })],
-  () => ["a stop string of 23 kB", json(chat, { ...short, max_tokens: 60, stop: "a".repeat(23_000) })],
+  () => ["a stop string of 23 kB", json(chat, { ...short, max_tokens: 20, stop: "a".repeat(23_000) })],
   () => [
     "stop strings that begin alike",
-    json(chat, { ...short, max_tokens: 60, stop: ["a", "b", "c", "d"].map((end) => " ".repeat(127) + end) }),
+    json(chat, { ...short, max_tokens: 20, stop: ["a", "b", "c", "d"].map((end) => " ".repeat(127) + end) }),
   ],
   () => ["8 MB to embed", json("/v1/embeddings", { model: "plain", input: "basil ".repeat(1_400_000) })],
   () => ["8 MB to answer", json(chat, { ...short, model: "icdpo", messages: [{ role: "user", content: "basil ".repeat(1_400_000) }] })],

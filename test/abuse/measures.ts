@@ -2,10 +2,12 @@
  * @module What an attack costs the process that it comes to: how long its event loop stands still, and what memory it keeps. Other programs can make
  * both look worse, never better: blocks are held against harmless work done in the same run, and the best of three tries counts.
  */
+import { once } from "node:events";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
+import { Worker } from "node:worker_threads";
 import { expect } from "vitest";
 
 export const megabyte = 2 ** 20;
@@ -77,6 +79,34 @@ export async function expectUnblocked<Result>(
     blocked.push(`${cost.blockMs.toFixed(0)} ms, where ${allowed.toFixed(0)} ms were allowed`);
   }
   return expect.fail(`The event loop was blocked each time: ${blocked.join("; ")}.`);
+}
+
+const idle = `
+  const { monitorEventLoopDelay } = require("node:perf_hooks");
+  const { parentPort } = require("node:worker_threads");
+  const delay = monitorEventLoopDelay({ resolution: ${resolution} });
+  delay.enable();
+  parentPort.on("message", () => {
+    parentPort.postMessage(delay.max / 1e6);
+    delay.reset();
+  });
+`;
+
+/** An event loop that has nothing to do: what delays it is the machine. The baseline of other processes' loops. */
+export class IdleLoop {
+  readonly #worker = new Worker(idle, { eval: true });
+
+  /** Its longest delay since it was asked last, in milliseconds. */
+  async longestDelayMs(): Promise<number> {
+    const answer = once(this.#worker, "message");
+    this.#worker.postMessage(null);
+    const [ms] = (await answer) as [number];
+    return ms;
+  }
+
+  async close(): Promise<void> {
+    await this.#worker.terminate();
+  }
 }
 
 setFlagsFromString("--expose-gc");

@@ -33,7 +33,9 @@ export function readLog(file: string): LogLine[] {
 }
 
 /** Every line of the log, those about other things included. */
-export function readWholeLog(file: string): (LogLine & { readonly msg: string; readonly level: string })[] {
+export function readWholeLog(
+  file: string,
+): (LogLine & { readonly msg: string; readonly level: string; readonly err?: { readonly message: string } })[] {
   return readFileSync(file, "utf8")
     .split("\n")
     .filter((line) => line !== "")
