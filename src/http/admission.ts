@@ -91,7 +91,7 @@ export class Admission {
   #overloaded(): GatewayError {
     const seconds = Math.ceil((this.#interval * this.#admitted) / 2 / 1000);
     const retryAfter = Math.min(longestRetrySeconds, Math.max(1, seconds));
-    const message = `The gateway is busy with ${this.#admitted} requests, as many as it takes at once. Retry in ${retryAfter} s.`;
+    const message = `The gateway is busy with ${this.#admitted} requests, and has no room for this one. Retry in ${retryAfter} s.`;
     return new GatewayError("overloaded", message, { retryAfter });
   }
 }

@@ -20,7 +20,7 @@ const turnTokens = 8;
 const lettersAToken = 3;
 const tokensAForeignUnit = 2;
 /** Of longer texts the beginning speaks for the rest. */
-const mostLookedAt = 2 ** 18;
+const mostLookedAt = 2 ** 16;
 
 /** Letters stand together in tokens; digits and signs may be a token each, letters of other scripts several. */
 export function estimateTokens(text: string): number {
