@@ -17,7 +17,12 @@ const shortestKey = 16;
 const dayMs = 24 * 60 * 60 * 1000;
 
 /** Names stand in logs, metrics and answers. */
-const keyName = z.string().min(1).max(64).refine(isNoKey, "looks like a key; a name is shown in logs and metrics. Choose another one");
+const keyName = z
+  .string()
+  .min(1)
+  .max(64)
+  .regex(/^\P{Cc}+$/u, "must be on one line, without control characters")
+  .refine(isNoKey, "looks like a key; a name is shown in logs and metrics. Choose another one");
 
 const expirySchema = z
   .union(

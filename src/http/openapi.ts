@@ -91,7 +91,7 @@ export const endpoints: readonly Endpoint[] = [
 const errorStatuses = {
   400: "a field is wrong",
   401: "no key, or a wrong one",
-  403: "called by a foreign name",
+  403: "called by a foreign name, or for who runs the gateway only",
   404: "no such route or path",
   413: "too large",
   415: "not JSON",
