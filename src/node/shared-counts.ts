@@ -89,6 +89,7 @@ export class SharedCounts implements UsageCounts {
   readonly #report: Report;
   /** Requests under way that only this gateway counts. */
   readonly #ownRequests = new Set<string>();
+  #isPrepared = false;
   #failedAt: number | null = null;
 
   private constructor(client: Client, { longestMs, report }: SharedCountsOptions) {
@@ -97,19 +98,21 @@ export class SharedCounts implements UsageCounts {
     this.#report = report;
   }
 
-  /** Makes the file and the tables where there are none. Throws what libSQL throws: who asks for shared limits is told at the start that they cannot be had. */
+  /** Makes a file where there is none; throws what libSQL throws where it cannot be had. A server that is away is asked again, as later on. */
   static async open(options: SharedCountsOptions): Promise<SharedCounts> {
     const { url, authToken } = options;
     const isLocal = url.startsWith("file:");
     if (isLocal) await makeFile(url.startsWith("file://") ? fileURLToPath(url) : url.slice("file:".length));
     const client = createClient({ url, ...(authToken !== undefined && { authToken }) });
+    const counts = new SharedCounts(client, options);
     try {
       // A lost minute's counts are not worth waiting for the disk.
       if (isLocal)
         for (const pragma of [`busy_timeout = ${busyMs}`, "journal_mode = WAL", "synchronous = OFF"])
           await client.execute(`PRAGMA ${pragma}`);
-      for (const table of tables) await client.execute(table);
-      return new SharedCounts(client, options);
+      if (isLocal) await counts.#prepare();
+      else await counts.#ask(async () => {});
+      return counts;
     } catch (error) {
       client.close();
       throw error;
@@ -143,11 +146,18 @@ export class SharedCounts implements UsageCounts {
     this.#client.close();
   }
 
+  /** Makes the tables where there are none. */
+  async #prepare(): Promise<void> {
+    if (this.#isPrepared) return;
+    for (const table of tables) await this.#client.execute(table);
+    this.#isPrepared = true;
+  }
+
   /** Undefined where the database cannot be asked now. Never throws. */
   async #ask<Result>(question: (counts: UsageCounts) => Promise<Result>): Promise<Result | undefined> {
     if (this.#failedAt !== null && performance.now() - this.#failedAt < pauseMs) return undefined;
     try {
-      const answer = await inTime(question(this.#shared));
+      const answer = await inTime(this.#prepare().then(() => question(this.#shared)));
       if (this.#failedAt !== null) this.#report("limits: the database answers again; all gateways count together");
       this.#failedAt = null;
       return answer;

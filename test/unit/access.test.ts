@@ -10,6 +10,8 @@ import { type ApiKey, findKey, hashKey } from "../../src/http/access.ts";
 import { clientAddress } from "../../src/node/http-server.ts";
 import { createKey, KeyRing, type KeySettings, modeComplaint } from "../../src/node/keys.ts";
 import { MemoryRateLimiter } from "../../src/node/rate-limit.ts";
+import { readAccess } from "../../src/node/serve.ts";
+import { readSettings } from "../../src/node/settings.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gateway, json } from "./scripted-gateway.ts";
 
@@ -379,6 +381,39 @@ describe("reading keys", () => {
     await chmod(where, 0o644);
     await open({ ICDPO_KEYS_FILE: where });
     expect(said[0]).toContain("chmod 600");
+  });
+});
+
+describe("access as the settings have it", () => {
+  const open = async (environment: Record<string, string>) => {
+    const access = await readAccess(readSettings({ ...environment, ICDPO_CACHE: tmpdir() }, tmpdir()), () => {});
+    access.close();
+    return { keys: access.keys()?.map(({ name, admin }) => [name, admin]) ?? null, isLocal: access.isLocal };
+  };
+
+  it.each([
+    ["a keyless gateway on loopback is its user's own", {}, null, true],
+    ["one behind a proxy is not", { ICDPO_TRUST_PROXY: "1" }, null, false],
+    ["one that strangers reach is not", { HOST: "0.0.0.0", ICDPO_ALLOW_ANONYMOUS: "1" }, null, false],
+    [
+      "keys are clients' and operators'",
+      { ICDPO_API_KEYS: `a=${secret}`, ICDPO_ADMIN_KEYS: `b=${other}` },
+      [
+        ["a", false],
+        ["b", true],
+      ],
+      true,
+    ],
+  ])("%s", async (_, environment, keys, isLocal) => {
+    expect(await open(environment as unknown as Record<string, string>)).toEqual({ keys, isLocal });
+  });
+
+  it("is refused where shared limits cannot be had, or strangers could come", async () => {
+    await expect(open({ ICDPO_LIMITS: "file:/dev/null/limits.db" })).rejects.toMatchObject({
+      code: "configuration",
+      message: expect.stringContaining("ICDPO_LIMITS cannot be opened"),
+    });
+    await expect(open({ HOST: "0.0.0.0" })).rejects.toMatchObject({ message: expect.stringContaining("ICDPO_ALLOW_ANONYMOUS") });
   });
 });
 
