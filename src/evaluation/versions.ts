@@ -12,7 +12,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "cf04e2e21c8bc67e" },
+  answers: { version: 2, sources: "ce98cb1bc18e3241" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "91068b9334c1d8d8" },
   rewards: { version: 1, sources: "754470d33dce896c" },

@@ -1,9 +1,11 @@
 /** @module Files of demonstrations: read line by line, packed or not; written whole or not at all. */
-import { access, type FileHandle, mkdir, open, rename, rm } from "node:fs/promises";
+import { hash } from "node:crypto";
+import { access, type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import path from "node:path";
 import { GatewayError } from "../types/error.ts";
 import { linesOf } from "../types/lines.ts";
 import { linesOfFile } from "./text-files.ts";
+import { writeWhole } from "./whole-file.ts";
 
 export interface Line {
   readonly number: number;
@@ -42,34 +44,26 @@ export async function refuseToOverwrite(file: string, isMeant = false): Promise<
 
 /** Writes one JSON object a line; the file is there when all of it is. */
 export async function writeLines(file: string, values: Iterable<unknown>): Promise<number> {
-  await mkdir(path.dirname(path.resolve(file)), { recursive: true });
-  const part = `${file}.part`;
-  const handle = await open(part, "w");
   let count = 0;
-  try {
+  await writeWhole(file, async (handle) => {
     let text = "";
     for (const value of values) {
       text += `${JSON.stringify(value)}\n`;
       count += 1;
       if (text.length < portionCharacters) continue;
-      await handle.write(text);
+      await handle.appendFile(text);
       text = "";
     }
-    await handle.write(text);
-    await handle.sync();
-  } catch (error) {
-    await rm(part, { force: true });
-    throw error;
-  } finally {
-    await handle.close();
-  }
-  await rename(part, file);
+    await handle.appendFile(text);
+  });
   return count;
 }
 
 export interface Journal<Entry> {
   /** What earlier runs noted. */
   readonly entries: readonly Entry[];
+  /** Lines that were cut short, or are not what was written; what they said is not among the entries. */
+  readonly damaged: number;
   /** Resolves when the entry is on the disk. */
   add(entry: Entry): Promise<void>;
   close(): Promise<void>;
@@ -77,20 +71,38 @@ export interface Journal<Entry> {
   remove(): Promise<void>;
 }
 
-/** Notes what has been done, a line each, so that a run that was killed can be taken up. A line cut short by the kill does not count. */
-export async function openJournal<Entry>(file: string): Promise<Journal<Entry>> {
+/**
+ * Notes what has been done, a line each, so that a run that was killed can be taken up; several may write at the same time, and
+ * what one says twice counts as once. Each line ends with its hash: one that was cut short does not count, nor one that is not what was written. Lines of
+ * earlier versions have none.
+ */
+export async function openJournal<Entry extends object>(file: string): Promise<Journal<Entry>> {
   await mkdir(path.dirname(path.resolve(file)), { recursive: true });
   const handle = await open(file, "a+");
   const entries: Entry[] = [];
+  let damaged = 0;
   for await (const line of linesOf(file, handle.createReadStream({ start: 0, autoClose: false }))) {
-    const value = parsed(line);
-    if (value !== undefined) entries.push(value as Entry);
+    if (line === "") continue;
+    const value = noted(line);
+    if (value === undefined) damaged += 1;
+    else entries.push(value as Entry);
   }
-  if (!(await isEnded(handle))) await handle.write("\n");
+  /** One write, which the system keeps apart from others'. */
+  async function appendAtOnce(text: string): Promise<number> {
+    const bytes = Buffer.from(text);
+    const { bytesWritten } = await handle.write(bytes);
+    if (bytesWritten < bytes.length) throw new Error(`${file}: no space left on device`);
+    return bytes.length;
+  }
   return {
     entries,
+    damaged,
     async add(entry) {
-      await handle.write(`${JSON.stringify(entry)}\n`);
+      const note = `${noteOf(entry)}\n`;
+      const { size, isEnded } = await endOf(handle);
+      const length = await appendAtOnce(`${isEnded ? "" : "\n"}${note}`);
+      // Somebody else wrote meanwhile, and may have been killed in the middle of a line: to say it twice does no harm.
+      if ((await handle.stat()).size !== size + length) await appendAtOnce(`\n${note}`);
       await handle.sync();
     },
     close: () => handle.close(),
@@ -101,12 +113,33 @@ export async function openJournal<Entry>(file: string): Promise<Journal<Entry>> 
   };
 }
 
-/** Whether nothing stands after the last LF. */
-async function isEnded(handle: FileHandle): Promise<boolean> {
+const sumDigits = 16;
+const noteForm = new RegExp(`^(.+),"sum":"([0-9a-f]{${sumDigits}})"\\}$`, "su");
+
+/** JSON of the entry, with the hash of the rest as a last field. */
+function noteOf(entry: object): string {
+  const json = JSON.stringify(entry);
+  return `${json.slice(0, -1)},"sum":"${sumOf(json)}"}`;
+}
+
+/** Undefined where the line is not what was written. */
+function noted(line: string): unknown {
+  const [, begun, sum] = noteForm.exec(line) ?? [];
+  if (begun !== undefined && sum !== sumOf(`${begun}}`)) return undefined;
+  const value = parsed(begun === undefined ? line : `${begun}}`);
+  return typeof value === "object" && value !== null ? value : undefined;
+}
+
+function sumOf(json: string): string {
+  return hash("sha256", json).slice(0, sumDigits);
+}
+
+/** How long the file is, and whether nothing stands after its last LF. */
+async function endOf(handle: FileHandle): Promise<{ readonly size: number; readonly isEnded: boolean }> {
   const { size } = await handle.stat();
-  if (size === 0) return true;
+  if (size === 0) return { size, isEnded: true };
   const { buffer } = await handle.read({ buffer: Buffer.alloc(1), position: size - 1 });
-  return buffer[0] === lineFeed;
+  return { size, isEnded: buffer[0] === lineFeed };
 }
 
 const lineFeed = 0x0a;

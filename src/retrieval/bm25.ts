@@ -247,13 +247,26 @@ function readIndex(bytes: Uint8Array, documents: number): Bm25Index | null {
   const weightsAt = from + headerBytes;
   const tokensAt = weightsAt + postings * 8;
   const startsAt = tokensAt + tokens * 4;
-  return indexOf(
-    documents,
-    new Uint32Array(buffer, tokensAt, tokens),
-    new Uint32Array(buffer, startsAt, tokens + 1),
-    new Uint32Array(buffer, startsAt + (tokens + 1) * 4, postings),
-    new Float64Array(buffer, weightsAt, postings),
-  );
+  const starts = new Uint32Array(buffer, startsAt, tokens + 1);
+  const list = new Uint32Array(buffer, startsAt + (tokens + 1) * 4, postings);
+  const weights = new Float64Array(buffer, weightsAt, postings);
+  if (!isSound(documents, starts, list, weights)) return null;
+  return indexOf(documents, new Uint32Array(buffer, tokensAt, tokens), starts, list, weights);
+}
+
+/** Whether every posting is one of some token, ascending, and of some document: whoever searches goes nowhere else, however the bytes came about. */
+function isSound(documents: number, starts: Uint32Array, postings: Uint32Array, weights: Float64Array): boolean {
+  if (starts[0] !== 0 || starts.at(-1) !== postings.length) return false;
+  for (let token = 1; token < starts.length; token++) if ((starts[token] as number) < (starts[token - 1] as number)) return false;
+  for (let token = 1; token < starts.length; token++) {
+    let last = -1;
+    for (let posting = starts[token - 1] as number; posting < (starts[token] as number); posting++) {
+      const document = postings[posting] as number;
+      if (document <= last || document >= documents || !Number.isFinite(weights[posting])) return false;
+      last = document;
+    }
+  }
+  return true;
 }
 
 /** Stage 1 alone. */

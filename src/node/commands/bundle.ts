@@ -1,12 +1,11 @@
 /** @module `icdpo bundle`: policies, routes, demonstrations and engines in one file, for a worker. */
-import { mkdir, rename, writeFile } from "node:fs/promises";
-import path from "node:path";
 import { Command } from "commander";
 import { parsePolicyFiles } from "../../policy/build.ts";
 import { declaredBy } from "../../policy/engines.ts";
 import { readEngines } from "../engines.ts";
 import { PolicyFolder } from "../policy-files.ts";
 import { readText } from "../text-files.ts";
+import { writeWhole } from "../whole-file.ts";
 import type { World } from "./world.ts";
 
 export function bundleCommand(world: World): Command {
@@ -30,9 +29,7 @@ export function bundleCommand(world: World): Command {
         demonstrations,
         ...(enginesFile !== null && { engines: await readText(enginesFile) }),
       };
-      await mkdir(path.dirname(path.resolve(out)), { recursive: true });
-      await writeFile(`${out}.part`, JSON.stringify(bundle));
-      await rename(`${out}.part`, out);
+      await writeWhole(out, JSON.stringify(bundle));
       world.report(`${out}: ${files.policies.size} policies, ${files.demonstrations.size} sets of demonstrations`);
     });
 }

@@ -10,8 +10,10 @@ import { plainly } from "../../policy/bypass.ts";
 import type { Message } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { type Journal, openJournal, readLines, refuseToOverwrite, writeLines } from "../demonstration-files.ts";
+import { locked } from "../models/lock.ts";
 import { Database } from "../store/database.ts";
 import { addEndpointOptions, addPriceOptions, type EndpointOptions, endpointKey, type Priced, whole } from "./endpoint.ts";
+import { inOrder } from "./eval/run.ts";
 import { type World, withRuntime, withSignal } from "./world.ts";
 
 interface TeachCommandOptions extends EndpointOptions, Priced {
@@ -78,11 +80,18 @@ export function harvestCommand(world: World): Command {
 
 type RunOptions = Omit<TeachCommandOptions, "set" | "output">;
 
-async function run(world: World, lessons: readonly Lesson[], output: string, options: RunOptions): Promise<void> {
+/** Alone: two that write the same file would pay for every answer twice. */
+function run(world: World, lessons: readonly Lesson[], output: string, options: RunOptions): Promise<void> {
+  return locked(`${output}.lock`, world.report, () => runAlone(world, lessons, output, options));
+}
+
+async function runAlone(world: World, lessons: readonly Lesson[], output: string, options: RunOptions): Promise<void> {
   await refuseToOverwrite(output, options.force);
   // The journal belongs to what is asked: another teacher, or another prompt, is another call.
   const named = lessons.map((lesson) => ({ ...lesson, id: `${lesson.id}-${fingerprint(lesson, options)}` }));
   const journal = await openJournal<TaughtLesson>(`${output}.journal`);
+  if (journal.damaged > 0)
+    world.report(`${journal.damaged} lines of ${output}.journal are cut short or damaged: what they say is asked anew`);
   const known = new Map(journal.entries.flatMap((entry) => (entry.text === "" ? [] : [[entry.id, entry] as const])));
   if (options.dryRun) {
     process.stdout.write(forecast(named, known, options));
@@ -131,7 +140,7 @@ async function askAll(
   const { system, concurrency, baseUrl: baseURL } = options;
   const teacher = openTeacher({ ...options, baseURL, apiKey: endpointKey(options), report: world.report });
   let spent = 0;
-  const note = (lesson: TaughtLesson): Promise<void> => journal.add(lesson);
+  const note = inOrder((lesson: TaughtLesson) => journal.add(lesson));
   const onProgress = (done: number, lesson: TaughtLesson): void => {
     spent += costOf(pricesOf(options), lesson);
     if (done % 10 === 0 || done === named.length) world.report(`${done} of ${named.length}, ${spent.toFixed(4)} spent in this run`);

@@ -1,6 +1,6 @@
 /** @module A run of an evaluation: its folder, what it has computed before, its arms, and how far it is. */
 import { setMaxListeners } from "node:events";
-import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
+import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import type { Engine } from "../../../engine/engine.ts";
@@ -13,6 +13,7 @@ import type { Demonstration } from "../../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../../types/error.ts";
 import { openJournal, writeLines } from "../../demonstration-files.ts";
 import type { Report, Runtime } from "../../runtime.ts";
+import { writeWhole } from "../../whole-file.ts";
 import { type World, withRuntime } from "../world.ts";
 import type { RunOptions } from "./options.ts";
 
@@ -34,6 +35,8 @@ export function withRun(world: World, name: string, options: RunOptions, work: (
     setMaxListeners(0, signal);
     const out = options.out ?? path.join("eval", name);
     const journal = await openJournal<CacheEntry>(path.join(out, cacheFile));
+    if (journal.damaged > 0)
+      world.report(`${journal.damaged} lines of ${path.join(out, cacheFile)} are cut short or damaged: their results are computed anew`);
     const cache = new ResultCache({ entries: journal.entries, add: inOrder((entry) => journal.add(entry)) });
     try {
       await work({ runtime, cache, signal, report: world.report, out });
@@ -132,9 +135,8 @@ export interface Results {
 
 /** `<name>.jsonl`, `report.md` and the figures. */
 export async function writeResults({ out, report }: Run, name: string, results: Results): Promise<void> {
-  await mkdir(out, { recursive: true });
   await writeLines(path.join(out, `${name}.jsonl`), results.rows);
-  await writeFile(path.join(out, "report.md"), results.report);
-  for (const [file, svg] of results.figures ?? []) await writeFile(path.join(out, file), svg);
+  await writeWhole(path.join(out, "report.md"), results.report);
+  for (const [file, svg] of results.figures ?? []) await writeWhole(path.join(out, file), svg);
   report(`results in ${out}`);
 }
