@@ -1,11 +1,17 @@
 /** @module The statements by which records are kept and read, in SQLite's words. Where the database is, is its client's concern. */
+import { type DeclaredMetrics, mostMetrics, refusalOf } from "../policy/metrics.ts";
+import { GatewayError } from "../types/error.ts";
+import { deleteStatements, forgottenTables, forgottenTriggers, tombstone } from "./forget.ts";
+import { readTotals } from "./read-totals.ts";
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow } from "./record.ts";
 import { type ExperimentDescription, type ExperimentReport, reportExperiment } from "./report.ts";
 import { insertAnswers, insertCounterfactual, parsed, text } from "./rows.ts";
 import type { SqlClient } from "./sql.ts";
-import { countUncounted, readTotals, totalsTables, totalsTriggers } from "./totals.ts";
+import { countUncounted, totalsTables, totalsTriggers } from "./totals.ts";
 
 const dayMs = 24 * 60 * 60 * 1000;
+/** What is on its way when a user is forgotten has come by then, or never will. */
+const rememberedDays = 7;
 /** Answers deleted at once: others may write in between. */
 const portion = 500;
 
@@ -34,6 +40,9 @@ export const migrations: readonly (readonly string[])[] = [
     "CREATE TABLE request_settings (answer TEXT PRIMARY KEY, at INTEGER NOT NULL, settings TEXT NOT NULL)",
     "CREATE INDEX request_settings_by_time ON request_settings (at)",
   ],
+  [...forgottenTables, ...forgottenTriggers],
+  // Values out of a metric's range are found without looking at all.
+  ["CREATE INDEX feedback_by_value ON feedback (metric, value)"],
 ];
 
 /** A judge's opinion of an answer beside another arm's to the same request: 1 win, 0.5 tie, 0 lose. */
@@ -93,19 +102,30 @@ export class RecordDatabase {
     if (statements.length > 0) await this.#client.batch(statements, "write");
   }
 
-  /** For answers that are not older than `days`, and were given to the same key. */
-  async feedback(row: FeedbackRow, key: string | null, days: number): Promise<FeedbackOutcome> {
-    const { rows } = await this.#client.execute({ sql: "SELECT at, key FROM answers WHERE id = ?", args: [row.answer] });
+  /** For answers that are not older than `days`, and were given to the same key. `declared`: what may be said; null: the caller has seen to that. */
+  async feedback(row: FeedbackRow, key: string | null, days: number, declared: DeclaredMetrics | null = null): Promise<FeedbackOutcome> {
+    const { rows } = await this.#client.execute({ sql: "SELECT at, key, experiment FROM answers WHERE id = ?", args: [row.answer] });
     const [answer] = rows;
     if (answer === undefined || text(answer["key"]) !== key) return "unknown";
     if (Number(answer["at"]) < row.at - days * dayMs) return "expired";
-    await this.#client.execute({
-      sql: `INSERT INTO feedback VALUES (?, ?, ?, ?, ?)
-        ON CONFLICT (answer, metric) DO UPDATE SET value = excluded.value, comment = excluded.comment, at = excluded.at
-        WHERE value <> excluded.value OR comment IS NOT excluded.comment`,
-      args: [row.answer, row.metric, row.value, row.comment, row.at],
-    });
-    return "kept";
+    const refusal = declared && refusalOf(declared, text(answer["experiment"]), row);
+    if (refusal !== null) return refusal;
+    // Of what was declared once and is no more there may be rows.
+    const others = "(SELECT count(*) FROM feedback WHERE answer = ?1 AND metric <> ?2)";
+    const results = await this.#client.batch(
+      [
+        { sql: `SELECT ${others} AS others`, args: [row.answer, row.metric] },
+        {
+          sql: `INSERT INTO feedback SELECT ?1, ?2, ?3, ?4, ?5 WHERE ${others} < ${mostMetrics}
+            ON CONFLICT (answer, metric) DO UPDATE SET value = excluded.value, comment = excluded.comment, at = excluded.at
+            WHERE value <> excluded.value OR comment IS NOT excluded.comment`,
+          args: [row.answer, row.metric, row.value, row.comment, row.at],
+        },
+      ],
+      "write",
+    );
+    if (Number(results[0]?.rows[0]?.["others"]) < mostMetrics) return "kept";
+    return { param: "metric", message: `Feedback says ${mostMetrics} other things of this answer already, and there are no more.` };
   }
 
   async judgement(row: JudgementRow): Promise<void> {
@@ -135,10 +155,14 @@ export class RecordDatabase {
     }));
   }
 
-  /** What was recorded before there were totals is counted first. */
-  async report(experiment: ExperimentDescription): Promise<ExperimentReport> {
-    while (await this.count());
-    return reportExperiment(experiment, await readTotals(this.#client, experiment.name));
+  /** What was recorded before there were totals is counted first. Throws "cancelled" between two steps where nobody waits any more. */
+  async report(experiment: ExperimentDescription, signal?: AbortSignal): Promise<ExperimentReport> {
+    const stopIfAbandoned = (): void => {
+      if (signal?.aborted) throw new GatewayError("cancelled", "Nobody waits for the report any more.");
+    };
+    stopIfAbandoned();
+    while (await this.count()) stopIfAbandoned();
+    return reportExperiment(experiment, await readTotals(this.#client, experiment.name, experiment.ranges, stopIfAbandoned));
   }
 
   /** Counts some of what was recorded before there were totals. Whether some is left. */
@@ -216,12 +240,22 @@ export class RecordDatabase {
   /** Some of the records that are older go. Whether more may be left. */
   async expireRecords(now: number, days: number): Promise<boolean> {
     const before = now - days * dayMs;
-    await this.#client.execute({ sql: "UPDATE periods SET since = ? WHERE since < ?", args: [before, before] });
+    await this.#client.batch(
+      [
+        { sql: "UPDATE periods SET since = ? WHERE since < ?", args: [before, before] },
+        { sql: "DELETE FROM forgotten WHERE at < ?", args: [now - rememberedDays * dayMs] },
+      ],
+      "write",
+    );
     return (await this.#delete("at < ? ORDER BY at", before)) === portion;
   }
 
-  /** Everything of one user, by pseudonym. Returns how many answers there were. */
-  async forget(user: string): Promise<number> {
+  /**
+   * Everything of one user, by pseudonym, whose request began at `now` or before: what is still on its way, in whatever gateway, is not taken any more.
+   * Returns how many answers there were.
+   */
+  async forget(user: string, now: number): Promise<number> {
+    await this.#client.execute({ sql: tombstone("?1", "?2"), args: [user, now] });
     let deleted = 0;
     for (let last = portion; last === portion; deleted += last) last = await this.#delete("user = ?", user);
     return deleted;
@@ -229,12 +263,9 @@ export class RecordDatabase {
 
   /** Some answers with all that belongs to them. Returns how many. */
   async #delete(which: string, value: string | number): Promise<number> {
-    const ids = `SELECT id FROM answers WHERE ${which} LIMIT ${portion}`;
-    const statements = ["texts", "request_settings", "feedback", "counterfactuals", "judgements"].map(
-      (table) => `DELETE FROM ${table} WHERE answer IN (${ids})`,
-    );
+    const statements = deleteStatements(`SELECT id FROM answers WHERE ${which} LIMIT ${portion}`);
     const results = await this.#client.batch(
-      [...statements, `DELETE FROM answers WHERE id IN (${ids})`].map((sql) => ({ sql, args: [value] })),
+      statements.map((sql) => ({ sql, args: [value] })),
       "write",
     );
     return results.at(-1)?.rowsAffected ?? 0;

@@ -1,4 +1,5 @@
 /** @module What is kept of answers, and of what became of them. Ids and times are made by the caller; rows are written as given. */
+import type { DeclaredMetrics, Refusal } from "../policy/metrics.ts";
 import type { ExperimentDescription, ExperimentReport } from "./report.ts";
 
 /** An answer that was given, or failed. Times in milliseconds since 1970. */
@@ -54,7 +55,8 @@ export interface CounterfactualRow {
   readonly text: string | null;
 }
 
-export type FeedbackOutcome = "kept" | "unknown" | "expired";
+/** A refusal: the answer's experiment has not declared what is said. */
+export type FeedbackOutcome = "kept" | "unknown" | "expired" | Refusal;
 
 export interface StoreState {
   readonly status: "ok" | "failing" | "off";
@@ -74,8 +76,8 @@ export interface RecordStore {
   answer(row: AnswerRow): void;
   counterfactual(row: CounterfactualRow): void;
   /** `key` is the caller's: each sees their own answers only. Throws "records_unavailable", and "answer_not_found" where nothing is kept. */
-  feedback(row: FeedbackRow, key: string | null): Promise<FeedbackOutcome>;
-  /** Throws "records_unavailable", and "experiment_not_found" where nothing is kept. */
-  report(experiment: ExperimentDescription): Promise<ExperimentReport>;
+  feedback(row: FeedbackRow, key: string | null, declared: DeclaredMetrics): Promise<FeedbackOutcome>;
+  /** Whoever leaves (`signal`) is waited for no more. Throws "records_unavailable", and "experiment_not_found" where nothing is kept. */
+  report(experiment: ExperimentDescription, signal?: AbortSignal): Promise<ExperimentReport>;
   state(): StoreState;
 }

@@ -1,6 +1,7 @@
 /** @module What an experiment shows so far: per arm and metric means and intervals that hold however often one looks, and a sentence. */
+import type { MetricRange } from "../policy/metrics.ts";
+import type { CohortMoments, Totals } from "./read-totals.ts";
 import { differenceSequence, type Estimate, fewestUnits, type Moments, meanSequence, sampleRatioEvidence } from "./sequence.ts";
-import type { CohortMoments, Totals } from "./totals.ts";
 
 /** What the report is about; from the routes' file. */
 export interface ExperimentDescription {
@@ -11,6 +12,8 @@ export interface ExperimentDescription {
   readonly control: string;
   /** What the verdict is about. */
   readonly metrics: readonly string[];
+  /** What feedback may say; values that were taken in earlier times and lie elsewhere do not count. Absent: whatever was recorded counts. */
+  readonly ranges?: readonly MetricRange[];
 }
 
 export interface ArmReport {
@@ -55,6 +58,8 @@ export interface MetricReport {
   readonly in_verdict: boolean;
   /** Of each interval: 1 − confidence. */
   readonly alpha: number;
+  /** Values of feedback out of the declared range: they do not count. */
+  readonly left_out: number;
   readonly means: readonly MeanReport[];
   readonly differences: readonly DifferenceReport[];
 }
@@ -77,6 +82,8 @@ export interface ExperimentReport {
   readonly since: number | null;
   /** Answers before that, which do not count: under other weights the arms saw other times. */
   readonly earlier_answers: number;
+  /** Some of the metrics of which feedback was taken, and that are not declared now: they are not shown. */
+  readonly undeclared: readonly string[];
   readonly verdict: string;
 }
 
@@ -87,23 +94,24 @@ const liked: ReadonlySet<string> = new Set(["rating", "judge"]);
 /** Points of a plot over time. */
 const looks = 60;
 
-const noTotals: Totals = { shares: {}, since: 0, earlierAnswers: 0, policies: [], moments: [], extents: [] };
+const noTotals: Totals = { shares: {}, since: 0, earlierAnswers: 0, policies: [], moments: [], extents: [], leftOut: {}, undeclared: [] };
 
 /** Units are what is assigned, so they are what is counted: a unit's value is the mean of its observations. Null: nothing is recorded. */
 export function reportExperiment(experiment: ExperimentDescription, recorded: Totals | null): ExperimentReport {
-  const { shares, earlierAnswers, policies, moments } = recorded ?? noTotals;
+  const { shares, earlierAnswers, policies, moments, leftOut, undeclared } = recorded ?? noTotals;
   const { name, route, unit, control } = experiment;
   const arms = new Set(experiment.arms.map((arm) => arm.name));
   // Of every answer is known whether it failed: so many units came.
   const units = counted(moments.filter(({ metric }) => metric === "error"));
   const known = moments.filter(({ arm }) => arms.has(arm));
-  const names = [...new Set([...experiment.metrics, ...known.map(({ metric }) => metric).toSorted()])];
+  const names = [...new Set([...experiment.metrics, ...[...known.map(({ metric }) => metric), ...Object.keys(leftOut)].toSorted()])];
   const comparisons = experiment.metrics.length * (experiment.arms.length - 1);
   const metrics = names.map((metric) => {
     const inVerdict = experiment.metrics.includes(metric);
     const samples = new ArmSamples(recorded ?? noTotals, metric, arms);
     const own = known.filter((one) => one.metric === metric);
-    return reportMetric(experiment, metric, own, samples, inVerdict, inVerdict ? alpha / comparisons : alpha);
+    const reported = reportMetric(experiment, metric, own, samples, inVerdict, inVerdict ? alpha / comparisons : alpha);
+    return { ...reported, left_out: leftOut[metric] ?? 0 };
   });
   const total = Object.values(units).reduce((sum, count) => sum + count, 0);
   const evidence = sampleRatioEvidence(shares, units);
@@ -132,6 +140,7 @@ export function reportExperiment(experiment: ExperimentDescription, recorded: To
     sample_ratio: sampleRatio,
     since: recorded?.since ?? null,
     earlier_answers: earlierAnswers,
+    undeclared,
     verdict: verdictOf(experiment, metrics, comparisons, sampleRatio.alarm),
   };
 }
@@ -176,7 +185,7 @@ function reportMetric(
   samples: ArmSamples,
   inVerdict: boolean,
   level: number,
-): MetricReport {
+): Omit<MetricReport, "left_out"> {
   const others = arms.filter((arm) => arm.name !== control).map((arm) => arm.name);
   const overTime = new Map<string, DifferenceReport["over_time"][number][]>(others.map((arm) => [arm, []]));
   const step = moments.reduce((sum, { units }) => sum + units, 0) / looks;
@@ -223,6 +232,8 @@ function verdictOf(
   const sentences = metrics.filter(({ in_verdict }) => in_verdict).flatMap((metric) => sentencesOf(metric, control));
   if (sentences.length === 0) return `Nothing can be said yet: there is no ${judged.join(" or ")} from two arms so far.`;
   const share = Number((100 * (1 - alpha)).toFixed(1));
+  const beyond = metrics.flatMap(({ name, in_verdict, left_out }) => (in_verdict && left_out > 0 ? [leftOutSentence(name, left_out)] : []));
+  sentences.push(...beyond);
   const hasInterval = metrics.some(({ in_verdict, differences }) => in_verdict && differences.some(({ low }) => low !== null));
   if (!hasInterval) return `${sentences.join(" ")} An interval needs at least ${fewestUnits} units in each arm.`;
   const several =
@@ -230,6 +241,11 @@ function verdictOf(
       ? ` ${comparisons} comparisons are made; their intervals are wide enough to hold together with ${share} % confidence, at every look.`
       : ` The interval holds with ${share} % confidence, at every look.`;
   return sentences.join(" ") + several;
+}
+
+/** For people. */
+export function leftOutSentence(metric: string, values: number): string {
+  return `${values} ${values === 1 ? "value of" : "values of"} ${metric} out of its range ${values === 1 ? "does" : "do"} not count.`;
 }
 
 function sentencesOf({ name, differences }: MetricReport, control: string): string[] {

@@ -6,12 +6,11 @@
  * many as all before. A unit's value of a metric is the mean of its observations (`sums`); of these values each arm's `moments` hold the number, the sum
  * and the sum of squares by cohort, and `extents` how many units have which value, to five binary digits.
  */
+import { largestValue } from "../policy/metrics.ts";
 import type { SqlClient } from "./sql.ts";
 
 /** The error of an answer for which its client did not wait: no failure. */
 const leftCode = "request_cancelled";
-/** Beside a larger value nothing would be left of the others' squares: it is not counted, and refused as feedback. */
-export const largestValue = 1e15;
 
 export const totalsTables: readonly string[] = [
   "ALTER TABLE answers ADD COLUMN member INTEGER",
@@ -113,7 +112,7 @@ function meanOf(row: "NEW" | "OLD"): string {
 }
 
 /** To five binary digits (Veltkamp): 2⁴⁸ + 1 times the value, and back. */
-function rounded(value: string): string {
+export function rounded(value: string): string {
   return `(${value} * 281474976710657.0 - (${value} * 281474976710657.0 - ${value}))`;
 }
 
@@ -175,80 +174,6 @@ export const totalsTriggers: readonly string[] = [
     DELETE FROM sums WHERE unit = NEW.unit AND metric = NEW.metric AND count = 0;
   END`,
 ];
-
-/** Of one arm's units that came together: how many have a value of the metric, and the sums of these and of their squares. */
-export interface CohortMoments {
-  readonly metric: string;
-  readonly arm: string;
-  readonly cohort: number;
-  /** When the last of the cohort's units came. */
-  readonly at: number;
-  readonly units: number;
-  readonly sum: number;
-  readonly squares: number;
-}
-
-/** What was recorded of an experiment under its present weights. */
-export interface Totals {
-  /** Arm → a unit's chance to come to it. */
-  readonly shares: Readonly<Record<string, number>>;
-  readonly since: number;
-  /** Answers under earlier weights. */
-  readonly earlierAnswers: number;
-  /** In the order in which they came. */
-  readonly policies: readonly { readonly arm: string; readonly policy: string; readonly answers: number }[];
-  /** Cohorts of a metric in the order in which they came. */
-  readonly moments: readonly CohortMoments[];
-  /** The least and the greatest of an arm's units' values, to five binary digits. */
-  readonly extents: readonly { readonly metric: string; readonly arm: string; readonly least: number; readonly greatest: number }[];
-}
-
-/** All of one moment. Null: nothing is recorded. */
-export async function readTotals(client: SqlClient, experiment: string): Promise<Totals | null> {
-  const present = "(SELECT number FROM periods WHERE experiment = ? AND answers > 0 ORDER BY last DESC, number DESC LIMIT 1)";
-  const reading = (sql: string) => ({ sql, args: [experiment] });
-  const [periods, policies, moments, extents] = await client.batch(
-    [
-      reading(`SELECT p.shares, p.since, (SELECT sum(answers) FROM periods WHERE experiment = p.experiment) - p.answers AS earlier
-        FROM periods p WHERE p.number = ${present}`),
-      reading(`SELECT arm, policy, answers FROM arm_policies WHERE period = ${present} ORDER BY rowid`),
-      reading(`SELECT m.metric, m.arm, m.cohort, c.at, m.units, m.sum + m.sum_rest AS sum, m.squares + m.squares_rest AS squares
-        FROM moments m JOIN cohorts c ON c.period = m.period AND c.cohort = m.cohort WHERE m.period = ${present}
-        ORDER BY m.metric, m.cohort`),
-      reading(
-        `SELECT metric, arm, min(value) AS least, max(value) AS greatest FROM extents WHERE period = ${present} GROUP BY metric, arm`,
-      ),
-    ],
-    "read",
-  );
-  const period = periods?.rows[0];
-  if (period === undefined) return null;
-  return {
-    shares: JSON.parse(String(period["shares"])),
-    since: Number(period["since"]),
-    earlierAnswers: Number(period["earlier"]),
-    policies: (policies?.rows ?? []).map((row) => ({
-      arm: String(row["arm"]),
-      policy: String(row["policy"]),
-      answers: Number(row["answers"]),
-    })),
-    moments: (moments?.rows ?? []).map((row) => ({
-      metric: String(row["metric"]),
-      arm: String(row["arm"]),
-      cohort: Number(row["cohort"]),
-      at: Number(row["at"]),
-      units: Number(row["units"]),
-      sum: Number(row["sum"]),
-      squares: Number(row["squares"]),
-    })),
-    extents: (extents?.rows ?? []).map((row) => ({
-      metric: String(row["metric"]),
-      arm: String(row["arm"]),
-      least: Number(row["least"]),
-      greatest: Number(row["greatest"]),
-    })),
-  };
-}
 
 /** Answers counted at once: others may write in between. */
 const portion = 500;

@@ -20,7 +20,7 @@ export function getExperiment(dependencies: AppDependencies) {
     const route = experimentRoutes(dependencies.policies()).find((one) => one.name === name && mayUse(c.get("caller"), one.name));
     if (route === undefined)
       throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`, { param: "route" });
-    const report = await dependencies.records.report(describeExperiment(route));
+    const report = await dependencies.records.report(describeExperiment(route), c.req.raw.signal);
     return c.json({ object: "experiment", ...report, records: recordsState(c, dependencies) });
   };
 }
@@ -38,7 +38,7 @@ export function experimentRoutes({ routes }: PolicySet): ExperimentRoute[] {
 }
 
 export function describeExperiment({ name: route, experiment }: ExperimentRoute): ExperimentDescription & { readonly ramp: number } {
-  const { name, unit, arms, control, metrics, ramp } = experiment;
+  const { name, unit, arms, control, metrics, feedback: ranges, ramp } = experiment;
   return {
     name,
     route,
@@ -46,6 +46,7 @@ export function describeExperiment({ name: route, experiment }: ExperimentRoute)
     arms: arms.map((arm) => ({ name: arm.name, policy: arm.policy.id, weight: arm.weight })),
     control: control.name,
     metrics,
+    ranges,
     ramp,
   };
 }

@@ -2,6 +2,7 @@
 import type { Engine } from "../engine/engine.ts";
 import type { Retriever } from "../retrieval/retriever.ts";
 import type { Demonstration } from "../types/conversation.ts";
+import type { MetricRange } from "./metrics.ts";
 import type { AssignmentUnit, PolicySettings, PromptFormat } from "./schema.ts";
 
 /** A language model, and how it is prompted (`auto` resolved). */
@@ -59,6 +60,8 @@ export interface Experiment {
   readonly ramp: number;
   /** What the verdict is about. */
   readonly metrics: readonly string[];
+  /** What feedback on its answers may say. */
+  readonly feedback: readonly MetricRange[];
 }
 
 export interface Route {

@@ -1,4 +1,5 @@
 /** @module Routes and experiments from policies/routes.yaml. */
+import { feedbackRanges, verdictMetrics } from "./metrics.ts";
 import { complaintAt, parseYaml } from "./parse.ts";
 import type { Arm, Policy, Route } from "./policy.ts";
 import { type Routes, routesSchema } from "./schema.ts";
@@ -53,6 +54,14 @@ export function buildRoute(name: string, route: Routes["routes"][string], polici
   const arms = Object.entries(given.arms).map(([arm, { policy, weight }]): Arm => ({ name: arm, policy: policyOf(policy), weight }));
   const wanted = given.control ?? "control";
   const control = arms.find((arm) => arm.name === wanted) ?? (arms.at(-1) as Arm);
-  const experiment = { name: given.name ?? name, unit: given.unit, arms, control, ramp: route.ramp, metrics: given.metrics };
+  const experiment = {
+    name: given.name ?? name,
+    unit: given.unit,
+    arms,
+    control,
+    ramp: route.ramp,
+    metrics: verdictMetrics(given.metrics),
+    feedback: feedbackRanges(given.metrics),
+  };
   return { name, policy: control.policy, experiment, allowOverrides, counterfactual };
 }

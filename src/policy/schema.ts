@@ -1,5 +1,6 @@
 /** @module What stands in policies/*.yaml, policies/routes.yaml and demos/*.jsonl. zod checks; the rest of the program uses the inferred types. */
 import { z } from "zod";
+import { complaintsAbout, largestValue, measuredMetrics, mostMetrics } from "./metrics.ts";
 
 export const promptFormats = ["chat", "hh-rlhf", "synthetic-gpt"] as const;
 export type PromptFormat = (typeof promptFormats)[number];
@@ -154,15 +155,34 @@ const armSchema = z.strictObject({
 
 export const assignmentUnits = ["user", "key", "conversation"] as const;
 
+const metricName = z.string().regex(/^[\w.-]{1,64}$/u, "may hold up to 64 letters, digits, '.', '_' and '-'");
+const bound = z.number().min(-largestValue).max(largestValue);
+
+const metricSchema = z.union([
+  metricName,
+  z.strictObject({
+    name: metricName,
+    min: bound.default(0).describe("feedback's least value"),
+    max: bound.default(1).describe("feedback's greatest value"),
+    verdict: z.boolean().default(true).describe("false: it is shown beside the verdict"),
+  }),
+]);
+
 const experimentSchema = z
   .strictObject({
     name: name.optional().describe("the route's name, unless given; another name assigns everybody anew"),
     unit: z.enum(assignmentUnits).default("user").describe("what is assigned: the request's user, the API key, or the first user message"),
     arms: z.record(name, armSchema),
     control: name.optional().describe("the arm that the others are compared with: the one called control, or the last"),
-    metrics: z.array(name).min(1).default(["rating"]).describe("what the verdict is about; other metrics are shown as well"),
+    metrics: z
+      .array(metricSchema)
+      .min(1)
+      .max(mostMetrics + measuredMetrics.length)
+      .default(["rating"])
+      .describe("what the verdict is about, and what feedback may say: a name alone has values from 0 to 1; rating is always among them"),
   })
-  .superRefine(({ arms, control }, context) => {
+  .superRefine(({ arms, control, metrics }, context) => {
+    for (const { place, message } of complaintsAbout(metrics)) context.addIssue({ code: "custom", path: ["metrics", place], message });
     const complain = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
     if (Object.keys(arms).length < 2) complain("arms", "an experiment needs at least two arms");
     if (!Object.values(arms).some(({ weight }) => weight > 0)) complain("arms", "at least one arm needs a weight above 0");

@@ -1,7 +1,7 @@
 /** @module Experiments: the verdict, the arms, each metric's difference over time with its interval. */
 
 import type { StoreState } from "../experiment/record.ts";
-import type { DifferenceReport, ExperimentReport, MetricReport } from "../experiment/report.ts";
+import { type DifferenceReport, type ExperimentReport, leftOutSentence, type MetricReport } from "../experiment/report.ts";
 import { Alert } from "./layout.tsx";
 import { numbers, Table, texts } from "./table.tsx";
 
@@ -56,6 +56,9 @@ export function Experiment({ report, records }: { readonly report: ExperimentRep
         ])}
       />
       {earlier > 0 && <p class="quiet">{earlier} answers from before the weights were changed do not count.</p>}
+      {report.undeclared.length > 0 && (
+        <p class="quiet">Feedback was also taken of what is not declared now, and is not shown: {report.undeclared.join(", ")}.</p>
+      )}
       {metrics.map((metric) => (
         <Metric metric={metric} />
       ))}
@@ -67,7 +70,11 @@ export function Experiment({ report, records }: { readonly report: ExperimentRep
   );
 }
 
-function Metric({ metric: { name, in_verdict: isJudged, alpha, means, differences } }: { readonly metric: MetricReport }) {
+function Metric({
+  metric: { name, in_verdict: isJudged, alpha, left_out: leftOut, means, differences },
+}: {
+  readonly metric: MetricReport;
+}) {
   const level = `${Number((100 * (1 - alpha)).toFixed(2))} %`;
   return (
     <section class="card">
@@ -77,6 +84,7 @@ function Metric({ metric: { name, in_verdict: isJudged, alpha, means, difference
           ? `The verdict is about it; each interval ${level}.`
           : `Shown beside the verdict; each interval ${level} by itself, so one of several may look like something by chance.`}
       </p>
+      {leftOut > 0 && <p class="quiet">{leftOutSentence(name, leftOut)}</p>}
       <Table
         columns={[...texts("Arm"), ...numbers("Units", "Mean", "Its interval", "Difference", "Its interval"), ...texts("So far")]}
         rows={means.map(({ arm, units, mean, ...bounds }) => {

@@ -11,6 +11,7 @@ import { generationDemand } from "../http/demand.ts";
 import type { AppDependencies } from "../http/dependencies.ts";
 import { isFault, renderError } from "../http/errors.ts";
 import { describeExperiment, type ExperimentRoute, experimentRoutes, recordsState } from "../http/experiments.ts";
+import { keepFeedback } from "../http/feedback.ts";
 import { generate } from "../http/generate.ts";
 import type { Answer, Generation } from "../http/generation.ts";
 import type { ResolvedRoute } from "../http/route.ts";
@@ -52,17 +53,17 @@ export function web(dependencies: AppDependencies): Hono {
   app.get("/", (c) => renderPlayground(c, dependencies, { conversation: [], compare: true, chosen: "", played: null, error: null }));
   app.post("/", limitRate(dependencies), limitBody, play(dependencies));
   app.post("/rate", limitRate(dependencies), limitBody, rate(dependencies));
-  app.get("/experiments", (c) => {
+  app.get("/experiments", limitRate(dependencies), (c) => {
     const experiments = visible(c, policies()).flatMap((route) =>
       route.experiment === null ? [] : [describeExperiment(route as ExperimentRoute)],
     );
     return c.html(page({ title: "Experiments", section: "/experiments", isSignedIn }, <ExperimentList experiments={experiments} />));
   });
-  app.get("/experiments/:route", async (c) => {
+  app.get("/experiments/:route", limitRate(dependencies), async (c) => {
     const route = experimentRoutes(policies()).find(({ name }) => name === c.req.param("route") && mayUse(c.get("caller"), name));
     if (route === undefined)
       throw new GatewayError("experiment_not_found", `There is no route "${c.req.param("route")}" with an experiment.`);
-    const report = await records.report(describeExperiment(route));
+    const report = await records.report(describeExperiment(route), c.req.raw.signal);
     return c.html(
       page(
         { title: report.name, section: "/experiments", isSignedIn },
@@ -226,8 +227,7 @@ function rate(dependencies: AppDependencies) {
     const { id, rating } = await readForm(c, z.object({ id: z.string().max(128), rating: z.enum(["up", "down"]) }));
     const at = dependencies.unixTime() * 1000;
     const row = { answer: id, metric: "rating", value: Number(rating === "up"), comment: null, at };
-    const outcome = await dependencies.records.feedback(row, c.get("caller")?.name ?? null);
-    if (outcome !== "kept") throw new GatewayError("answer_not_found", "There is no such answer to rate.");
+    await keepFeedback(dependencies, row, c.get("caller")?.name ?? null);
     return c.html(
       page(
         { title: "Thank you", section: "/", isSignedIn: dependencies.keys() !== null },

@@ -8,7 +8,8 @@ import { withoutRecords } from "../experiment/no-store.ts";
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow, RecordStore, StoreState } from "../experiment/record.ts";
 import type { ExperimentDescription, ExperimentReport } from "../experiment/report.ts";
 import type { SqlClient } from "../experiment/sql.ts";
-import { GatewayError } from "../types/error.ts";
+import type { DeclaredMetrics } from "../policy/metrics.ts";
+import { GatewayError, isCancellation } from "../types/error.ts";
 import type { Bindings } from "./bindings.ts";
 import { d1Client } from "./d1.ts";
 import type { WorkerSettings } from "./settings.ts";
@@ -64,6 +65,8 @@ class WorkerStore implements RecordStore {
   readonly #database: RecordDatabase;
   readonly #feedbackDays: number;
   readonly #world: RecordsWorld;
+  /** Answers that are being written, each in its own request. */
+  readonly #underWay = new Map<string, Promise<void>>();
   #isPrepared = false;
   #written = 0;
   #waiting = 0;
@@ -78,23 +81,27 @@ class WorkerStore implements RecordStore {
   }
 
   answer(row: AnswerRow): void {
-    this.#record((database) => database.write([row], []));
+    const written = this.#record((database) => database.write([row], []));
+    this.#underWay.set(row.id, written);
+    const forget = (): void => void this.#underWay.delete(row.id);
+    written.then(forget, forget);
   }
 
+  /** After its answer, in whose request it is made: of what is not there nothing is taken. */
   counterfactual(row: CounterfactualRow): void {
-    this.#record((database) => database.write([], [row]));
+    void this.#record((database) => database.write([], [row]), this.#underWay.get(row.answer));
   }
 
-  async feedback(row: FeedbackRow, key: string | null): Promise<FeedbackOutcome> {
-    const give = () => this.#call((database) => database.feedback(row, key, this.#feedbackDays));
+  async feedback(row: FeedbackRow, key: string | null, declared: DeclaredMetrics): Promise<FeedbackOutcome> {
+    const give = () => this.#call((database) => database.feedback(row, key, this.#feedbackDays, declared));
     const outcome = await give();
     if (outcome !== "unknown") return outcome;
     await pause(onItsWayMs);
     return give();
   }
 
-  report(experiment: ExperimentDescription): Promise<ExperimentReport> {
-    return this.#call((database) => database.report(experiment));
+  report(experiment: ExperimentDescription, signal?: AbortSignal): Promise<ExperimentReport> {
+    return this.#call((database) => database.report(experiment, signal));
   }
 
   state(): StoreState {
@@ -102,12 +109,15 @@ class WorkerStore implements RecordStore {
     return { status, error: this.#error, written: this.#written, waiting: this.#waiting, lost: this.#lost };
   }
 
-  #record(write: (database: RecordDatabase) => Promise<void>): void {
+  #record(write: (database: RecordDatabase) => Promise<void>, after: Promise<void> = Promise.resolve()): Promise<void> {
     this.#waiting += 1;
-    const written = this.#write(write).finally(() => {
-      this.#waiting -= 1;
-    });
+    const written = after
+      .then(() => this.#write(write))
+      .finally(() => {
+        this.#waiting -= 1;
+      });
     this.#world.waitUntil(written);
+    return written;
   }
 
   async #write(write: (database: RecordDatabase) => Promise<void>): Promise<void> {
@@ -134,6 +144,7 @@ class WorkerStore implements RecordStore {
     try {
       return await ask(await this.#prepared());
     } catch (error) {
+      if (isCancellation(error)) throw error;
       throw new GatewayError("records_unavailable", `Records cannot be had now: ${reasonOf(error)}. Retry later.`, { cause: error });
     }
   }

@@ -24,7 +24,7 @@ beforeAll(async () => {
   await writeFile(path.join(folder, "policies/short.yaml"), `candidates: 1\nscore: { type: none }\n${sampling}`);
   await writeFile(
     path.join(folder, "policies/routes.yaml"),
-    "routes:\n  plain: { policy: short }\n  ab: { counterfactual: 1, experiment: { arms: { treatment: { policy: kind }, control: { policy: short } } } }\n",
+    "routes:\n  plain: { policy: short }\n  ab: { counterfactual: 1, experiment: { metrics: [rating, { name: stars, min: 1, max: 5 }], arms: { treatment: { policy: kind }, control: { policy: short } } } }\n",
   );
 });
 afterAll(() => rm(folder, { recursive: true, force: true }));
@@ -67,7 +67,8 @@ describe("an experiment", () => {
       expect((await post(`${gateway.url}/v1/feedback`, { id: "chatcmpl-none", rating: "up" })).status).toBe(404);
       expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], rating: "up", value: 1 })).status).toBe(400);
       expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 1, metric: "latency_ms" })).status).toBe(400);
-      expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 1e16 })).status).toBe(400);
+      expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 1e6 })).status).toBe(400);
+      expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 4, metric: "moons" })).status).toBe(400);
       const listed = (await (await fetch(`${gateway.url}/v1/experiments`)).json()) as { data: object[] };
       expect(listed.data).toMatchObject([{ name: "ab", route: "ab", unit: "user", control: "control", ramp: 1 }]);
       expect((await fetch(`${gateway.url}/v1/experiments/plain`)).status).toBe(404);

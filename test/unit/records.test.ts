@@ -1,16 +1,20 @@
 /** Records of answers: written in a thread, or waiting, or counted as lost; never in an answer's way. */
 import { execFileSync } from "node:child_process";
-import { mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { chmod, mkdir, mkdtemp, readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { createClient } from "@libsql/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pseudonym } from "../../src/experiment/assign.ts";
+import { RecordDatabase } from "../../src/experiment/database.ts";
+import { forgetSql } from "../../src/experiment/forget.ts";
 import type { AnswerRow } from "../../src/experiment/record.ts";
 import { Database } from "../../src/node/store/database.ts";
 import { ThreadedStore } from "../../src/node/store/store.ts";
 
 const modules = new URL("../../dist/node/store/", import.meta.url);
+/** No experiment declares anything: thumbs are taken. */
+const undeclared = new Map();
 const day = 24 * 60 * 60 * 1000;
 
 let folder: string;
@@ -77,6 +81,12 @@ function open(url: string, more: { mostWaiting?: number } = {}): { store: Thread
   return { store, said };
 }
 
+/** Of all files, whatever they are called. */
+async function everyByteOf(place: string): Promise<string> {
+  const names = await readdir(place);
+  return (await Promise.all(names.map((name) => readFile(path.join(place, name), "latin1")))).join("");
+}
+
 const inFolder = (name: string): string => `file:${path.join(folder, name)}`;
 
 describe("records", () => {
@@ -85,7 +95,8 @@ describe("records", () => {
     for (let i = 0; i < 1_000; i++) store.answer(row(`a${i}`, { unit: `u${i}`, arm: i % 2 === 0 ? "treatment" : "control" }));
     expect(store.state().waiting).toBeGreaterThan(0);
     const feedback = { metric: "rating", comment: null, at: Date.now() };
-    for (let i = 0; i < 60; i++) expect(await store.feedback({ ...feedback, answer: `a${i}`, value: (i + 1) % 2 }, null)).toBe("kept");
+    for (let i = 0; i < 60; i++)
+      expect(await store.feedback({ ...feedback, answer: `a${i}`, value: (i + 1) % 2 }, null, undeclared)).toBe("kept");
     const report = await store.report(experiment);
     expect(report.arms.map(({ answers }) => answers)).toEqual([500, 500]);
     expect(report.metrics.map(({ name }) => name)).toEqual([
@@ -140,12 +151,12 @@ describe("records", () => {
     store.answer(row("mine", { key: "team" }));
     store.answer(row("old", { at: Date.now() - 8 * day }));
     const feedback = { metric: "rating", value: 1, comment: "good", at: Date.now() };
-    expect(await store.feedback({ ...feedback, answer: "mine" }, "team")).toBe("kept");
-    expect(await store.feedback({ ...feedback, answer: "mine" }, "team")).toBe("kept");
-    expect(await store.feedback({ ...feedback, answer: "mine", value: 0 }, "team")).toBe("kept");
-    expect(await store.feedback({ ...feedback, answer: "mine" }, "others")).toBe("unknown");
-    expect(await store.feedback({ ...feedback, answer: "old" }, null)).toBe("expired");
-    expect(await store.feedback({ ...feedback, answer: "gone" }, null)).toBe("unknown");
+    expect(await store.feedback({ ...feedback, answer: "mine" }, "team", undeclared)).toBe("kept");
+    expect(await store.feedback({ ...feedback, answer: "mine" }, "team", undeclared)).toBe("kept");
+    expect(await store.feedback({ ...feedback, answer: "mine", value: 0 }, "team", undeclared)).toBe("kept");
+    expect(await store.feedback({ ...feedback, answer: "mine" }, "others", undeclared)).toBe("unknown");
+    expect(await store.feedback({ ...feedback, answer: "old" }, null, undeclared)).toBe("expired");
+    expect(await store.feedback({ ...feedback, answer: "gone" }, null, undeclared)).toBe("unknown");
     const client = createClient({ url: inFolder("records.db") });
     expect((await client.execute("SELECT answer, value, comment FROM feedback")).rows).toMatchObject([
       { answer: "mine", value: 0, comment: "good" },
@@ -192,12 +203,12 @@ describe("records", () => {
         answers: [{ content: "Hello" }],
       },
     ]);
-    expect(await database.forget(user)).toBe(2);
+    expect(await database.forget(user, now)).toBe(2);
     expect(await ids()).toEqual(["other"]);
     expect(await kept()).toEqual(["other"]);
     expect(await settings()).toEqual(["other"]);
     client.close();
-    expect(await database.forget(user)).toBe(0);
+    expect(await database.forget(user, now)).toBe(0);
     database.close();
   });
 
@@ -218,12 +229,9 @@ describe("records", () => {
       // Some of it has reached the file itself, some is in the log beside it.
       if (i === 20) expect(await database.purge()).toBe(true);
     }
-    const files = async () => {
-      const names = await readdir(path.join(folder, "own"));
-      return (await Promise.all(names.map((name) => readFile(path.join(folder, "own", name), "latin1")))).join("");
-    };
+    const files = () => everyByteOf(path.join(folder, "own"));
     expect(await files()).toContain("SECRET");
-    expect(await database.forget(ann)).toBe(20);
+    expect(await database.forget(ann, now)).toBe(20);
     expect(await database.purge()).toBe(true);
     expect(await files()).not.toContain("SECRET");
     expect(await files()).toContain("PUBLIC");
@@ -234,6 +242,133 @@ describe("records", () => {
     ] as const)
       expect((await stat(path.join(folder, name))).mode & 0o777).toBe(mode);
     database.close();
+  });
+
+  it("keep nothing of who is forgotten, though it waits in two gateways, and requests are under way", async () => {
+    const url = inFolder("own/records.db");
+    const [first, second] = [open(url).store, open(url).store];
+    const ann = pseudonym("user", "ann");
+    const texts = { request: '"SECRET-asks"', settings: '"SECRET-sets"', answers: '"SECRET-hears"' };
+    const plain = { score: 1, chosenScore: 2, text: "SECRET-plainly" };
+    const now = Date.now();
+    for (const [i, store] of [first, second].entries()) {
+      store.answer(row(`written${i}`, { user: ann, unit: ann, texts }));
+      store.answer(row(`bob${i}`, { user: pseudonym("user", "bob"), texts: { request: '"PUBLIC"', answers: '"PUBLIC"' } }));
+      await expect.poll(() => store.state().written).toBe(2);
+      // In the gateway's queue while the user is forgotten.
+      store.answer(row(`queued${i}`, { user: ann, unit: ann, texts }));
+      store.counterfactual({ answer: `written${i}`, at: now, ...plain });
+    }
+    const database = await Database.open({ url });
+    const forgotten = Date.now();
+    await database.forget(ann, forgotten);
+    for (const [i, store] of [first, second].entries()) {
+      // Begun before that, and ended after it.
+      store.answer(row(`late${i}`, { user: ann, unit: ann, at: forgotten - 5_000, texts }));
+      for (const answer of [`late${i}`, `queued${i}`]) store.counterfactual({ answer, at: forgotten + 1, ...plain });
+      await database.judgement({ answer: `written${i}`, judge: ann, experiment: "ab", arm: "", other: "", value: 1, at: forgotten });
+      const said = { answer: `queued${i}`, metric: "rating", value: 1, comment: "SECRET-says", at: forgotten };
+      expect(await store.feedback(said, null, undeclared)).toBe("unknown");
+    }
+    expect(await database.purge()).toBe(true);
+    const all = await everyByteOf(path.join(folder, "own"));
+    for (const gone of ["SECRET", ann]) expect(all).not.toContain(gone);
+    expect(all).toContain("PUBLIC");
+    // Whoever is forgotten may come again.
+    first.answer(row("again", { user: ann, unit: ann, at: forgotten + 1 }));
+    await first.report(experiment);
+    const ids: unknown[] = [];
+    for await (const { id } of database.answers("ab")) ids.push(id);
+    expect(ids.toSorted()).toEqual(["again", "bob0", "bob1"]);
+    // In time nothing is left that somebody was forgotten.
+    await database.expireRecords(forgotten + 8 * day, 365);
+    const client = createClient({ url });
+    expect((await client.execute("SELECT * FROM forgotten")).rows).toEqual([]);
+    client.close();
+    database.close();
+  });
+
+  it("of earlier versions lose what those had deleted, and others their rights to the files", async () => {
+    const url = inFolder("own/records.db");
+    await mkdir(path.join(folder, "own"));
+    const old = createClient({ url });
+    await old.execute("PRAGMA journal_mode = WAL");
+    const before = new RecordDatabase(old);
+    await before.migrate();
+    const texts = { request: `"${"SECRET ".repeat(2_000)}"`, answers: '"SECRET"' };
+    for (let i = 0; i < 20; i++) await before.write([row(`a${i}`, { user: "ann", texts }), row(`b${i}`)], []);
+    await old.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    await before.forget("ann", Date.now());
+    await old.execute("PRAGMA wal_checkpoint(TRUNCATE)");
+    expect(await everyByteOf(path.join(folder, "own"))).toContain("SECRET");
+    for (const name of ["records.db", "records.db-wal", "records.db-shm"]) await chmod(path.join(folder, "own", name), 0o644);
+    await chmod(path.join(folder, "own"), 0o755);
+    const said: string[] = [];
+    const database = await Database.open({ url, report: (line) => said.push(line) });
+    const modes = async () =>
+      Promise.all(
+        ["", "records.db", "records.db-wal", "records.db-shm"].map(
+          async (name) => (await stat(path.join(folder, "own", name))).mode & 0o777,
+        ),
+      );
+    expect(await modes()).toEqual([0o700, 0o600, 0o600, 0o600]);
+    expect(await database.purge()).toBe(true);
+    expect(await everyByteOf(path.join(folder, "own"))).not.toContain("SECRET");
+    const ids: unknown[] = [];
+    for await (const { id } of database.answers("ab")) ids.push(id);
+    expect(ids).toEqual(Array.from({ length: 20 }, (_, i) => `b${i}`));
+    expect(await modes()).toEqual([0o700, 0o600, 0o600, 0o600]);
+    expect(said).toEqual([]);
+    database.close();
+    old.close();
+  });
+
+  it("in a folder that holds other things leave that to whoever owns it", async () => {
+    await mkdir(path.join(folder, "shared"), { mode: 0o755 });
+    await writeFile(path.join(folder, "shared/other"), "");
+    (await Database.open({ url: inFolder("shared/records.db") })).close();
+    expect((await stat(path.join(folder, "shared"))).mode & 0o777).toBe(0o755);
+    expect((await stat(path.join(folder, "shared/records.db"))).mode & 0o777).toBe(0o600);
+  });
+
+  it("are forgotten by SQL as well, where no program of ours reaches them", async () => {
+    const database = await Database.open({ url: inFolder("records.db") });
+    const [ann, bob] = [pseudonym("user", "ann"), pseudonym("user", "bob")];
+    const now = Date.now();
+    const texts = { request: '"SECRET"', settings: '"SECRET"', answers: '"SECRET"' };
+    for (const [id, user] of [
+      ["a", ann],
+      ["b", bob],
+    ] as const) {
+      await database.write([row(id, { user, unit: user, texts })], [{ answer: id, at: now, score: 1, chosenScore: 2, text: "SECRET" }]);
+      await database.feedback({ answer: id, metric: "rating", value: 1, comment: "SECRET", at: now }, null, 7);
+      await database.judgement({ answer: id, judge: "gpt", experiment: "ab", arm: "", other: "", value: 1, at: now });
+    }
+    const client = createClient({ url: inFolder("records.db") });
+    await client.executeMultiple(forgetSql(ann));
+    await database.write([row("late", { user: ann, at: now, texts })], []);
+    for (const table of ["texts", "request_settings", "feedback", "counterfactuals", "judgements"])
+      expect(
+        (await client.execute(`SELECT answer FROM ${table}`)).rows.map((one) => one["answer"]),
+        table,
+      ).toEqual(["b"]);
+    expect((await client.execute("SELECT id FROM answers")).rows.map((one) => one["id"])).toEqual(["b"]);
+    client.close();
+    database.close();
+  });
+
+  it("are reported no further when all have left who waited for it, and as ever to the next one", async () => {
+    const { store } = open(inFolder("records.db"));
+    for (let i = 0; i < 200; i++) store.answer(row(`a${i}`, { unit: `u${i}` }));
+    const [first, second] = [new AbortController(), new AbortController()];
+    const waiting = [store.report(experiment, first.signal), store.report(experiment, second.signal)];
+    first.abort();
+    await expect(waiting[0]).rejects.toMatchObject({ code: "cancelled" });
+    second.abort();
+    await expect(waiting[1]).rejects.toMatchObject({ code: "cancelled" });
+    expect((await store.report(experiment)).arms[0]?.answers).toBe(200);
+    const { signal } = new AbortController();
+    expect((await store.report(experiment, signal)).arms[0]?.answers).toBe(200);
   });
 
   it("survive that the gateway ends, and a new one begins", async () => {
@@ -252,7 +387,8 @@ describe("records that cannot be written", () => {
     const { store, said } = open(inFolder("records.db"));
     store.answer(row("first"));
     await expect.poll(() => store.state().written).toBe(1);
-    const other = createClient({ url: inFolder("records.db") });
+    // The thread may be tidying up at first.
+    const other = createClient({ url: inFolder("records.db"), timeout: 60_000 });
     const lock = await other.transaction("write");
     // Returns at once: nothing waits for the lock, which this test gives back later.
     for (let i = 0; i < 50; i++) store.answer(row(`a${i}`));
@@ -271,7 +407,9 @@ describe("records that cannot be written", () => {
     for (let i = 0; i < 25; i++) store.answer(row(`a${i}`));
     await expect.poll(() => store.state().status).toBe("failing");
     expect(store.state()).toMatchObject({ waiting: 10, lost: 15, written: 0 });
-    await expect(store.feedback({ answer: "a1", metric: "rating", value: 1, comment: null, at: 0 }, null)).rejects.toMatchObject({
+    await expect(
+      store.feedback({ answer: "a1", metric: "rating", value: 1, comment: null, at: 0 }, null, undeclared),
+    ).rejects.toMatchObject({
       code: "records_unavailable",
     });
     expect(said).toHaveLength(1);

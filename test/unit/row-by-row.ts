@@ -2,6 +2,7 @@
 import type { AnswerRow, CounterfactualRow, FeedbackRow } from "../../src/experiment/record.ts";
 import type { ExperimentDescription } from "../../src/experiment/report.ts";
 import { differenceSequence, type Estimate, type Moments, meanSequence } from "../../src/experiment/sequence.ts";
+import { measuredMetrics } from "../../src/policy/metrics.ts";
 
 /** Units and the means of what was observed of each. */
 export class UnitSample implements Moments {
@@ -69,11 +70,13 @@ export class RowByRow {
   /** Period null: of no experiment. */
   readonly #answers = new Map<string, { row: AnswerRow; period: Period | null }>();
   readonly #feedback = new Map<string, FeedbackRow>();
+  /** User → when. */
+  readonly #forgotten = new Map<string, number>();
   readonly #counterfactuals = new Map<string, CounterfactualRow>();
   readonly #judgements = new Map<string, { answer: string; value: number }>();
 
   answer(row: AnswerRow): void {
-    if (this.#answers.has(row.id)) return;
+    if (this.#answers.has(row.id) || row.at <= (this.#forgotten.get(row.user ?? "") ?? Number.NEGATIVE_INFINITY)) return;
     if (row.experiment === null) return void this.#answers.set(row.id, { row, period: null });
     const shares = JSON.stringify(row.shares);
     const inOrder = this.#periods.toSorted((a, b) => a.last - b.last || this.#periods.indexOf(a) - this.#periods.indexOf(b));
@@ -92,14 +95,15 @@ export class RowByRow {
   }
 
   counterfactual(row: CounterfactualRow): void {
-    if (!this.#counterfactuals.has(row.answer)) this.#counterfactuals.set(row.answer, row);
+    if (this.#answers.has(row.answer) && !this.#counterfactuals.has(row.answer)) this.#counterfactuals.set(row.answer, row);
   }
 
   judgement(row: { answer: string; judge: string; other: string; value: number }): void {
-    this.#judgements.set(`${row.answer} ${row.judge} ${row.other}`, row);
+    if (this.#answers.has(row.answer)) this.#judgements.set(`${row.answer} ${row.judge} ${row.other}`, row);
   }
 
-  forget(user: string): void {
+  forget(user: string, now: number): void {
+    this.#forgotten.set(user, now);
     this.#delete((row) => row.user === user);
   }
 
@@ -118,7 +122,7 @@ export class RowByRow {
   }
 
   /** As `reportExperiment` says it, but for what happens over time. */
-  report({ arms, control, metrics: judged }: ExperimentDescription) {
+  report({ arms, control, metrics: judged, ranges }: ExperimentDescription) {
     const all = [...this.#answers.values()].filter(({ period }) => period !== null);
     const filled = this.#periods.filter((period) => all.some((answer) => answer.period === period));
     const present = filled.toSorted((a, b) => a.last - b.last || this.#periods.indexOf(a) - this.#periods.indexOf(b)).at(-1);
@@ -128,15 +132,24 @@ export class RowByRow {
     const shares = (present === undefined ? {} : JSON.parse(present.shares)) as Record<string, number>;
     const total = new Set(rows.map(({ unit }) => unit)).size;
     const samples = new Map<string, Map<string, UnitSample>>();
-    for (const [metric, { arm, unit }, value] of this.#observations(rows)) {
-      if (Math.abs(value) > 1e15) continue;
+    const leftOut = new Map<string, number>();
+    const undeclared = new Set<string>();
+    for (const [metric, { arm, unit }, value, isSaid] of this.#observations(rows)) {
+      const range = isSaid ? ranges?.find(({ name }) => name === metric) : undefined;
+      const isBeyond = range !== undefined && (value < range.min || value > range.max);
+      if (isBeyond) leftOut.set(metric, (leftOut.get(metric) ?? 0) + 1);
+      if (isBeyond || Math.abs(value) > 1e15) continue;
+      if (isSaid && ranges !== undefined && range === undefined && !measuredMetrics.includes(metric)) {
+        undeclared.add(metric);
+        continue;
+      }
       const ofArms = samples.get(metric) ?? new Map(names.map((name) => [name, new UnitSample()]));
       samples.set(metric, ofArms);
       ofArms.get(arm ?? "")?.add(unit ?? "", value);
     }
     const seen = [...samples.keys()].filter((metric) => [...(samples.get(metric)?.values() ?? [])].some(({ count }) => count > 0));
     const comparisons = judged.length * (arms.length - 1);
-    const metrics = [...new Set([...judged, ...seen.toSorted()])].map((name) => {
+    const metrics = [...new Set([...judged, ...[...seen, ...leftOut.keys()].toSorted()])].map((name) => {
       const level = judged.includes(name) ? 0.05 / comparisons : 0.05;
       const sample = (arm: string): Moments => samples.get(name)?.get(arm) ?? new UnitSample();
       const shown = (arm: string, estimate: Estimate | null, mean: "mean" | "difference") =>
@@ -145,6 +158,7 @@ export class RowByRow {
         name,
         in_verdict: judged.includes(name),
         alpha: level,
+        left_out: leftOut.get(name) ?? 0,
         means: names.flatMap((arm) =>
           shown(arm, meanSequence(sample(arm), 0.05), "mean").map((one) => ({ ...one, units: sample(arm).count })),
         ),
@@ -172,10 +186,11 @@ export class RowByRow {
       },
       since: present?.since ?? null,
       earlier_answers: all.length - rows.length,
+      undeclared: [...undeclared].toSorted(),
     };
   }
 
-  #observations(rows: readonly AnswerRow[]): (readonly [metric: string, row: AnswerRow, value: number])[] {
+  #observations(rows: readonly AnswerRow[]): (readonly [metric: string, row: AnswerRow, value: number, isSaid?: true])[] {
     return rows.flatMap((row) => {
       const { id, error } = row;
       const other = this.#counterfactuals.get(id);
@@ -191,7 +206,9 @@ export class RowByRow {
             ] as const)
           : []),
         ...(other === undefined ? [] : [["score_over_plain", row, other.chosenScore - other.score] as const]),
-        ...[...this.#feedback.values()].filter(({ answer }) => answer === id).map(({ metric, value }) => [metric, row, value] as const),
+        ...[...this.#feedback.values()]
+          .filter(({ answer }) => answer === id)
+          .map(({ metric, value }) => [metric, row, value, true] as const),
         ...[...this.#judgements.values()].filter(({ answer }) => answer === id).map(({ value }) => ["judge", row, value] as const),
       ] as const;
     });

@@ -117,7 +117,7 @@ async function written(store: ThreadedStore, label: string, signal: AbortSignal)
     times.push(
       await timed(async () => {
         store.answer(rowOf(answer, i));
-        await store.feedback({ answer, metric: "rating", value: i % 2, comment: null, at: Date.now() }, null);
+        await store.feedback({ answer, metric: "rating", value: i % 2, comment: null, at: Date.now() }, null, new Map());
       }),
     );
   }

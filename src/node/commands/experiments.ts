@@ -1,9 +1,11 @@
 /** @module `icdpo experiments`: what they show, their rows, and what is kept of a user. */
 import { Command, Option } from "commander";
 import { pseudonym } from "../../experiment/assign.ts";
-import type { ExperimentDescription, ExperimentReport, MetricReport } from "../../experiment/report.ts";
+import { forgetSql } from "../../experiment/forget.ts";
+import { type ExperimentDescription, type ExperimentReport, leftOutSentence, type MetricReport } from "../../experiment/report.ts";
 import { parsePolicyFiles } from "../../policy/build.ts";
 import { declaredBy } from "../../policy/engines.ts";
+import { feedbackRanges, verdictMetrics } from "../../policy/metrics.ts";
 import { GatewayError } from "../../types/error.ts";
 import { readEngines } from "../engines.ts";
 import { PolicyFolder } from "../policy-files.ts";
@@ -49,20 +51,34 @@ export function experimentsCommand(world: World): Command {
   const forget = new Command("forget")
     .description("delete everything that was recorded of a user")
     .argument("<user>", "as requests name them")
-    .action((user: string) =>
-      withDatabase(world, async (database) => {
-        process.stdout.write(`${await database.forget(pseudonym("user", user))} answers deleted\n`);
-        if (!(await database.purge()))
-          world.report(
-            "The database is being read: older states of it stay in its write-ahead log until that is over. Run the command again.",
-          );
-      }),
-    );
+    .option("--sql", "print SQL that does it, for a database that this program does not reach (D1)")
+    .action(async (user: string, { sql }: { sql?: boolean }) => {
+      const forgotten = pseudonym("user", user);
+      if (sql) process.stdout.write(forgetSql(forgotten));
+      else await withDatabase(world, (database) => forgetUser(database, forgotten, world));
+    });
   return new Command("experiments")
     .description("experiments and their records")
     .addCommand(show, { isDefault: true })
     .addCommand(write)
     .addCommand(forget);
+}
+
+/** A report that is being made holds an older state of the database for a moment. */
+const purgeAttempts = 10;
+
+async function forgetUser(database: Database, user: string, world: World): Promise<void> {
+  process.stdout.write(`${await database.forget(user, Date.now())} answers deleted\n`);
+  for (let attempt = 1; !(await database.purge()); attempt++) {
+    if (attempt < purgeAttempts) continue;
+    throw new GatewayError(
+      "records_unavailable",
+      "The answers are deleted, but somebody keeps reading the database: older states of it stay in its write-ahead log until that is over. Run the command again.",
+    );
+  }
+  world.report(
+    "Gateways take no more records of requests that began until now. What they have logged (ICDPO_LOG_TEXT=1), files of demos harvest, and backups are yours to clean.",
+  );
 }
 
 /** The database that the settings name. Throws "configuration" where there is none. */
@@ -87,9 +103,9 @@ async function describedExperiments(world: World): Promise<ExperimentDescription
     const arms = Object.entries(experiment.arms).map(([name, { policy, weight }]) => ({ name, policy, weight }));
     const wanted = experiment.control ?? "control";
     const control = arms.find(({ name }) => name === wanted) ?? arms.at(-1);
-    return [
-      { name: experiment.name ?? route, route, unit: experiment.unit, arms, control: control?.name ?? "", metrics: experiment.metrics },
-    ];
+    const { unit, metrics } = experiment;
+    const described = { name: experiment.name ?? route, route, unit, arms, control: control?.name ?? "" };
+    return [{ ...described, metrics: verdictMetrics(metrics), ranges: feedbackRanges(metrics) }];
   });
 }
 
@@ -107,11 +123,12 @@ export function renderReport(report: ExperimentReport): string {
     ),
     "",
     ...metrics.flatMap((metric) => renderMetric(metric)),
+    ...(report.undeclared.length > 0 ? [`Feedback was also taken of what is not declared now: ${report.undeclared.join(", ")}.`, ""] : []),
     ...(earlier > 0 ? [`${earlier} answers from before the weights were changed do not count.`, ""] : []),
   ].join("\n");
 }
 
-function renderMetric({ name, in_verdict: isJudged, alpha, means, differences }: MetricReport): string[] {
+function renderMetric({ name, in_verdict: isJudged, alpha, left_out: leftOut, means, differences }: MetricReport): string[] {
   const level = `${Number((100 * (1 - alpha)).toFixed(2))} %`;
   const note = isJudged ? `in the verdict, ${level}` : `${level} by itself: of several such, one may look like something by chance`;
   return [
@@ -125,6 +142,7 @@ function renderMetric({ name, in_verdict: isJudged, alpha, means, differences }:
       return row(arm, units, number(mean), difference === undefined ? "" : number(difference.difference), interval);
     }),
     "",
+    ...(leftOut > 0 ? [leftOutSentence(name, leftOut), ""] : []),
   ];
 }
 

@@ -12,11 +12,14 @@ export class PendingCalls {
   readonly #waiting = new Map<number, Waiting>();
   #next = 0;
 
-  /** Throws "records_unavailable": the thread says so, ends, or takes too long. */
-  begin(post: (id: number) => void): Promise<unknown> {
+  /** Throws "records_unavailable": the thread says so, ends, or takes too long (`onLate`). */
+  begin(post: (id: number) => void, onLate: (id: number) => void = () => {}): Promise<unknown> {
     const id = this.#next++;
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => this.fail(id, "it takes too long"), callMs);
+      const timer = setTimeout(() => {
+        this.fail(id, "it takes too long");
+        onLate(id);
+      }, callMs);
       const done = <Value>(act: (value: Value) => void) => {
         return (value: Value): void => {
           clearTimeout(timer);

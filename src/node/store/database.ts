@@ -1,5 +1,5 @@
 /** @module Records in libSQL: a local file, or a server by URL. Runs wherever it may block: in the gateway that is a thread of its own. */
-import { mkdir, open } from "node:fs/promises";
+import { chmod, mkdir, open, readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Client, createClient } from "@libsql/client";
@@ -9,7 +9,12 @@ export interface DatabaseOptions {
   /** `file:/path/records.db`, `libsql://…`, `https://…`. */
   readonly url: string;
   readonly authToken?: string | undefined;
+  /** A line for the log; absent: nowhere. */
+  readonly report?: ((line: string) => void) | undefined;
 }
+
+/** `user_version` of a file in which nothing was ever deleted without being overwritten. */
+const overwritten = 1;
 
 export class Database extends RecordDatabase {
   readonly #client: Client;
@@ -21,11 +26,12 @@ export class Database extends RecordDatabase {
     this.#isLocal = isLocal;
   }
 
-  /** Makes the file and its tables where there are none; what it makes is its owner's alone. Throws what libSQL throws. */
-  static async open({ url, authToken }: DatabaseOptions): Promise<Database> {
+  /** Makes the file and its tables where there are none; the files are their owner's alone. Throws what libSQL throws. */
+  static async open({ url, authToken, report = () => {} }: DatabaseOptions): Promise<Database> {
     const isLocal = url.startsWith("file:");
-    if (isLocal) await makeFile(fileOf(url));
-    const client = createClient({ url, ...(authToken !== undefined && { authToken }) });
+    const isNew = isLocal && (await makeFile(fileOf(url), report));
+    // What is said to a local file is said to a connection: there is one.
+    const client = createClient({ url, ...(authToken !== undefined && { authToken }), ...(isLocal && { concurrency: 1 }) });
     try {
       if (isLocal) {
         await client.execute("PRAGMA busy_timeout = 2000");
@@ -34,6 +40,7 @@ export class Database extends RecordDatabase {
         await client.execute("PRAGMA synchronous = NORMAL");
         // What is deleted is overwritten.
         await client.execute("PRAGMA secure_delete = ON");
+        if (isNew) await client.execute(`PRAGMA user_version = ${overwritten}`);
       }
       const database = new Database(client, isLocal);
       await database.migrate();
@@ -50,15 +57,47 @@ export class Database extends RecordDatabase {
    */
   async purge(): Promise<boolean> {
     if (!this.#isLocal) return true;
+    await this.#overwriteOnce();
     const { rows } = await this.#client.execute("PRAGMA wal_checkpoint(TRUNCATE)");
     return Number(rows[0]?.["busy"]) === 0;
   }
+
+  /** Earlier versions deleted without overwriting: a file of theirs is written anew, without what nobody can read any more. Takes as long as reading it. */
+  async #overwriteOnce(): Promise<void> {
+    const { rows } = await this.#client.execute("PRAGMA user_version");
+    if (Number(rows[0]?.["user_version"]) >= overwritten) return;
+    await this.#client.execute("VACUUM");
+    await this.#client.execute(`PRAGMA user_version = ${overwritten}`);
+  }
 }
 
-/** The file's write-ahead log takes its mode. */
-async function makeFile(file: string): Promise<void> {
-  await mkdir(path.dirname(file), { recursive: true, mode: 0o700 });
-  await (await open(file, "a", 0o600)).close();
+const others = 0o077;
+
+/** Makes the file, or takes others' rights to it, its write-ahead log and a folder that holds nothing else. Whether it is new. */
+async function makeFile(file: string, report: (line: string) => void): Promise<boolean> {
+  const folder = path.dirname(file);
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const handle = await open(file, "a", 0o600);
+  const { size } = await handle.stat();
+  await handle.close();
+  const names = await readdir(folder);
+  const own = names.filter((name) => [path.basename(file), `${path.basename(file)}-wal`, `${path.basename(file)}-shm`].includes(name));
+  const places = own.map((name): [string, number] => [path.join(folder, name), 0o600]);
+  // A new database's first pages may stand in its log alone.
+  const isNew = size === 0 && own.length === 1;
+  if (own.length === names.length) places.push([folder, 0o700]);
+  for (const [place, mode] of places)
+    await restrict(place, mode).catch((error: Error) => report(`Others may read ${place}, where answers are recorded: ${error.message}`));
+  return isNew;
+}
+
+async function restrict(place: string, mode: number): Promise<void> {
+  const now = await stat(place).catch((error: NodeJS.ErrnoException) => {
+    // Another program has just closed it.
+    if (error.code === "ENOENT") return null;
+    throw error;
+  });
+  if (now !== null && (now.mode & others) !== 0 && process.platform !== "win32") await chmod(place, mode);
 }
 
 function fileOf(url: string): string {

@@ -1,6 +1,7 @@
 /** @module Messages between the gateway and the threads that write its records and make reports of them. */
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow } from "../../experiment/record.ts";
 import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
+import type { DeclaredMetrics } from "../../policy/metrics.ts";
 import type { DatabaseOptions } from "./database.ts";
 
 export interface WorkerOptions extends DatabaseOptions {
@@ -13,7 +14,7 @@ export type RecordedRow = { readonly answer: AnswerRow } | { readonly counterfac
 
 /** What is asked, and what the answer is. */
 export interface Calls {
-  feedback: { arguments: [row: FeedbackRow, key: string | null]; result: FeedbackOutcome };
+  feedback: { arguments: [row: FeedbackRow, key: string | null, declared: DeclaredMetrics]; result: FeedbackOutcome };
   /** What was recorded before is on the disk. */
   flush: { arguments: []; result: null };
 }
@@ -29,13 +30,15 @@ export type FromWorker =
   /** So many rows are on the disk, in the order in which they came. */
   | { readonly type: "written"; readonly count: number }
   | { readonly type: "failing"; readonly error: string }
+  /** For the log: work that can wait has not been done, and is tried again. */
+  | { readonly type: "notice"; readonly line: string }
   | { readonly type: "result"; readonly id: number; readonly result: unknown }
   | { readonly type: "error"; readonly id: number; readonly error: string };
 
-export interface ToReader {
-  readonly id: number;
-  readonly experiment: ExperimentDescription;
-}
+export type ToReader =
+  | { readonly type: "report"; readonly id: number; readonly experiment: ExperimentDescription }
+  /** Nobody waits for it any more. */
+  | { readonly type: "cancel"; readonly id: number };
 
 export type FromReader =
   | { readonly type: "result"; readonly id: number; readonly result: ExperimentReport }

@@ -1,6 +1,7 @@
 /** @module The gateway's side of the thread that makes reports. It is begun with the first one. */
 import { Worker } from "node:worker_threads";
 import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
+import { cancelled } from "../../types/error.ts";
 import { PendingCalls, unavailable } from "./calls.ts";
 import type { DatabaseOptions } from "./database.ts";
 import type { FromReader, ToReader } from "./protocol.ts";
@@ -17,11 +18,21 @@ export class ReportThread {
     this.#options = options;
   }
 
-  async report(experiment: ExperimentDescription): Promise<ExperimentReport> {
+  /** Ends where nobody waits any more (`signal`), and where it takes too long: the thread does not go on for nobody. */
+  async report(experiment: ExperimentDescription, signal: AbortSignal): Promise<ExperimentReport> {
     if (this.#isClosed) throw unavailable("the gateway ends");
+    if (signal.aborted) throw cancelled(signal);
     this.#thread ??= this.#start();
     const thread = this.#thread;
-    const report = this.#calls.begin((id) => thread.postMessage({ id, experiment } satisfies ToReader));
+    const send = (message: ToReader): void => thread.postMessage(message);
+    const cancel = (id: number): void => send({ type: "cancel", id });
+    const report = this.#calls.begin((id) => {
+      send({ type: "report", id, experiment });
+      signal.addEventListener("abort", () => {
+        cancel(id);
+        this.#calls.fail(id, "nobody waits for it");
+      });
+    }, cancel);
     return (await report) as ExperimentReport;
   }
 

@@ -2,6 +2,8 @@
 import { Worker } from "node:worker_threads";
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow, RecordStore, StoreState } from "../../experiment/record.ts";
 import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
+import type { DeclaredMetrics } from "../../policy/metrics.ts";
+import { Shared } from "../../types/shared.ts";
 import { PendingCalls, unavailable } from "./calls.ts";
 import type { Call, Calls, FromWorker, RecordedRow, ToWorker, WorkerOptions } from "./protocol.ts";
 import { ReportThread } from "./reports.ts";
@@ -28,7 +30,7 @@ export class ThreadedStore implements RecordStore {
   readonly #calls = new PendingCalls();
   readonly #reports: ReportThread;
   /** Those under way, by what they are about. */
-  readonly #reporting = new Map<string, Promise<ExperimentReport>>();
+  readonly #reporting = new Map<string, Shared<ExperimentReport>>();
   /** Characters of each row that waits, in order. */
   readonly #sizes: number[] = [];
   #worker: Worker | undefined;
@@ -57,20 +59,23 @@ export class ThreadedStore implements RecordStore {
     this.#record({ counterfactual: row }, row.text?.length ?? 0);
   }
 
-  feedback(row: FeedbackRow, key: string | null): Promise<FeedbackOutcome> {
-    return this.#call("feedback", [row, key]);
+  feedback(row: FeedbackRow, key: string | null, declared: DeclaredMetrics): Promise<FeedbackOutcome> {
+    return this.#call("feedback", [row, key, declared]);
   }
 
-  /** Whoever asks while the same report is made gets that one. */
-  report(experiment: ExperimentDescription): Promise<ExperimentReport> {
+  /** Whoever asks while the same report is made gets that one. When all have left, it is made no further. */
+  report(experiment: ExperimentDescription, signal?: AbortSignal): Promise<ExperimentReport> {
     const about = JSON.stringify(experiment);
     const underWay = this.#reporting.get(about);
-    if (underWay !== undefined) return underWay;
-    const report = this.#call("flush", [])
-      .then(() => this.#reports.report(experiment))
-      .finally(() => this.#reporting.delete(about));
+    if (underWay !== undefined) return underWay.join(signal);
+    const report = new Shared(
+      (abandoned) => this.#call("flush", []).then(() => this.#reports.report(experiment, abandoned)),
+      () => {
+        if (this.#reporting.get(about) === report) this.#reporting.delete(about);
+      },
+    );
     this.#reporting.set(about, report);
-    return report;
+    return report.join(signal);
   }
 
   state(): StoreState {
@@ -150,6 +155,9 @@ export class ThreadedStore implements RecordStore {
         return;
       case "failing":
         this.#fail(message.error);
+        return;
+      case "notice":
+        this.#options.report(message.line);
         return;
       case "result":
         this.#calls.succeed(message.id, message.result);

@@ -25,8 +25,12 @@ function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
   return done;
 }
 
+function notice(line: string): void {
+  tell({ type: "notice", line });
+}
+
 async function opened(): Promise<Database> {
-  database ??= await Database.open(options);
+  database ??= await Database.open({ ...options, report: notice });
   return database;
 }
 
@@ -58,7 +62,9 @@ function flushSoon(): void {
 
 async function answer(call: Call): Promise<unknown> {
   await flush();
-  return call.name === "feedback" ? (await opened()).feedback(...call.arguments, options.feedbackDays) : null;
+  if (call.name === "flush") return null;
+  const [row, key, declared] = call.arguments;
+  return (await opened()).feedback(row, key, options.feedbackDays, declared);
 }
 
 /** Work that can wait, a portion in each turn. */
@@ -70,7 +76,9 @@ async function tidy(): Promise<void> {
   await inPortions((database) => database.count());
   await inTurn(async () => (await opened()).expireTexts(Date.now(), options.textDays));
   await inPortions((database) => database.expireRecords(Date.now(), options.recordDays));
-  await inTurn(async () => (await opened()).purge());
+  await inTurn(async () => (await opened()).purge()).catch((error: unknown) =>
+    notice(`What was deleted may still stand in the database's files; this is tried again: ${reasonOf(error)}`),
+  );
 }
 
 function tidyUp(): void {
