@@ -104,28 +104,26 @@ export class RecordDatabase {
 
   /** For answers that are not older than `days`, and were given to the same key. `declared`: what may be said; null: the caller has seen to that. */
   async feedback(row: FeedbackRow, key: string | null, days: number, declared: DeclaredMetrics | null = null): Promise<FeedbackOutcome> {
-    const { rows } = await this.#client.execute({ sql: "SELECT at, key, experiment FROM answers WHERE id = ?", args: [row.answer] });
+    // Of what was declared once and is no more there may be rows.
+    const others = "(SELECT count(*) FROM feedback WHERE answer = ?1 AND metric <> ?2)";
+    const { rows } = await this.#client.execute({
+      sql: `SELECT at, key, experiment, ${others} AS others FROM answers WHERE id = ?1`,
+      args: [row.answer, row.metric],
+    });
     const [answer] = rows;
     if (answer === undefined || text(answer["key"]) !== key) return "unknown";
     if (Number(answer["at"]) < row.at - days * dayMs) return "expired";
     const refusal = declared && refusalOf(declared, text(answer["experiment"]), row);
     if (refusal !== null) return refusal;
-    // Of what was declared once and is no more there may be rows.
-    const others = "(SELECT count(*) FROM feedback WHERE answer = ?1 AND metric <> ?2)";
-    const results = await this.#client.batch(
-      [
-        { sql: `SELECT ${others} AS others`, args: [row.answer, row.metric] },
-        {
-          sql: `INSERT INTO feedback SELECT ?1, ?2, ?3, ?4, ?5 WHERE ${others} < ${mostMetrics}
-            ON CONFLICT (answer, metric) DO UPDATE SET value = excluded.value, comment = excluded.comment, at = excluded.at
-            WHERE value <> excluded.value OR comment IS NOT excluded.comment`,
-          args: [row.answer, row.metric, row.value, row.comment, row.at],
-        },
-      ],
-      "write",
-    );
-    if (Number(results[0]?.rows[0]?.["others"]) < mostMetrics) return "kept";
-    return { param: "metric", message: `Feedback says ${mostMetrics} other things of this answer already, and there are no more.` };
+    if (Number(answer["others"]) >= mostMetrics)
+      return { param: "metric", message: `Feedback says ${mostMetrics} other things of this answer already, and there are no more.` };
+    await this.#client.execute({
+      sql: `INSERT INTO feedback SELECT ?1, ?2, ?3, ?4, ?5 WHERE ${others} < ${mostMetrics}
+        ON CONFLICT (answer, metric) DO UPDATE SET value = excluded.value, comment = excluded.comment, at = excluded.at
+        WHERE value <> excluded.value OR comment IS NOT excluded.comment`,
+      args: [row.answer, row.metric, row.value, row.comment, row.at],
+    });
+    return "kept";
   }
 
   async judgement(row: JudgementRow): Promise<void> {
