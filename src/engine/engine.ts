@@ -8,6 +8,10 @@ export interface Prompt {
   readonly tokens: readonly Token[];
   /** End of sequence for raw text; the closing token of an assistant turn for a chat template. */
   readonly end: Token;
+  /** Whose words it holds, by an opaque name: no other tenant may learn from a cache what they are. Absent: there are no others. */
+  readonly tenant?: string | undefined;
+  /** So many of its first tokens hold no tenant's words, and may be had from a cache by all; absent: none. */
+  readonly shared?: number | undefined;
 }
 
 export interface Capabilities {
@@ -29,6 +33,8 @@ export interface EngineInfo {
   /** Tokens that a prompt and its completion may take together. */
   readonly contextSize: number;
   readonly capabilities: Capabilities;
+  /** Its cache of prefixes tells `Prompt.shared` from a tenant's own words. */
+  readonly sharesPrefixes?: boolean | undefined;
 }
 
 export interface SamplingParameters {

@@ -39,6 +39,11 @@ export interface RemoteSettings {
   readonly apiKey?: string | undefined;
   /** Tokens that a prompt and its completion may take together, where the server does not say, or less is wanted. */
   readonly contextSize?: number | undefined;
+  /**
+   * Of the server's cache of prefixes: "separate", the default: where there are several tenants, none gets what another's prompt has left there; "shared":
+   * all do, which tells by its speed what others have asked.
+   */
+  readonly prefixCache?: "separate" | "shared" | undefined;
   /** A server that sends nothing for so long is taken for dead. */
   readonly timeoutMs: number;
   /** How often a call that failed for a reason that may pass is made again. */

@@ -90,7 +90,7 @@ class LlamaCppPython implements RunningEngine {
     for (const [index, seed] of request.seeds.entries()) {
       let text = "";
       let finish: string | null = null;
-      for await (const { choices } of this.#stream({ ...body, seed }, signal)) {
+      for await (const { choices } of this.#stream({ ...body, seed }, prompt.tenant, signal)) {
         if (!hasBegun) yield { type: "prompt", cached: 0 };
         hasBegun = true;
         const [choice] = choices;
@@ -137,7 +137,7 @@ class LlamaCppPython implements RunningEngine {
         );
       // 0 would be as many as fit.
       const body = { prompt: text, max_tokens: 1, echo: true, logprobs: 1, temperature: 0 };
-      const { choices } = await this.#server.json({ path, body, answer: echoed, signal });
+      const { choices } = await this.#server.promptJson({ path, body, answer: echoed, signal }, prompt.tenant);
       if (index === 0) yield { type: "prompt", cached: 0 };
       // BOS is not among them.
       const first = prompt.tokens.length - 1;
@@ -154,12 +154,12 @@ class LlamaCppPython implements RunningEngine {
   async close(): Promise<void> {}
 
   /** Read on as it comes, whatever its reader does meanwhile: the next call waits for its end. */
-  async *#stream(body: object, signal: AbortSignal | undefined): AsyncGenerator<z.output<typeof chunk>> {
+  async *#stream(body: object, tenant: string | undefined, signal: AbortSignal | undefined): AsyncGenerator<z.output<typeof chunk>> {
     const left = new AbortController();
     const queue = new EventQueue<z.output<typeof chunk>>();
     const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);
     this.#server
-      .events({ path, body: { ...body, stream: true }, answer: chunk, signal: either }, (event) => queue.push(event))
+      .events({ path, body: { ...body, stream: true }, answer: chunk, signal: either }, tenant, (event) => queue.push(event))
       .then(
         () => queue.end(),
         (error: unknown) => queue.fail(signal?.aborted ? cancelled(signal) : error),

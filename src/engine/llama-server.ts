@@ -81,7 +81,7 @@ class LlamaServer implements RunningEngine {
   }
 
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
-    const model = await this.#open(signal);
+    const model = this.#servedFor(prompt, await this.#open(signal));
     const rescore: Rescore = async (text) => {
       const [tokens = []] = await this.tokenize([text], signal);
       if (request.topLogprobs === undefined) return { tokens };
@@ -91,7 +91,7 @@ class LlamaServer implements RunningEngine {
       const part = { ...request, seeds: request.seeds.slice(first, first + model.slots) };
       for await (const event of sampleTogether(this.#replicas, model, prompt, part, rescore, signal)) {
         if (event.type === "prefill" || event.type === "prompt") {
-          if (first === 0) yield event;
+          if (first === 0) yield ownPart(event, prompt);
         } else yield { ...event, index: first + event.index };
       }
     }
@@ -103,7 +103,8 @@ class LlamaServer implements RunningEngine {
     signal?: AbortSignal,
     topLogprobs?: number,
   ): AsyncGenerator<ScoreEvent> {
-    yield* score(this.#replicas, await this.#open(signal), prompt.tokens, completions, signal, topLogprobs);
+    const model = this.#servedFor(prompt, await this.#open(signal));
+    for await (const event of score(this.#replicas, model, prompt.tokens, completions, signal, topLogprobs)) yield ownPart(event, prompt);
   }
 
   state(): Promise<EngineState> {
@@ -117,6 +118,11 @@ class LlamaServer implements RunningEngine {
     return this.#model;
   }
 
+  /** Its cache knows no tenants: where they are to be kept apart, nothing is taken from it. */
+  #servedFor({ tenant }: Prompt, model: ServedModel): ServedModel {
+    return tenant === undefined || this.#settings.prefixCache === "shared" ? model : { ...model, caches: false };
+  }
+
   /** Each replica must run the same file. */
   async #probe(server: RemoteServer): Promise<void> {
     const { model_path: path } = await server.json({ path: "/props", answer: properties, timeoutMs: probeTimeoutMs });
@@ -127,4 +133,9 @@ class LlamaServer implements RunningEngine {
         `The server at ${server.name} runs ${path}, but another replica ${this.#path}. Replicas must be equal.`,
       );
   }
+}
+
+/** What a cache for all held of a prompt may be another tenant's words: how much it was is not told. */
+function ownPart<Event extends SampleEvent | ScoreEvent>(event: Event, { tenant }: Prompt): Event {
+  return event.type === "prompt" && tenant !== undefined ? { ...event, cached: 0 } : event;
 }

@@ -3,7 +3,7 @@ import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
 import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "./engine.ts";
 import { detailOf, topOf } from "./token-details.ts";
-import type { ServedModel } from "./vllm-tokens.ts";
+import { type ServedModel, saltOf } from "./vllm-tokens.ts";
 
 const logprob = z.number().nullable();
 const chunk = z.object({
@@ -30,19 +30,22 @@ type Choice = z.infer<typeof chunk>["choices"][number];
 
 /** `textOf`: the text of tokens behind others. */
 export async function* sampleWithVllm(
-  { model, replicas }: ServedModel,
+  served: ServedModel,
   textOf: (tokens: readonly Token[], signal?: AbortSignal) => Promise<string>,
   prompt: Prompt,
   request: SampleRequest,
   signal?: AbortSignal,
 ): AsyncGenerator<SampleEvent> {
-  const body = { model, ...requestBody(prompt, request) };
+  const { model, replicas, isSeparate } = served;
+  const body = { model, ...requestBody(prompt, request), ...saltOf(served, prompt) };
   const answers = request.seeds.map(() => new Answer(prompt.end, request));
   let hasBegun = false;
   for await (const { choices, usage } of replicas.events({ path: "/v1/completions", body, answer: chunk, signal }, prompt.tokens)) {
     if (!hasBegun) yield { type: "prompt", cached: 0 };
     hasBegun = true;
-    const cached = usage?.prompt_tokens_details?.cached_tokens ?? 0;
+    // What a shared cache holds may be another tenant's.
+    const isOwn = isSeparate || prompt.tenant === undefined;
+    const cached = isOwn ? (usage?.prompt_tokens_details?.cached_tokens ?? 0) : 0;
     if (cached > 0) yield { type: "prompt", cached };
     for (const choice of choices) {
       const answer = answers[choice.index];

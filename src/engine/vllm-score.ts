@@ -7,7 +7,7 @@ import { cancelled, GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import type { Prompt, ScoreEvent, Token, TokenDetail } from "./engine.ts";
 import { detailOf, topOf } from "./token-details.ts";
-import type { ServedModel } from "./vllm-tokens.ts";
+import { type ServedModel, saltOf } from "./vllm-tokens.ts";
 
 const logprob = z.number().nullable();
 const echoed = z.object({
@@ -66,7 +66,7 @@ export class VllmScorer {
 
   /** Calls of one request have one signal. Returns what ends the call once all its jobs have left. */
   #join(job: Job): () => void {
-    const open = this.#gathering.find(([first]) => first?.signal === job.signal && first?.topLogprobs === job.topLogprobs);
+    const open = this.#gathering.find(([first]) => first !== undefined && goTogether(first, job));
     const jobs = open ?? [];
     jobs.push(job);
     if (open === undefined) {
@@ -94,9 +94,10 @@ export class VllmScorer {
   async #call(jobs: readonly Job[], signal: AbortSignal): Promise<void> {
     const rows = jobs.flatMap((job) => job.completions.map((completion, index) => ({ job, completion, index })));
     const { model, replicas } = this.#served;
-    const topLogprobs = jobs[0]?.topLogprobs ?? 0;
+    const [{ topLogprobs = 0, prompt: first }] = jobs as [Job];
     const prompt = rows.map(({ job, completion }) => [...job.prompt.tokens, ...completion]);
-    const body = { model, prompt, stream: true, echo: true, logprobs: topLogprobs, max_tokens: 1, temperature: 0 };
+    const fixed = { stream: true, echo: true, max_tokens: 1, temperature: 0 };
+    const body = { model, prompt, ...fixed, logprobs: topLogprobs, ...saltOf(this.#served, first) };
     const left = new Set(rows.keys());
     for await (const { choices } of replicas.events({ path: "/v1/completions", body, answer: echoed, signal }))
       for (const { index, logprobs } of choices) {
@@ -108,6 +109,10 @@ export class VllmScorer {
       }
     if (left.size > 0) throw new GatewayError("engine_failure", "The vLLM server ended its answer before all completions were scored.");
   }
+}
+
+function goTogether(one: Job, other: Job): boolean {
+  return one.signal === other.signal && one.topLogprobs === other.topLogprobs && one.prompt.tenant === other.prompt.tenant;
 }
 
 function scored(index: number, { prompt, topLogprobs }: Job, completion: readonly Token[], echo: Echo): ScoreEvent {

@@ -5,7 +5,7 @@
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
-import type { Token, TokenText } from "./engine.ts";
+import type { Prompt, Token, TokenText } from "./engine.ts";
 import type { Replicas } from "./replicas.ts";
 
 const tokenized = z.object({ tokens: z.array(z.int()), token_strs: z.array(z.string()).nullish() });
@@ -31,6 +31,16 @@ const utf8 = new TextEncoder();
 export interface ServedModel {
   readonly model: string;
   readonly replicas: Replicas;
+  /** Tenants do not get what others' prompts have left in its cache. */
+  readonly isSeparate: boolean;
+}
+
+/** What parts a tenant's blocks in vLLM's cache from those of others. */
+export function saltOf(
+  { isSeparate }: Pick<ServedModel, "isSeparate">,
+  { tenant }: Pick<Prompt, "tenant">,
+): { readonly cache_salt?: string } {
+  return isSeparate && tenant !== undefined ? { cache_salt: tenant } : {};
 }
 
 /** What `/v1/completions` ended with, in tokens. */

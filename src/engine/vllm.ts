@@ -11,7 +11,7 @@ import { Replicas } from "./replicas.ts";
 import { sampleWithVllm } from "./vllm-sample.ts";
 import { VllmScorer } from "./vllm-score.ts";
 import { VllmTemplate } from "./vllm-template.ts";
-import { VllmTokens } from "./vllm-tokens.ts";
+import { type ServedModel, VllmTokens } from "./vllm-tokens.ts";
 
 const listed = z.object({ data: z.array(z.object({ id: z.string(), root: z.string().nullish(), max_model_len: z.int().nullish() })) });
 type Listed = z.infer<typeof listed>["data"][number];
@@ -79,7 +79,7 @@ class Vllm implements RunningEngine {
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
     const { model, tokens } = await this.#open(signal);
     const textOf: VllmTokens["continuation"] = (ids, until) => tokens.continuation(ids, until);
-    yield* sampleWithVllm({ model, replicas: this.#replicas }, textOf, prompt, request, signal);
+    yield* sampleWithVllm(this.#serves(model), textOf, prompt, request, signal);
   }
 
   async *score(
@@ -108,7 +108,7 @@ class Vllm implements RunningEngine {
   async #ask(signal?: AbortSignal): Promise<Opened> {
     const { model: listing } = await this.#findModel(signal);
     const model = listing.id;
-    const served = { model, replicas: this.#replicas };
+    const served = this.#serves(model);
     const tokens = new VllmTokens(served);
     const template = await VllmTemplate.open(served, tokens, signal);
     const endOfSequence = await tokens.endOfSequence(signal);
@@ -128,6 +128,10 @@ class Vllm implements RunningEngine {
       model,
       end,
     };
+  }
+
+  #serves(model: string): ServedModel {
+    return { model, replicas: this.#replicas, isSeparate: this.#settings.prefixCache !== "shared" };
   }
 
   async #findModel(signal?: AbortSignal): Promise<{ model: Listed; by: RemoteServer }> {

@@ -12,9 +12,9 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "ce98cb1bc18e3241" },
+  answers: { version: 2, sources: "6b2ecce0df5c2016" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "91068b9334c1d8d8" },
+  scores: { version: 1, sources: "120ce9cd5d1955cb" },
   rewards: { version: 1, sources: "754470d33dce896c" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "c60b95d9c8a2440e" },

@@ -42,7 +42,7 @@ export interface Reservation {
 }
 
 /** Who sent a request; null where there are no keys. */
-export type Caller = Pick<ApiKey, "name" | "routes" | "limits" | "admin"> | null;
+export type Caller = Pick<ApiKey, "name" | "hash" | "routes" | "limits" | "admin"> | null;
 
 export interface AccessDependencies {
   /** Those that count now. Null: there are none, and everybody may use everything. An empty list: nobody may use anything. */

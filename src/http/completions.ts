@@ -15,11 +15,13 @@ import type { AppDependencies } from "./dependencies.ts";
 import { routeHeaders, setHeaders } from "./headers.ts";
 import { singlePolicyRoute } from "./route.ts";
 import { type ServerSentEvent, streamAnswer } from "./sse.ts";
+import { tenantOf } from "./tenant.ts";
 import { readBody } from "./wire.ts";
 import { askerOf, sizeOf, streamWork, type Work, withRequest } from "./work.ts";
 
 interface Call extends CompletionCall {
   readonly seed: number;
+  readonly tenant: string | undefined;
 }
 
 interface Usage {
@@ -36,7 +38,8 @@ export function completions(dependencies: AppDependencies) {
     if ((body.n ?? 1) > dependencies.maxAnswers)
       throw new GatewayError("invalid_request", `Invalid 'n': at most ${dependencies.maxAnswers} answers are allowed.`, { param: "n" });
     const { newId, unixTime, randomSeed } = dependencies;
-    const call: Call = { id: newId("cmpl-"), created: unixTime(), body, resolved, seed: (body.seed ?? randomSeed()) >>> 0 };
+    const [seed, tenant] = [(body.seed ?? randomSeed()) >>> 0, tenantOf(c, dependencies, { user: body.user })];
+    const call: Call = { id: newId("cmpl-"), created: unixTime(), body, resolved, seed, tenant };
     setHeaders(c, routeHeaders(resolved, body.n ?? 1));
     const demand = demandOf(call);
     if (body.stream) return stream(c, dependencies, call, demand);
@@ -99,7 +102,7 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
   observer.note({ promptTokens: prompts.reduce((sum, { tokens }) => sum + tokens.length, 0) });
   work.enter("queue");
   const one = (prompt: Prompt, i: number, until: AbortSignal) =>
-    completeOne(engine, call, { ...work, signal: until }, { ...prompt, lead }, i, onPiece);
+    completeOne(engine, call, { ...work, signal: until }, { ...prompt, tenant: call.tenant, lead }, i, onPiece);
   const choices = (await allOrNone(prompts, one, signal)).flat();
   const retokenized = await engine.tokenize(
     choices.map(({ sampled }) => sampled),
@@ -189,7 +192,7 @@ async function completeOne(engine: Engine, call: Call, work: Try, prompt: LedPro
 /** The prompt's text, and what the model thinks of its tokens. */
 async function echoOf(
   engine: Engine,
-  { body }: Call,
+  { body, tenant }: Call,
   { tokens: work, signal }: Try,
   { tokens, lead }: LedPrompt,
 ): Promise<{ text: string; details: PlacedDetail[] }> {
@@ -197,7 +200,7 @@ async function echoOf(
   const scored: TokenDetail[] = [];
   const [head, ...rest] = tokens as [Token, ...Token[]];
   if (tellsPrompt(body) && rest.length > 0) {
-    const events = engine.score({ tokens: [head], end: head }, [rest], signal, body.logprobs ?? 0);
+    const events = engine.score({ tokens: [head], end: head, tenant }, [rest], signal, body.logprobs ?? 0);
     for await (const event of counted(events, 1, work)) if (event.type === "scored") scored.push(...(event.details ?? []));
   }
   let offset = 0;

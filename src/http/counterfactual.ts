@@ -56,11 +56,12 @@ type Given = Pick<MeasureRequest, "signal" | "work" | "onStage">;
 
 /** Plain sampling's answer, and the scores of both. */
 async function compare({ policy, request, outcome }: ScoredAnswer, { signal, work, onStage }: Given) {
-  const { conversation, sampling, seed, now } = request;
-  const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, now, signal, work, onStage });
+  const { conversation, sampling, seed, tenant, now } = request;
+  const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, tenant, now, signal, work, onStage });
   const text = plain.ranked[0]?.text ?? "";
   const chosen = outcome.ranked[0]?.text ?? "";
   const demonstrations = outcome.demonstrations.map(({ demonstration }) => demonstration);
-  const { measured } = await measure(policy, { conversation, completions: [text, chosen], demonstrations, seed, signal, work, onStage });
+  const completions = [text, chosen];
+  const { measured } = await measure(policy, { conversation, completions, demonstrations, seed, tenant, signal, work, onStage });
   return { text, score: measured[0]?.score ?? null, chosenScore: measured[1]?.score ?? null };
 }

@@ -10,12 +10,15 @@ import type { BrowserSettings } from "./browsers.ts";
 import type { StageLimits } from "./deadlines.ts";
 import type { KeysState } from "./keys.ts";
 import type { RequestRecord, Telemetry } from "./telemetry.ts";
+import type { TenantUnit } from "./tenant.ts";
 
 export interface AppDependencies extends AccessDependencies, BrowserSettings {
   /** What /health and /ready show; "ready" is the status of an engine that can answer. */
   readonly engineState: () => Promise<{ readonly status: string }>;
   /** Every request that needs the engine goes through it. */
   readonly admission: Admission;
+  /** Who may not learn of whom by way of caches. */
+  readonly tenantUnit: TenantUnit;
   /** The policies in force; a request keeps those it began with. */
   readonly policies: () => PolicySet;
   /** Since when the keys count, and whether a newer file of them is refused; absent: they do not change. */

@@ -16,6 +16,7 @@ import type { Answer, AnswerEvent, Generated, Generation } from "./generation.ts
 import { outcomeHeaders, retrieveTiming, routeHeaders, setHeaders } from "./headers.ts";
 import { recordedSettings } from "./recorded-settings.ts";
 import type { ResolvedRoute } from "./route.ts";
+import { tenantOf } from "./tenant.ts";
 import { type Terms, termsOf } from "./terms.ts";
 import { askerOf, sizeOf, streamWork, type Work, type WorkStream, withRequest } from "./work.ts";
 
@@ -160,6 +161,8 @@ async function prepare(
     topLogprobs: topLogprobs ?? undefined,
     answers,
     seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,
+    tenant: tenantOf(c, dependencies, { user: generation.user, isUsers: resolved.isUsers }),
+    bringsOpening: resolved.bringsOpening,
     signal,
     budget: budget === undefined ? undefined : AbortSignal.timeout(budget),
     now: dependencies.now,

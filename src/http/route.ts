@@ -14,6 +14,10 @@ export interface ResolvedRoute {
   readonly policy: Policy;
   /** Null where there is no experiment, or the request's unit does not take part. */
   readonly arm: string | null;
+  /** Users are its experiment's unit: those who name one are told apart. */
+  readonly isUsers: boolean;
+  /** The request changes the policy's instructions for itself. */
+  readonly bringsOpening: boolean;
   /** The share of scored requests for which plain sampling's answer is recorded as well. */
   readonly counterfactual: number;
 }
@@ -36,7 +40,7 @@ export function singlePolicyRoute(c: Context, policies: PolicySet, model: string
       { param: "model" },
     );
   c.get("observer").note({ policy: policy.id });
-  return { route: name, policy, arm: null, counterfactual };
+  return { route: name, policy, arm: null, isUsers: false, bringsOpening: false, counterfactual };
 }
 
 /** Throws "model_not_found", "overloaded", and "invalid_request" for overrides that are not allowed or cannot be. */
@@ -71,7 +75,15 @@ export async function assignedRoute(
     policy = await overridden(policy, overrides);
   }
   observer.note({ policy: policy.id });
-  return { route: route.name, policy, arm, counterfactual: route.counterfactual };
+  const isUsers = route.experiment?.unit === "user";
+  return {
+    route: route.name,
+    policy,
+    arm,
+    isUsers,
+    bringsOpening: overrides?.instructions !== undefined,
+    counterfactual: route.counterfactual,
+  };
 }
 
 function checkAllowed({ name, allowOverrides }: Route, param: string): void {

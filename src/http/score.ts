@@ -8,6 +8,7 @@ import { scoringDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { routeHeaders, setHeaders } from "./headers.ts";
 import { singlePolicyRoute } from "./route.ts";
+import { tenantOf } from "./tenant.ts";
 import { messagesSchema, readBody, toConversation } from "./wire.ts";
 import { askerOf, withRequest } from "./work.ts";
 
@@ -28,13 +29,14 @@ export const scoreInputSchema = z.object({
 });
 export type ScoreInput = z.output<typeof scoreInputSchema>;
 
-export const scoreRequestSchema = scoreInputSchema.extend({ model: z.string() });
+export const scoreRequestSchema = scoreInputSchema.extend({ model: z.string(), user: z.string().nullish() });
 
 export function score(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, scoreRequestSchema);
     const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
-    const request = { ...measureInput(body), seed: (body.seed ?? dependencies.randomSeed()) >>> 0 };
+    const seed = (body.seed ?? dependencies.randomSeed()) >>> 0;
+    const request = { ...measureInput(body), seed, tenant: tenantOf(c, dependencies, { user: body.user }) };
     const demand = scoringDemand(resolved.policy, request);
     const measurement = await withRequest(askerOf(c), dependencies, demand, ({ signal, attempt, enter: onStage }) =>
       attempt((work) => measure(resolved.policy, { ...request, signal, work, onStage })),

@@ -133,7 +133,7 @@ async function sampleBlocks(
   options: BlockOptions,
 ): Promise<Sample[]> {
   const { parameters, count, seed, work, signal, onPrefill, onBegin } = options;
-  const prompt = { tokens: [...side.prompt.tokens, ...chosen.tokens], end: side.prompt.end };
+  const prompt = { ...side.prompt, tokens: [...side.prompt.tokens, ...chosen.tokens] };
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, step * count + index));
   const samples: Sample[] = [];
   const request = { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: positive === side };
@@ -173,7 +173,7 @@ async function sumsAfter(side: Side, { contexts, chosen, blocks, texts, work, si
   if (side.engine === contexts.sampled.engine) {
     const { tokens, end } = side.prompt;
     const before = side === contexts.positive ? chosen.positive : (chosen.negative ?? 0);
-    const after = { ...side, prompt: { tokens: [...tokens, ...chosen.tokens], end } };
+    const after = { ...side, prompt: { ...side.prompt, tokens: [...tokens, ...chosen.tokens] } };
     const fed = blocks.map((block) => (block.finish === "stop" ? [...block.tokens, end] : block.tokens));
     return (await forcedSums(after, fed, { work, signal })).map((sum) => before + sum);
   }

@@ -1,7 +1,8 @@
 /** @module The tokenised contexts of one request, for each model that takes part, with as many demonstrations as fit them all. */
-import type { Prompt } from "../engine/engine.ts";
+import type { Prompt, Token } from "../engine/engine.ts";
 import type { Models, PromptedModel } from "../policy/policy.ts";
 import type { Score } from "../policy/schema.ts";
+import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { baseContext, type ContextParts, encodeContext, type Sign, signedContext } from "./prompt.ts";
 
@@ -29,7 +30,15 @@ export interface Contexts {
   readonly fallback: string | null;
 }
 
-export interface ContextNeeds {
+/** Whose words a request's are, where its engine serves several tenants. */
+export interface Tenancy {
+  /** By an opaque name; absent: there is one tenant only. */
+  readonly tenant?: string | undefined;
+  /** Instructions or demonstrations came with the request: they are the tenant's words as well. */
+  readonly bringsOpening?: boolean | undefined;
+}
+
+export interface ContextNeeds extends Tenancy {
   readonly negative: Negative;
   /** Tokens that must remain for the response. */
   readonly reserve: number;
@@ -72,15 +81,40 @@ async function negativeSide(models: Models, parts: ContextParts, base: Side, nee
   }
 }
 
-async function baseSide(model: PromptedModel, { conversation, tools }: ContextParts, { signal }: ContextNeeds): Promise<Side> {
-  return { ...model, prompt: await encodeContext(model.engine, baseContext(model.format, conversation, tools), signal) };
+async function baseSide(model: PromptedModel, { conversation, tools }: ContextParts, { tenant, signal }: ContextNeeds): Promise<Side> {
+  const prompt = await encodeContext(model.engine, baseContext(model.format, conversation, tools), signal);
+  return { ...model, prompt: { ...prompt, tenant } };
 }
 
 /** C⁺ or C⁻; without demonstrations and instructions both are C⁰. */
 async function signedSide(model: PromptedModel, sign: Sign, parts: ContextParts, base: Side, needs: ContextNeeds): Promise<Side> {
   if (parts.demonstrations.length === 0 && parts.instructions === null)
     return model.engine === base.engine ? base : baseSide(model, parts, needs);
-  return { ...model, prompt: await encodeContext(model.engine, signedContext(model.format, sign, parts), needs.signal) };
+  const [prompt, opening] = await Promise.all([
+    encodeContext(model.engine, signedContext(model.format, sign, parts), needs.signal),
+    openingOf(model, sign, parts, needs),
+  ]);
+  return { ...model, prompt: { ...prompt, tenant: needs.tenant, shared: commonLength(prompt.tokens, opening) } };
+}
+
+/** What stands for a conversation where there is none. */
+const nothingSaid: Conversation = [{ role: "user", content: "?" }];
+
+/** The context as it would be if the client had said nothing: as far as a prompt begins like it, it holds none of the client's words. */
+async function openingOf(
+  { engine, format }: PromptedModel,
+  sign: Sign,
+  parts: ContextParts,
+  { tenant, bringsOpening = false, signal }: ContextNeeds,
+): Promise<readonly Token[]> {
+  if (tenant === undefined || bringsOpening || !(await engine.info(signal)).sharesPrefixes) return [];
+  const context = signedContext(format, sign, { ...parts, conversation: nothingSaid, tools: undefined });
+  return (await encodeContext(engine, context, signal)).tokens;
+}
+
+function commonLength(a: readonly Token[], b: readonly Token[]): number {
+  const differs = a.findIndex((token, i) => token !== b[i]);
+  return differs < 0 ? a.length : differs;
 }
 
 async function roomOf({ engine, prompt }: Side, signal?: AbortSignal): Promise<{ tokens: number; contextSize: number }> {

@@ -3,7 +3,7 @@ import type { Models, Policy } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat, type Score } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
-import { buildContexts } from "./contexts.ts";
+import { buildContexts, type Tenancy } from "./contexts.ts";
 import type { Stage } from "./pipeline.ts";
 import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
@@ -11,7 +11,7 @@ import { closeResponse, forcedSums, type ScoredResponse, type ScoringOptions, sc
 import { randomFrom } from "./seed.ts";
 import { noWork, type TokenWork } from "./work.ts";
 
-export interface MeasureRequest {
+export interface MeasureRequest extends Tenancy {
   readonly conversation: Conversation;
   readonly completions: readonly string[];
   /** Most similar first; absent: the policy's retriever chooses. */
@@ -50,7 +50,7 @@ export interface Measurement {
 }
 
 export async function measure(policy: Policy, request: MeasureRequest): Promise<Measurement> {
-  const { conversation, completions, signal, work = noWork(), onStage } = request;
+  const { conversation, completions, tenant, signal, work = noWork(), onStage } = request;
   onStage?.("retrieve");
   const scorer = { ...policy.scorer, format: request.format ?? policy.scorer.format };
   const demonstrations = request.demonstrations ?? (await retrieved(policy, request));
@@ -64,7 +64,8 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const sides = [{ ...scorer, prompt }] as const;
   const responses = await Promise.all(plain.map((candidate) => closeResponse(candidate, sides, signal)));
   const fed = responses.map(({ closed }) => closed);
-  const needs = { reserve: Math.max(...fed.map(({ length }) => length)), signal };
+  const bringsOpening = request.bringsOpening || request.demonstrations !== undefined;
+  const needs = { reserve: Math.max(...fed.map(({ length }) => length)), tenant, bringsOpening, signal };
   const reference = policy.reference && { ...policy.reference, format: request.format ?? policy.reference.format };
   const models = { sampler: scorer, scorer, reference };
   const contexts = await buildContexts(models, parts, { ...needs, negative: paired ? "rejected" : "base" });
@@ -119,7 +120,7 @@ async function referenceSums(
   models: Models,
   parts: ContextParts,
   candidates: readonly Candidate[],
-  needs: ScoringOptions & { readonly reserve: number; readonly signal: AbortSignal | undefined },
+  needs: ScoringOptions & Tenancy & { readonly reserve: number; readonly signal: AbortSignal | undefined },
 ): Promise<number[]> {
   const { negative } = await buildContexts(models, parts, { ...needs, negative: "reference" });
   if (negative === null) throw new Error("A reference is a context of its own");
@@ -131,8 +132,8 @@ async function referenceSums(
   );
 }
 
-async function retrieved(policy: Policy, { conversation, seed, signal }: MeasureRequest): Promise<Demonstration[]> {
-  const options = { shots: policy.settings.shots, random: randomFrom(seed), signal };
+async function retrieved(policy: Policy, { conversation, seed, tenant, signal }: MeasureRequest): Promise<Demonstration[]> {
+  const options = { shots: policy.settings.shots, random: randomFrom(seed), tenant, signal };
   return ((await policy.retriever?.retrieve(conversation, options)) ?? []).map(({ demonstration }) => demonstration);
 }
 

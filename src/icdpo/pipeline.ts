@@ -5,7 +5,7 @@ import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { answerByBlocks } from "./blocks.ts";
 import { pickRandom, rank } from "./choose.ts";
-import { buildContexts, type Contexts } from "./contexts.ts";
+import { buildContexts, type Contexts, type Tenancy } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
 import { type Candidate, type OnText, sampleCandidates } from "./sample.ts";
 import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
@@ -14,7 +14,7 @@ import { noWork, type TokenWork } from "./work.ts";
 
 export type Stage = "retrieve" | "queue" | "prefill" | "sample" | "score";
 
-export interface IcdpoRequest {
+export interface IcdpoRequest extends Tenancy {
   readonly conversation: Conversation;
   readonly sampling: SamplingParameters;
   /** What the model may call. */
@@ -87,7 +87,7 @@ export function answersInBlocks(
 
 export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
   const { settings } = policy;
-  const { sampling, seed, budget, grammar, topLogprobs, onText, onStage, work = noWork() } = request;
+  const { sampling, seed, budget, grammar, topLogprobs, tenant, bringsOpening, onText, onStage, work = noWork() } = request;
   const stop = new AbortController();
   const inBlocks = answersInBlocks(policy, request);
   const competes = inBlocks || (choosesAmong(policy, request) && settings.score.type !== "none");
@@ -97,11 +97,12 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
 
   onStage?.("retrieve");
   // Generation: retrieve m demonstrations d; sample n responses from π(y ∣ [d; x])
-  const retrieved = (await policy.retriever?.retrieve(request.conversation, { shots: settings.shots, random, signal })) ?? [];
+  const retrieved = (await policy.retriever?.retrieve(request.conversation, { shots: settings.shots, random, tenant, signal })) ?? [];
   const parts = { ...contextParts(policy, request.conversation, retrieved), tools: request.tools };
   const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens);
   const models = competes ? policy : alone(policy);
-  const contexts = await buildContexts(models, parts, { negative: competes ? negativeOf(settings.score) : null, reserve, signal });
+  const needs = { negative: competes ? negativeOf(settings.score) : null, reserve, tenant, bringsOpening, signal };
+  const contexts = await buildContexts(models, parts, needs);
   const timings = { retrieve: lap(), sample: 0, score: 0 };
   const basePromptTokens = contexts.base.prompt.tokens.length;
   request.onSampling?.({ retrieveMs: timings.retrieve, basePromptTokens });

@@ -63,6 +63,7 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     policies: () => runtime.policies.current,
     policyState: () => runtime.policies.state,
     keysState: () => access.ring.state,
+    tenantUnit: settings.ICDPO_TENANT,
     embedder: runtime.embedder,
     records,
     telemetry: telemetry.telemetry,

@@ -46,6 +46,7 @@ const environmentSchema = z.object({
   ICDPO_LIMITS: z.string().min(1).optional(),
   ICDPO_LIMITS_TOKEN: z.string().min(1).optional(),
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
+  ICDPO_TENANT: z.enum(["key", "user"]).default("key"),
   ICDPO_TRUST_PROXY: flag.default(false),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_ALLOWED_HOSTS: list.default([]),

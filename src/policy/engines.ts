@@ -26,6 +26,12 @@ const remote = {
   adapters: z.record(name, z.string().min(1)).default({}).describe("adapters by name: the names that the server serves them under"),
   key_variable: z.string().min(1).optional().describe("the environment variable that holds the API key"),
   context_size: count.optional().describe("tokens of a prompt and its completion together, where the server does not say"),
+  prefix_cache: z
+    .enum(["separate", "shared"])
+    .default("separate")
+    .describe(
+      "several tenants, the server's cache: each has its own, demonstrations included; or one for all, whose speed tells of others' prompts",
+    ),
   timeout_ms: count.default(60_000).describe("a server that sends nothing for so long is taken for dead"),
   retries: z.int().min(0).default(2).describe("of calls that failed for a reason that may pass"),
 };
@@ -107,10 +113,11 @@ export function engineDefinition(definitions: EngineDefinitions, { engine, adapt
 /** An adapter is a model of another name. Throws "configuration" where the key's variable is not set. */
 export function remoteSettings(definition: RemoteDefinition, adapter: string | undefined, environment: Environment): RemoteSettings {
   const { urls, model, adapters, key_variable: variable, context_size: contextSize, timeout_ms: timeoutMs, retries } = definition;
+  const { prefix_cache: prefixCache } = definition;
   const apiKey = variable === undefined ? undefined : environment[variable];
   if (variable !== undefined && !apiKey)
     throw new GatewayError("configuration", `${urls.join(", ")} needs an API key: set the environment variable ${variable}.`);
-  return { urls, model: adapter === undefined ? model : adapters[adapter], apiKey, contextSize, timeoutMs, retries };
+  return { urls, model: adapter === undefined ? model : adapters[adapter], apiKey, contextSize, prefixCache, timeoutMs, retries };
 }
 
 /** The capabilities of models that nobody has opened. */

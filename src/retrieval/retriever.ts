@@ -14,6 +14,8 @@ export interface RetrievalOptions {
   readonly random: () => number;
   /** Leaves out demonstrations, as leave-one-out evaluation needs. */
   readonly except?: ReadonlySet<string>;
+  /** Whose prompt it is, by an opaque name; absent: there is one tenant only. */
+  readonly tenant?: string | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 

@@ -15,6 +15,7 @@ import { keepFeedback } from "../http/feedback.ts";
 import { generate } from "../http/generate.ts";
 import type { Answer, Generation } from "../http/generation.ts";
 import type { ResolvedRoute } from "../http/route.ts";
+import { tenantOf } from "../http/tenant.ts";
 import { askerOf, withRequest } from "../http/work.ts";
 import { icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
@@ -199,7 +200,8 @@ async function answer(
 async function playPlainly(c: Context, dependencies: AppDependencies, policy: Policy, conversation: Conversation): Promise<string> {
   const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
   const sampling = { temperature, topP, topK, maxTokens, stop: [] };
-  const request = { conversation, sampling, answers: 1, seed: dependencies.randomSeed(), now: dependencies.now };
+  const { randomSeed, now } = dependencies;
+  const request = { conversation, sampling, answers: 1, seed: randomSeed(), tenant: tenantOf(c, dependencies), now };
   const demand = generationDemand(plainly(policy), request);
   const { ranked } = await withRequest(askerOf(c), dependencies, demand, ({ signal, attempt, enter: onStage }) =>
     attempt((work) => icdpo(plainly(policy), { ...request, signal, onStage, work })),
@@ -272,7 +274,14 @@ function resolve(c: Context, set: PolicySet, chosen: string): ResolvedRoute {
   const arm = route?.experiment?.arms.find((one) => one.name === armName) ?? null;
   if (route === undefined || (route.experiment !== null && arm === null))
     throw new GatewayError("model_not_found", `There is no route "${chosen}" any more. Choose another.`);
-  return { route: name, policy: arm?.policy ?? route.policy, arm: arm?.name ?? null, counterfactual: 0 };
+  return {
+    route: name,
+    policy: arm?.policy ?? route.policy,
+    arm: arm?.name ?? null,
+    isUsers: false,
+    bringsOpening: false,
+    counterfactual: 0,
+  };
 }
 
 async function readForm<Schema extends z.ZodType>(c: Context, schema: Schema): Promise<z.output<Schema>> {

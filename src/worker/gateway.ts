@@ -69,6 +69,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
     engineState: () => policies.engines.state(),
     policies: () => policies.current,
     policyState: () => policies.state,
+    tenantUnit: settings.ICDPO_TENANT,
     embedder,
     records,
     corsOrigins: settings.ICDPO_CORS_ORIGINS,

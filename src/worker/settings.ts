@@ -33,6 +33,7 @@ const settingsSchema = z.object({
   ICDPO_TOKENS_PER_MINUTE: positive.optional(),
   ICDPO_PARALLEL: positive.optional(),
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
+  ICDPO_TENANT: z.enum(["key", "user"]).default("key"),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_MAX_N: positive.default(16),
   ICDPO_MAX_REQUESTS: positive.default(64),

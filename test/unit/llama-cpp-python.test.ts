@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { RunningEngine, SampleEvent, SampleRequest } from "../../src/engine/engine.ts";
+import type { RemoteSettings } from "../../src/engine/engines.ts";
 import { openLlamaCppPython } from "../../src/engine/llama-cpp-python.ts";
 
 /** Control tokens; any other token is a UTF-16 code unit. */
@@ -26,7 +27,7 @@ interface Stub {
 }
 
 /** A server that answers as llama-cpp-python's (0.3.36) does, from memory. */
-function server({ opens = true, logitsAll = true, stream = () => [] }: Stub = {}) {
+function server({ opens = true, logitsAll = true, stream = () => [] }: Stub = {}, more: Partial<RemoteSettings> = {}) {
   const bodies: Body[] = [];
   const log: string[] = [];
   let running = 0;
@@ -42,6 +43,7 @@ function server({ opens = true, logitsAll = true, stream = () => [] }: Stub = {}
           .join("")}data: [DONE]\n\n`,
       );
     }
+    if (body["echo"] !== true && bias.length === 0) bodies.push(body);
     if (body["echo"] !== true)
       return Response.json({ choices: [{ text: "", finish_reason: bias[0] === String(end) ? "stop" : "length" }] });
     bodies.push(body);
@@ -70,7 +72,7 @@ function server({ opens = true, logitsAll = true, stream = () => [] }: Stub = {}
         return complete(body);
     }
   };
-  const settings = { urls: ["http://server"], timeoutMs: 60_000, retries: 0, contextSize: 64 };
+  const settings = { urls: ["http://server"], timeoutMs: 60_000, retries: 0, contextSize: 64, ...more };
   const engine: RunningEngine = openLlamaCppPython(settings, { fetch: fake, now: () => 0, log: (line) => log.push(line) });
   return { engine, bodies, log, mostAtOnce: () => most };
 }
@@ -124,6 +126,36 @@ describe("scores", () => {
     }
     // The spelling would be taken for the token.
     await expect(score(server().engine, "Hi", [..."<eos>"].flatMap(codes))).rejects.toMatchObject({ code: "engine_failure" });
+  });
+});
+
+describe("tenants", () => {
+  const stream = () => [{ text: "!", finish_reason: "stop" }];
+  const ask = async (engine: RunningEngine, tenant: string | undefined, text: string) => {
+    const prompt = { ...(await engine.textPrompt(text)), tenant };
+    for await (const _ of engine.sample(prompt, { ...request, seeds: [1] }));
+    for await (const _ of engine.score(prompt, [[end]]));
+  };
+
+  it("do not find what another's prompt has left: a letter comes between them", async () => {
+    const { engine, bodies } = server({ stream });
+    await engine.info();
+    bodies.splice(0);
+    await ask(engine, undefined, "Hi");
+    await ask(engine, "alice", "Hi");
+    await ask(engine, "alice", "Ho");
+    await ask(engine, "bob", "Hi");
+    const asked = bodies.map(({ prompt }) => prompt);
+    expect(asked).toEqual(["Hi", "Hi<eos>", "a", "Hi", "Hi<eos>", "Ho", "Ho<eos>", "a", "Hi", "Hi<eos>"]);
+  });
+
+  it("do where that is asked for", async () => {
+    const { engine, bodies } = server({ stream }, { prefixCache: "shared" });
+    await engine.info();
+    bodies.splice(0);
+    await ask(engine, "alice", "Hi");
+    await ask(engine, "bob", "Hi");
+    expect(bodies.map(({ prompt }) => prompt)).toEqual(["Hi", "Hi<eos>", "Hi", "Hi<eos>"]);
   });
 });
 

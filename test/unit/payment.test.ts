@@ -166,7 +166,7 @@ describe("a minute", () => {
   const open = (limit: number) => {
     const counts = new MemoryCounts();
     const limiter = new KeyLimiter(counts, { tokensPerMinute: limit }, () => "id");
-    const caller = { name: "alice", routes: null, limits: {} };
+    const caller = { name: "alice", hash: new Uint8Array(), routes: null, limits: {} };
     const used = async (): Promise<number> => (await counts.add("alice", { tokens: 0 })).tokens?.used ?? 0;
     return { used, reserve: (tokens: number) => limiter.reserve(caller, async () => tokens) };
   };

@@ -943,6 +943,109 @@ describe("prefixes", () => {
   });
 });
 
+describe("tenants", () => {
+  const opening = range(60, 10);
+  const words = range(40, 1000);
+  const common = [...opening, ...words];
+
+  /** What a tenant is told is cached of a prompt whose first tokens, as many as `shared`, are nobody's own; what was not cached has been prefilled. */
+  async function ask(scheduler: Scheduler, tenant: string, prompt: readonly Token[], shared = opening.length, count = 1): Promise<number> {
+    let cached = -1;
+    const onPrompt = (tokens: number): void => {
+      cached = tokens;
+    };
+    const owner = { tenant, shared };
+    await scheduler.run({ kind: "sample", prompt, owner, branches: stepping(count, 2), signal: forever(), onPrompt });
+    return cached;
+  }
+
+  it("have what is nobody's own in common, and nothing else", async () => {
+    const backend = new RecordingBackend({ lanes: 8 });
+    const scheduler = new Scheduler(backend);
+    expect(await ask(scheduler, "alice", common)).toBe(0);
+    expect(await ask(scheduler, "alice", common)).toBe(99);
+    expect(await ask(scheduler, "bob", common)).toBe(60);
+    expect(backend.prefilled).toBe(99 + 39);
+    expect(await ask(scheduler, "bob", [...common, 7, 8])).toBe(100);
+    // Nor where their prompts say that more is nobody's own than the other's did.
+    expect(await ask(scheduler, "carol", common, common.length)).toBe(60);
+    expect(await ask(scheduler, "", common, 0)).toBe(99);
+    expectIdle(backend, scheduler);
+  });
+
+  it("keep their own when another begins in their lane", async () => {
+    const backend = new RecordingBackend({ lanes: 4 });
+    const scheduler = new Scheduler(backend);
+    expect(await ask(scheduler, "alice", common)).toBe(0);
+    expect(await ask(scheduler, "bob", [...opening, ...range(40, 5000)])).toBe(60);
+    expect(await ask(scheduler, "alice", common)).toBe(99);
+    expect(await ask(scheduler, "bob", common)).toBe(60);
+    expectIdle(backend, scheduler);
+  });
+
+  it("do not wait for another's prompt beyond what is nobody's own", async () => {
+    const backend = new RecordingBackend({ lanes: 8, chunk: 16 });
+    const scheduler = new Scheduler(backend);
+    const cached = await Promise.all(["alice", "bob", "alice"].map((tenant) => ask(scheduler, tenant, common)));
+    expect(cached[1]).toBeLessThanOrEqual(60);
+    // Both of alice's need her words once, bob's once more; one of them may get the rest of another's last chunk.
+    expect(backend.prefilled).toBeGreaterThanOrEqual(99 + 39);
+    expect(backend.prefilled).toBeLessThanOrEqual(99 + 39 + 2 * 16);
+    expectIdle(backend, scheduler);
+  });
+
+  it("have nothing of each other where states cannot be cut, but a state that ends before anybody's words", async () => {
+    const backend = new RecordingBackend({ rewinds: false });
+    const scheduler = new Scheduler(backend);
+    await ask(scheduler, "alice", common);
+    expect(await ask(scheduler, "bob", common)).toBe(0);
+    await ask(scheduler, "alice", opening.slice(0, 50), 50);
+    // The two after it are alice's.
+    expect(await ask(scheduler, "bob", [...opening.slice(0, 50), 9, 9, ...words], 52)).toBe(0);
+    expectIdle(backend, scheduler);
+  });
+
+  const asked = fc.record({
+    tenant: fc.constantFrom("a", "b", "c"),
+    opening: fc.nat({ max: 1 }),
+    shared: fc.constantFrom(0, 1, 33, 64, 90),
+    own: fc.array(fc.integer({ min: 2, max: 3 }), { minLength: 1, maxLength: 50 }),
+    samples: fc.integer({ min: 1, max: 3 }),
+    /** Before it is sent, so many turns go by. */
+    after: fc.nat({ max: 40 }),
+  });
+  const machine = fc.record({ rewinds: fc.boolean(), lanes: fc.integer({ min: 1, max: 8 }), chunk: fc.constantFrom(7, 16, 64) });
+
+  it("are told of nothing that another has said, whatever they ask at once and one after another", async () => {
+    await fc.assert(
+      fc.asyncProperty(machine, fc.array(asked, { minLength: 2, maxLength: 10 }), async (options, requests) => {
+        const backend = new RecordingBackend({ ...options, mostSteps: 20_000 });
+        const scheduler = new Scheduler(backend);
+        const sent: { readonly tenant: string; readonly shared: number; readonly tokens: readonly Token[] }[] = [];
+        const running: Promise<void>[] = [];
+        for (const { tenant, opening, shared, own, samples, after } of requests) {
+          for (let turn = 0; turn < after; turn++) await tick();
+          const prompt = [...range(shared, 100 + opening * 1000), ...own];
+          // What follows a prompt is what its branches feed: nines.
+          sent.push({ tenant, shared, tokens: [...prompt, 9, 9, 9] });
+          const one = ask(scheduler, tenant, prompt, shared, samples).then((cached) => {
+            const known = sent.map((other) => {
+              const tokens = other.tenant === tenant ? other.tokens : other.tokens.slice(0, other.shared);
+              const differs = tokens.findIndex((token, i) => token !== prompt[i]);
+              return differs < 0 ? tokens.length : differs;
+            });
+            expect(cached).toBeLessThanOrEqual(Math.max(...known));
+          });
+          running.push(one);
+        }
+        await Promise.all(running);
+        expectIdle(backend, scheduler);
+      }),
+      { numRuns: 200 },
+    );
+  });
+});
+
 describe("an open task", () => {
   const given = range(40, 10);
   const settled = async (): Promise<void> => {

@@ -28,6 +28,7 @@ export interface Script {
   readonly contextSize?: number;
   readonly capabilities?: EngineInfo["capabilities"];
   readonly model?: string;
+  readonly sharesPrefixes?: boolean;
   /** Tokens of a context that were found in a cache; asked when it is at hand. Null: the engine says nothing of contexts. */
   readonly cached?: ((context: string) => number) | null;
   /** How many of a context's tokens have been fed, part by part, before it is at hand; none unless given. */
@@ -64,8 +65,9 @@ export class ScriptedEngine implements Engine {
       contextSize = 100_000,
       capabilities = { chat: true, text: true, score: true, grammar: true, tools: null },
       model = "scripted",
+      sharesPrefixes,
     } = this.#script;
-    return { model, contextSize, capabilities };
+    return { model, contextSize, capabilities, ...(sharesPrefixes !== undefined && { sharesPrefixes }) };
   }
 
   async tokenize(texts: readonly string[]): Promise<Token[][]> {

@@ -91,6 +91,7 @@ export async function gateway(
     clientAddress: () => undefined,
     stageLimits: {},
     shutdown: new AbortController().signal,
+    tenantUnit: "key",
     isLocal: true,
     limiter: noLimits,
     corsOrigins: [],

@@ -167,6 +167,39 @@ describe("what is known of the model", () => {
   });
 });
 
+describe("tenants", () => {
+  const sample = () => [{ index: 0, text: "x", token_ids: [120, end], finish_reason: "stop" }];
+  const ask = async (engine: RunningEngine, tenant: string | undefined) => {
+    const prompt = { ...(await engine.chatPrompt([{ role: "user", content: "Hi" }])), tenant };
+    const events = await collect(engine.sample(prompt, { ...plain, seeds: [1] }));
+    await collect(engine.score(prompt, [[97, end]]));
+    return events.reduce((sum, event) => sum + (event.type === "prompt" ? event.cached : 0), 0);
+  };
+  const salts = (stub: StubServer) => generations(stub).map(({ body }) => body.cache_salt);
+
+  it("have salts of their own, for samples and scores; where there is one tenant only, there is none", async () => {
+    const stub = await vllm({ sample, cached: 5 });
+    const engine = open([stub]);
+    expect([await ask(engine, "alice"), await ask(engine, "bob"), await ask(engine, undefined)]).toEqual([5, 5, 5]);
+    expect(salts(stub)).toEqual(["alice", "alice", "bob", "bob", undefined, undefined]);
+  });
+
+  it("share the cache where that is asked for, and are not told what it held", async () => {
+    const stub = await vllm({ sample, cached: 5 });
+    const engine = open([stub], { prefixCache: "shared" });
+    expect([await ask(engine, "alice"), await ask(engine, undefined)]).toEqual([0, 5]);
+    expect(salts(stub)).toEqual([undefined, undefined, undefined, undefined]);
+  });
+
+  it("are not scored in one call, even where nothing else tells their calls apart", async () => {
+    const stub = await vllm();
+    const engine = open([stub]);
+    const prompt = await engine.chatPrompt([{ role: "user", content: "Hi" }]);
+    await Promise.all(["alice", "bob"].map((tenant) => collect(engine.score({ ...prompt, tenant }, [[97, end]]))));
+    expect(salts(stub).toSorted()).toEqual(["alice", "bob"]);
+  });
+});
+
 describe("prompts", () => {
   it("of chats are the server's rendering, closed by the template's own token", async () => {
     const engine = open([await vllm()]);

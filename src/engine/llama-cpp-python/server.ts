@@ -18,9 +18,13 @@ export class Server {
   readonly #model: string | undefined;
   /** Who holds a server, and who waits, in order. */
   readonly #line: symbol[] = [];
+  readonly #isSeparate: boolean;
+  /** Whose prompt came last: the server keeps its state, and goes on with it where the next one begins alike. */
+  #tenant: string | undefined;
 
   constructor(settings: RemoteSettings, world: RemoteWorld) {
     this.#model = settings.model;
+    this.#isSeparate = settings.prefixCache !== "shared";
     // Only one: which replica a call would come to, and so whether it is free, is not known here.
     const [url, ...others] = settings.urls;
     if (others.length > 0)
@@ -34,9 +38,18 @@ export class Server {
     return this.#alone(call.signal, () => this.#replicas.json(this.#withModel(call)));
   }
 
-  /** Hands over each event; resolves when the server is free again. */
-  events<Answer>(call: RemoteCall<Answer>, take: (answer: Answer) => void): Promise<void> {
+  /** As `json`, with a prompt of the tenant's. */
+  promptJson<Answer>(call: RemoteCall<Answer>, tenant: string | undefined): Promise<Answer> {
     return this.#alone(call.signal, async () => {
+      await this.#part(tenant, call.signal);
+      return this.#replicas.json(this.#withModel(call));
+    });
+  }
+
+  /** Hands over each event of a tenant's prompt; resolves when the server is free again. */
+  events<Answer>(call: RemoteCall<Answer>, tenant: string | undefined, take: (answer: Answer) => void): Promise<void> {
+    return this.#alone(call.signal, async () => {
+      await this.#part(tenant, call.signal);
       for await (const answer of this.#replicas.events(this.#withModel(call))) take(answer);
     });
   }
@@ -72,6 +85,14 @@ export class Server {
 
   #withModel<Answer>(call: RemoteCall<Answer>): RemoteCall<Answer> {
     return this.#model === undefined ? call : { ...call, body: { ...(call.body as object), model: this.#model } };
+  }
+
+  /** Between two tenants' prompts comes one that is nobody's, of a letter: nothing else is left of the first. */
+  async #part(tenant: string | undefined, signal: AbortSignal | undefined): Promise<void> {
+    if (!this.#isSeparate || tenant === this.#tenant) return;
+    const body = { prompt: "a", max_tokens: 1, temperature: 0 };
+    await this.#replicas.json(this.#withModel({ path: "/v1/completions", body, answer: z.unknown(), signal }));
+    this.#tenant = tenant;
   }
 
   /** Each looks for itself whether it is its turn: some runtimes forbid one request to wake another. */

@@ -6,6 +6,7 @@ import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.t
 import { type LoadedModel, loadModel } from "./model.ts";
 import type { Call, ChildMessage, EngineLoad, ParentMessage, Result } from "./protocol.ts";
 import { Scheduler, type Work } from "./scheduler.ts";
+import { type Ownership, undivided } from "./sequences.ts";
 import { TextStream } from "./text-stream.ts";
 
 /** A call under way. */
@@ -117,7 +118,7 @@ async function sample(
         onDone: (sample) => send({ id, index, sample }),
       }),
   );
-  await scheduler.run({ kind: "sample", prompt: prompt.tokens, branches, signal, ...accountOf(id) });
+  await scheduler.run({ kind: "sample", prompt: prompt.tokens, owner: ownerOf(prompt), branches, signal, ...accountOf(id) });
 }
 
 async function score(
@@ -132,7 +133,7 @@ async function score(
   const check = (tokens: number): void => checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
   checkTokens(prompt.tokens, model);
   check(1);
-  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, branches: [], signal, ...accountOf(id) });
+  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, owner: ownerOf(prompt), branches: [], signal, ...accountOf(id) });
   task.done.catch((error: unknown) => completions.fail(error));
   signal.addEventListener("abort", () => completions.fail(cancelled(signal)), { once: true });
   let count = 0;
@@ -146,6 +147,11 @@ async function score(
   }
   task.close();
   await task.done;
+}
+
+/** What follows a prompt is the tenant's own, whatever the prompt was. */
+function ownerOf({ tenant, shared = 0, tokens }: Prompt): Ownership {
+  return tenant === undefined ? undivided : { tenant, shared: Math.min(shared, tokens.length) };
 }
 
 /** What a call tells of its prompt. */

@@ -42,6 +42,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       model: options.model,
       contextSize: backend.contextSize,
       capabilities: { chat: template !== undefined, text: true, score: true, grammar: true, tools: template?.tools ?? null },
+      sharesPrefixes: true,
     },
     size,
     backend,

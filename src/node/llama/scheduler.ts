@@ -7,7 +7,7 @@ import type { SampleRequest, Token } from "../../engine/engine.ts";
 import { cancelled } from "../../types/error.ts";
 import { Pace } from "./pace.ts";
 import { allot, type Portion } from "./plan.ts";
-import { type Prefix, type SequenceMemory, Sequences } from "./sequences.ts";
+import { type Ownership, type Prefix, type SequenceMemory, Sequences, undivided } from "./sequences.ts";
 
 /** A row of a step's logits, valid until the next step. */
 export type Logits = number & { readonly __logits: unique symbol };
@@ -63,6 +63,8 @@ export interface Work {
   /** Samples step together, one token each; completions to score are fed in chunks. */
   readonly kind: "sample" | "score";
   readonly prompt: readonly Token[];
+  /** Whose tokens the prompt's and its branches' are; absent: there is one tenant only. */
+  readonly owner?: Ownership | undefined;
   readonly branches: readonly Branch[];
   readonly signal: AbortSignal;
   /** So many of the prompt's tokens have been prefilled by now. */
@@ -89,6 +91,7 @@ interface RunningBranch {
 }
 
 interface Task extends Omit<Work, "branches"> {
+  readonly owner: Ownership;
   readonly waiting: Branch[];
   readonly running: Set<RunningBranch>;
   open: boolean;
@@ -173,7 +176,7 @@ export class Scheduler {
   }
 
   #submit(work: Work, open: boolean): OpenTask {
-    const { kind, prompt, signal, branches, onPrefill, onPrompt } = work;
+    const { kind, prompt, owner = undivided, signal, branches, onPrefill, onPrompt } = work;
     const wake = (): void => this.#wake();
     let task!: Task;
     const done = new Promise<void>((resolve, reject) => {
@@ -191,6 +194,7 @@ export class Scheduler {
       task = {
         kind,
         prompt,
+        owner,
         signal,
         ...(onPrefill && { onPrefill }),
         ...(onPrompt && { onPrompt }),
@@ -263,7 +267,7 @@ export class Scheduler {
       this.#queue = this.#queue.filter((other) => other !== task);
       this.#active.push(task);
       try {
-        task.lanes = await this.#sequences.take(task.width, task.prompt, task.kind === "sample" ? "low" : "high");
+        task.lanes = await this.#sequences.take(task.width, task.prompt, task.kind === "sample" ? "low" : "high", task.owner);
       } catch (error) {
         this.#end(task, () => task.reject(error));
       }

@@ -1,7 +1,8 @@
 /**
  * @module What each of llama.cpp's sequences holds: the prefix cache. The first sequences are lanes, in which tasks run; a lane that is given
  * back keeps its tokens and their state. The others are the shelf: what a lane holds is copied there before the lane is used for something
- * else, the least recently used out. A new prompt begins with the longest prefix of it that any sequence holds, running ones included.
+ * else, the least recently used out. A new prompt begins with the longest prefix of it that any sequence holds, running ones included; of
+ * what another tenant's sequence holds, no further than where that tenant's own words begin.
  */
 import { LRUCache } from "lru-cache";
 import type { Token } from "../../engine/engine.ts";
@@ -24,6 +25,15 @@ export interface Prefix {
   readonly length: number;
 }
 
+/** Whose tokens a prompt holds, and those that follow it: the first `shared` are nobody's own, and may be the beginning of anybody's prompt. */
+export interface Ownership {
+  readonly tenant: string;
+  readonly shared: number;
+}
+
+/** There is one tenant only. */
+export const undivided: Ownership = { tenant: "", shared: 0 };
+
 /** Fewer tokens are not worth a copy: llama.cpp copies a whole sequence, however little of it is in use (20 ms for 4,096 positions of 135M weights). */
 const fewestWorthKeeping = 32;
 /** A sequence that differs less from another one is not worth a place beside it. */
@@ -32,6 +42,8 @@ const ownShareWorthKeeping = 1 / 4;
 export class Sequences {
   readonly #memory: SequenceMemory;
   readonly #held: Token[][];
+  /** Of each sequence: whose tokens it holds. */
+  readonly #owners: Ownership[];
   /** Lanes that nobody runs in, ascending. */
   readonly #free: number[];
   readonly #laneCount: number;
@@ -42,6 +54,7 @@ export class Sequences {
     this.#memory = memory;
     this.#laneCount = laneCount;
     this.#held = Array.from({ length: memory.sequences }, () => []);
+    this.#owners = Array.from({ length: memory.sequences }, () => undivided);
     this.#free = Array.from({ length: laneCount }, (_, lane) => lane);
     this.#shelf = memory.sequences > laneCount ? new LRUCache({ max: memory.sequences - laneCount }) : null;
   }
@@ -63,8 +76,8 @@ export class Sequences {
    * Lanes for a prompt: the lowest that are free, or the highest. The first holds what the cache had of the prompt, the others nothing. The
    * prompt's last token is never taken from the cache: it has to be fed for its logits.
    */
-  async take(count: number, prompt: readonly Token[], end: "low" | "high"): Promise<number[]> {
-    const found = this.#longestPrefix(prompt.slice(0, -1));
+  async take(count: number, prompt: readonly Token[], end: "low" | "high", owner: Ownership): Promise<number[]> {
+    const found = this.#longestPrefix(prompt.slice(0, -1), owner.tenant);
     const lanes = this.#choose(count, end, found?.sequence);
     const inPlace = lanes.find((lane) => lane === found?.sequence);
     const first = inPlace ?? (lanes[0] as number);
@@ -72,22 +85,24 @@ export class Sequences {
       await this.#shelve(lane, found);
       if (lane !== inPlace) this.#empty(lane);
     }
-    if (found !== undefined) await this.begin(first, found);
+    for (const lane of lanes) if (lane !== inPlace) this.#owners[lane] = owner;
+    if (found !== undefined) await this.begin(first, found, owner);
     for (const lane of lanes) this.#free.splice(this.#free.indexOf(lane), 1);
     return [first, ...lanes.filter((lane) => lane !== first)];
   }
 
-  /** What others have of a prompt, where that is further than its lane has come and worth a copy. Changes nothing. */
+  /** What other sequences have of a prompt, where that is further than its lane has come and worth a copy. Changes nothing. */
   further(lane: number, prompt: readonly Token[]): Prefix | undefined {
-    const found = this.#longestPrefix(prompt.slice(0, -1));
+    const found = this.#longestPrefix(prompt.slice(0, -1), this.#owner(lane).tenant);
     return found !== undefined && found.length - this.length(lane) >= fewestWorthKeeping ? found : undefined;
   }
 
-  /** The lane holds the prefix and nothing else, by a copy or by cutting what it holds; where that fails, it holds nothing. */
-  async begin(lane: number, { sequence, length }: Prefix): Promise<void> {
+  /** The lane holds the prefix and nothing else, by a copy or by cutting what it holds; where that fails, it holds nothing. It is the owner's then. */
+  async begin(lane: number, { sequence, length }: Prefix, owner = this.#owner(lane)): Promise<void> {
     if (sequence >= this.#laneCount) this.#shelf?.get(sequence);
     if (lane === sequence) this.truncate(lane, length);
     else await this.#copy(sequence, lane, length);
+    this.#owners[lane] = owner;
   }
 
   /** The lane is free; what it holds is kept until the lane is needed. */
@@ -139,18 +154,21 @@ export class Sequences {
     return end === "low" ? this.#free.slice(0, count) : this.#free.slice(-count).reverse();
   }
 
-  #longestPrefix(prompt: readonly Token[]): Prefix | undefined {
+  #longestPrefix(prompt: readonly Token[], tenant: string): Prefix | undefined {
     let best: Prefix | undefined;
-    for (const [sequence, held] of this.#held.entries()) {
-      const length = this.#usable(held, prompt);
+    for (const sequence of this.#held.keys()) {
+      const length = this.#usable(sequence, prompt, tenant);
       if (length > (best?.length ?? 0)) best = { sequence, length };
     }
     return best;
   }
 
-  /** How many of a prompt's first tokens could be had of a sequence. */
-  #usable(held: readonly Token[], prompt: readonly Token[]): number {
-    const length = commonPrefix(held, prompt);
+  /** How many of the first tokens of a tenant's prompt could be had of a sequence. */
+  #usable(sequence: number, prompt: readonly Token[], tenant: string): number {
+    const held = this.#tokens(sequence);
+    const owner = this.#owner(sequence);
+    const common = commonPrefix(held, prompt);
+    const length = owner.tenant === tenant ? common : Math.min(common, owner.shared);
     return this.#memory.rewinds || length === held.length ? length : 0;
   }
 
@@ -158,8 +176,9 @@ export class Sequences {
   async #shelve(lane: number, kept: Prefix | undefined): Promise<void> {
     const held = this.#tokens(lane);
     if (this.#shelf === null || held.length < fewestWorthKeeping) return;
+    const { tenant } = this.#owner(lane);
     const staying = kept?.sequence === lane ? kept.length : 0;
-    const elsewhere = this.#held.map((other, sequence) => (sequence === lane ? staying : this.#usable(other, held)));
+    const elsewhere = this.#held.map((_, sequence) => (sequence === lane ? staying : this.#usable(sequence, held, tenant)));
     if (held.length - Math.max(...elsewhere) < held.length * ownShareWorthKeeping) return;
     const place = this.#place(kept?.sequence);
     if (place === undefined) return;
@@ -183,11 +202,16 @@ export class Sequences {
       throw error;
     }
     this.#held[target] = this.#tokens(source).slice(0, length);
+    this.#owners[target] = this.#owner(source);
   }
 
   #empty(sequence: number): void {
     this.#memory.clear(sequence);
     this.#held[sequence] = [];
+  }
+
+  #owner(sequence: number): Ownership {
+    return this.#owners[sequence] ?? undivided;
   }
 
   #tokens(sequence: number): Token[] {
