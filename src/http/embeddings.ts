@@ -7,6 +7,7 @@ import { checkVectorsSize } from "./answer-size.ts";
 import { embeddingsDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { requestedRoute } from "./route.ts";
+import { tenantOf } from "./tenant.ts";
 import { readBody } from "./wire.ts";
 import { askerOf, withRequest } from "./work.ts";
 
@@ -39,14 +40,16 @@ export function embeddings(dependencies: AppDependencies) {
     const embedder = await dependencies.embedder();
     if (body.model !== embedder.name) requestedRoute(c, dependencies.policies(), body.model);
     const texts = textsOf(body.input);
+    const tenant = tenantOf(c, dependencies, { user: body.user });
     const vectors: Float32Array[] = [];
     let promptTokens = 0;
     await withRequest(askerOf(c), dependencies, embeddingsDemand(texts), async ({ signal, attempt }) => {
       for (let start = 0; start < texts.length; start += textsAtOnce) {
         const portion = texts.slice(start, start + textsAtOnce);
         const count = await attempt(async (tokens) => {
-          vectors.push(...(await embedder.embed(portion, signal)));
-          tokens.prompt = portion.reduce((sum, one) => sum + embedder.countTokens(one), 0);
+          const embedded = await embedder.embedCounted(portion, signal, tenant);
+          vectors.push(...embedded.map(({ embedding }) => embedding));
+          tokens.prompt = embedded.reduce((sum, one) => sum + one.tokens, 0);
           return tokens.prompt;
         });
         promptTokens += count;

@@ -3,7 +3,7 @@ import { z } from "zod";
 import type { RemoteSettings, RemoteWorld } from "../engine/engines.ts";
 import { RemoteServer } from "../engine/remote.ts";
 import { GatewayError } from "../types/error.ts";
-import type { EmbeddingModel } from "./retriever.ts";
+import type { CountedEmbedding, EmbeddingModel } from "./retriever.ts";
 
 /** Embeddings kept for good, by text: for texts that are nobody's secret. Losing them costs time, never an answer. */
 export interface KeptEmbeddings {
@@ -13,8 +13,6 @@ export interface KeptEmbeddings {
 }
 
 const textsAtOnce = 128;
-/** Texts whose token counts are remembered: those of calls under way. */
-const mostCounts = 10_000;
 
 const answerSchema = z.object({
   data: z.array(z.object({ index: z.int().min(0), embedding: z.array(z.number()).min(1) })),
@@ -30,25 +28,29 @@ export function remoteEmbedder(
   const [url = ""] = settings.urls;
   const server = new RemoteServer(url, settings, world);
   const model = `${settings.model}@${server.name}`;
-  const counts = new Map<string, number>();
-  const embedPortion = async (texts: readonly string[], signal: AbortSignal | undefined): Promise<Float32Array[]> => {
+  const embedPortion = async (texts: readonly string[], signal: AbortSignal | undefined): Promise<CountedEmbedding[]> => {
     const body = { model: settings.model, input: texts, encoding_format: "float" };
     const { data, usage } = await server.json({ path: "/v1/embeddings", body, answer: answerSchema, signal });
-    share(counts, texts, usage?.prompt_tokens);
+    const counts = share(texts, usage?.prompt_tokens);
     const places = new Map(data.map(({ index, embedding }) => [index, embedding]));
-    return texts.map((_, index) => normalised(places.get(index) ?? missing(server.name)));
+    return texts.map((_, index) => ({
+      embedding: normalised(places.get(index) ?? missing(server.name)),
+      tokens: counts[index] as number,
+    }));
   };
-  const embed = async (texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> => {
-    const embeddings: Float32Array[] = [];
+  const embedCounted = async (texts: readonly string[], signal?: AbortSignal): Promise<CountedEmbedding[]> => {
+    const embeddings: CountedEmbedding[] = [];
     for (let start = 0; start < texts.length; start += textsAtOnce)
       embeddings.push(...(await embedPortion(texts.slice(start, start + textsAtOnce), signal)));
     return embeddings;
   };
+  const embed = async (texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> =>
+    (await embedCounted(texts, signal)).map(({ embedding }) => embedding);
   return {
     model,
     name: settings.model,
-    countTokens: (text) => counts.get(text) ?? estimate(text),
     embed,
+    embedCounted,
     async embedKept(texts, signal) {
       const known = new Map(((await kept?.get(model, texts)) ?? []).map((embedding, i) => [texts[i] as string, embedding]));
       const fresh = [...new Set(texts.filter((text) => known.get(text) === undefined))];
@@ -68,17 +70,16 @@ function normalised(embedding: readonly number[]): Float32Array {
   return Float32Array.from(embedding, (value) => value / length);
 }
 
-/** Servers count a call's tokens, not each text's: the sum is theirs, each text's share by its length. */
-function share(counts: Map<string, number>, texts: readonly string[], total: number | undefined): void {
-  if (counts.size + texts.length > mostCounts) counts.clear();
+/** `[texts]`, in tokens. Servers count a call's, not each text's: the sum is theirs, each text's share by its length. */
+function share(texts: readonly string[], total: number | undefined): number[] {
   const characters = texts.reduce((sum, text) => sum + text.length, 0) || 1;
   let [seen, given] = [0, 0];
-  for (const text of texts) {
+  return texts.map((text) => {
     seen += text.length;
-    const upToHere = total === undefined ? given + estimate(text) : Math.round((total * seen) / characters);
-    counts.set(text, upToHere - given);
-    given = upToHere;
-  }
+    const before = given;
+    given = total === undefined ? given + estimate(text) : Math.round((total * seen) / characters);
+    return given - before;
+  });
 }
 
 /** English has about four characters a token. */

@@ -28,8 +28,11 @@ export interface Retriever {
 export interface Embedder {
   /** Identifies the model. */
   readonly model: string;
-  /** `[texts][dimensions]`, L2-normalised. */
-  embed(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
+  /**
+   * `[texts][dimensions]`, L2-normalised. `tenant`: whose texts they are, by an opaque name; how fast they come tells others nothing of them. Absent: there
+   * is one tenant only.
+   */
+  embed(texts: readonly string[], signal?: AbortSignal, tenant?: string): Promise<Float32Array[]>;
   /** The same for texts that come again and are nobody's secret, demonstrations': what is known of them may be kept for good. */
   embedKept(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
 }
@@ -40,11 +43,17 @@ export interface ArtifactStore {
   put(key: string, bytes: Uint8Array): Promise<void>;
 }
 
+export interface CountedEmbedding {
+  readonly embedding: Float32Array;
+  /** Those that the model reads of the text, its own marks included. */
+  readonly tokens: number;
+}
+
 /** An embedding model as clients know it. */
 export interface EmbeddingModel extends Embedder {
   readonly name: string;
-  /** Tokens that the model reads of a text, its own marks included. */
-  countTokens(text: string): number;
+  /** `[texts]`, otherwise as `embed`. */
+  embedCounted(texts: readonly string[], signal?: AbortSignal, tenant?: string): Promise<CountedEmbedding[]>;
 }
 
 /** Indices of the `k` largest values, largest first; ties: the lower index. NaN is less than anything. */

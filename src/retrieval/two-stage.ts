@@ -13,13 +13,12 @@ export async function twoStageRetriever(
   const rank = await bm25Ranking(demonstrations, source, settings.window);
   const cosines = cosineRanking(demonstrations, embedder);
   return {
-    async retrieve(prompt, { shots, except, signal }) {
-      const shortlist = await rank(prompt, settings.shortlist, permitted(demonstrations, except), signal);
+    async retrieve(prompt, options) {
+      const shortlist = await rank(prompt, settings.shortlist, permitted(demonstrations, options.except), options.signal);
       return cosines(
         prompt,
         shortlist.map(({ index }) => index),
-        shots,
-        signal,
+        options,
       );
     },
   };

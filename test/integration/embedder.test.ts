@@ -17,7 +17,7 @@ let load: () => Promise<EmbeddingModel>;
 let embedder: EmbeddingModel;
 beforeAll(async () => {
   const { path, id } = await openModelStore(readSettings(process.env, process.cwd()), () => {}).ensure(embeddingModel);
-  load = () => loadEmbedder(path, id);
+  load = () => loadEmbedder(path, id, new URL("../../dist/node/embedding-thread.js", import.meta.url));
   embedder = await load();
 });
 
@@ -44,15 +44,27 @@ describe("sentence embeddings", () => {
     expect(alone).toEqual(beside);
   });
 
-  it("count the tokens that the model reads, its marks included and cut at its length", () => {
-    expect(embedder.countTokens("hello world")).toBe(4);
-    expect(embedder.countTokens("word ".repeat(2_000))).toBe(512);
+  it("count the tokens that the model reads, its marks included and cut at its length", async () => {
+    const counted = await embedder.embedCounted(["hello world", "word ".repeat(2_000), "word ".repeat(2_000_000)]);
+    expect(counted.map(({ tokens }) => tokens)).toEqual([4, 512, 512]);
   });
 
-  it("are kept for a text that comes again", async () => {
+  it("are those of what the model reads, however long the text is", async () => {
+    const read = ["A word. ", "mot très ", "猫", "🐈‍⬛ ", "    indented:\n", `${"x".repeat(99)} `];
+    for (const words of read) {
+      const [whole, longer] = await embed(words.repeat(700), words.repeat(100_000));
+      expect(longer, words).toEqual(whole);
+    }
+  });
+
+  it("are kept for a text that comes again, and for none but its tenant", async () => {
     const [first] = await embed("The same words.");
     const [again] = await embed("The same words.");
     expect(again).toBe(first);
+    const [others] = await embedder.embed(["The same words."], undefined, "another");
+    expect(others).not.toBe(first);
+    expect(others).toEqual(first);
+    expect((await embedder.embed(["The same words."], undefined, "another"))[0]).toBe(others);
   });
 
   it("stop when they are no longer wanted", async () => {

@@ -35,12 +35,16 @@ describe("embeddings of a server", () => {
   });
 
   it("count tokens as the server does, in sum", async () => {
-    const { embed, countTokens } = await embedder();
-    const texts = ["one", "twenty-one characters", "two"];
-    await embed(texts);
-    expect(texts.reduce((sum, text) => sum + countTokens(text), 0)).toBe(10);
-    // Of a text that was never embedded: four characters a token.
-    expect(countTokens("a text that nobody knows")).toBe(6);
+    const { embedCounted } = await embedder();
+    const counted = await embedCounted(["one", "twenty-one characters", "two"]);
+    expect(counted.map(({ tokens }) => tokens)).toEqual([1, 8, 1]);
+  });
+
+  it("count four characters a token where the server does not count", async () => {
+    const { embedCounted } = await embedder(({ body }, response) => {
+      response.end(JSON.stringify({ data: body.input.map((_: string, index: number) => ({ index, embedding: [1] })) }));
+    });
+    expect((await embedCounted(["a text that nobody knows"])).map(({ tokens }) => tokens)).toEqual([6]);
   });
 
   it("are asked for once where they can be kept, each text once", async () => {

@@ -49,7 +49,8 @@ const scriptedEmbedder: EmbeddingModel = {
   name: "scripted-embeddings",
   embed,
   embedKept: embed,
-  countTokens: (text) => text.split(" ").length,
+  embedCounted: async (texts) =>
+    (await embed(texts)).map((embedding, i) => ({ embedding, tokens: (texts[i] as string).split(" ").length })),
 };
 
 /** Keys that stay are a list; of none, everybody may use everything. */

@@ -10,7 +10,16 @@ const prompts = ["icdpo/prompt.ts", "icdpo/tool-prompt.ts", "engine/chat-templat
 
 /** A name that ends in a slash stands for all that is in the folder. */
 const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
-  answers: [...prompts, "icdpo/", "retrieval/", "node/embedder.ts", "node/llama/sampler.ts", "evaluation/answers.ts", "evaluation/arms.ts"],
+  answers: [
+    ...prompts,
+    "icdpo/",
+    "retrieval/",
+    "node/embedder.ts",
+    "node/embedding-thread.ts",
+    "node/llama/sampler.ts",
+    "evaluation/answers.ts",
+    "evaluation/arms.ts",
+  ],
   scores: ["node/llama/sampler.ts", "engine/vllm-score.ts", "engine/llama-server/forcing.ts", "evaluation/cached-engine.ts"],
   rewards: [...prompts, "icdpo/score.ts", "node/llama/sampler.ts", "node/reward-model.ts", "evaluation/reward.ts"],
   opinions: ["evaluation/teacher.ts", "evaluation/cached-teacher.ts"],
