@@ -32,6 +32,8 @@ export interface EngineInfo {
   readonly model: string;
   /** Tokens that a prompt and its completion may take together. */
   readonly contextSize: number;
+  /** A text of more characters takes more tokens than the context holds; absent: that is not known. */
+  readonly mostCharacters?: number | undefined;
   readonly capabilities: Capabilities;
   /** Its cache of prefixes tells `Prompt.shared` from a tenant's own words. */
   readonly sharesPrefixes?: boolean | undefined;

@@ -42,6 +42,7 @@ class OpenAi implements RunningEngine {
     this.#info = {
       model: `${settings.model} of ${this.#replicas.servers[0]?.name}`,
       contextSize: settings.contextSize ?? usualContextSize,
+      mostCharacters: (settings.contextSize ?? usualContextSize) * tokenBytes,
       capabilities: { chat: true, text: false, score: false, grammar: false, tools: null },
     };
   }

@@ -12,7 +12,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "b51781eb36367949" },
+  answers: { version: 2, sources: "23c401269cb2a546" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "120ce9cd5d1955cb" },
   rewards: { version: 1, sources: "754470d33dce896c" },

@@ -43,11 +43,14 @@ export interface UnitFacts {
   readonly opening: string;
 }
 
+/** Conversations of so many characters in common are told apart by no more: those of megabytes would hold up everybody. */
+const mostOpening = 65_536;
+
 /** What is assigned, as a name that tells nothing of whom it names. Without a user the key stands in, without a key the conversation. */
 export function unitOf(unit: AssignmentUnit, { user, key, opening }: UnitFacts): string {
   if (unit === "user" && user !== undefined) return pseudonym("user", user);
   if (unit !== "conversation" && key !== undefined) return pseudonym("key", key);
-  return pseudonym("conversation", opening);
+  return pseudonym("conversation", opening.slice(0, mostOpening));
 }
 
 /** 32 hex digits. */

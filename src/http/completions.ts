@@ -1,6 +1,7 @@
 /** @module POST /v1/completions, for plain routes: raw text goes on, with the log-probabilities of the prompt itself where `echo` asks for them. */
 import type { Context } from "hono";
-import type { Engine, Prompt, Token, TokenDetail } from "../engine/engine.ts";
+import { checkCharacters, tooLong } from "../engine/characters.ts";
+import type { Engine, EngineInfo, Prompt, Token, TokenDetail } from "../engine/engine.ts";
 import { type Candidate, sampleCandidates } from "../icdpo/sample.ts";
 import { counted, type TokenWork } from "../icdpo/work.ts";
 import type { Policy, PolicySet } from "../policy/policy.ts";
@@ -84,11 +85,12 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
   const { body } = call;
   const { signal } = work;
   const { engine } = call.resolved.policy.sampler;
-  const { capabilities, contextSize } = await engine.info(signal);
-  if (!capabilities.text)
+  const info = await engine.info(signal);
+  if (!info.capabilities.text)
     throw new GatewayError("invalid_request", "This route's engine takes chat messages only: use /v1/chat/completions.", {
       param: "model",
     });
+  for (const given of promptsOf(body)) checkLength(info, given);
   // What every text begins with, BOS or nothing, and what closes one.
   const { tokens: beginning, end } = await engine.textPrompt("", signal);
   const prompts = await Promise.all(
@@ -96,7 +98,7 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
   );
   if (prompts.some(({ tokens }) => tokens.length === 0))
     throw new GatewayError("invalid_request", "Invalid 'prompt': it is empty.", { param: "prompt" });
-  checkSize(call, prompts, contextSize);
+  checkSize(call, prompts, info.contextSize);
   const lead = typeof promptsOf(body)[0] === "string" ? beginning.length : 0;
   const observer = c.get("observer");
   observer.note({ promptTokens: prompts.reduce((sum, { tokens }) => sum + tokens.length, 0) });
@@ -121,6 +123,12 @@ function checkSize({ body, resolved: { policy } }: Call, prompts: readonly Promp
   }, 0);
   const details = body.logprobs === undefined || body.logprobs === null ? 0 : 1 + body.logprobs;
   checkAnswerSize(tokens * (body.n ?? 1), details, details > 1 ? "logprobs" : "n");
+}
+
+/** What cannot fit is not even tokenised. Throws "context_length_exceeded". */
+function checkLength(info: EngineInfo, given: string | readonly Token[]): void {
+  if (typeof given === "string") checkCharacters(info, given.length, "prompt");
+  else if (given.length > info.contextSize) throw tooLong(info, given.length, "tokens", "prompt");
 }
 
 /** All of the items' work, side by side. Where one of them fails, the others are stopped, and have stopped when its error is thrown. */

@@ -1,6 +1,7 @@
 /** @module Generates the answers of a request, whatever protocol it came in: whole, or as events while they are generated. */
 import type { Context } from "hono";
 import type { TokenDetail } from "../engine/engine.ts";
+import { checkLength } from "../icdpo/contexts.ts";
 import { type Beginning, candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import type { ScoredResponse } from "../icdpo/score.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
@@ -146,6 +147,8 @@ async function prepare(
   { signal, enter }: Work,
 ): Promise<Prepared> {
   const { tools, answers, topLogprobs, conversation } = generation;
+  // Before anything reads the texts from end to end.
+  await checkLength([policy.sampler], generation, signal);
   const { engine } = policy.sampler;
   const observer = c.get("observer");
   const { capabilities, contextSize } = await engine.info(signal);

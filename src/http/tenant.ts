@@ -29,7 +29,8 @@ export function tenantOf(
   const key = caller !== null && !isAlone(keys, caller) ? caller.hash : null;
   const named = user && (isUsers || tenantUnit === "user") ? user : null;
   if (key === null && named === null) return undefined;
-  return base64Url(sha256(Uint8Array.of(...(key ?? []), ...utf8ToBytes(`\0tenant\0${named ?? ""}`))));
+  const hash = sha256.create().update(key ?? new Uint8Array());
+  return base64Url(hash.update(utf8ToBytes(`\0tenant\0${named ?? ""}`)).digest());
 }
 
 /** Of each gateway: who came first. */

@@ -1,4 +1,5 @@
 /** @module The tokenised contexts of one request, for each model that takes part, with as many demonstrations as fit them all. */
+import { charactersOf, checkCharacters, mostCharacters } from "../engine/characters.ts";
 import type { Prompt, Token } from "../engine/engine.ts";
 import type { Models, PromptedModel } from "../policy/policy.ts";
 import type { Score } from "../policy/schema.ts";
@@ -48,9 +49,10 @@ export interface ContextNeeds extends Tenancy {
 /** Drops demonstrations, the least similar first, until all contexts fit. Throws "context_length_exceeded" where even none leave too little room. */
 export async function buildContexts(models: Models, parts: ContextParts, needs: ContextNeeds): Promise<Contexts> {
   const { sampler, scorer } = models;
-  const base = await baseSide(sampler, parts, needs);
   const retrieved = parts.demonstrations.length;
-  for (let shots = retrieved; ; shots--) {
+  const most = await shotsAtMost([sampler, scorer], parts, needs.signal);
+  const base = await baseSide(sampler, parts, needs);
+  for (let shots = most; ; shots--) {
     const kept = { ...parts, demonstrations: parts.demonstrations.slice(0, shots) };
     const sampled = await signedSide(sampler, "positive", kept, base, needs);
     const positive = scorer.engine === sampler.engine ? sampled : await signedSide(scorer, "positive", kept, base, needs);
@@ -64,6 +66,27 @@ export async function buildContexts(models: Models, parts: ContextParts, needs: 
     const fallback = shots < retrieved ? `context:${shots}-of-${retrieved}-demonstrations` : null;
     return { sampled, positive, negative, base, shots, room: tightest.tokens, fallback };
   }
+}
+
+/** Throws "context_length_exceeded" where a conversation has more characters than a model's context can hold. */
+export async function checkLength(
+  models: readonly PromptedModel[],
+  { conversation, tools }: Pick<ContextParts, "conversation" | "tools">,
+  signal?: AbortSignal,
+): Promise<void> {
+  const characters = charactersOf(conversation, tools);
+  for (const { engine } of new Set(models)) checkCharacters(await engine.info(signal), characters, "messages");
+}
+
+/** As many demonstrations as a context can hold by their characters: more are not worth being tokenised. */
+async function shotsAtMost(models: readonly PromptedModel[], parts: ContextParts, signal?: AbortSignal): Promise<number> {
+  const infos = await Promise.all(models.map(({ engine }) => engine.info(signal)));
+  let left = Math.min(...infos.map(mostCharacters)) - charactersOf(parts.conversation, parts.tools);
+  const beyond = parts.demonstrations.findIndex(({ messages, chosen, rejected = chosen }) => {
+    left -= charactersOf(messages) + Math.min(chosen.length, rejected.length);
+    return left < 0;
+  });
+  return beyond < 0 ? parts.demonstrations.length : beyond;
 }
 
 async function negativeSide(models: Models, parts: ContextParts, base: Side, needs: ContextNeeds): Promise<Side | null> {

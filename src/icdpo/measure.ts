@@ -1,9 +1,10 @@
 /** @module All three sums of given completions, log π(y ∣ C⁺), log π(y ∣ C⁻) and log π(y ∣ C⁰), with S and Ŝ: the method without sampling. */
+import { checkCharacters } from "../engine/characters.ts";
 import type { Models, Policy } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat, type Score } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
-import { buildContexts, type Tenancy } from "./contexts.ts";
+import { buildContexts, checkLength, type Tenancy } from "./contexts.ts";
 import type { Stage } from "./pipeline.ts";
 import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
@@ -53,6 +54,9 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const { conversation, completions, tenant, signal, work = noWork(), onStage } = request;
   onStage?.("retrieve");
   const scorer = { ...policy.scorer, format: request.format ?? policy.scorer.format };
+  await checkLength([scorer], { conversation }, signal);
+  const info = await scorer.engine.info(signal);
+  for (const [i, { length }] of completions.entries()) checkCharacters(info, length, `completions.${i}`);
   const demonstrations = request.demonstrations ?? (await retrieved(policy, request));
   const instructions = policy.settings.instructions ?? (demonstrations.length > 0 ? defaultInstructions : null);
   const guided = demonstrations.length > 0 || instructions !== null;

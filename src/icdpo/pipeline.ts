@@ -5,7 +5,7 @@ import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { answerByBlocks } from "./blocks.ts";
 import { pickRandom, rank } from "./choose.ts";
-import { buildContexts, type Contexts, type Tenancy } from "./contexts.ts";
+import { buildContexts, type Contexts, checkLength, type Tenancy } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
 import { type Candidate, type OnText, sampleCandidates } from "./sample.ts";
 import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
@@ -96,11 +96,12 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const lap = stopwatch(request.now);
 
   onStage?.("retrieve");
+  const models = competes ? policy : alone(policy);
+  await checkLength([models.sampler, models.scorer], request, signal);
   // Generation: retrieve m demonstrations d; sample n responses from π(y ∣ [d; x])
   const retrieved = (await policy.retriever?.retrieve(request.conversation, { shots: settings.shots, random, tenant, signal })) ?? [];
   const parts = { ...contextParts(policy, request.conversation, retrieved), tools: request.tools };
   const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens);
-  const models = competes ? policy : alone(policy);
   const needs = { negative: competes ? negativeOf(settings.score) : null, reserve, tenant, bringsOpening, signal };
   const contexts = await buildContexts(models, parts, needs);
   const timings = { retrieve: lap(), sample: 0, score: 0 };

@@ -2,6 +2,7 @@
  * @module BM25 as in `rank_bm25`'s BM25Okapi: k1 = 1.5, b = 0.75, idf = ln(N − df + 0.5) − ln(df + 0.5), a negative idf replaced by
  * 0.25 × the mean idf; query tokens count as often as they stand. An inverted index in typed arrays, with each posting's weight computed once.
  */
+import { usualLongestToken } from "../engine/characters.ts";
 import type { Engine, Token } from "../engine/engine.ts";
 import { type Conversation, type Demonstration, promptText } from "../types/conversation.ts";
 import { type ArtifactStore, largest, permitted, type Retriever } from "./retriever.ts";
@@ -199,7 +200,12 @@ export async function bm25Ranking(
   window: number,
 ): Promise<Bm25Ranking> {
   const lastTokens = async (conversations: readonly Conversation[], signal?: AbortSignal): Promise<Token[][]> =>
-    (await engine.tokenize(conversations.map(promptText), signal)).map((tokens) => tokens.slice(-window));
+    (
+      await engine.tokenize(
+        conversations.map((conversation) => endOf(promptText(conversation), window)),
+        signal,
+      )
+    ).map((tokens) => tokens.slice(-window));
   const key = JSON.stringify(["bm25", indexFormat, source, window]);
   const stored = await artifacts?.get(key);
   const index = (stored && readIndex(stored, demonstrations.length)) ?? (await build());
@@ -219,6 +225,16 @@ export async function bm25Ranking(
     await artifacts?.put(key, writeIndex(built));
     return built;
   }
+}
+
+/** Where a text is cut, its first tokens may be others than in the whole of it; after so many they are the same. */
+const unsettledTokens = 32;
+
+/** As much of a text's end as holds its last `window` tokens. */
+function endOf(text: string, window: number): string {
+  const end = text.slice(-(window + unsettledTokens) * usualLongestToken);
+  // Not the second half of a character.
+  return /^[\uDC00-\uDFFF]/u.test(end) ? end.slice(1) : end;
 }
 
 const indexFormat = 1;

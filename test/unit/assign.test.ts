@@ -81,6 +81,9 @@ describe("a unit", () => {
     expect(unitOf("key", facts)).toBe(pseudonym("key", "team"));
     expect(unitOf("key", { ...facts, key: undefined })).toBe(pseudonym("conversation", "Hello"));
     expect(unitOf("conversation", facts)).toBe(pseudonym("conversation", "Hello"));
+    // No more of it is read.
+    const opening = "x".repeat(65_536);
+    expect(unitOf("conversation", { ...facts, opening: `${opening}y` })).toBe(pseudonym("conversation", opening));
   });
 
   it("is not named by what is kept of it", () => {

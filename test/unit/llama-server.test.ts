@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
 import type { RunningEngine, SampleEvent, SampleRequest } from "../../src/engine/engine.ts";
+import type { RemoteSettings } from "../../src/engine/engines.ts";
 import { openLlamaServer } from "../../src/engine/llama-server.ts";
 
 /** A vocabulary in small: control tokens, two halves of a character, and letters. */
@@ -35,6 +36,7 @@ interface Stub {
 function server(
   { slots = 4, adapters = [], complete = () => [] }: Stub = {},
   model?: string,
+  more: Partial<RemoteSettings> = {},
 ): { engine: RunningEngine; bodies: Body[]; log: string[] } {
   const bodies: Body[] = [];
   const log: string[] = [];
@@ -65,7 +67,7 @@ function server(
     const answered = answer(new URL(String(url)).pathname, JSON.parse(String(init?.body ?? "{}")) as Body);
     return new Response(typeof answered === "string" ? answered : JSON.stringify(answered));
   };
-  const settings = { urls: ["http://server"], timeoutMs: 60_000, retries: 0, model };
+  const settings = { urls: ["http://server"], timeoutMs: 60_000, retries: 0, model, ...more };
   return { engine: openLlamaServer(settings, { fetch: fake, now: () => 0, log: (line) => log.push(line) }), bodies, log };
 }
 
@@ -123,9 +125,34 @@ describe("the vocabulary and the template of the server", () => {
   });
 
   it("are told with what it can do", async () => {
-    const { contextSize, model, capabilities } = await server().engine.info();
-    expect({ contextSize, model }).toEqual({ contextSize: 64, model: "small.gguf:99" });
+    const { contextSize, mostCharacters, model, capabilities } = await server().engine.info();
+    const longest = "<|turn|>".length;
+    expect({ contextSize, mostCharacters, model }).toEqual({ contextSize: 64, mostCharacters: 64 * longest, model: "small.gguf:99" });
     expect(capabilities).toEqual({ chat: true, text: true, score: true, grammar: true, tools: null });
+  });
+});
+
+describe("tenants", () => {
+  const complete = (body: Body) => [progress, ...(body["n_predict"] === 0 ? [] : [shown(end, "", 1)]), stopped("eos", 1)];
+  const ask = async (engine: RunningEngine, tenant: string | undefined) => {
+    const cached: number[] = [];
+    for await (const event of engine.sample({ ...prompt, tenant }, request)) if (event.type === "prompt") cached.push(event.cached);
+    for await (const event of engine.score({ ...prompt, tenant }, [[end]])) if (event.type === "prompt") cached.push(event.cached);
+    return cached;
+  };
+
+  it("get nothing from a cache that does not tell them apart; where there is one tenant only, all", async () => {
+    const { engine, bodies } = server({ complete });
+    await ask(engine, "alice");
+    expect(bodies.splice(0).map((body) => body["cache_prompt"])).toEqual([false, false, false]);
+    expect(await ask(engine, undefined)).toEqual([5, 5]);
+    expect(bodies.map((body) => body["cache_prompt"])).toEqual([true, true, true]);
+  });
+
+  it("share it where that is asked for, and are not told what it held", async () => {
+    const { engine, bodies } = server({ complete }, undefined, { prefixCache: "shared" });
+    expect(await ask(engine, "alice")).toEqual([0, 0]);
+    expect(bodies.map((body) => body["cache_prompt"])).toEqual([true, true, true]);
   });
 });
 

@@ -319,7 +319,8 @@ describe("a large answer", () => {
       embedded += texts.length;
       return texts.map(() => new Float32Array(dimensions));
     };
-    const embedder = { model: "e@1", name: "e", embed, embedKept: embed, countTokens: () => 1 };
+    const embedCounted = async (texts: readonly string[]) => (await embed(texts)).map((embedding) => ({ embedding, tokens: 1 }));
+    const embedder = { model: "e@1", name: "e", embed, embedKept: embed, embedCounted };
     const { post } = await site({}, {}, { embedder: async () => embedder, maxBodyBytes: 10_000_000 });
     const response = await post("/v1/embeddings", { model: "e", input });
     expect(response.status).toBe(400);

@@ -73,6 +73,7 @@ export async function readModel(
     info: {
       model: name,
       contextSize,
+      mostCharacters: contextSize * vocabulary.longestToken,
       capabilities: { chat: template !== null, text: true, score: true, grammar: true, tools: template?.tools ?? null },
     },
     slots: served.total_slots,

@@ -19,6 +19,8 @@ export class Vocabulary implements TemplateVocabulary {
   readonly endOfSequence: Token;
   readonly control: ReadonlyMap<string, Token>;
   readonly userDefined: readonly string[];
+  /** No token is written with more characters. */
+  readonly longestToken: number;
   readonly #pieces: readonly Piece[];
   readonly #controlTokens: ReadonlySet<Token>;
 
@@ -32,6 +34,7 @@ export class Vocabulary implements TemplateVocabulary {
     this.#controlTokens = new Set(control.values());
     this.bos = names.bos;
     this.eos = names.eos;
+    this.longestToken = pieces.reduce((longest, { length }) => Math.max(longest, length), 1);
     const end = control.get(names.eos) ?? pieces.indexOf(names.eos);
     if (end < 0) throw new GatewayError("engine_failure", "The server's model names no end-of-sequence token.");
     this.endOfSequence = end;

@@ -66,7 +66,7 @@ async function perform(id: number, call: Call, completions: EventQueue<readonly 
   const { model, scheduler } = loaded;
   switch (call.type) {
     case "tokenize":
-      return call.texts.map((text) => model.tokenize(text));
+      return tokenizeInTurns(call.texts, model, signal);
     case "describe":
       checkTokens(call.tokens, model);
       return call.tokens.map((token) => model.describe(token));
@@ -152,6 +152,25 @@ async function score(
 /** What follows a prompt is the tenant's own, whatever the prompt was. */
 function ownerOf({ tenant, shared = 0, tokens }: Prompt): Ownership {
   return tenant === undefined ? undivided : { tenant, shared: Math.min(shared, tokens.length) };
+}
+
+/** Between so many characters of texts, the others have their turn. */
+const charactersAtOnce = 100_000;
+
+/** `[texts][tokens]` */
+async function tokenizeInTurns(texts: readonly string[], model: LoadedModel, signal: AbortSignal): Promise<Token[][]> {
+  const all: Token[][] = [];
+  let characters = 0;
+  for (const text of texts) {
+    characters += text.length;
+    if (characters > charactersAtOnce) {
+      characters = text.length;
+      await new Promise((resolve) => setImmediate(resolve));
+      if (signal.aborted) throw cancelled(signal);
+    }
+    all.push(model.tokenize(text));
+  }
+  return all;
 }
 
 /** What a call tells of its prompt. */

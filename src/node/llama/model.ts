@@ -1,4 +1,5 @@
 /** @module A loaded model: its tokenizer, its chat template, and what ends a completion. */
+import { charactersOf, checkCharacters } from "../../engine/characters.ts";
 import { ChatTemplate, renderedTokens, type Vocabulary } from "../../engine/chat-template.ts";
 import type { EngineInfo, Prompt, Token } from "../../engine/engine.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
@@ -29,21 +30,18 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
   const { model, backend, size, threads } = await loadNative(options);
   const vocabulary = readVocabulary(model);
   const template = model.chatTemplate === undefined ? undefined : new ChatTemplate(model.chatTemplate, vocabulary);
-  /** A text that cannot fit is not even tokenised: that takes long, and everybody waits. */
-  const checkLength = (characters: number): void => {
-    const least = Math.ceil(characters / model.longestToken);
-    if (least > backend.contextSize) throw tooLong(backend.contextSize, least);
-  };
   const withBos = (tokens: Token[]): Token[] =>
     model.bos !== undefined && model.prependsBos && tokens[0] !== model.bos ? [model.bos, ...tokens] : tokens;
 
+  const info: EngineInfo = {
+    model: options.model,
+    contextSize: backend.contextSize,
+    mostCharacters: backend.contextSize * model.longestToken,
+    capabilities: { chat: template !== undefined, text: true, score: true, grammar: true, tools: template?.tools ?? null },
+    sharesPrefixes: true,
+  };
   return {
-    info: {
-      model: options.model,
-      contextSize: backend.contextSize,
-      capabilities: { chat: template !== undefined, text: true, score: true, grammar: true, tools: template?.tools ?? null },
-      sharesPrefixes: true,
-    },
+    info,
     size,
     backend,
     threads,
@@ -54,12 +52,13 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       const bytes = model.bytes(token);
       return { text: new TextDecoder().decode(bytes), bytes: [...bytes] };
     },
+    // A text that cannot fit is not even tokenised: that takes long, and everybody waits.
     tokenize(text) {
-      checkLength(text.length);
+      checkCharacters(info, text.length, "text");
       return model.tokenizeContinuation(text);
     },
     textPrompt(text) {
-      checkLength(text.length);
+      checkCharacters(info, text.length, "prompt");
       return { tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence };
     },
     chatPrompt(messages, tools) {
@@ -67,7 +66,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
         throw new GatewayError("invalid_request", "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.", {
           param: "prompt",
         });
-      checkLength(messages.reduce((sum, { content }) => sum + content.length, 0));
+      checkCharacters(info, charactersOf(messages, tools), "messages");
       return { tokens: withBos(renderedTokens(template.render(messages, tools), vocabulary)), end: template.end };
     },
   };
@@ -91,9 +90,4 @@ function readVocabulary(model: NativeModel): Vocabulary {
     tokenize: (text) => model.tokenize(text, false),
     tokenizeSpecial: (text) => model.tokenize(text, true),
   };
-}
-
-function tooLong(contextSize: number, tokens: number): GatewayError {
-  const message = `The model's context holds ${contextSize} tokens, but the messages take at least ${tokens}. Shorten them.`;
-  return new GatewayError("context_length_exceeded", message, { param: "messages" });
 }

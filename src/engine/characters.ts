@@ -1,0 +1,31 @@
+/** @module Texts that cannot fit into a context: they are refused by their characters, before they are rendered and tokenised, which takes long. */
+import type { Conversation, Tool } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
+import type { EngineInfo } from "./engine.ts";
+
+/** Where a vocabulary is not known: as long as the longest tokens of those in use, runs of spaces. */
+export const usualLongestToken = 128;
+
+/** A text of more characters takes more tokens than the context holds. */
+export function mostCharacters({ contextSize, mostCharacters = contextSize * usualLongestToken }: EngineInfo): number {
+  return mostCharacters;
+}
+
+/** Throws "context_length_exceeded" where so many characters cannot fit. */
+export function checkCharacters(info: EngineInfo, characters: number, param: string): void {
+  if (characters > mostCharacters(info)) throw tooLong(info, characters, "characters", param);
+}
+
+export function tooLong({ contextSize }: EngineInfo, count: number, unit: "characters" | "tokens", param: string): GatewayError {
+  const message = `The model's context holds ${contextSize} tokens; ${count} ${unit} do not fit into it. Shorten '${param}'.`;
+  return new GatewayError("context_length_exceeded", message, { param });
+}
+
+/** What a chat template writes out, but for its own words. */
+export function charactersOf(conversation: Conversation, tools: readonly Tool[] = []): number {
+  const written = conversation.reduce(
+    (sum, { content, toolCalls = [] }) => toolCalls.reduce((inner, call) => inner + call.arguments.length, sum + content.length),
+    0,
+  );
+  return tools.length === 0 ? written : written + JSON.stringify(tools).length;
+}
