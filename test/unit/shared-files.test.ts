@@ -55,7 +55,8 @@ function counting(of = vectorOf): { model: EmbeddingModel; computed: () => numbe
     computed += texts.length;
     return texts.map(of);
   };
-  const model = { model: "vectors", name: "vectors", countTokens: () => 1, embed, embedKept: embed };
+  const embedCounted = async (texts: readonly string[]) => (await embed(texts)).map((embedding) => ({ embedding, tokens: 1 }));
+  const model = { model: "vectors", name: "vectors", embed, embedCounted, embedKept: embed };
   return { model, computed: () => computed };
 }
 
