@@ -30,7 +30,8 @@ export const supplies = {
   vllm: variable("ICDPO_TEST_VLLM", "the URL of a vLLM; npm run check -- vllm"),
   "two-vllms": {
     isAtHand: () => env["ICDPO_TEST_VLLM_URLS"]?.split(",").length === 2 && env["ICDPO_TEST_VLLM_PID"] !== undefined,
-    broughtBy: "ICDPO_TEST_VLLM_URLS, two with a comma between, and ICDPO_TEST_VLLM_PID, the first one's process; npm run check -- replicas",
+    broughtBy:
+      "ICDPO_TEST_VLLM_URLS, two with a comma between, and ICDPO_TEST_VLLM_PID, the first one's process; npm run check -- replicas",
   },
   "every-row": { isAtHand: () => env["ICDPO_TEST_ROWS"] === "all", broughtBy: "npm run check -- reference" },
   chromium: { isAtHand: () => chromiumProgram !== undefined, broughtBy: "apt-get install chromium, or ICDPO_TEST_CHROMIUM: the program" },

@@ -91,7 +91,11 @@ it("a service of estimated tokens takes no more characters than it estimates", a
 it("BM25 reads the end of a long prompt, and finds the same", async () => {
   const engine = new ScriptedEngine();
   const tokenize = vi.spyOn(engine, "tokenize");
-  const demonstrations = ["tea", "snow", "rain", "wind"].map((id) => ({ id, messages: [{ role: "user", content: `about ${id}` } as const], chosen: "y" }));
+  const demonstrations = ["tea", "snow", "rain", "wind"].map((id) => ({
+    id,
+    messages: [{ role: "user", content: `about ${id}` } as const],
+    chosen: "y",
+  }));
   const retriever = await bm25Retriever(demonstrations, { engine, source: "test" }, 4);
   const retrieve = (content: string) => retriever.retrieve([{ role: "user", content }], { shots: 1, random: () => 0 });
   const short = await retrieve("some rain");

@@ -182,8 +182,9 @@ export class ScriptedEngine implements Engine {
       yield { type: "prefill", fed };
     }
     const { cached = () => 0 } = this.#script;
-    this.worked += context.length - before - (cached?.(context) ?? 0);
-    if (cached !== null) yield { type: "prompt", cached: cached(context) };
+    const found = cached?.(context);
+    this.worked += context.length - before - (found ?? 0);
+    if (found !== undefined) yield { type: "prompt", cached: found };
   }
 
   #note(context: string, end: Token, text: string, finish: "stop" | "length", noted: boolean): Sample {
