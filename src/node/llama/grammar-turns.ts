@@ -36,7 +36,6 @@ function processorTime(): number {
 }
 
 function tooAmbiguous(): GatewayError {
-  const message =
-    "The schema lets this answer go on in too many ways at once: alternatives that begin alike hold themselves. Tell them apart by what they begin with.";
-  return new GatewayError("invalid_request", message, { param: "response_format" });
+  const advice = "Tell its alternatives apart by what they begin with, and use fewer optional properties.";
+  return new GatewayError("invalid_request", `Under its schemas this answer could go on in too many ways at once. ${advice}`);
 }
