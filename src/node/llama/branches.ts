@@ -94,8 +94,8 @@ export class SampleBranch implements Branch {
   /** Details of the tokens that begin in the text emitted so far, from the given one on. */
   #detailsFrom(first: number): TokenDetail[] {
     if (this.#options.request.topLogprobs === undefined) return [];
-    const { offsets } = this.#options.text;
-    return offsets.slice(first).map((offset, i) => ({ ...(this.#details[first + i] as Detail), offset }));
+    const offsets = this.#options.text.offsetsFrom(first);
+    return offsets.map((offset, i) => ({ ...(this.#details[first + i] as Detail), offset }));
   }
 }
 

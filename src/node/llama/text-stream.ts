@@ -39,10 +39,11 @@ export class TextStream {
     return this.#text;
   }
 
-  /** `[tokens]`: where each that begins in the emitted text begins, in UTF-16 code units. */
-  get offsets(): readonly number[] {
-    const beyond = this.#offsets.findIndex((offset) => offset >= this.#emitted);
-    return beyond < 0 ? this.#offsets : this.#offsets.slice(0, beyond);
+  /** `[tokens]`: where each from the given one on that begins in the emitted text begins, in UTF-16 code units. */
+  offsetsFrom(first: number): readonly number[] {
+    let end = first;
+    while (end < this.#offsets.length && (this.#offsets[end] as number) < this.#emitted) end += 1;
+    return this.#offsets.slice(first, end);
   }
 
   /** Adds a token; returns the text that is now certain to belong to the answer. */
