@@ -10,7 +10,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import { needing } from "../needs.ts";
 import { startLibsqlServer } from "./libsql-server.ts";
 import { slowly, startVllmStub, type VllmStub, worse } from "./vllm-stub.ts";
-import { built, key, putFiles, type RunningWorker, startWorker } from "./worker.ts";
+import { built, putFiles, type RunningWorker, startWorker } from "./worker.ts";
 
 const demonstrations = [
   { id: "tea", messages: [{ role: "user", content: "How do I brew tea?" }], chosen: "Warm the pot first.", rejected: worse },
@@ -198,21 +198,26 @@ describe("the worker", () => {
   });
 
   it("counts a key's tokens before they are worked through, and its requests under way, in one place", async () => {
-    const { json } = await start({ ICDPO_TOKENS_PER_MINUTE: "2000", ICDPO_PARALLEL: "1" });
+    const { client, json } = await start({ ICDPO_TOKENS_PER_MINUTE: "2000", ICDPO_PARALLEL: "1" });
     const ask = (more: object) =>
-      json("/v1/chat/completions", {
-        method: "POST",
-        headers: { authorization: `Bearer ${key}`, "content-type": "application/json" },
-        body: JSON.stringify({ model: "plain", messages: question, ...more }),
-      });
+      json("/v1/chat/completions", { method: "POST", body: { model: "plain", messages: question, max_tokens: 10, ...more } });
     const never = await ask({ max_tokens: 2_000, n: 2 });
     expect(never.status).toBe(400);
     expect(never.body).toMatchObject({ error: { message: expect.stringContaining("it never fits") } });
     for (let i = 0; i < 4; i++) expect((await ask({ max_tokens: 1_000 })).status).toBe(200);
-    const slow = { messages: [{ role: "user", content: `Count ${slowly}.` }] };
-    const answers = await Promise.all([ask(slow), ask(slow), ask(slow)]);
-    expect(answers.map(({ status }) => status).toSorted()).toEqual([200, 429, 429]);
-    expect((await ask({})).status).toBe(200);
+    const slow = {
+      model: "plain",
+      messages: [{ role: "user" as const, content: `Count ${slowly}.` }],
+      max_tokens: 10,
+      stream: true as const,
+    };
+    const stream = await client.chat.completions.create(slow, { headers: { "accept-encoding": "identity" } });
+    for await (const { choices } of stream)
+      if (choices[0]?.delta.content) {
+        expect((await ask({})).status).toBe(429);
+        break;
+      }
+    await expect.poll(async () => (await ask({})).status).toBe(200);
   });
 
   it("stops the engine's work when a client leaves", async () => {
