@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { SamplingParameters } from "../engine/engine.ts";
 import type { Policy } from "../policy/policy.ts";
-import { biasMap, refuse, samplingFields, stopStrings, toStops } from "./wire.ts";
+import { biasMap, refuse, samplingFields, stopStrings, toStops, userName } from "./wire.ts";
 
 const defaultMaxTokens = 16;
 const mostPrompts = 256;
@@ -29,7 +29,7 @@ export const completionsBodySchema = z
     logprobs: z.int().min(0).max(20).nullish(),
     stream: z.boolean().nullish(),
     stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
-    user: z.string().nullish(),
+    user: userName,
   })
   .superRefine((body, context) => {
     const choices = promptsOf(body).length * (body.n ?? 1);

@@ -8,7 +8,7 @@ import { embeddingsDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { requestedRoute } from "./route.ts";
 import { tenantOf } from "./tenant.ts";
-import { readBody } from "./wire.ts";
+import { readBody, userName } from "./wire.ts";
 import { askerOf, withRequest } from "./work.ts";
 
 const mostTexts = 2_048;
@@ -31,7 +31,7 @@ export const embeddingsBodySchema = z.object({
     ),
   encoding_format: z.enum(["float", "base64"]).nullish(),
   dimensions: z.int().min(1).nullish(),
-  user: z.string().nullish(),
+  user: userName,
 });
 
 export function embeddings(dependencies: AppDependencies) {

@@ -80,10 +80,13 @@ export const samplingFields = {
   seed: z.int().nullish(),
 };
 
+/** Who asks; each request is hashed by it. */
+export const userName = z.string().max(1_024).nullish();
+
 /** Who asks, and what only this gateway knows. */
 export const gatewayFields = {
-  user: z.string().nullish(),
-  safety_identifier: z.string().nullish(),
+  user: userName,
+  safety_identifier: userName,
   icdpo: z.object({ explain: z.boolean().nullish(), overrides: overridesSchema.nullish() }).nullish(),
 };
 
@@ -198,18 +201,28 @@ function wellFormed(_key: string, value: unknown): unknown {
 
 /** How deep its lists and objects stand in each other, and how many values and names they hold. */
 function shapeOf(text: string): { readonly depth: number; readonly values: number } {
-  let [depth, deepest, separators, inString] = [0, 0, 0, false];
+  let [depth, deepest, separators] = [0, 0, 0];
   for (let i = 0; i < text.length; i++) {
-    const character = text[i];
-    if (inString) {
-      if (character === "\\") i += 1;
-      else if (character === '"') inString = false;
-    } else if (character === '"') inString = true;
-    else if (character === "," || character === ":") separators += 1;
-    else if (character === "{" || character === "[") {
+    const code = text.charCodeAt(i);
+    if (code === quote) i = endOfString(text, i);
+    else if (code === comma || code === colon) separators += 1;
+    else if (code === leftBrace || code === leftBracket) {
       deepest = Math.max(deepest, ++depth);
       separators += 1;
-    } else if (character === "}" || character === "]") depth -= 1;
+    } else if (code === rightBrace || code === rightBracket) depth -= 1;
   }
   return { depth: deepest, values: separators + 1 };
+}
+
+const [quote, comma, colon, backslash] = [0x22, 0x2c, 0x3a, 0x5c];
+const [leftBracket, rightBracket, leftBrace, rightBrace] = [0x5b, 0x5d, 0x7b, 0x7d];
+
+/** Where the string that begins at `start` ends: at the first quotation mark after it that no odd number of backslashes stands before. */
+function endOfString(text: string, start: number): number {
+  for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
+    let before = end - 1;
+    while (text.charCodeAt(before) === backslash) before -= 1;
+    if ((end - before) % 2 === 1) return end;
+  }
+  return text.length;
 }

@@ -106,6 +106,19 @@ describe("prefixes kept from earlier prompts", () => {
     expect(await cachedOf(longer)).toBe(prompt.tokens.length);
   });
 
+  it("are a tenant's own beyond what is nobody's: another's guess of a prompt finds no more, the tenant's own all", async () => {
+    const { tokens, end } = await story("Alice asks, and nobody else:");
+    const shared = 40;
+    const as = (tenant: string, given = tokens) => cachedOf({ tokens: given, end, tenant, shared });
+    expect(await as("alice")).toBeLessThanOrEqual(shared);
+    expect(await as("bob")).toBe(shared);
+    // Token by token, a guess is no better.
+    for (const length of [60, 61, tokens.length]) expect(await as(`who guesses ${length}`, tokens.slice(0, length))).toBe(shared);
+    expect(await as("alice")).toBe(tokens.length - 1);
+    expect(await as("bob")).toBe(tokens.length - 1);
+    expect(await cachedOf({ tokens, end })).toBe(shared);
+  });
+
   it("are told apart from what is fed, part by part, and what a request took is the same to the token", async () => {
     const prompt = await story("Go on with this tale:");
     const beginning = { ...prompt, tokens: prompt.tokens.slice(0, 60) };

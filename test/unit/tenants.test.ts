@@ -77,6 +77,30 @@ describe("a request's tenant", () => {
     expect(chatPrompt).toHaveBeenCalledTimes(3);
   });
 
+  it("has no longer a name than can be read at once, wherever a user is named", async () => {
+    const { post } = await gateway({}, { keys: [] }, {}, routes);
+    const status = async (path: string, sent: object): Promise<number> => (await post(path, sent)).status;
+    const user = "u".repeat(1_025);
+    expect(await status("/v1/chat/completions", { ...body, user: user.slice(1) })).toBe(200);
+    expect(await status("/v1/chat/completions", { ...body, user })).toBe(400);
+    expect(await status("/v1/chat/completions", { ...body, safety_identifier: user })).toBe(400);
+    expect(await status("/v1/responses", { model: "icdpo", input: question, user })).toBe(400);
+    expect(await status("/v1/completions", { model: "plain", prompt: question, user })).toBe(400);
+    expect(await status("/v1/score", { ...body, completions: ["Yes."], user })).toBe(400);
+    expect(await status("/v1/embeddings", { model: "scripted-embeddings", input: "x", user })).toBe(400);
+  });
+
+  it("is its own where it takes another's place, and its holder was alone", async () => {
+    let present = keys.slice(0, 1);
+    const { tenantsOf } = await watched({ keys: () => present });
+    const chat = (who: string) => tenantsOf("/v1/chat/completions", body, who);
+    expect(await chat("alice")).toBeUndefined();
+    present = keys.slice(1);
+    expect(await chat("bob")).toBeDefined();
+    present = keys.slice(0, 1);
+    expect(await chat("alice")).toBeUndefined();
+  });
+
   it("is told to the embedder", async () => {
     const tenants: (string | undefined)[] = [];
     const embedder = {
