@@ -38,6 +38,8 @@ export function endOfStream(text: string): number {
 export function complaintAbout({ status, type, text }: Given): string | null {
   const told = `${status} ${type} ${text.slice(0, 500)}`;
   try {
+    // There is no room for its body now: a refusal, not a fault.
+    if (status === 503 && text.includes('"out_of_room"')) return null;
     if (status >= 500) return `A fault: ${told}`;
     if (type.startsWith("text/event-stream")) {
       if (!text.endsWith("\n\n")) return `A stream that ends in the middle: ${status} … ${text.slice(-500)}`;

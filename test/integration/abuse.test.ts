@@ -70,8 +70,8 @@ afterAll(() => two.close());
 const draw = (number: number): Attack => drawAttack(seed, number, two.strangers.length, answers);
 
 function find(what: string, attacks: readonly number[]): void {
-  const again = `ICDPO_TEST_ABUSE_SEED=${seed} ICDPO_TEST_ABUSE_ONLY=${attacks.join(",")}`;
-  console.error(`${what}\n  again: ${again}\n  ${attacks.map((number) => describe(draw(number))).join("\n  ")}`);
+  const again = attacks.length === 0 ? [] : [`again: ICDPO_TEST_ABUSE_SEED=${seed} ICDPO_TEST_ABUSE_ONLY=${attacks.join(",")}`];
+  console.error([what, ...again, ...attacks.map((number) => describe(draw(number)))].join("\n  "));
   findings.push({ what, attacks });
 }
 

@@ -87,7 +87,7 @@ export function metricBooks(text: string) {
       ({ value }) => value,
     ),
     charged: countBy(
-      charged,
+      charged.filter(({ value }) => value !== 0),
       ({ labels }) => labels["key"] ?? "",
       ({ value }) => value,
     ),
@@ -109,7 +109,7 @@ export function logBooks(lines: readonly LogLine[]): Pick<ReturnType<typeof metr
     requests: countBy(lines, ({ path, status }) => `${path} ${status}`),
     tokens,
     charged: countBy(
-      lines.filter(({ key, work }) => key !== undefined && work !== undefined),
+      lines.filter((line) => line.key !== undefined && workOf(line) !== 0),
       ({ key }) => key as string,
       workOf,
     ),
