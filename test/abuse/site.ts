@@ -1,4 +1,5 @@
 /** @module The app around a scripted engine, served as the program serves it, with one key; what it charges and records is kept. */
+import { setMaxListeners } from "node:events";
 import { hashKey } from "../../src/http/access.ts";
 import { Admission } from "../../src/http/admission.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
@@ -10,8 +11,6 @@ import type { Script } from "../unit/scripted-engine.ts";
 import { gateway } from "../unit/scripted-gateway.ts";
 
 export const secret = "a-key-that-is-known";
-/** What every request with the key says. */
-export const bearer = { authorization: `Bearer ${secret}`, "content-type": "application/json" };
 
 /** `environment`: settings of the server. `charged`: tokens that the key has paid; `engine.worked` is what it should have. */
 export async function servedSite(script: Script = {}, dependencies: Partial<AppDependencies> = {}, environment: NodeJS.ProcessEnv = {}) {
@@ -37,7 +36,18 @@ export async function servedSite(script: Script = {}, dependencies: Partial<AppD
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now: () => performance.now() });
   const known = [{ name: "one", hash: await hashKey(secret), routes: null, limits: {} }];
   const keys = () => known;
-  const site = await gateway(script, { telemetry, limiter, admission, keys, maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES, ...dependencies });
+  // Every request under way listens to it.
+  const shutdown = new AbortController().signal;
+  setMaxListeners(0, shutdown);
+  const site = await gateway(script, {
+    shutdown,
+    telemetry,
+    limiter,
+    admission,
+    keys,
+    maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
+    ...dependencies,
+  });
   const server = await listen(site.app.fetch, settings);
   return {
     ...site,
