@@ -240,5 +240,5 @@ async function stream(c: Context, dependencies: AppDependencies, call: Call, dem
     if (body.stream_options?.include_usage) yield { data: { ...common(call), choices: [], usage: await pieces.done } };
     yield { data: "[DONE]" };
   }
-  return streamAnswer(c, dependencies, { choosing: false, leave: pieces.leave }, write, (error) => [{ data: error }]);
+  return streamAnswer(c, dependencies, { ...pieces, choosing: false }, write, (error) => [{ data: error }]);
 }

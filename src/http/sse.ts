@@ -13,19 +13,25 @@ export interface ServerSentEvent {
 export interface StreamedAnswer {
   /** Nothing comes before the choice: comments keep the connection alive until then. */
   readonly choosing: boolean;
+  /** Settles when no more is made. */
+  readonly done: Promise<unknown>;
   /** Nobody reads any more. */
   readonly leave: () => void;
+  /** Nothing waits for the reader any more. */
+  readonly release: () => void;
 }
 
 /** `write` yields the protocol's events; `fail` is what goes out when something goes wrong after the first byte. */
 export function streamAnswer(
   c: Context,
   { pingMs, readerMs, report }: Pick<AppDependencies, "pingMs" | "readerMs" | "report">,
-  { choosing, leave }: StreamedAnswer,
+  { choosing, done, leave, release }: StreamedAnswer,
   write: () => AsyncIterable<ServerSentEvent>,
   fail: (error: ErrorBody) => Iterable<ServerSentEvent>,
 ): Response {
-  const text = new TextStream({ onLeave: leave, readerMs });
+  const text = new TextStream({ onLeave: leave, onOver: release, readerMs });
+  const hurry = (): void => text.hurry();
+  done.then(hurry, hurry);
   const observer = c.get("observer");
   const send = async (): Promise<void> => {
     const pings = choosing ? startPings(text, pingMs) : undefined;
@@ -70,7 +76,9 @@ const enough = 4 * pieceLength;
 interface TextStreamOptions {
   /** The reader has gone before the end, or has stopped reading. */
   readonly onLeave: () => void;
-  /** So long may the reader take for one piece, in milliseconds. */
+  /** Nothing waits for the reader any more, however it ended. */
+  readonly onOver: () => void;
+  /** So long may the reader take for one piece, and for all that waits when no more is made, in milliseconds. */
   readonly readerMs: number;
 }
 
@@ -90,6 +98,7 @@ class TextStream {
   #isLeft = false;
   #onEmptied: (() => void) | undefined;
   #patience: ReturnType<typeof setTimeout> | undefined;
+  #lastPatience: ReturnType<typeof setTimeout> | undefined;
 
   constructor(options: TextStreamOptions) {
     this.#options = options;
@@ -131,6 +140,11 @@ class TextStream {
     this.#schedule();
   }
 
+  /** No more is made: what waits is read within `readerMs`, or not at all. The place that it takes is somebody else's. */
+  hurry(): void {
+    if (this.#controller !== undefined) this.#lastPatience ??= setTimeout(() => this.#giveUp(), this.#options.readerMs);
+  }
+
   /** Ends the stream once all of it has been read. */
   end(): void {
     this.#isEnding = true;
@@ -162,6 +176,7 @@ class TextStream {
     else if (this.#isEnding) {
       this.#controller = undefined;
       controller.close();
+      this.#over();
     }
   }
 
@@ -171,12 +186,18 @@ class TextStream {
   }
 
   #leave(): void {
-    clearTimeout(this.#patience);
     this.#isLeft = true;
     this.#controller = undefined;
     this.#waiting = "";
     this.#tellEmptied();
     this.#options.onLeave();
+    this.#over();
+  }
+
+  #over(): void {
+    clearTimeout(this.#patience);
+    clearTimeout(this.#lastPatience);
+    this.#options.onOver();
   }
 
   #tellEmptied(): void {

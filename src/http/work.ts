@@ -24,6 +24,8 @@ export interface Asker {
   readonly left: readonly AbortSignal[];
   /** It is the gateway that wants the work done: no request of the caller's is under way for it. */
   readonly isBackground?: boolean;
+  /** Settles when the answer has been read: its place is kept until then. Absent: it is free when the work ends. */
+  readonly read?: Promise<void>;
 }
 
 /** What a request's work is given. */
@@ -50,7 +52,7 @@ export function askerOf(c: Context): Asker {
  * in place of that and told, before the request counts as over.
  */
 export async function withRequest<Result>(
-  { caller, observer, left, isBackground }: Asker,
+  { caller, observer, left, isBackground, read }: Asker,
   { admission, deadline, limiter, report, shutdown, stageLimits }: WorkDependencies,
   demand: Demand,
   work: (work: Work) => Promise<Result>,
@@ -82,7 +84,8 @@ export async function withRequest<Result>(
     return await work({ signal: deadlines.signal, attempt, enter });
   } finally {
     deadlines.close();
-    leave();
+    if (read === undefined) leave();
+    else void read.then(leave);
     for (const tokens of accounts) observer.worked(tokens);
     // An answer is not lost because it could not be charged.
     await reservation?.settle(accounts.map(workedThrough).reduce((a, b) => a + b, 0)).catch(report);
@@ -117,6 +120,8 @@ export interface WorkStream<Event, Result> {
   readonly done: Promise<Result>;
   /** Nobody reads any more: the work stops. */
   readonly leave: () => void;
+  /** Nothing waits for the reader any more: the place is free. Needed however the stream ends. */
+  readonly release: () => void;
 }
 
 export interface Outlet<Event> {
@@ -128,7 +133,7 @@ export interface Outlet<Event> {
 
 /**
  * Does the work as `withRequest` does; resolves when it has begun to give events, and throws what is wrong with the request before. What
- * the work returns as `rest` are its last events.
+ * the work returns as `rest` are its last events. Its place is kept until it is released: what waits for readers is bounded as work is.
  */
 export async function streamWork<Event, Result>(
   asker: Asker,
@@ -153,7 +158,13 @@ export async function streamWork<Event, Result>(
     isTooSlow = true;
     leaving.abort(tooSlow());
   };
-  const linked = { ...asker, left: [...asker.left, leaving.signal] };
+  let release = (): void => {};
+  const read = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  // Some runtimes say only so that a reader has left.
+  for (const signal of asker.left) signal.addEventListener("abort", release, { once: true });
+  const linked = { ...asker, left: [...asker.left, leaving.signal], read };
   const working = withRequest(
     linked,
     dependencies,
@@ -168,8 +179,13 @@ export async function streamWork<Event, Result>(
     return result;
   });
   done.catch((error: unknown) => events.fail(error));
-  await Promise.race([begun, done]);
-  return { events, done, leave: () => leaving.abort() };
+  try {
+    await Promise.race([begun, done]);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return { events, done, leave: () => leaving.abort(), release };
 }
 
 function tooSlow(): GatewayError {

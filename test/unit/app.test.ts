@@ -304,7 +304,9 @@ describe("a busy gateway", () => {
       { admission: new Admission({ limit: 1, now: () => 0 }) },
     );
     expect((await chat(ask)).status).toBe(500);
-    expect((await chat({ ...ask, stream: true })).status).toBe(200);
+    const streamed = await chat({ ...ask, stream: true });
+    expect(streamed.status).toBe(200);
+    await streamed.text();
     expect((await chat({ model: "plain", messages: [{ role: "user", content: "x".repeat(60) }] })).status).toBe(400);
     expect(await requests()).toBe(0);
   });

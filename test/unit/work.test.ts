@@ -320,10 +320,13 @@ describe("a reader that is slow", () => {
   });
 
   it.each([2, 8])("is ended when more waits for it than a gateway can keep, and so is the work: %i answers of 1 MB", async (n) => {
-    const { post, records, underWay } = await site({ sample: () => ({ text: long.repeat(100) }), pause: async () => {} });
+    const { post, records, underWay, engine } = await site({ sample: () => ({ text: long.repeat(100) }), pause: async () => {} });
     const response = await post("/v1/chat/completions", { model: "plain", messages, stream: true, n });
-    await expect.poll(underWay).toBe(0);
+    await expect.poll(() => engine.calls.map(({ state }) => state)).not.toContain("open");
+    // What waits takes a place, as work does.
+    expect(underWay()).toBe(1);
     const read = await response.text();
+    await expect.poll(underWay).toBe(0);
     expect(read.length).toBeLessThan(1.2 * 2 ** 20);
     expect(read).toContain("request_cancelled");
     expect(records).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
@@ -343,6 +346,53 @@ describe("a reader that is slow", () => {
     await expect.poll(() => records).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
     await expect(reader.read()).rejects.toThrow("stopped reading");
     expect(underWay()).toBe(0);
+  });
+
+  it.each([
+    ["plain", "/v1/chat/completions", { model: "plain", messages }],
+    ["scored", "/v1/chat/completions", { model: "icdpo", messages }],
+    ["response", "/v1/responses", { model: "icdpo", input: "Hi" }],
+    ["completion", "/v1/completions", { model: "plain", prompt: "Coffee is" }],
+  ])("keeps its place until it has read all, or leaves: %s", async (_, path, body) => {
+    const { post, charged, underWay, engine } = await site({ sample: () => ({ text: long.repeat(3) }) });
+    const whole = await post(path, { ...body, stream: true });
+    await expect.poll(() => engine.calls.map(({ state }) => state)).not.toContain("open");
+    await quiet();
+    expect(underWay()).toBe(1);
+    // What it took is charged at once.
+    expect(charged()).toBeGreaterThan(0);
+    await whole.text();
+    expect(underWay()).toBe(0);
+    const left = await post(path, { ...body, stream: true });
+    await quiet();
+    expect(underWay()).toBe(1);
+    await left.body?.cancel();
+    await expect.poll(underWay).toBe(0);
+  });
+
+  it("does not keep its place by reading a little now and then", async () => {
+    const readerMs = 300;
+    const { post, records, underWay } = await site({ sample: () => ({ text: long.repeat(80) }) }, { readerMs });
+    const response = await post("/v1/chat/completions", { model: "plain", messages, stream: true });
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    // Each piece is read in time, all of them would take fifty times as long as there is.
+    const trickle = (async () => {
+      for (let read = await reader.read(); !read.done; read = await reader.read())
+        await new Promise((resolve) => setTimeout(resolve, readerMs / 3));
+    })();
+    await expect(trickle).rejects.toThrow("stopped reading");
+    expect(records).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
+    expect(underWay()).toBe(0);
+  });
+
+  it("is ended for who waits for its place, where there is only one", async () => {
+    const admission = new Admission({ limit: 1, now: () => 0 });
+    const { post } = await site({ sample: () => ({ text: long.repeat(3) }) }, { admission, readerMs: 50 });
+    const body = { model: "plain", messages, stream: true };
+    expect((await post("/v1/chat/completions", body)).status).toBe(200);
+    expect((await post("/v1/chat/completions", body)).status).toBe(429);
+    await expect.poll(() => admission.admitted).toBe(0);
+    expect((await post("/v1/chat/completions", body)).status).toBe(200);
   });
 
   it("is cut off over HTTP, where its connection ends", async () => {
