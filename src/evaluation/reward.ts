@@ -7,6 +7,7 @@ import { noWork } from "../icdpo/work.ts";
 import type { PromptFormat } from "../policy/schema.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
+import { isRedirect, redirected } from "../types/redirect.ts";
 import type { Kind, ResultCache } from "./cache.ts";
 import { versions } from "./versions.ts";
 
@@ -82,9 +83,10 @@ async function post({ url, apiKey, retries, fetch, pause }: RewardEndpoint, body
   for (let attempt = 0; ; attempt++) {
     let problem: string;
     try {
-      const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal });
+      const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal, redirect: "manual" });
       if (answer.ok) return await answer.json();
-      problem = `${answer.status} ${(await answer.text()).slice(0, 200)}`;
+      const moved = isRedirect(answer.status) ? redirected(url, answer.headers.get("location")).message : null;
+      problem = `${answer.status} ${moved ?? (await answer.text()).slice(0, 200)}`;
       if (!passing.has(answer.status)) attempt = retries;
     } catch (error) {
       if (signal.aborted) throw cancelled(signal);

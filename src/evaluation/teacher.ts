@@ -2,6 +2,7 @@
 import OpenAI from "openai";
 import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
+import { isRedirect, redirected } from "../types/redirect.ts";
 
 export interface TeacherOptions {
   readonly baseURL: string;
@@ -179,10 +180,10 @@ const unsupported = /not? (?:longer )?support|unsupported|unrecognized|unknown|d
 
 /** Errors as OpenAI writes them, `{"error": …}`, whatever the endpoint writes: its client shows no other's words. */
 const withOwnWords: typeof fetch = async (input, init) => {
-  const response = await fetch(input, init);
+  const response = await fetch(input, { ...init, redirect: "manual" });
   if (response.ok) return response;
-  const words = await response.text();
   const { status, statusText, headers } = response;
+  const words = isRedirect(status) ? redirected(response.url, headers.get("location")).message : await response.text();
   return new Response(JSON.stringify(asOpenAiError(words)), { status, statusText, headers });
 };
 

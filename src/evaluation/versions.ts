@@ -15,7 +15,7 @@ export const versions = {
   answers: { version: 2, sources: "23c401269cb2a546" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "120ce9cd5d1955cb" },
-  rewards: { version: 1, sources: "754470d33dce896c" },
+  rewards: { version: 1, sources: "a172143dc34db962" },
   /** What a judge or teacher replied, word for word. */
-  opinions: { version: 2, sources: "c60b95d9c8a2440e" },
+  opinions: { version: 2, sources: "de7703c2fd665164" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

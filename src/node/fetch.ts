@@ -4,11 +4,12 @@
  */
 import { Agent, request } from "undici";
 import type { Fetch } from "../engine/engines.ts";
+import { isRedirect, redirected } from "../types/redirect.ts";
 
 const userAgent = "icdpo-gateway";
 
 export interface Connections {
-  /** Does not follow redirections. Rejects where there is no connection, or the signal fires. */
+  /** Rejects where there is no connection, or the signal fires; throws "engine_failure" where a server sends its callers on. */
   readonly fetch: Fetch;
   /** Hangs up, whatever is under way: its calls reject. */
   close(): Promise<void>;
@@ -25,6 +26,10 @@ export function openConnections(): Connections {
         body: body ?? null,
         signal,
       });
+      if (isRedirect(answer.statusCode)) {
+        answer.body.on("error", () => {}).destroy();
+        throw redirected(url, [answer.headers["location"]].flat()[0] ?? null);
+      }
       return {
         ok: answer.statusCode >= 200 && answer.statusCode < 300,
         status: answer.statusCode,

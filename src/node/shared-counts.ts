@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Client, createClient, type ResultSet } from "@libsql/client";
 import type { Count, LimitKind, UsageCounts, Uses } from "../http/rate-limit.ts";
+import { fetchUnmoved } from "../types/redirect.ts";
 import { MemoryCounts } from "./rate-limit.ts";
 import type { Report } from "./runtime.ts";
 
@@ -103,7 +104,7 @@ export class SharedCounts implements UsageCounts {
     const { url, authToken } = options;
     const isLocal = url.startsWith("file:");
     if (isLocal) await makeFile(url.startsWith("file://") ? fileURLToPath(url) : url.slice("file:".length));
-    const client = createClient({ url, ...(authToken !== undefined && { authToken }) });
+    const client = createClient({ url, fetch: fetchUnmoved, ...(authToken !== undefined && { authToken }) });
     const counts = new SharedCounts(client, options);
     try {
       // A lost minute's counts are not worth waiting for the disk.

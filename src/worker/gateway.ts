@@ -16,6 +16,7 @@ import { createTelemetry, type Recorder } from "../telemetry/telemetry.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Bindings, variablesOf } from "./bindings.ts";
 import { bundleText } from "./bundle.ts";
+import { fetchUnmoved } from "../types/redirect.ts";
 import { keptArtifacts, keptEmbeddings } from "./kept.ts";
 import { WorkerPolicies } from "./policies.ts";
 import { openRecords, type RecordsWorld } from "./records.ts";
@@ -44,7 +45,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
   const settings = readWorkerSettings(variablesOf(bindings));
   const { report } = world;
   const access = await accessOf(settings, bindings, report);
-  const remote = { fetch: (...request: Parameters<typeof fetch>) => fetch(...request), now, log: report };
+  const remote = { fetch: fetchUnmoved, now, log: report };
   const embedder = embedderOf(settings, bindings, remote);
   const policies = await WorkerPolicies.open({
     builtIn: world.builtIn,

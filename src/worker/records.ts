@@ -10,6 +10,7 @@ import type { ExperimentDescription, ExperimentReport } from "../experiment/repo
 import type { SqlClient } from "../experiment/sql.ts";
 import type { DeclaredMetrics } from "../policy/metrics.ts";
 import { GatewayError, isCancellation } from "../types/error.ts";
+import { fetchUnmoved } from "../types/redirect.ts";
 import type { Bindings } from "./bindings.ts";
 import { d1Client } from "./d1.ts";
 import type { WorkerSettings } from "./settings.ts";
@@ -38,8 +39,8 @@ export function recordsClient(
 /** A client for each call: one client's calls wait for each other, and a request must not wait for another's. */
 function libsqlClient(server: { readonly url: string; readonly authToken?: string }): SqlClient {
   return {
-    execute: (statement) => createClient(server).execute(statement),
-    batch: (statements, mode) => createClient(server).batch(statements, mode),
+    execute: (statement) => createClient({ ...server, fetch: fetchUnmoved }).execute(statement),
+    batch: (statements, mode) => createClient({ ...server, fetch: fetchUnmoved }).batch(statements, mode),
     close() {},
   };
 }

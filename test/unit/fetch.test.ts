@@ -2,6 +2,7 @@ import { createServer, type IncomingMessage, type RequestListener, type Server }
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { openConnections } from "../../src/node/fetch.ts";
+import { fetchUnmoved } from "../../src/types/redirect.ts";
 
 let server: Server | undefined;
 const connections = openConnections();
@@ -102,5 +103,34 @@ describe("calls to engines", () => {
     const url = await serve(() => {});
     await new Promise((resolve) => server?.close(resolve));
     await expect(connections.fetch(url, { method: "GET", headers: {}, signal })).rejects.toMatchObject({ code: "ECONNREFUSED" });
+  });
+
+  it.each([301, 302, 303, 307, 308])("go no further than where they are sent: %i", async (status) => {
+    let followed = 0;
+    const elsewhere = createServer((_, response) => {
+      followed += 1;
+      response.end("gone along");
+    });
+    await new Promise<void>((resolve) => elsewhere.listen(0, "127.0.0.1", resolve));
+    const location = `http://127.0.0.1:${(elsewhere.address() as AddressInfo).port}/v1`;
+    const url = await serve((_, response) => response.writeHead(status, { location }).end("moved"));
+    const init = { method: "POST", headers: { authorization: "Bearer secret" }, body: "a prompt" } as const;
+    const isRefused = {
+      code: "engine_failure",
+      message: expect.stringContaining("not followed"),
+      cause: { message: expect.stringContaining(location.slice(0, -3)) },
+    };
+    for (const going of [
+      connections.fetch(`${url}/v1`, { ...init, signal }),
+      fetchUnmoved(`${url}/v1`, init),
+      fetchUnmoved(new Request(url, init)),
+    ]) {
+      const error = await going.catch((thrown: unknown) => thrown);
+      expect(error).toMatchObject(isRefused);
+      // Clients are not told of the inside.
+      expect((error as Error).message).not.toContain("127.0.0.1");
+    }
+    expect(followed).toBe(0);
+    elsewhere.close();
   });
 });

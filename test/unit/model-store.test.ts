@@ -254,6 +254,20 @@ describe("from the hub", () => {
     expect(storage.requests.map((request) => request.headers.authorization)).toEqual([undefined]);
   });
 
+  test("a hub is followed a few times, and not to where others could read or change what comes", async () => {
+    const circle = await listen((_, response) => void response.writeHead(302, { location: "/again" }).end());
+    await expect(openStore({ hubEndpoint: circle.endpoint }).store.ensure(fromHub)).rejects.toThrow("6th time");
+    expect(circle.requests).toHaveLength(6);
+    const asked: string[] = [];
+    const downgrading: typeof fetch = async (url) => {
+      asked.push(String(url));
+      return new Response(null, { status: 302, headers: { location: "http://storage.example/blob" } });
+    };
+    const failure = openStore({ hubEndpoint: "https://hub.example", fetch: downgrading }).store.ensure(fromHub);
+    await expect(failure).rejects.toThrow("not safe");
+    expect(asked).toHaveLength(1);
+  });
+
   test("a hub that does not answer is left after 10 s", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const silent = vi.fn<typeof fetch>(

@@ -70,6 +70,7 @@ export class Client {
       headers,
       body: JSON.stringify(body),
       signal: this.#signal,
+      redirect: "manual",
     });
     if (!response.ok) throw new GatewayError("engine_failure", `The gateway answered ${response.status}: ${await response.text()}`);
     return response;

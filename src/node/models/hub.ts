@@ -2,6 +2,7 @@
 import { mkdir, open, rm } from "node:fs/promises";
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { isRedirect } from "../../types/redirect.ts";
 import type { HubSource, PinnedFile } from "./catalog.ts";
 import { install, missingFiles, sizeOf, WrongFile } from "./files.ts";
 import { hubEndpoint, type SourceAccess, throttled } from "./sources.ts";
@@ -9,6 +10,7 @@ import { hubEndpoint, type SourceAccess, throttled } from "./sources.ts";
 const headersWithinMs = 10_000;
 const bytesWithinMs = 60_000;
 const attempts = 3;
+const mostHops = 5;
 
 export async function fetchFromHub(source: HubSource, root: string, access: SourceAccess, signal?: AbortSignal): Promise<void> {
   for (const file of await missingFiles(source.files, root)) {
@@ -54,7 +56,7 @@ async function transfer(wanted: Download, progress: { answered: boolean }): Prom
   const patience = new Patience(signal);
   try {
     patience.expect("answer", headersWithinMs);
-    const response = await (access.fetch ?? fetch)(url, { headers: requestHeaders(offset, access.hubToken), signal: patience.signal });
+    const response = await ask(url, offset, access, patience.signal);
     const { status, headers, body } = response;
     const appends = status === 206 && headers.get("content-range")?.startsWith(`bytes ${offset}-`) === true;
     const badRange = !appends && (status === 206 || status === 416);
@@ -65,6 +67,22 @@ async function transfer(wanted: Download, progress: { answered: boolean }): Prom
     throw new Error(`HTTP ${status} ${response.statusText}`.trimEnd());
   } finally {
     patience.end();
+  }
+}
+
+/** Hubs redirect to storage on other hosts, which are not given the token: only as often as that takes, and never to where others can read what comes. */
+async function ask(address: string, offset: number, access: SourceAccess, signal: AbortSignal): Promise<Response> {
+  for (let [url, hops] = [new URL(address), 0]; ; hops++) {
+    const token = url.origin === new URL(address).origin ? access.hubToken : undefined;
+    const response = await (access.fetch ?? fetch)(url.href, { headers: requestHeaders(offset, token), signal, redirect: "manual" });
+    const location = response.headers.get("location");
+    if (!isRedirect(response.status) || location === null) return response;
+    await response.body?.cancel();
+    const next = new URL(location, url);
+    if (hops === mostHops) throw new Error(`${url.origin} redirects for the ${hops + 1}th time`);
+    if (next.protocol !== url.protocol && next.protocol !== "https:")
+      throw new Error(`${url.origin} redirects to ${next.protocol}//, which is not safe`);
+    url = next;
   }
 }
 
@@ -96,7 +114,6 @@ function requestHeaders(offset: number, token: string | undefined): Record<strin
     // A compressed answer would make ranges and lengths mean something else.
     "accept-encoding": "identity",
     ...(offset > 0 && { range: `bytes=${offset}-` }),
-    // Hubs redirect to storage on other hosts; fetch drops this header on a redirect to another origin, as its standard asks.
     ...(token !== undefined && { authorization: `Bearer ${token}` }),
   };
 }

@@ -4,6 +4,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Client, createClient } from "@libsql/client";
 import { RecordDatabase } from "../../experiment/database.ts";
+import { fetchUnmoved } from "../../types/redirect.ts";
 
 export interface DatabaseOptions {
   /** `file:/path/records.db`, `libsql://…`, `https://…`. */
@@ -31,7 +32,12 @@ export class Database extends RecordDatabase {
     const isLocal = url.startsWith("file:");
     const isNew = isLocal && (await makeFile(fileOf(url), report));
     // What is said to a local file is said to a connection: there is one.
-    const client = createClient({ url, ...(authToken !== undefined && { authToken }), ...(isLocal && { concurrency: 1 }) });
+    const client = createClient({
+      url,
+      fetch: fetchUnmoved,
+      ...(authToken !== undefined && { authToken }),
+      ...(isLocal && { concurrency: 1 }),
+    });
     try {
       if (isLocal) {
         await client.execute("PRAGMA busy_timeout = 2000");
