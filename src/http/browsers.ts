@@ -7,7 +7,7 @@ import { GatewayError } from "../types/error.ts";
 export interface BrowserSettings {
   /** Origins whose pages may call the API; "*": all. */
   readonly corsOrigins: readonly string[];
-  /** Names by which the gateway may be called; null: any. */
+  /** Names by which the gateway may be called, beside addresses; null: any. */
   readonly allowedHosts: ReadonlySet<string> | null;
 }
 
@@ -44,27 +44,50 @@ export function browserRules({ corsOrigins, allowedHosts }: BrowserSettings): Mi
   return rules;
 }
 
-/** A page can make a name of its own site point to this machine; the request still says which name it was. */
+/** A page can make a name of its own site point to this machine; the request still says which name it was. An address nobody can make point elsewhere. */
 function checkHost(allowed: ReadonlySet<string> | null): MiddlewareHandler {
+  const names = allowed === null ? null : new Set([...allowed].map(toHostname));
   return async (c, next) => {
-    const { hostname } = new URL(c.req.url);
-    if (allowed !== null && !allowed.has(hostname.toLowerCase()))
-      throw new GatewayError("forbidden_host", `The gateway is not called ${hostname}. Add the name to ICDPO_ALLOWED_HOSTS if it is.`);
+    if (names !== null) {
+      const hostname = withoutDot(new URL(c.req.url).hostname);
+      if (!names.has(hostname) && !isAddress(hostname))
+        throw new GatewayError("forbidden_host", `The gateway is not called ${hostname}. Add the name to ICDPO_ALLOWED_HOSTS if it is.`);
+    }
     await next();
   };
 }
 
+/** As URLs have it, of a name or an address as people write them: with a port, in capitals, as an origin, an IPv6 address without brackets. */
+function toHostname(given: string): string {
+  const bare = given.replace(/^[a-z]+:\/\//iu, "");
+  const url = `http://${/^[^[\]]*:[^[\]]*:/u.test(bare) ? `[${bare}]` : bare}`;
+  return URL.canParse(url) ? withoutDot(new URL(url).hostname) : bare;
+}
+
+/** With a dot at its end it is the same name. */
+function withoutDot(hostname: string): string {
+  return hostname.endsWith(".") ? hostname.slice(0, -1) : hostname;
+}
+
+function isAddress(hostname: string): boolean {
+  return hostname.startsWith("[") || /^\d{1,3}(?:\.\d{1,3}){3}$/u.test(hostname);
+}
+
 /** What asks for nothing but to be shown something, or whether it may ask. */
 const harmless: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
+/** Browsers' word for a page of the gateway's own, and for an address that somebody typed. */
+const ownSites: ReadonlySet<string | undefined> = new Set(["same-origin", "none", undefined]);
 
-/** Another site's page may send what it cannot read the answer to, and that would be enough to keep the engine at work. */
+/** Another site's page may send what it cannot read the answer to, and that would be enough to keep the gateway at work. It may link to its pages. */
 function checkOrigin(allowed: readonly string[]): MiddlewareHandler {
   return async (c, next) => {
-    if (!harmless.has(c.req.method) && !allowed.includes("*")) {
-      const origin = c.req.header("origin");
-      const isForeign =
-        origin === undefined ? c.req.header("sec-fetch-site") === "cross-site" : !isOwn(origin, c.req.url) && !allowed.includes(origin);
-      if (isForeign)
+    const origin = c.req.header("origin");
+    const site = c.req.header("sec-fetch-site");
+    // Programs send neither.
+    if ((origin !== undefined || site !== undefined) && c.req.method !== "OPTIONS" && !allowed.includes("*")) {
+      const isOwnOrAllowed = origin === undefined ? ownSites.has(site) : isOwn(origin, c.req.url) || allowed.includes(origin);
+      const isShown = harmless.has(c.req.method) && (ownSites.has(site) || c.req.header("sec-fetch-dest") === "document");
+      if (!isOwnOrAllowed && !isShown)
         throw new GatewayError(
           "forbidden_origin",
           `Pages of ${origin ?? "other sites"} may not use this gateway. Add the origin to ICDPO_CORS_ORIGINS if they may.`,
@@ -75,6 +98,6 @@ function checkOrigin(allowed: readonly string[]): MiddlewareHandler {
 }
 
 /** Whether it is the gateway's own page. In front of it a proxy may speak TLS: the host and port decide. */
-function isOwn(origin: string, url: string): boolean {
+export function isOwn(origin: string, url: string): boolean {
   return URL.canParse(origin) && new URL(origin).host === new URL(url).host;
 }

@@ -1,6 +1,7 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
 import { randomInt, randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
+import { hostname } from "node:os";
 import { createApp } from "../app.ts";
 import { noStore } from "../experiment/no-store.ts";
 import type { RecordStore } from "../experiment/record.ts";
@@ -156,8 +157,14 @@ export async function readAccess(settings: Settings, report: Report): Promise<Ac
     isLocal: isLoopback(host) && !settings.ICDPO_TRUST_PROXY,
     ...(await openLimits(settings, report)),
     corsOrigins: settings.ICDPO_CORS_ORIGINS,
-    allowedHosts: isOpen && isLoopback(host) ? new Set([...loopbackNames, host, ...settings.ICDPO_ALLOWED_HOSTS]) : null,
+    allowedHosts: allowedHosts(settings, isOpen),
   };
+}
+
+/** Without keys, wherever it listens: another site's page must not become its own page by a name. With keys only where names are given: such a page has none. */
+function allowedHosts({ HOST: host, ICDPO_ALLOWED_HOSTS: given }: Settings, isOpen: boolean): ReadonlySet<string> | null {
+  if (given.includes("*") || (!isOpen && given.length === 0)) return null;
+  return new Set([...loopbackNames, host, ...(isLoopback(host) ? [] : [hostname()]), ...given]);
 }
 
 async function openLimits(settings: Settings, report: Report): Promise<Pick<Access, "limiter" | "close">> {

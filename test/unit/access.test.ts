@@ -471,6 +471,97 @@ describe("browsers", () => {
     expect(response.status).toBe(403);
     expect((await json(response)).error.message).toContain("ICDPO_ALLOWED_HOSTS");
   });
+
+  it.each([
+    ["a name as it is given", "chat.example.com", 200],
+    ["with a port", "chat.example.com:8443", 200],
+    ["in capitals", "Chat.Example.COM", 200],
+    ["with the dot of a whole name", "chat.example.com.", 200],
+    ["a name that was given in capitals, with a port", "Other.Example.com", 200],
+    ["a name that was given as an origin", "third.example.com", 200],
+    ["an address", "192.168.1.5:8080", 200],
+    ["an IPv6 address", "[fe80::1]:8080", 200],
+    ["an address as browsers shorten it", "2130706433", 200],
+    ["another name", "evil.example", 403],
+    ["a name that ends as one that is given", "evilchat.example.com", 403],
+    ["a name that begins as one that is given", "chat.example.com.evil.example", 403],
+    ["a name that looks like an address", "127.0.0.1.evil.example", 403],
+    ["a name without dots", "gateway", 403],
+  ])("are told by the name they call it by: %s", async (_, host, status) => {
+    const { app } = await gateway(
+      {},
+      { allowedHosts: new Set(["chat.example.com", "OTHER.example.com:9000", "https://third.example.com"]) },
+    );
+    expect((await app.request(`http://${host}/health`)).status).toBe(status);
+  });
+
+  const listening = (environment: Record<string, string>) =>
+    readAccess(readSettings({ ICDPO_DATABASE: "off", ...environment }, "/nowhere"), () => {}).then(({ allowedHosts }) => allowedHosts);
+  const aKey = { ICDPO_API_KEYS: `one=${secret}` };
+
+  it.each([
+    ["on loopback", {}, true],
+    ["everywhere, which is meant", { HOST: "0.0.0.0", ICDPO_ALLOW_ANONYMOUS: "1" }, true],
+    ["everywhere, which is meant, for IPv6", { HOST: "::", ICDPO_ALLOW_ANONYMOUS: "1" }, true],
+    ["with keys", { HOST: "0.0.0.0", ...aKey }, false],
+    ["with keys and names", { HOST: "0.0.0.0", ICDPO_ALLOWED_HOSTS: "chat.example.com", ...aKey }, true],
+    ["where any name is allowed", { HOST: "0.0.0.0", ICDPO_ALLOW_ANONYMOUS: "1", ICDPO_ALLOWED_HOSTS: "*" }, false],
+  ])("cannot make another site's name its own: %s", async (_, environment, isChecked) => {
+    const allowedHosts = await listening(environment as unknown as Record<string, string>);
+    const { app } = await gateway({}, { allowedHosts });
+    expect((await app.request("http://localhost:8080/health")).status).toBe(200);
+    expect((await app.request("http://[::1]:8080/health")).status).toBe(200);
+    expect((await app.request("http://192.168.1.5:8080/health")).status).toBe(200);
+    const rebound = { method: "POST", headers: { origin: "http://evil.example:8080", "content-type": "application/json" }, body: "{}" };
+    expect((await app.request("http://evil.example:8080/v1/chat/completions", rebound)).status).toBe(isChecked ? 403 : 400);
+  });
+
+  it("allows the names that are given", async () => {
+    const allowedHosts = await listening({ HOST: "0.0.0.0", ICDPO_ALLOW_ANONYMOUS: "1", ICDPO_ALLOWED_HOSTS: "gateway.test, ::1" });
+    expect(allowedHosts).toContain("gateway.test");
+    expect((await (await gateway({}, { allowedHosts })).app.request("http://Gateway.test:8080/health")).status).toBe(200);
+  });
+
+  const paths = ["/", "/experiments", "/status", "/health", "/ready", "/metrics", "/openapi.json", "/v1/models", "/v1/experiments/ab"];
+
+  it.each(paths)("of other sites load nothing of it, not even what they cannot read: %s", async (path) => {
+    const { app, engine } = await gateway();
+    const ask = async (headers: Record<string, string>, method = "GET"): Promise<number> =>
+      (await app.request(path, { method, headers })).status;
+    for (const site of ["cross-site", "same-site"]) {
+      for (const dest of ["image", "empty", "script", "iframe"])
+        expect(await ask({ "sec-fetch-site": site, "sec-fetch-dest": dest })).toBe(403);
+      // A link leads where it leads.
+      expect(await ask({ "sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" })).not.toBe(403);
+      expect(await ask({ "sec-fetch-site": site, "sec-fetch-dest": "document" }, "POST")).toBe(403);
+    }
+    for (const site of ["same-origin", "none"]) expect(await ask({ "sec-fetch-site": site, "sec-fetch-dest": "empty" })).not.toBe(403);
+    expect(engine.calls).toEqual([]);
+  });
+
+  it("of an allowed origin load what they ask for by script", async () => {
+    const { app } = await gateway({}, { corsOrigins: ["https://chat.example.com"] });
+    const headers = { "sec-fetch-site": "cross-site", "sec-fetch-dest": "empty", origin: "https://chat.example.com" };
+    expect((await app.request("/v1/models", { headers })).status).toBe(200);
+    expect((await app.request("/v1/models", { headers: { ...headers, origin: "https://evil.example" } })).status).toBe(403);
+  });
+
+  it.each(["/", "/rate", "/sign-in", "/sign-out", "/v1/feedback", "/v1/score", "/v1/embeddings", "/v1/completions", "/v1/responses"])(
+    "of other sites send nothing to %s",
+    async (path) => {
+      const { app, engine } = await gateway();
+      for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "application/json"])
+        for (const headers of [{ origin: "https://evil.example" }, { origin: "null" }, { "sec-fetch-site": "same-site" }]) {
+          const response = await app.request(path, {
+            method: "POST",
+            headers: { "content-type": type, ...headers } as Record<string, string>,
+            body: "a=b",
+          });
+          expect(response.status).toBe(403);
+        }
+      expect(engine.calls).toEqual([]);
+    },
+  );
 });
 
 describe("bodies", () => {
