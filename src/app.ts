@@ -11,7 +11,7 @@ import { embeddings } from "./http/embeddings.ts";
 import { isFault, renderError } from "./http/errors.ts";
 import { getExperiment, listExperiments } from "./http/experiments.ts";
 import { feedback } from "./http/feedback.ts";
-import { health, ready } from "./http/health.ts";
+import { health, ready, remembered } from "./http/health.ts";
 import { getModel, listModels } from "./http/models.ts";
 import { openapi } from "./http/openapi.ts";
 import { responses } from "./http/responses.ts";
@@ -20,8 +20,11 @@ import { metrics, observe } from "./http/telemetry.ts";
 import { GatewayError } from "./types/error.ts";
 import { web } from "./web/web.tsx";
 
-export function createApp(dependencies: AppDependencies): Hono {
+export function createApp(given: AppDependencies): Hono {
   const app = new Hono();
+  // Not a copy: some of what is given is made anew each time that it is asked for.
+  const engineState = { value: remembered(given.engineState, given.now, given.isolated) };
+  const dependencies: AppDependencies = Object.create(given, { engineState });
   app.use(observe(dependencies));
   for (const rule of browserRules(dependencies)) app.use(rule);
   const limitBody = bodyLimit(dependencies);

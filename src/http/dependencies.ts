@@ -15,6 +15,8 @@ import type { TenantUnit } from "./tenant.ts";
 export interface AppDependencies extends AccessDependencies, BrowserSettings {
   /** What /health and /ready show; "ready" is the status of an engine that can answer. */
   readonly engineState: () => Promise<{ readonly status: string }>;
+  /** Requests are apart: none may wait for what another one began. */
+  readonly isolated?: boolean;
   /** Every request that needs the engine goes through it. */
   readonly admission: Admission;
   /** Who may not learn of whom by way of caches. */

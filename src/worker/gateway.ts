@@ -14,9 +14,9 @@ import { keepRecent } from "../telemetry/recent.ts";
 import { recordAnswers } from "../telemetry/records.ts";
 import { createTelemetry, type Recorder } from "../telemetry/telemetry.ts";
 import { GatewayError } from "../types/error.ts";
+import { fetchUnmoved } from "../types/redirect.ts";
 import { type Bindings, variablesOf } from "./bindings.ts";
 import { bundleText } from "./bundle.ts";
-import { fetchUnmoved } from "../types/redirect.ts";
 import { keptArtifacts, keptEmbeddings } from "./kept.ts";
 import { WorkerPolicies } from "./policies.ts";
 import { openRecords, type RecordsWorld } from "./records.ts";
@@ -68,6 +68,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
       return new AbortController().signal;
     },
     engineState: () => policies.engines.state(),
+    isolated: true,
     policies: () => policies.current,
     policyState: () => policies.state,
     tenantUnit: settings.ICDPO_TENANT,

@@ -525,6 +525,48 @@ describe("the other endpoints", () => {
     expect((await fine.request("/ready")).status).toBe(200);
   });
 
+  it("asks for readiness once in a second, however many want to know, also where it fails", async () => {
+    for (const [state, status] of [
+      [async () => ({ status: "ready" }), 200],
+      [async () => ({ status: "restarting" }), 503],
+      [() => Promise.reject(new Error("nobody there")), 503],
+    ] as const) {
+      let [time, asked] = [0, 0];
+      const { opened, open } = gate();
+      const engineState = async (): Promise<{ status: string }> => {
+        asked += 1;
+        await opened;
+        return state();
+      };
+      const { app } = await gateway({}, { engineState, now: () => time });
+      const waiting = Array.from({ length: 20 }, (_, i) => app.request(i % 2 === 0 ? "/ready" : "/health"));
+      await quiet();
+      expect(asked).toBe(1);
+      open();
+      for (const [i, response] of (await Promise.all(waiting)).entries()) expect(response.status).toBe(i % 2 === 0 ? status : 200);
+      time = 999;
+      expect((await app.request("/ready")).status).toBe(status);
+      expect(asked).toBe(1);
+      time = 1_000;
+      expect((await app.request("/ready")).status).toBe(status);
+      expect(asked).toBe(2);
+    }
+  });
+
+  it("waits for no other request's answer where requests are apart", async () => {
+    let asked = 0;
+    const engineState = async (): Promise<{ status: string }> => {
+      asked += 1;
+      return asked === 1 ? new Promise(() => {}) : { status: "ready" };
+    };
+    const { app } = await gateway({}, { engineState, isolated: true });
+    void app.request("/ready");
+    expect((await app.request("/ready")).status).toBe(200);
+    const before = asked;
+    expect((await app.request("/ready")).status).toBe(200);
+    expect(asked).toBe(before);
+  });
+
   it("scores given completions: all three sums, S, Ŝ and the choice", async () => {
     const sum = (context: string, response: string) => {
       const [good, bad] = [context.includes("Warm the pot"), context.includes("Who cares")];
