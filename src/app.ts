@@ -2,6 +2,7 @@
 import { Hono } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { authenticate, limitRate, onlyAdmins } from "./http/access.ts";
+import { whereRoom } from "./http/admission.ts";
 import { bodyLimit } from "./http/body-limit.ts";
 import { browserRules } from "./http/browsers.ts";
 import { chatCompletions } from "./http/chat-completions.ts";
@@ -28,14 +29,15 @@ export function createApp(given: AppDependencies): Hono {
   app.use(observe(dependencies));
   for (const rule of browserRules(dependencies)) app.use(rule);
   const limitBody = bodyLimit(dependencies);
+  const hasRoom = whereRoom(dependencies);
 
   for (const base of ["/v1", "/routes/:route/v1"]) {
     app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies), limitBody);
-    app.post(`${base}/chat/completions`, chatCompletions(dependencies));
-    app.post(`${base}/completions`, completions(dependencies));
-    app.post(`${base}/responses`, responses(dependencies));
-    app.post(`${base}/embeddings`, embeddings(dependencies));
-    app.post(`${base}/score`, score(dependencies));
+    app.post(`${base}/chat/completions`, hasRoom, chatCompletions(dependencies));
+    app.post(`${base}/completions`, hasRoom, completions(dependencies));
+    app.post(`${base}/responses`, hasRoom, responses(dependencies));
+    app.post(`${base}/embeddings`, hasRoom, embeddings(dependencies));
+    app.post(`${base}/score`, hasRoom, score(dependencies));
     app.post(`${base}/feedback`, feedback(dependencies));
     app.get(`${base}/experiments`, listExperiments(dependencies));
     app.get(`${base}/experiments/:id`, getExperiment(dependencies));

@@ -1,5 +1,7 @@
 /** @module How many requests may be under way or waiting at once; who comes beyond that is told when to come back. */
+import type { MiddlewareHandler } from "hono";
 import { GatewayError } from "../types/error.ts";
+import { smallBody } from "./body-room.ts";
 
 export interface AdmissionOptions {
   /** Places: a request takes one, or more where it asks for many answers; those that wait for the engine count as well. */
@@ -94,6 +96,14 @@ export class Admission {
     const message = `The gateway is busy with ${this.#admitted} requests, and has no room for this one. Retry in ${retryAfter} s.`;
     return new GatewayError("overloaded", message, { retryAfter });
   }
+}
+
+/** Large bodies are read only where there is a place for their requests. Throws "overloaded" and "shutting_down". */
+export function whereRoom({ admission }: { readonly admission: Admission }): MiddlewareHandler {
+  return async (c, next) => {
+    if (Number(c.req.header("content-length") ?? 0) > smallBody) admission.check();
+    await next();
+  };
 }
 
 export function shuttingDown(): GatewayError {

@@ -1,21 +1,137 @@
-/** @module How large a body may be. Whoever has no key is refused before anything of it is read. */
-import type { MiddlewareHandler } from "hono";
-import { bodyLimit as countingLimit } from "hono/body-limit";
+/**
+ * @module A request's body: how large it may be, how fast it must come, how much of the gateway's memory it may take. Nothing of it is read before
+ * somebody asks for it, who has then been let in.
+ */
+import type { HonoRequest, MiddlewareHandler } from "hono";
 import { GatewayError } from "../types/error.ts";
+import { type BodyShare, smallBody } from "./body-room.ts";
 import type { AppDependencies } from "./dependencies.ts";
 
-/**
- * Throws "payload_too_large". Where the length is announced it is believed, for no more is read; the body need not be touched then, which takes
- * time. Where it is not, the body is read and counted here.
- */
-export function bodyLimit({ maxBodyBytes: maxSize }: Pick<AppDependencies, "maxBodyBytes">): MiddlewareHandler {
-  const count = countingLimit({ maxSize, onError: () => Promise.reject(tooLarge(maxSize)) });
+/** A larger body that is slower than so many bytes in a second, for so many seconds on end, is waited for no longer. */
+const slowest = 2 ** 16;
+const patience = 5;
+const secondMs = 1_000;
+
+declare module "hono" {
+  interface ContextVariableMap {
+    body: RequestBody;
+  }
+}
+
+/** Throws "payload_too_large" where a body says itself that it is. What is read of it is held until the request is answered, and its work is over. */
+export function bodyLimit({
+  bodyRoom,
+  clientAddress,
+  maxBodyBytes,
+}: Pick<AppDependencies, "bodyRoom" | "clientAddress" | "maxBodyBytes">): MiddlewareHandler {
   return async (c, next) => {
-    const length = c.req.header("content-length");
-    if (length === undefined || c.req.header("transfer-encoding") !== undefined) return count(c, next);
-    if (!(Number(length) <= maxSize)) throw tooLarge(maxSize);
-    await next();
+    const announced = c.req.header("transfer-encoding") === undefined ? c.req.header("content-length") : undefined;
+    const length = announced === undefined ? undefined : Number(announced);
+    if (length !== undefined && !(length <= maxBodyBytes)) throw tooLarge(maxBodyBytes);
+    const sender = c.get("caller")?.name ?? clientAddress(c) ?? "";
+    const share = bodyRoom.share(sender);
+    const end = share.use();
+    c.set("body", new RequestBody(c.req, length, share, maxBodyBytes));
+    try {
+      await next();
+    } finally {
+      end();
+    }
   };
+}
+
+export class RequestBody {
+  readonly share: BodyShare;
+  readonly #request: HonoRequest;
+  readonly #length: number | undefined;
+  readonly #limit: number;
+
+  /** `length`: as it is announced. */
+  constructor(request: HonoRequest, length: number | undefined, share: BodyShare, limit: number) {
+    this.#request = request;
+    this.#length = length;
+    this.share = share;
+    this.#limit = limit;
+  }
+
+  /** All of it; once. Throws "payload_too_large", "out_of_room", "body_too_slow", or "cancelled" where the client leaves. */
+  async bytes(): Promise<Uint8Array> {
+    const length = this.#length;
+    // What is announced is certain to have room to its end, and short bodies are not worth a stream.
+    if (length !== undefined) this.share.take(length);
+    try {
+      if (length !== undefined && length <= smallBody) return new Uint8Array(await this.#request.arrayBuffer());
+      return await this.#read(length ?? 0);
+    } catch (error) {
+      if (error instanceof GatewayError) throw error;
+      throw new GatewayError("cancelled", "The client left before all of its request had come.", { cause: error });
+    }
+  }
+
+  async #read(announced: number): Promise<Uint8Array> {
+    const reader = (this.#request.raw.body as ReadableStream<Uint8Array> | null)?.getReader();
+    if (reader === undefined) return new Uint8Array();
+    const pace = new Pace();
+    let buffer = new Uint8Array(announced);
+    let size = 0;
+    try {
+      for (let read = await pace.of(reader.read()); !read.done; read = await pace.of(reader.read())) {
+        const { value } = read;
+        const end = size + value.length;
+        if (end > this.#limit) throw tooLarge(this.#limit);
+        if (end > announced) this.share.take(end - Math.max(size, announced));
+        if (end > buffer.length) buffer = grown(buffer, Math.min(this.#limit, Math.max(end, 2 * buffer.length)));
+        buffer.set(value, size);
+        size = end;
+        pace.count(value.length);
+      }
+      return buffer.subarray(0, size);
+    } finally {
+      pace.end();
+    }
+  }
+}
+
+function grown(buffer: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
+  const larger = new Uint8Array(length);
+  larger.set(buffer);
+  return larger;
+}
+
+/** Counts the seconds in which too little came. A gateway that was busy meanwhile counts none of them: its clock stood as well. */
+class Pace {
+  readonly #timer: ReturnType<typeof setInterval>;
+  #refuse: (error: GatewayError) => void = () => {};
+  #bytes = 0;
+  #total = 0;
+  #slowSeconds = 0;
+
+  constructor() {
+    this.#timer = setInterval(() => {
+      this.#slowSeconds = this.#bytes < slowest ? this.#slowSeconds + 1 : 0;
+      this.#bytes = 0;
+      if (this.#slowSeconds < patience) return;
+      const message = `The body came too slowly: ${this.#total} bytes so far. Send it faster, or less of it.`;
+      this.#refuse(new GatewayError("body_too_slow", message));
+    }, secondMs);
+  }
+
+  count(bytes: number): void {
+    this.#bytes += bytes;
+    this.#total += bytes;
+  }
+
+  /** The same, or "body_too_slow". */
+  of<Value>(reading: Promise<Value>): Promise<Value> {
+    return new Promise((resolve, reject) => {
+      this.#refuse = reject;
+      reading.then(resolve, reject);
+    });
+  }
+
+  end(): void {
+    clearInterval(this.#timer);
+  }
 }
 
 function tooLarge(bytes: number): GatewayError {

@@ -6,6 +6,7 @@ import type { PolicyState } from "../policy/store.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import type { AccessDependencies } from "./access.ts";
 import type { Admission } from "./admission.ts";
+import type { BodyRoom } from "./body-room.ts";
 import type { BrowserSettings } from "./browsers.ts";
 import type { StageLimits } from "./deadlines.ts";
 import type { KeysState } from "./keys.ts";
@@ -57,6 +58,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   /** The largest `n`. */
   readonly maxAnswers: number;
   readonly maxBodyBytes: number;
+  /** For what is held of all requests' bodies. */
+  readonly bodyRoom: BodyRoom;
   /** Seconds since 1970. */
   readonly startedAt: number;
   readonly version: string;

@@ -19,6 +19,8 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
   model_not_found: { status: 404, type: invalid, code: "model_not_found" },
   not_found: { status: 404, type: invalid, code: "unknown_url" },
   payload_too_large: { status: 413, type: invalid, code: "payload_too_large" },
+  body_too_slow: { status: 408, type: invalid, code: "request_timeout" },
+  out_of_room: { status: 503, type: "server_error", code: "out_of_room" },
   unsupported_media_type: { status: 415, type: invalid, code: "unsupported_media_type" },
   invalid_api_key: { status: 401, type: invalid, code: "invalid_api_key" },
   forbidden: { status: 403, type: invalid, code: "forbidden" },

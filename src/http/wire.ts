@@ -154,7 +154,7 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
     const given = type === undefined ? "; the request does not say what it is" : `, not ${type}`;
     throw new GatewayError("unsupported_media_type", `The body must be JSON (content-type: application/json)${given}.`);
   }
-  const parsed = schema.safeParse(parseJson(decodeBody(await c.req.arrayBuffer())));
+  const parsed = schema.safeParse(parseJson(decodeBody(await c.get("body").bytes())));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = issue?.path.join(".") ?? "";
@@ -165,7 +165,7 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
   );
 }
 
-function decodeBody(bytes: ArrayBuffer): string {
+function decodeBody(bytes: Uint8Array): string {
   if (bytes.byteLength === 0) throw new GatewayError("invalid_request", "The body is empty; it must be a JSON object.");
   try {
     return new TextDecoder("utf-8", { fatal: true }).decode(bytes);

@@ -10,6 +10,7 @@ import { GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
 import type { Caller, Reservation } from "./access.ts";
 import { detailSize } from "./answer-size.ts";
+import type { BodyShare } from "./body-room.ts";
 import { StageDeadlines } from "./deadlines.ts";
 import type { Demand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
@@ -24,6 +25,8 @@ export interface Asker {
   readonly left: readonly AbortSignal[];
   /** It is the gateway that wants the work done: no request of the caller's is under way for it. */
   readonly isBackground?: boolean;
+  /** Its body, which is held as long as it is worked on. */
+  readonly body?: BodyShare | undefined;
   /** Settles when the answer has been read: its place is kept until then. Absent: it is free when the work ends. */
   readonly read?: Promise<void>;
 }
@@ -43,7 +46,7 @@ export interface Work {
 
 /** Whoever sent the request. */
 export function askerOf(c: Context): Asker {
-  return { caller: c.get("caller"), observer: c.get("observer"), left: [c.req.raw.signal] };
+  return { caller: c.get("caller"), observer: c.get("observer"), left: [c.req.raw.signal], body: c.get("body")?.share };
 }
 
 /**
@@ -52,7 +55,7 @@ export function askerOf(c: Context): Asker {
  * in place of that and told, before the request counts as over.
  */
 export async function withRequest<Result>(
-  { caller, observer, left, isBackground, read }: Asker,
+  { caller, observer, left, isBackground, body, read }: Asker,
   { admission, deadline, limiter, report, shutdown, stageLimits }: WorkDependencies,
   demand: Demand,
   work: (work: Work) => Promise<Result>,
@@ -60,6 +63,7 @@ export async function withRequest<Result>(
 ): Promise<Result> {
   const leave = admission.enter(demand.answers);
   const settle = observer.hold();
+  const letGo = body?.use();
   const deadlines = new StageDeadlines(stageLimits, [...left, deadline(), shutdown]);
   const accounts: TokenWork[] = [];
   const attempt: Work["attempt"] = (run) =>
@@ -84,6 +88,7 @@ export async function withRequest<Result>(
     return await work({ signal: deadlines.signal, attempt, enter });
   } finally {
     deadlines.close();
+    letGo?.();
     if (read === undefined) leave();
     else void read.then(leave);
     for (const tokens of accounts) observer.worked(tokens);

@@ -1,10 +1,12 @@
 /** @module The HTTP server: where it listens, how long it waits for slow clients, how it ends. */
+import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Writable } from "node:stream";
 import { createAdaptorServer, type ServerType } from "@hono/node-server";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context } from "hono";
 import { GatewayError } from "../types/error.ts";
+import { Doors } from "./doors.ts";
 import type { Settings } from "./settings.ts";
 
 export const loopbackNames: readonly string[] = ["localhost", "127.0.0.1", "[::1]"];
@@ -41,7 +43,7 @@ export interface HttpServer {
 type Fetch = Parameters<typeof createAdaptorServer>[0]["fetch"];
 
 /** Throws "configuration" where the address cannot be had. */
-export async function listen(fetch: Fetch, settings: Settings): Promise<HttpServer> {
+export async function listen(fetch: Fetch, settings: Settings, doors = new Doors(settings, slackMs)): Promise<HttpServer> {
   const { PORT: port, HOST: host, ICDPO_REQUEST_TIMEOUT_MS: requestTimeout, ICDPO_TIMEOUT_MS: longest } = settings;
   const headersTimeout = Math.min(headersMs, requestTimeout);
   const limits = {
@@ -52,6 +54,7 @@ export async function listen(fetch: Fetch, settings: Settings): Promise<HttpServ
     maxHeaderSize: maxHeaderBytes,
   };
   const server = createAdaptorServer({ fetch, serverOptions: limits });
+  doors.watch(server as Server);
   if ("timeout" in server) server.timeout = longest + slackMs;
   let answering = 0;
   server.on("request", (_: unknown, response: Writable) => {

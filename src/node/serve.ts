@@ -7,14 +7,16 @@ import { noStore } from "../experiment/no-store.ts";
 import type { RecordStore } from "../experiment/record.ts";
 import type { AccessDependencies, RateLimiter } from "../http/access.ts";
 import { Admission, shuttingDown } from "../http/admission.ts";
+import { BodyRoom } from "../http/body-room.ts";
 import type { BrowserSettings } from "../http/browsers.ts";
 import { isFault } from "../http/errors.ts";
+import { remembered } from "../http/health.ts";
 import { KeyLimiter } from "../http/rate-limit.ts";
 import { keepRecent } from "../telemetry/recent.ts";
 import { recordAnswers } from "../telemetry/records.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
 import { GatewayError } from "../types/error.ts";
-import type { EnginesState } from "./engines.ts";
+import { Doors } from "./doors.ts";
 import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
 import { KeyRing } from "./keys.ts";
 import { MemoryCounts } from "./rate-limit.ts";
@@ -23,7 +25,7 @@ import type { Settings } from "./settings.ts";
 import { SharedCounts } from "./shared-counts.ts";
 import { ThreadedStore } from "./store/store.ts";
 import { openLog } from "./telemetry/log.ts";
-import { createMetrics } from "./telemetry/metrics.ts";
+import { createMetrics, type MetricsSources } from "./telemetry/metrics.ts";
 import { openTraces } from "./telemetry/traces.ts";
 
 const pingMs = 5_000;
@@ -50,10 +52,25 @@ export interface RunningServer {
 /** Throws "configuration" where the address cannot be had. */
 export async function serve(runtime: Runtime, settings: Settings, access: Access, version: string, report: Report): Promise<RunningServer> {
   const now = (): number => performance.now();
+  const unixTime = (): number => Math.floor(Date.now() / 1000);
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now });
+  const bodyRoom = new BodyRoom(settings.bodiesBytes);
+  const doors = new Doors(settings, readerMs);
   const state = () => runtime.engines.state();
   const records = openRecords(settings, report);
-  const telemetry = await openTelemetry(settings, version, admission, state, records, report);
+  const telemetry = await openTelemetry(
+    settings,
+    version,
+    {
+      engineState: remembered(state, now),
+      admitted: () => admission.admitted,
+      records: () => records.state(),
+      doors: () => doors.state,
+      bodies: () => bodyRoom,
+    },
+    records,
+    report,
+  );
   const shutdown = new AbortController();
   setMaxListeners(0, shutdown.signal); // every request under way is one
   const app = createApp({
@@ -81,16 +98,17 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     newId: (prefix) => prefix + randomUUID().replaceAll("-", "").slice(-idLength),
     randomSeed: () => randomInt(2 ** 32),
     now,
-    unixTime: () => Math.floor(Date.now() / 1000),
+    unixTime,
     deadline: sharedDeadlines(settings.ICDPO_TIMEOUT_MS, now),
     pingMs,
     readerMs,
     maxAnswers: settings.ICDPO_MAX_N,
     maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
-    startedAt: Math.floor(Date.now() / 1000),
+    bodyRoom,
+    startedAt: unixTime(),
     version,
   });
-  const server = await listen(app.fetch, settings);
+  const server = await listen(app.fetch, settings, doors);
   return {
     url: server.url,
     async close() {
@@ -197,15 +215,8 @@ function openRecords(settings: Settings, report: Report): RecordStore {
   });
 }
 
-async function openTelemetry(
-  settings: Settings,
-  version: string,
-  admission: Admission,
-  state: () => Promise<EnginesState>,
-  records: RecordStore,
-  report: Report,
-) {
-  const metrics = createMetrics({ engineState: state, admitted: () => admission.admitted, records: () => records.state() });
+async function openTelemetry(settings: Settings, version: string, sources: MetricsSources, records: RecordStore, report: Report) {
+  const metrics = createMetrics(sources);
   let isReported = false;
   const onDropped = (): void => {
     metrics.logLinesDropped();

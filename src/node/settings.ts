@@ -37,6 +37,9 @@ const environmentSchema = z.object({
   ICDPO_MAX_REQUESTS: positive.default(64),
   ICDPO_TIMEOUT_MS: positive.default(300_000),
   ICDPO_MAX_BODY_BYTES: positive.default(10 * 1024 * 1024),
+  ICDPO_MAX_BODIES_BYTES: positive.optional(),
+  ICDPO_MAX_CONNECTIONS: positive.default(1_000),
+  ICDPO_MAX_CONNECTIONS_PER_ADDRESS: positive.optional(),
   ICDPO_KEYS_FILE: z.string().min(1).optional(),
   ICDPO_API_KEYS: z.string().min(1).optional(),
   ICDPO_ADMIN_KEYS: z.string().min(1).optional(),
@@ -70,6 +73,10 @@ const environmentSchema = z.object({
 
 export type Settings = z.output<typeof environmentSchema> & {
   readonly cacheDirectory: string;
+  /** Bytes of requests' bodies that are held at once. */
+  readonly bodiesBytes: number;
+  /** Connections of one address. */
+  readonly addressConnections: number;
   /** Null: no records are kept. */
   readonly databaseUrl: string | null;
   /** Null: what keys use is counted in this process alone. */
@@ -91,6 +98,11 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
   const settings = parsed.data;
   return {
     ...settings,
+    bodiesBytes: bodiesBytes(settings),
+    // One address leaves half of them to others; a trusted proxy is all of them.
+    addressConnections:
+      settings.ICDPO_MAX_CONNECTIONS_PER_ADDRESS ??
+      (settings.ICDPO_TRUST_PROXY ? settings.ICDPO_MAX_CONNECTIONS : Math.ceil(settings.ICDPO_MAX_CONNECTIONS / 2)),
     cacheDirectory: settings.ICDPO_CACHE ?? defaultCacheDirectory(given, process.platform, homedir()),
     databaseUrl: databaseUrl(settings.ICDPO_DATABASE, given),
     limitsUrl: settings.ICDPO_LIMITS === undefined ? null : urlOf(settings.ICDPO_LIMITS),
@@ -98,6 +110,15 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
     policiesDirectory: settings.ICDPO_POLICIES ?? ownOrShipped("policies", workingDirectory),
     demonstrationsDirectory: settings.ICDPO_DEMOS ?? ownOrShipped("demos", workingDirectory),
   };
+}
+
+const leastBodiesBytes = 128 * 1024 * 1024;
+
+/** One sender has half of it, so that the largest body must fit in there. */
+function bodiesBytes({ ICDPO_MAX_BODIES_BYTES: given, ICDPO_MAX_BODY_BYTES: largest }: z.output<typeof environmentSchema>): number {
+  if (given !== undefined && given < 2 * largest)
+    throw new GatewayError("configuration", `ICDPO_MAX_BODIES_BYTES must be at least twice ICDPO_MAX_BODY_BYTES (${largest}).`);
+  return given ?? Math.max(leastBodiesBytes, 2 * largest);
 }
 
 /** The user's folder in the working directory if there is one, else the one that comes with the program. */

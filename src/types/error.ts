@@ -7,6 +7,8 @@ export type ErrorCode =
   | "model_not_found"
   | "not_found"
   | "payload_too_large"
+  | "body_too_slow"
+  | "out_of_room"
   | "unsupported_media_type"
   | "overloaded"
   | "shutting_down"

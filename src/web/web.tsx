@@ -38,12 +38,12 @@ const pagePaths = ["/", "/rate", "/experiments", "/experiments/:route", "/polici
 
 export function web(dependencies: AppDependencies): Hono {
   const app = new Hono();
-  const { policies, policyState, records } = dependencies;
+  const { bodyRoom, clientAddress, policies, policyState, records } = dependencies;
   app.get("/style.css", (c) => c.body(styleSheet, 200, { "content-type": "text/css; charset=utf-8", "cache-control": "max-age=300" }));
   app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml", "cache-control": "max-age=86400" }));
   for (const path of [...pagePaths, "/sign-in", "/sign-out"]) app.use(path, csrf());
   const limitBody = bodyLimit(dependencies);
-  app.post("/sign-in", bodyLimit({ maxBodyBytes: mostSignInBytes }), signIn(dependencies));
+  app.post("/sign-in", bodyLimit({ bodyRoom, clientAddress, maxBodyBytes: mostSignInBytes }), signIn(dependencies));
   app.post("/sign-out", (c) => {
     deleteCookie(c, keyCookie);
     return c.redirect("/", 303);

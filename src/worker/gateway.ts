@@ -4,6 +4,7 @@ import { createApp } from "../app.ts";
 import type { RecordStore } from "../experiment/record.ts";
 import type { AccessDependencies, KeyLimits } from "../http/access.ts";
 import { Admission } from "../http/admission.ts";
+import { BodyRoom } from "../http/body-room.ts";
 import { isFault } from "../http/errors.ts";
 import { parseKeys } from "../http/keys.ts";
 import { KeyLimiter, noLimits } from "../http/rate-limit.ts";
@@ -108,6 +109,7 @@ function limitsOf(settings: WorkerSettings) {
     deadline: () => AbortSignal.timeout(settings.ICDPO_TIMEOUT_MS),
     maxAnswers: settings.ICDPO_MAX_N,
     maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
+    bodyRoom: new BodyRoom(Math.max(settings.ICDPO_MAX_BODIES_BYTES, 2 * settings.ICDPO_MAX_BODY_BYTES)),
   };
 }
 

@@ -42,6 +42,7 @@ const settingsSchema = z.object({
   ICDPO_QUEUE_TIMEOUT_MS: positive.default(120_000),
   ICDPO_PREFILL_TIMEOUT_MS: positive.default(300_000),
   ICDPO_MAX_BODY_BYTES: positive.default(10 * 1024 * 1024),
+  ICDPO_MAX_BODIES_BYTES: positive.default(32 * 1024 * 1024),
   ICDPO_LOG_TEXT: flag.default(false),
 });
 

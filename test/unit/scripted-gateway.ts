@@ -5,6 +5,7 @@ import { onlyEngine } from "../../src/engine/engines.ts";
 import { noStore } from "../../src/experiment/no-store.ts";
 import type { ApiKey } from "../../src/http/access.ts";
 import { Admission } from "../../src/http/admission.ts";
+import { BodyRoom } from "../../src/http/body-room.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import { noLimits } from "../../src/http/rate-limit.ts";
 import type { RequestObserver } from "../../src/http/telemetry.ts";
@@ -107,6 +108,7 @@ export async function gateway(
     readerMs: 60_000,
     maxAnswers: 16,
     maxBodyBytes: 100_000,
+    bodyRoom: new BodyRoom(2 ** 27),
     startedAt: 1_600_000_000,
     version: "0.0.0",
     ...dependencies,

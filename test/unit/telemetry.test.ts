@@ -189,6 +189,11 @@ describe("the log", () => {
   });
 });
 
+const noDoors = {
+  doors: () => ({ open: 0, refused: { all: 0, address: 0 }, waiting: 0, cut: 0 }),
+  bodies: () => ({ held: 0, refused: 0 }),
+};
+
 describe("metrics", () => {
   it("count requests, tokens, times and scores by the gateway's own names", async () => {
     const metrics = createMetrics({
@@ -202,6 +207,8 @@ describe("metrics", () => {
       }),
       records: () => ({ status: "ok", error: null, written: 3, waiting: 2, lost: 1 }),
       admitted: () => 5,
+      doors: () => ({ open: 6, refused: { all: 7, address: 8 }, waiting: 9, cut: 10 }),
+      bodies: () => ({ held: 11, refused: 12 }),
     });
     metrics.record(record);
     metrics.record({ ...record, method: "ANYTHING", status: 429, error: "rate_limit_exceeded", fallback: "context:1-of-2-demonstrations" });
@@ -219,6 +226,13 @@ describe("metrics", () => {
       'icdpo_fallbacks_total{route="icdpo",reason="context"} 1',
       "icdpo_log_lines_dropped_total 1",
       "icdpo_requests_in_flight 5",
+      "icdpo_connections_open 6",
+      "icdpo_connections_refused_total 7",
+      "icdpo_connections_refused_of_address_total 8",
+      "icdpo_answers_unread_characters 9",
+      "icdpo_answers_cut_total 10",
+      "icdpo_bodies_held_bytes 11",
+      "icdpo_bodies_refused_total 12",
       "icdpo_engine_ready 1",
       "icdpo_engine_restarts_total 2",
       "icdpo_engine_tasks_waiting 3",
@@ -231,7 +245,7 @@ describe("metrics", () => {
   it("have as many series after a thousand overrides as after one", async () => {
     const series = async (overrides: number): Promise<number> => {
       const engineState = async () => ({ status: "ready", restarts: 0, engines: {} });
-      const metrics = createMetrics({ engineState, records: nothing, admitted: () => 0 });
+      const metrics = createMetrics({ engineState, records: nothing, admitted: () => 0, ...noDoors });
       for (let i = 0; i < overrides; i++) metrics.record({ ...record, policy: `everyday@${i}`, score: 1, margin: 1 });
       return (await metrics.render()).body.split("\n").filter((line) => line.startsWith("icdpo_")).length;
     };
@@ -244,6 +258,7 @@ describe("metrics", () => {
       engineState: async () => ({ status: "ready", restarts: state.restarts, engines: {} }),
       records: () => ({ ...nothing(), written: state.written, lost: state.lost }),
       admitted: () => 0,
+      ...noDoors,
     });
     const scraped = async (): Promise<number[]> => {
       const { body } = await metrics.render();

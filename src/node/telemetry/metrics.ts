@@ -6,6 +6,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom
 import type { StoreState } from "../../experiment/record.ts";
 import type { RequestRecord } from "../../http/telemetry.ts";
 import type { Recorder } from "../../telemetry/telemetry.ts";
+import type { DoorState } from "../doors.ts";
 import type { EnginesState } from "../engines.ts";
 
 export interface MetricsSources {
@@ -13,6 +14,9 @@ export interface MetricsSources {
   /** Requests under way or waiting. */
   readonly admitted: () => number;
   readonly records: () => StoreState;
+  readonly doors: () => DoorState;
+  /** Bytes of requests' bodies that are held, and bodies that there was no room for. */
+  readonly bodies: () => { readonly held: number; readonly refused: number };
 }
 
 export interface Metrics extends Recorder {
@@ -26,7 +30,7 @@ export interface Metrics extends Recorder {
 const seconds = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
 const nats = [-20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
 
-export function createMetrics({ engineState, admitted, records }: MetricsSources): Metrics {
+export function createMetrics({ engineState, admitted, records, doors, bodies }: MetricsSources): Metrics {
   const registry = new Registry();
   const registers = [registry];
   const counter = (name: string, help: string, labelNames: string[] = []) =>
@@ -82,6 +86,14 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
   const free = gauge("engine_sequences_free", "Sequences that no task uses");
   const threads = gauge("engine_threads", "Threads of an embedded engine's steps", ["engine"]);
 
+  const connections = gauge("connections_open", "Connections that are open");
+  const refusedForAll = follower("connections_refused_total", "Connections beyond ICDPO_MAX_CONNECTIONS");
+  const refusedForAddress = follower("connections_refused_of_address_total", "Connections beyond ICDPO_MAX_CONNECTIONS_PER_ADDRESS");
+  const unread = gauge("answers_unread_characters", "Characters of whole answers that wait for their readers");
+  const cut = follower("answers_cut_total", "Whole answers that were given up, because their readers took too long");
+  const bodiesHeld = gauge("bodies_held_bytes", "Bytes of requests' bodies that are read or worked on");
+  const bodiesRefused = follower("bodies_refused_total", "Bodies that ICDPO_MAX_BODIES_BYTES had no room for");
+
   const recordsWaiting = gauge("records_waiting", "Records that wait to be written");
   const recordsLost = follower("records_lost_total", "Records that were given up, because too many waited");
   const recordsWritten = follower("records_written_total", "Records that were put on the disk");
@@ -116,6 +128,14 @@ export function createMetrics({ engineState, admitted, records }: MetricsSources
       waiting.set(state.waiting ?? 0);
       const { waiting: recordsNow, lost, written } = records();
       recordsWaiting.set(recordsNow);
+      const { open, refused, waiting: unreadNow, cut: cutSoFar } = doors();
+      connections.set(open);
+      refusedForAll(refused.all);
+      refusedForAddress(refused.address);
+      unread.set(unreadNow);
+      cut(cutSoFar);
+      bodiesHeld.set(bodies().held);
+      bodiesRefused(bodies().refused);
       recordsLost(lost);
       recordsWritten(written);
       free.set(state.freeSequences ?? 0);
