@@ -9,6 +9,7 @@ import {
   maxTools,
   messagesSchema,
   metadata,
+  modelName,
   refuse,
   samplingFields,
   stopStrings,
@@ -49,7 +50,7 @@ const refusals = {
 
 export const chatBodySchema = z
   .looseObject({
-    model: z.string(),
+    model: modelName,
     messages: messagesSchema,
     stream: z.boolean().nullish(),
     stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),

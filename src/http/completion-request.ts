@@ -2,7 +2,7 @@
 import { z } from "zod";
 import type { SamplingParameters } from "../engine/engine.ts";
 import type { Policy } from "../policy/policy.ts";
-import { biasMap, refuse, samplingFields, stopStrings, toStops, userName } from "./wire.ts";
+import { biasMap, modelName, refuse, samplingFields, stopStrings, toStops, userName } from "./wire.ts";
 
 const defaultMaxTokens = 16;
 const mostPrompts = 256;
@@ -15,7 +15,7 @@ const tokens = z.array(z.int().min(0)).min(1);
 
 export const completionsBodySchema = z
   .looseObject({
-    model: z.string(),
+    model: modelName,
     prompt: z.union(
       [z.string(), tokens, z.array(z.string()).min(1).max(mostPrompts), z.array(tokens).min(1).max(mostPrompts)],
       `must be a text, token ids, or up to ${mostPrompts} of either`,

@@ -8,7 +8,7 @@ import { embeddingsDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { requestedRoute } from "./route.ts";
 import { tenantOf } from "./tenant.ts";
-import { readBody, userName } from "./wire.ts";
+import { modelName, readBody, userName } from "./wire.ts";
 import { askerOf, withRequest } from "./work.ts";
 
 const mostTexts = 2_048;
@@ -19,7 +19,7 @@ const mostCharacters = 2 ** 21;
 const text = z.string().min(1, "must not be empty");
 
 export const embeddingsBodySchema = z.object({
-  model: z.string().describe("the embedding model's name, or a route's"),
+  model: modelName.describe("the embedding model's name, or a route's"),
   input: z
     .union(
       [text, z.array(text).min(1).max(mostTexts)],

@@ -10,6 +10,7 @@ import {
   maxParts,
   maxTools,
   metadata,
+  modelName,
   refuse,
   toGatewayFields,
 } from "./wire.ts";
@@ -65,7 +66,7 @@ const refusals = {
 
 export const responsesBodySchema = z
   .looseObject({
-    model: z.string(),
+    model: modelName,
     input: z.union([z.string(), z.array(item).min(1).max(maxMessages)]),
     instructions: z.string().nullish(),
     stream: z.boolean().nullish(),

@@ -9,7 +9,7 @@ import type { AppDependencies } from "./dependencies.ts";
 import { routeHeaders, setHeaders } from "./headers.ts";
 import { singlePolicyRoute } from "./route.ts";
 import { tenantOf } from "./tenant.ts";
-import { messagesSchema, readBody, toConversation, userName } from "./wire.ts";
+import { messagesSchema, modelName, readBody, toConversation, userName } from "./wire.ts";
 import { askerOf, withRequest } from "./work.ts";
 
 const givenDemonstration = z.object({
@@ -29,7 +29,7 @@ export const scoreInputSchema = z.object({
 });
 export type ScoreInput = z.output<typeof scoreInputSchema>;
 
-export const scoreRequestSchema = scoreInputSchema.extend({ model: z.string(), user: userName });
+export const scoreRequestSchema = scoreInputSchema.extend({ model: modelName, user: userName });
 
 export function score(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {

@@ -70,13 +70,22 @@ function toText(given: z.output<typeof content> | null | undefined): string {
   return typeof given === "string" ? given : (given ?? []).map((part) => (part.type === "text" ? part.text : part.refusal)).join("");
 }
 
+/** The models' names go back with each piece of an answer. */
+export const modelName = z.string().max(256);
+
+/** As many as OpenAI takes. */
+const mostBiases = 300;
+
 /** What the protocols have in common. */
 export const samplingFields = {
   temperature: z.number().min(0).max(2).nullish(),
   top_p: z.number().min(0).max(1).nullish(),
   presence_penalty: z.number().min(-2).max(2).nullish(),
   frequency_penalty: z.number().min(-2).max(2).nullish(),
-  logit_bias: z.record(z.string().regex(/^\d{1,9}$/u, "must name tokens by their numbers"), z.number().min(-100).max(100)).nullish(),
+  logit_bias: z
+    .record(z.string().regex(/^\d{1,9}$/u, "must name tokens by their numbers"), z.number().min(-100).max(100))
+    .refine((biases) => Object.keys(biases).length <= mostBiases, `may hold at most ${mostBiases} tokens`)
+    .nullish(),
   seed: z.int().nullish(),
 };
 
@@ -109,7 +118,12 @@ export const stopStrings = z
   )
   .nullish();
 
-export const metadata = z.record(z.string().max(64), z.string().max(512)).nullish();
+const mostPairs = 16;
+
+export const metadata = z
+  .record(z.string().max(64), z.string().max(512))
+  .refine((pairs) => Object.keys(pairs).length <= mostPairs, `may hold at most ${mostPairs} pairs`)
+  .nullish();
 
 export const jsonSchemaFormat = z.object({
   name: functionName.nullish(),
@@ -146,6 +160,9 @@ export function refuse(
   }
 }
 
+/** A path may go through a client's own words. */
+const longestPath = 200;
+
 /** The request's body against a schema. Throws "unsupported_media_type", or "invalid_request" naming the field. */
 export async function readBody<Schema extends z.ZodType>(c: Context, schema: Schema): Promise<z.output<Schema>> {
   const type = c.req.header("content-type");
@@ -157,7 +174,7 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
   const parsed = schema.safeParse(parseJson(decodeBody(await c.get("body").bytes())));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
-  const path = issue?.path.join(".") ?? "";
+  const path = (issue?.path.join(".") ?? "").slice(0, longestPath);
   throw new GatewayError(
     issue?.code === "custom" && issue.params?.["code"] === "unsupported_parameter" ? "unsupported_parameter" : "invalid_request",
     path === "" ? `Invalid body: ${issue?.message}` : `Invalid '${path}': ${issue?.message}`,
@@ -178,6 +195,8 @@ function decodeBody(bytes: Uint8Array): string {
 const deepest = 100;
 /** Values and names, each of which takes zod a microsecond or two. */
 const mostValues = 200_000;
+/** Of these, values that are not in a list of token ids: each that is wrong takes ten times as long. */
+const mostOthers = 2 ** 15;
 /** Half a surrogate pair can only come from an escape. */
 const surrogateEscape = /\\u[dD][89a-fA-F]/u;
 
@@ -188,7 +207,10 @@ function parseJson(text: string): unknown {
   if (depth > deepest)
     throw new GatewayError("invalid_request", `The body's lists and objects stand more than ${deepest} deep in each other.`);
   try {
-    return surrogateEscape.test(text) ? JSON.parse(text, wellFormed) : JSON.parse(text);
+    const body: unknown = surrogateEscape.test(text) ? JSON.parse(text, wellFormed) : JSON.parse(text);
+    if (values > mostOthers && countOthers(body) > mostOthers)
+      throw new GatewayError("invalid_request", `The body holds more than ${mostOthers} values that are not token ids.`);
+    return body;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
     throw new GatewayError("invalid_request", `The body is not valid JSON: ${error.message}`, { cause: error });
@@ -225,4 +247,21 @@ function endOfString(text: string, start: number): number {
     if ((end - before) % 2 === 1) return end;
   }
   return text.length;
+}
+
+/** Values that stand in no list of token ids alone. */
+function countOthers(body: unknown): number {
+  const rest: unknown[] = [body];
+  let count = 0;
+  for (let value = rest.pop(); value !== undefined; value = rest.pop()) {
+    if (typeof value !== "object" || value === null || (Array.isArray(value) && value.every(isTokenId))) continue;
+    const inside = Object.values(value);
+    count += inside.length;
+    for (const one of inside) if (typeof one === "object") rest.push(one);
+  }
+  return count;
+}
+
+function isTokenId(value: unknown): boolean {
+  return Number.isSafeInteger(value) && (value as number) >= 0;
 }

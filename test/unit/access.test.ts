@@ -571,12 +571,17 @@ describe("bodies", () => {
     ["no object", "[1]"],
     ["too deep", `{"messages": ${"[".repeat(200)}${"]".repeat(200)}}`],
     ["far too deep", "[".repeat(90_000)],
+    ["full of small objects", `{"messages": [${"{},".repeat(33_000)}{}]}`],
+    ["full of small lists that nobody reads", `{"x": [${"[],".repeat(33_000)}[]]}`],
+    ["full of values", `{"x": [${"null,".repeat(33_000)}null]}`],
+    ["full of numbers", `{"x": [${"1,".repeat(263_000)}1]}`],
+    ["of a model of a long name", JSON.stringify({ model: "x".repeat(257), messages: [{ role: "user", content: "a" }] })],
     [
       "full of messages",
       JSON.stringify({ model: "plain", messages: Array.from({ length: 2_049 }, () => ({ role: "user", content: "a" })) }),
     ],
   ])("that are %s are refused", async (_, body) => {
-    const { post, engine } = await gateway();
+    const { post, engine } = await gateway({}, { maxBodyBytes: 2 ** 20 });
     const response = await post("/v1/chat/completions", body);
     expect(response.status).toBe(400);
     expect((await json(response)).error.message).not.toBe("");
@@ -598,6 +603,49 @@ describe("bodies", () => {
     );
     expect(response.status).toBe(200);
     expect(engine.calls[0]?.context).toContain("a\ufffd b😀");
+  });
+
+  it("may hold many token ids", async () => {
+    const { post } = await gateway({ contextSize: 1_000_000 }, { maxBodyBytes: 2 ** 20 });
+    const prompt = Array.from({ length: 100_000 }, (_, i) => 97 + (i % 26));
+    expect((await post("/v1/completions", { model: "plain", prompt })).status).toBe(200);
+    expect((await post("/v1/completions", { model: "plain", prompt: prompt.map((id) => -id) })).status).toBe(400);
+  });
+
+  it.each([
+    ["logit_bias", { logit_bias: Object.fromEntries(Array.from({ length: 300 }, (_, i) => [i, 1])) }, 200],
+    ["logit_bias", { logit_bias: Object.fromEntries(Array.from({ length: 301 }, (_, i) => [i, 1])) }, 400],
+    ["metadata", { metadata: Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`${i}`.padEnd(64, "k"), "v".repeat(512)])) }, 200],
+    ["metadata", { metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`${i}`, "v"])) }, 400],
+    ["metadata", { metadata: { ["k".repeat(65)]: "v" } }, 400],
+    ["metadata", { metadata: { k: "v".repeat(513) } }, 400],
+    ["user", { user: "u".repeat(513) }, 400],
+    ["stop", { stop: ["a", "b", "c", "d", "e"] }, 400],
+    ["tools", { tools: Array.from({ length: 129 }, (_, i) => ({ type: "function", function: { name: `f${i}` } })) }, 400],
+    [
+      "messages.0.tool_calls",
+      {
+        messages: [
+          {
+            role: "assistant",
+            tool_calls: Array.from({ length: 129 }, (_, i) => ({ id: `${i}`, type: "function", function: { name: "f", arguments: "" } })),
+          },
+        ],
+      },
+      400,
+    ],
+  ])("hold as much of %s as OpenAI takes, and no more", async (param, fields, status) => {
+    const { chat } = await gateway();
+    const response = await chat({ model: "plain", ...fields });
+    expect(response.status).toBe(status);
+    if (status === 400) expect((await json(response)).error.param.startsWith(param)).toBe(true);
+  });
+
+  it("are answered in few words however long theirs are", async () => {
+    const { chat } = await gateway();
+    const response = await chat({ logit_bias: { ["x".repeat(50_000)]: 1 } });
+    expect(response.status).toBe(400);
+    expect((await response.text()).length).toBeLessThan(1_000);
   });
 
   it("brackets in strings do not count as depth", async () => {
