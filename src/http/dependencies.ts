@@ -10,6 +10,7 @@ import type { BodyRoom } from "./body-room.ts";
 import type { BrowserSettings } from "./browsers.ts";
 import type { StageLimits } from "./deadlines.ts";
 import type { KeysState } from "./keys.ts";
+import type { Sessions } from "./sessions.ts";
 import type { RequestRecord, Telemetry } from "./telemetry.ts";
 import type { TenantUnit } from "./tenant.ts";
 
@@ -30,6 +31,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly policyState: () => PolicyState;
   /** Sentence embeddings, loaded when they are first asked for. */
   readonly embedder: () => Promise<EmbeddingModel>;
+  /** Of the page. */
+  readonly sessions: Sessions;
   /** Answers, feedback and what experiments show. */
   readonly records: RecordStore;
   readonly telemetry: Telemetry;

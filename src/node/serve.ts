@@ -1,5 +1,5 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
-import { randomInt, randomUUID } from "node:crypto";
+import { randomBytes, randomInt, randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { hostname } from "node:os";
 import { createApp } from "../app.ts";
@@ -12,6 +12,7 @@ import type { BrowserSettings } from "../http/browsers.ts";
 import { isFault } from "../http/errors.ts";
 import { remembered } from "../http/health.ts";
 import { KeyLimiter } from "../http/rate-limit.ts";
+import { Sessions } from "../http/sessions.ts";
 import { keepRecent } from "../telemetry/recent.ts";
 import { recordAnswers } from "../telemetry/records.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
@@ -34,6 +35,7 @@ const readerMs = 60_000;
 const sharedMs = 100;
 /** Hexadecimal digits. */
 const idLength = 24;
+const secretBytes = 32;
 /** After the gateway has stopped waiting, streams have so long to say so. */
 const farewellMs = 2_000;
 /** A request that has taken too long has so long to end. */
@@ -99,6 +101,7 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     randomSeed: () => randomInt(2 ** 32),
     now,
     unixTime,
+    sessions: new Sessions({ secret: sessionSecret(settings), unixTime }),
     deadline: sharedDeadlines(settings.ICDPO_TIMEOUT_MS, now),
     pingMs,
     readerMs,
@@ -183,6 +186,10 @@ export async function readAccess(settings: Settings, report: Report): Promise<Ac
 function allowedHosts({ HOST: host, ICDPO_ALLOWED_HOSTS: given }: Settings, isOpen: boolean): ReadonlySet<string> | null {
   if (given.includes("*") || (!isOpen && given.length === 0)) return null;
   return new Set([...loopbackNames, host, ...(isLoopback(host) ? [] : [hostname()]), ...given]);
+}
+
+function sessionSecret({ ICDPO_SESSION_SECRET: given }: Settings): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(given === undefined ? randomBytes(secretBytes) : Buffer.from(given));
 }
 
 async function openLimits(settings: Settings, report: Report): Promise<Pick<Access, "limiter" | "close">> {

@@ -17,6 +17,8 @@ const list = z.string().transform((text) =>
 );
 const flag = z.enum(["0", "1", "false", "true"]).transform((value) => value === "1" || value === "true");
 
+const sessionSecret = z.string().min(32, "must have at least 32 characters, which nobody can guess");
+
 const environmentSchema = z.object({
   PORT: port.default(8080),
   HOST: z.string().min(1).default("127.0.0.1"),
@@ -40,6 +42,7 @@ const environmentSchema = z.object({
   ICDPO_MAX_BODIES_BYTES: positive.optional(),
   ICDPO_MAX_CONNECTIONS: positive.default(1_000),
   ICDPO_MAX_CONNECTIONS_PER_ADDRESS: positive.optional(),
+  ICDPO_SESSION_SECRET: sessionSecret.optional(),
   ICDPO_KEYS_FILE: z.string().min(1).optional(),
   ICDPO_API_KEYS: z.string().min(1).optional(),
   ICDPO_ADMIN_KEYS: z.string().min(1).optional(),

@@ -12,7 +12,7 @@ export function SignIn({ error }: { readonly error: string | null }) {
       <div>
         <button type="submit">Sign in</button>
       </div>
-      <p class="quiet">The key is kept in a cookie of this browser until it is closed, and sent to this gateway only.</p>
+      <p class="quiet">The key is not kept in this browser: a session of twelve hours is, until the browser is closed or you sign out.</p>
     </form>
   );
 }

@@ -7,6 +7,7 @@ import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
 import { admit, type Caller, identify, limitRate, mayUse, onlyAdmins } from "../http/access.ts";
 import { bodyLimit } from "../http/body-limit.ts";
+import { isOwn } from "../http/browsers.ts";
 import { generationDemand } from "../http/demand.ts";
 import type { AppDependencies } from "../http/dependencies.ts";
 import { isFault, renderError } from "../http/errors.ts";
@@ -31,7 +32,7 @@ import { SignIn } from "./sign-in.tsx";
 import { Status } from "./status.tsx";
 import { styleSheet } from "./style.ts";
 
-const keyCookie = "icdpo_key";
+const cookie = "icdpo_session";
 /** Anybody may try a key. */
 const mostSignInBytes = 10_000;
 const pagePaths = ["/", "/rate", "/experiments", "/experiments/:route", "/policies", "/status"];
@@ -41,13 +42,10 @@ export function web(dependencies: AppDependencies): Hono {
   const { bodyRoom, clientAddress, policies, policyState, records } = dependencies;
   app.get("/style.css", (c) => c.body(styleSheet, 200, { "content-type": "text/css; charset=utf-8", "cache-control": "max-age=300" }));
   app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml", "cache-control": "max-age=86400" }));
-  for (const path of [...pagePaths, "/sign-in", "/sign-out"]) app.use(path, csrf());
+  for (const path of [...pagePaths, "/sign-in", "/sign-out"]) app.use(path, csrf({ origin: (origin, c) => isOwn(origin, c.req.url) }));
   const limitBody = bodyLimit(dependencies);
   app.post("/sign-in", bodyLimit({ bodyRoom, clientAddress, maxBodyBytes: mostSignInBytes }), signIn(dependencies));
-  app.post("/sign-out", (c) => {
-    deleteCookie(c, keyCookie);
-    return c.redirect("/", 303);
-  });
+  app.post("/sign-out", signOut(dependencies));
   for (const path of pagePaths) app.use(path, signedIn(dependencies));
   for (const path of ["/policies", "/status"]) app.use(path, onlyAdmins());
   const isSignedIn = dependencies.keys() !== null;
@@ -100,35 +98,54 @@ export function web(dependencies: AppDependencies): Hono {
   return app;
 }
 
-/** Where there are keys, pages are for those who have brought one. */
+/** Where there are keys, pages are for those who have brought one. What they show is theirs, and kept nowhere. */
 function signedIn(dependencies: AppDependencies): MiddlewareHandler {
   return async (c, next) => {
-    const given = getCookie(c, keyCookie);
-    const { keys, unixTime } = dependencies;
-    const caller = await identify(keys(), given === undefined ? undefined : `Bearer ${given}`, unixTime()).catch((error: unknown) => {
-      if (error instanceof GatewayError && error.code === "invalid_api_key") return undefined;
-      throw error;
-    });
-    if (caller === undefined) return c.html(page({ title: "Sign in" }, <SignIn error={null} />), 401);
-    admit(c, caller, dependencies);
+    c.header("cache-control", "no-store");
+    const keys = dependencies.keys();
+    const session = keys === null ? undefined : sessionOf(c);
+    const caller = session === undefined ? undefined : await dependencies.sessions.find(session, keys ?? []);
+    if (keys !== null && caller === undefined) return c.html(page({ title: "Sign in" }, <SignIn error={null} />), 401);
+    admit(c, caller ?? null, dependencies);
     await next();
     return;
   };
 }
 
-function signIn({ keys, unixTime }: AppDependencies) {
+function signIn({ keys, sessions, unixTime }: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const { key } = await readForm(c, z.object({ key: z.string().max(500) }));
-    const isKnown = await identify(keys(), `Bearer ${key.trim()}`, unixTime()).then(
-      () => true,
-      () => false,
-    );
-    if (!isKnown) return c.html(page({ title: "Sign in" }, <SignIn error="That key is not known here." />), 401);
-    // A proxy in front may be who speaks TLS.
-    const isSecure = new URL(c.req.url).protocol === "https:" || c.req.header("x-forwarded-proto") === "https";
-    setCookie(c, keyCookie, key.trim(), { httpOnly: true, sameSite: "Strict", path: "/", secure: isSecure });
+    const { key: given } = await readForm(c, z.object({ key: z.string().max(500) }));
+    const caller = await identify(keys(), `Bearer ${given.trim()}`, unixTime()).catch((error: unknown) => {
+      if (error instanceof GatewayError && error.code === "invalid_api_key") return null;
+      throw error;
+    });
+    const key = keys()?.find(({ name }) => name === caller?.name);
+    if (key === undefined) return c.html(page({ title: "Sign in" }, <SignIn error="That key is not known here." />), 401);
+    const attributes = { httpOnly: true, sameSite: "Strict", path: "/" } as const;
+    setCookie(c, cookie, await sessions.open(key), speaksTls(c) ? { ...attributes, secure: true, prefix: "host" } : attributes);
     return c.redirect("/", 303);
   };
+}
+
+function signOut({ keys, sessions }: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const session = sessionOf(c);
+    if (session !== undefined) await sessions.close(session, keys() ?? []);
+    deleteCookie(c, cookie);
+    deleteCookie(c, cookie, { prefix: "host" });
+    return c.redirect("/", 303);
+  };
+}
+
+/** Where the browser speaks TLS, only the cookie that no other host, and nothing without TLS, can have set. */
+function sessionOf(c: Context): string | undefined {
+  return getCookie(c, cookie, "host") ?? (speaksTls(c) ? undefined : getCookie(c, cookie));
+}
+
+/** A proxy in front may be who speaks TLS: it says so, or the page's own origin does. Whoever lies only keeps the cookie from himself. */
+function speaksTls(c: Context): boolean {
+  const [forwarded] = (c.req.header("x-forwarded-proto") ?? "").split(",");
+  return new URL(c.req.url).protocol === "https:" || forwarded?.trim() === "https" || c.req.header("origin")?.startsWith("https:") === true;
 }
 
 const playSchema = z.object({
@@ -284,8 +301,15 @@ function resolve(c: Context, set: PolicySet, chosen: string): ResolvedRoute {
   };
 }
 
+/** Fields of the largest form, and some. */
+const mostFields = 16;
+
 async function readForm<Schema extends z.ZodType>(c: Context, schema: Schema): Promise<z.output<Schema>> {
-  const parsed = schema.safeParse(await c.req.parseBody());
+  const text = new TextDecoder().decode(await c.get("body").bytes());
+  // Counted before each becomes an object.
+  if (!c.req.header("content-type")?.startsWith("application/x-www-form-urlencoded") || text.split("&", mostFields + 1).length > mostFields)
+    throw new GatewayError("invalid_request", "That is no form of this page.");
+  const parsed = schema.safeParse(Object.fromEntries(new URLSearchParams(text)));
   if (parsed.success) return parsed.data;
   throw new GatewayError("invalid_request", parsed.error.issues[0]?.message ?? "The form is incomplete.");
 }

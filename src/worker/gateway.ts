@@ -8,6 +8,7 @@ import { BodyRoom } from "../http/body-room.ts";
 import { isFault } from "../http/errors.ts";
 import { parseKeys } from "../http/keys.ts";
 import { KeyLimiter, noLimits } from "../http/rate-limit.ts";
+import { Sessions } from "../http/sessions.ts";
 import { remoteEmbedder } from "../retrieval/remote-embedder.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { levelOf, lineOf } from "../telemetry/line.ts";
@@ -74,6 +75,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
     policyState: () => policies.state,
     tenantUnit: settings.ICDPO_TENANT,
     embedder,
+    sessions: await sessionsOf(settings),
     records,
     corsOrigins: settings.ICDPO_CORS_ORIGINS,
     allowedHosts: null,
@@ -152,6 +154,17 @@ async function accessOf(settings: WorkerSettings, { USAGE }: Bindings, report: (
   }
   if (areLimited) throw new GatewayError("configuration", "Limits need the binding USAGE in wrangler.toml: isolates alone cannot count.");
   return { ...access, limiter: noLimits };
+}
+
+/** Isolates share nothing but their settings: without a secret among these the keys are one, which only who deploys the worker has all of. */
+async function sessionsOf({
+  ICDPO_SESSION_SECRET: secret,
+  ICDPO_KEYS,
+  ICDPO_API_KEYS,
+  ICDPO_ADMIN_KEYS,
+}: WorkerSettings): Promise<Sessions> {
+  const text = new TextEncoder().encode(secret ?? JSON.stringify([ICDPO_KEYS, ICDPO_API_KEYS, ICDPO_ADMIN_KEYS]));
+  return new Sessions({ secret: new Uint8Array(await crypto.subtle.digest("SHA-256", text)), unixTime: clockAndChance.unixTime });
 }
 
 function embedderOf(

@@ -43,6 +43,7 @@ const settingsSchema = z.object({
   ICDPO_PREFILL_TIMEOUT_MS: positive.default(300_000),
   ICDPO_MAX_BODY_BYTES: positive.default(10 * 1024 * 1024),
   ICDPO_MAX_BODIES_BYTES: positive.default(32 * 1024 * 1024),
+  ICDPO_SESSION_SECRET: z.string().min(32, "must have at least 32 characters, which nobody can guess").optional(),
   ICDPO_LOG_TEXT: flag.default(false),
 });
 

@@ -8,6 +8,7 @@ import { Admission } from "../../src/http/admission.ts";
 import { BodyRoom } from "../../src/http/body-room.ts";
 import type { AppDependencies } from "../../src/http/dependencies.ts";
 import { noLimits } from "../../src/http/rate-limit.ts";
+import { Sessions } from "../../src/http/sessions.ts";
 import type { RequestObserver } from "../../src/http/telemetry.ts";
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
@@ -109,6 +110,7 @@ export async function gateway(
     maxAnswers: 16,
     maxBodyBytes: 100_000,
     bodyRoom: new BodyRoom(2 ** 27),
+    sessions: new Sessions({ secret: new Uint8Array(32), unixTime: () => 1_700_000_000 }),
     startedAt: 1_600_000_000,
     version: "0.0.0",
     ...dependencies,

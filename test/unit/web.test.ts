@@ -1,8 +1,10 @@
 /** The pages, as any browser gets them. */
+import type { Hono } from "hono";
 import { describe, expect, it } from "vitest";
 import { noStore } from "../../src/experiment/no-store.ts";
 import type { RecordStore } from "../../src/experiment/record.ts";
-import { hashKey } from "../../src/http/access.ts";
+import { type ApiKey, hashKey } from "../../src/http/access.ts";
+import { Sessions } from "../../src/http/sessions.ts";
 import { gateway, SilentObserver } from "./scripted-gateway.ts";
 
 const form = (fields: Record<string, string>, headers: Record<string, string> = {}): RequestInit => ({
@@ -101,11 +103,113 @@ describe("the pages", () => {
     const signedIn = await app.request("/sign-in", form({ key: "a-long-secret-key" }));
     expect(signedIn.status).toBe(303);
     const cookie = signedIn.headers.get("set-cookie") ?? "";
-    expect(cookie).toMatch(/HttpOnly.*SameSite=Strict/u);
+    expect(cookie).toMatch(/^icdpo_session=.*HttpOnly.*SameSite=Strict/u);
+    expect(cookie).not.toContain("secret");
     const page = await (await app.request("/", { headers: { cookie: cookie.split(";")[0] ?? "" } })).text();
     expect(page).toContain('value="plain"');
     expect(page).not.toContain('value="icdpo"');
     expect((await app.request("/", form(ask, { cookie: cookie.split(";")[0] ?? "" }))).status).toBe(404);
+  });
+
+  describe("'s sessions", () => {
+    const secretKey = "a-long-secret-key";
+    const team = async (name = "team", text = secretKey) => ({ name, hash: await hashKey(text), routes: null, limits: {} });
+    const cookieOf = (response: Response): string => (response.headers.get("set-cookie") ?? "").split(";")[0] ?? "";
+    const signIn = async (app: Hono, headers: Record<string, string> = {}): Promise<Response> =>
+      app.request("/sign-in", form({ key: secretKey }, headers));
+    const shown = async (app: Hono, cookie: string, headers: Record<string, string> = {}): Promise<number> =>
+      (await app.request("/experiments", { headers: { cookie, ...headers } })).status;
+
+    it("are not the key, nor anything it could be found by", async () => {
+      const { app, chat } = await gateway({}, { keys: [await team()] });
+      const cookie = cookieOf(await signIn(app));
+      const [, session = ""] = cookie.split("=");
+      expect(await shown(app, cookie)).toBe(200);
+      expect((await chat({ model: "plain" }, { authorization: `Bearer ${session}` })).status).toBe(401);
+      expect(await shown(app, `icdpo_session=${secretKey}`)).toBe(401);
+      expect(await shown(app, `icdpo_key=${secretKey}`)).toBe(401);
+      expect(cookieOf(await signIn(app))).not.toBe(cookie);
+    });
+
+    it("end when somebody signs out, also for whoever has kept the cookie", async () => {
+      const { app } = await gateway({}, { keys: [await team()] });
+      const [cookie, another] = [cookieOf(await signIn(app)), cookieOf(await signIn(app))];
+      const out = await app.request("/sign-out", form({}, { cookie }));
+      expect(out.status).toBe(303);
+      expect(out.headers.get("set-cookie")).toContain("Max-Age=0");
+      expect(await shown(app, cookie)).toBe(401);
+      expect(await shown(app, another)).toBe(200);
+    });
+
+    it("end by themselves, with their key, and with its renewal", async () => {
+      let time = 1_700_000_000;
+      const sessions = new Sessions({ secret: new Uint8Array(32), unixTime: () => time });
+      const opened = (keys: readonly ApiKey[]) => gateway({}, { keys, sessions });
+      const cookie = cookieOf(await signIn((await opened([await team()])).app));
+      const { app } = await opened([await team("other", "another-secret-key"), await team()]);
+      expect(await shown(app, cookie)).toBe(200);
+      expect(await shown((await opened([await team("other")])).app, cookie)).toBe(401);
+      expect(await shown((await opened([await team("team", "a-newer-secret-key")])).app, cookie)).toBe(401);
+      time += 12 * 60 * 60;
+      expect(await shown(app, cookie)).toBe(401);
+    });
+
+    it("cannot be made or changed by who does not know the secret", async () => {
+      const { app } = await gateway({}, { keys: [await team(), await team("admin", "another-secret-key")] });
+      const cookie = cookieOf(await signIn(app));
+      const [id = "", end = "", name = "", signature = ""] = cookie.split("=")[1]?.split(".") ?? [];
+      const admin = btoa("admin").replaceAll("=", "");
+      const forged = new Sessions({ secret: new Uint8Array(32).fill(1), unixTime: () => 1_700_000_000 });
+      for (const session of [
+        [id, end, admin, signature],
+        [id, `${Number(end) + 1}`, name, signature],
+        [id, end, name, `A${signature.slice(1)}`],
+        [id, end, name, ""],
+        [id, end, name],
+        [id, end, "!", signature],
+        [await forged.open(await team())],
+        [""],
+        ["....."],
+      ])
+        expect(await shown(app, `icdpo_session=${session.join(".")}`)).toBe(session.join(".") === cookie.split("=")[1] ? 200 : 401);
+    });
+
+    it.each([
+      ["TLS that a proxy speaks", { "x-forwarded-proto": "https" }, true],
+      ["TLS that the first of several proxies speaks", { "x-forwarded-proto": "https, http" }, true],
+      ["TLS that nobody tells of but the page's origin", { origin: "https://localhost" }, true],
+      ["no TLS", {}, false],
+    ])("are kept for this host and for TLS alone where there is %s", async (_, headers, isSecure) => {
+      const { app } = await gateway({}, { keys: [await team()] });
+      const given = headers as unknown as Record<string, string>;
+      const response = await signIn(app, given);
+      const attributes = response.headers.get("set-cookie") ?? "";
+      expect(attributes).toMatch(
+        isSecure ? /^__Host-icdpo_session=.*Path=\/; HttpOnly; Secure; SameSite=Strict/u : /^icdpo_session=(?!.*Secure)/u,
+      );
+      expect(attributes).not.toContain("Domain");
+      const cookie = cookieOf(response);
+      expect(await shown(app, cookie, given)).toBe(200);
+      // Whoever can set cookies without TLS cannot put one in its place.
+      if (isSecure) expect(await shown(app, cookie.replace("__Host-", ""), given)).toBe(401);
+    });
+
+    it("leave nothing in a browser's or a proxy's store", async () => {
+      const { app } = await gateway({}, { keys: [await team()] });
+      const cookie = cookieOf(await signIn(app));
+      for (const path of ["/", "/status", "/policies"])
+        for (const headers of [{ cookie }, { cookie: "" }])
+          expect((await app.request(path, { headers })).headers.get("cache-control")).toBe("no-store");
+    });
+  });
+
+  it("take only their own forms", async () => {
+    const { app } = await gateway();
+    const post = async (type: string, body: string): Promise<number> =>
+      (await app.request("/", { method: "POST", headers: { "content-type": type, origin: "http://localhost" }, body })).status;
+    expect(await post("application/x-www-form-urlencoded", "a&".repeat(40_000))).toBe(400);
+    expect(await post("multipart/form-data; boundary=a", "--a--")).toBe(400);
+    expect(await post("text/plain", "message=hello")).toBe(400);
   });
 
   it("offer an experiment's arms one by one, and count none of it as traffic", async () => {
