@@ -32,6 +32,8 @@ export function onlyEngine(engine: Engine): Engines {
 
 /** How a server is reached. */
 export interface RemoteSettings {
+  /** What policies call the engine; errors name it. */
+  readonly name?: string | undefined;
   /** Base URLs of equal replicas, without "/v1" and without a slash at the end. */
   readonly urls: readonly string[];
   /** The model's name there; absent: the first one that the server lists. */
@@ -76,4 +78,6 @@ export interface RemoteWorld {
   readonly now: () => number;
   /** Lines for the operator. */
   readonly log: (line: string) => void;
+  /** Lines with a server's own words, which may hold a prompt; absent: nobody wants them. */
+  readonly words?: ((line: string) => void) | undefined;
 }

@@ -6,6 +6,7 @@
 import type { z } from "zod";
 import { cancelled, GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
+import { describedAnswer, sampledAnswer } from "./answer-size.ts";
 import type { EngineInfo, EngineState, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
 import { chunk, echoed, path, readServed, type Served } from "./llama-cpp-python/model.ts";
@@ -90,7 +91,7 @@ class LlamaCppPython implements RunningEngine {
     for (const [index, seed] of request.seeds.entries()) {
       let text = "";
       let finish: string | null = null;
-      for await (const { choices } of this.#stream({ ...body, seed }, prompt.tenant, signal)) {
+      for await (const { choices } of this.#stream({ ...body, seed }, request.maxTokens, prompt.tenant, signal)) {
         if (!hasBegun) yield { type: "prompt", cached: 0 };
         hasBegun = true;
         const [choice] = choices;
@@ -137,7 +138,8 @@ class LlamaCppPython implements RunningEngine {
         );
       // 0 would be as many as fit.
       const body = { prompt: text, max_tokens: 1, echo: true, logprobs: 1, temperature: 0 };
-      const { choices } = await this.#server.promptJson({ path, body, answer: echoed, signal }, prompt.tenant);
+      const size = describedAnswer([all.length + 1]);
+      const { choices } = await this.#server.promptJson({ path, body, answer: echoed, size, signal }, prompt.tenant);
       if (index === 0) yield { type: "prompt", cached: 0 };
       // BOS is not among them.
       const first = prompt.tokens.length - 1;
@@ -154,12 +156,18 @@ class LlamaCppPython implements RunningEngine {
   async close(): Promise<void> {}
 
   /** Read on as it comes, whatever its reader does meanwhile: the next call waits for its end. */
-  async *#stream(body: object, tenant: string | undefined, signal: AbortSignal | undefined): AsyncGenerator<z.output<typeof chunk>> {
+  async *#stream(
+    body: object,
+    most: number,
+    tenant: string | undefined,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<z.output<typeof chunk>> {
     const left = new AbortController();
     const queue = new EventQueue<z.output<typeof chunk>>();
     const either = signal === undefined ? left.signal : AbortSignal.any([signal, left.signal]);
+    const call = { path, body: { ...body, stream: true }, answer: chunk, size: sampledAnswer(most, 0), signal: either };
     this.#server
-      .events({ path, body: { ...body, stream: true }, answer: chunk, signal: either }, tenant, (event) => queue.push(event))
+      .events(call, tenant, (event) => queue.push(event))
       .then(
         () => queue.end(),
         (error: unknown) => queue.fail(signal?.aborted ? cancelled(signal) : error),

@@ -4,6 +4,7 @@
  */
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { quoted } from "../types/quoted.ts";
 import type { EngineInfo, EngineState, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
 import { force, score } from "./llama-server/forcing.ts";
@@ -130,7 +131,7 @@ class LlamaServer implements RunningEngine {
     if (path !== this.#path)
       throw new GatewayError(
         "configuration",
-        `The server at ${server.name} runs ${path}, but another replica ${this.#path}. Replicas must be equal.`,
+        `The server at ${server.name} runs ${quoted(path)}, but another replica ${quoted(this.#path)}. Replicas must be equal.`,
       );
   }
 }

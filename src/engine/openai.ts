@@ -4,6 +4,7 @@
  */
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { describedAnswer, sampledAnswer } from "./answer-size.ts";
 import type { EngineInfo, EngineState, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
 import { type ChatEvent, Choice, chatAnswer, chatChunk, requestBody } from "./openai/chat.ts";
@@ -106,13 +107,19 @@ class OpenAi implements RunningEngine {
 
   async close(): Promise<void> {}
 
-  async *#events(body: object, { whole }: SampleRequest, signal: AbortSignal | undefined): AsyncGenerator<ChatEvent> {
-    if (whole) yield await this.#replicas.json({ path, body, answer: chatAnswer, signal });
+  async *#events(
+    body: object,
+    { whole, seeds, maxTokens, topLogprobs }: SampleRequest,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ChatEvent> {
+    const tokens = seeds.length * maxTokens;
+    if (whole) yield await this.#replicas.json({ path, body, answer: chatAnswer, size: describedAnswer([tokens], topLogprobs), signal });
     else
       yield* this.#replicas.events({
         path,
         body: { ...body, stream: true, stream_options: { include_usage: true } },
         answer: chatChunk,
+        size: sampledAnswer(tokens, topLogprobs ?? 0),
         signal,
       });
   }

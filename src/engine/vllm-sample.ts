@@ -1,6 +1,8 @@
 /** @module Sampling by vLLM: one call for all samples, and its stream read as events. */
 import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
+import { quoted } from "../types/quoted.ts";
+import { sampledAnswer } from "./answer-size.ts";
 import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "./engine.ts";
 import { detailOf, topOf } from "./token-details.ts";
 import { type ServedModel, saltOf } from "./vllm-tokens.ts";
@@ -38,9 +40,11 @@ export async function* sampleWithVllm(
 ): AsyncGenerator<SampleEvent> {
   const { model, replicas, isSeparate } = served;
   const body = { model, ...requestBody(prompt, request), ...saltOf(served, prompt) };
+  // The token that is looked ahead to, and the end token's log-probability, come beside what was asked for.
+  const size = sampledAnswer(request.seeds.length * (request.maxTokens + 1), (request.topLogprobs ?? 0) + 1, prompt.tokens.length);
   const answers = request.seeds.map(() => new Answer(prompt.end, request));
   let hasBegun = false;
-  for await (const { choices, usage } of replicas.events({ path: "/v1/completions", body, answer: chunk, signal }, prompt.tokens)) {
+  for await (const { choices, usage } of replicas.events({ path: "/v1/completions", body, answer: chunk, size, signal }, prompt.tokens)) {
     if (!hasBegun) yield { type: "prompt", cached: 0 };
     hasBegun = true;
     // What a shared cache holds may be another tenant's.
@@ -156,7 +160,7 @@ class Answer {
   end({ finish_reason: finish }: Choice): Sample | null {
     if (finish === null || finish === undefined) return null;
     if (finish !== "stop" && finish !== "length")
-      throw new GatewayError("engine_unavailable", `The vLLM server ended a sample with "${finish}". Retry the request.`);
+      throw new GatewayError("engine_unavailable", `The vLLM server ended a sample with ${quoted(finish, 40)}. Retry the request.`);
     this.isDone = true;
     const sample = { text: this.#text, finish: this.isCut ? "length" : finish, tokens: this.#tokens } as const;
     const noted = this.#request.logprobs ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs } : { logprobs: [], endLogprobs: [] };

@@ -5,6 +5,7 @@
 import { z } from "zod";
 import { cancelled, GatewayError } from "../types/error.ts";
 import { EventQueue } from "../types/event-queue.ts";
+import { describedAnswer } from "./answer-size.ts";
 import type { Prompt, ScoreEvent, Token, TokenDetail } from "./engine.ts";
 import { detailOf, topOf } from "./token-details.ts";
 import { type ServedModel, saltOf } from "./vllm-tokens.ts";
@@ -98,8 +99,13 @@ export class VllmScorer {
     const prompt = rows.map(({ job, completion }) => [...job.prompt.tokens, ...completion]);
     const fixed = { stream: true, echo: true, max_tokens: 1, temperature: 0 };
     const body = { model, prompt, ...fixed, logprobs: topLogprobs, ...saltOf(this.#served, first) };
+    // One token more is sampled behind each.
+    const size = describedAnswer(
+      prompt.map((tokens) => tokens.length + 1),
+      topLogprobs,
+    );
     const left = new Set(rows.keys());
-    for await (const { choices } of replicas.events({ path: "/v1/completions", body, answer: echoed, signal }))
+    for await (const { choices } of replicas.events({ path: "/v1/completions", body, answer: echoed, size, signal }))
       for (const { index, logprobs } of choices) {
         const row = rows[index];
         if (row === undefined || !left.delete(index)) continue;

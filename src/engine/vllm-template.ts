@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { quoted } from "../types/quoted.ts";
 import { plainMarkers, withoutSystem } from "./chat-turns.ts";
 import type { Token } from "./engine.ts";
 import { brokenUp, type ServedModel, type VllmTokens } from "./vllm-tokens.ts";
@@ -57,7 +58,7 @@ export class VllmTemplate {
     return this.#probed.end;
   }
 
-  /** Throws "invalid_request" with the template's own words where it refuses. */
+  /** Throws "invalid_request" where the template refuses. */
   async encode(conversation: Conversation, signal?: AbortSignal): Promise<Token[]> {
     const { hasSystem, delimiters } = this.#probed;
     const messages = hasSystem ? conversation : withoutSystem(conversation);
@@ -70,7 +71,7 @@ export class VllmTemplate {
     if (spellings.length > 0 && (await this.#tokens.spellings(all(disarm), signal)).length > 0)
       throw new GatewayError(
         "invalid_request",
-        `A message spells the control token ${spellings[0]} in a way that cannot be kept as text.`,
+        `A message spells the control token ${quoted(spellings[0] ?? "", 40)} in a way that cannot be kept as text.`,
         {
           param: "messages",
         },

@@ -5,6 +5,8 @@
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
+import { quoted } from "../types/quoted.ts";
+import { describedAnswer } from "./answer-size.ts";
 import type { Prompt, Token, TokenText } from "./engine.ts";
 import type { Replicas } from "./replicas.ts";
 
@@ -72,7 +74,7 @@ export class VllmTokens {
     if ((await this.#controlIn(second, signal)).length > 0)
       throw new GatewayError(
         "invalid_request",
-        `The text spells the model's control token ${spellings[0]} in a way that cannot be kept as text.`,
+        `The text spells the model's control token ${quoted(spellings[0] ?? "", 40)} in a way that cannot be kept as text.`,
       );
     return second.tokens;
   }
@@ -96,7 +98,8 @@ export class VllmTokens {
   async detokenize(tokens: readonly Token[], signal?: AbortSignal): Promise<string> {
     if (tokens.length === 0) return "";
     const { model, replicas } = this.#served;
-    const { prompt } = await replicas.json({ path: "/detokenize", body: { model, tokens }, answer: detokenized, signal });
+    const size = describedAnswer([tokens.length]);
+    const { prompt } = await replicas.json({ path: "/detokenize", body: { model, tokens }, answer: detokenized, size, signal });
     return prompt;
   }
 

@@ -4,6 +4,7 @@
 import { z } from "zod";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { quoted } from "../types/quoted.ts";
 import type { EngineInfo, EngineState, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
 import type { RemoteServer } from "./remote.ts";
@@ -18,6 +19,9 @@ type Listed = z.infer<typeof listed>["data"][number];
 
 /** vLLM answers it at once, however busy it is. */
 const probeTimeoutMs = 5_000;
+/** Of a server's models, in a complaint: how many, and characters of each name. */
+const shownModels = 20;
+const shownName = 100;
 /** Scoring feeds the end token too, and must sample one more. */
 const reservedTokens = 2;
 
@@ -114,11 +118,14 @@ class Vllm implements RunningEngine {
     const endOfSequence = await tokens.endOfSequence(signal);
     const end = endOfSequence ?? template?.end ?? null;
     if (end === null)
-      throw new GatewayError("engine_failure", `vLLM does not tell the end-of-sequence token of ${model}: it has no grammars.`);
+      throw new GatewayError(
+        "engine_failure",
+        `vLLM does not tell the end-of-sequence token of ${quoted(model, shownName)}: it has no grammars.`,
+      );
     const most = this.#settings.contextSize ?? Number.POSITIVE_INFINITY;
     const contextSize = Math.min(most, (listing.max_model_len ?? most) - reservedTokens);
     if (!Number.isFinite(contextSize))
-      throw new GatewayError("configuration", `vLLM does not tell the context size of ${model}: set context_size.`);
+      throw new GatewayError("configuration", `vLLM does not tell the context size of ${quoted(model, shownName)}: set context_size.`);
     const capabilities = { chat: template !== null, text: true, score: true, grammar: endOfSequence !== null, tools: null };
     return {
       info: { model: `vllm:${nameOf(listing)}`, contextSize, capabilities },
@@ -151,10 +158,11 @@ class Vllm implements RunningEngine {
     const wanted = this.#settings.model;
     const model = wanted === undefined ? data[0] : data.find(({ id }) => id === wanted);
     if (model !== undefined) return model;
-    const names = data.map(({ id }) => id).join(", ") || "none";
+    const names = data.slice(0, shownModels).map(({ id }) => quoted(id, shownName));
+    const all = names.join(", ") || "none";
     throw new GatewayError(
       "configuration",
-      `The server at ${server.name} serves no model ${wanted ?? ""}; it has: ${names}. Set the engine's model.`,
+      `The server at ${server.name} serves no model ${wanted ?? ""}; it has: ${all}. Set the engine's model.`,
     );
   }
 
@@ -175,7 +183,7 @@ function nameOf({ id, root }: Listed): string {
 
 /** Throws "configuration". */
 function assertSame(one: { model: Listed; by: RemoteServer }, other: { model: Listed; by: RemoteServer }): void {
-  const [a, b] = [one, other].map(({ model }) => `${nameOf(model)}, ${model.max_model_len} tokens`);
+  const [a, b] = [one, other].map(({ model }) => `${quoted(nameOf(model), shownName)}, ${model.max_model_len} tokens`);
   if (a === b) return;
   const message = `The servers at ${one.by.name} and ${other.by.name} serve different models: ${a}, and ${b}. Replicas must be equal; name them as two engines.`;
   throw new GatewayError("configuration", message);

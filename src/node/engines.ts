@@ -131,11 +131,17 @@ export class NodeEngines implements OwnedEngines {
     };
     const options = { ...this.#options, report: log, signal: this.#signal.signal, onRestart, cores: this.#cores };
     if (definition.type === "llama") return openLlama(definition, adapter, options);
-    return openRemote(definition.type, remoteSettings(definition, adapter, process.env), {
-      fetch: this.#connections.fetch,
-      now: () => performance.now(),
-      log: (line) => report(`${name}: ${line}`),
-    });
+    const { ICDPO_LOG_TEXT: withText, ICDPO_LOG_LEVEL: level } = this.#options.settings;
+    return openRemote(
+      definition.type,
+      { ...remoteSettings(definition, adapter, process.env), name },
+      {
+        fetch: this.#connections.fetch,
+        now: () => performance.now(),
+        log: (line) => report(`${name}: ${line}`),
+        words: withText && level === "debug" ? (line) => report(`${name}: ${line}`) : undefined,
+      },
+    );
   }
 }
 

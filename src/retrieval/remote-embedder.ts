@@ -1,5 +1,6 @@
 /** @module Sentence embeddings of a server, by OpenAI's POST /v1/embeddings. */
 import { z } from "zod";
+import { embeddedAnswer } from "../engine/answer-size.ts";
 import type { RemoteSettings, RemoteWorld } from "../engine/engines.ts";
 import { RemoteServer } from "../engine/remote.ts";
 import { GatewayError } from "../types/error.ts";
@@ -30,7 +31,8 @@ export function remoteEmbedder(
   const model = `${settings.model}@${server.name}`;
   const embedPortion = async (texts: readonly string[], signal: AbortSignal | undefined): Promise<CountedEmbedding[]> => {
     const body = { model: settings.model, input: texts, encoding_format: "float" };
-    const { data, usage } = await server.json({ path: "/v1/embeddings", body, answer: answerSchema, signal });
+    const size = embeddedAnswer(texts.length);
+    const { data, usage } = await server.json({ path: "/v1/embeddings", body, answer: answerSchema, size, signal });
     const counts = share(texts, usage?.prompt_tokens);
     const places = new Map(data.map(({ index, embedding }) => [index, embedding]));
     return texts.map((_, index) => ({

@@ -32,7 +32,7 @@ export function openEngines(text: string, variables: Variables, world: RemoteWor
           `the engine "${engine}" is an embedded one: a worker needs one that it reaches over the network`,
         );
       const log = (line: string): void => world.log(`${name}: ${line}`);
-      const begun = openRemote(definition.type, remoteSettings(definition, adapter, variables), { ...world, log });
+      const begun = openRemote(definition.type, { ...remoteSettings(definition, adapter, variables), name }, { ...world, log });
       opened.set(name, begun);
       return begun;
     },

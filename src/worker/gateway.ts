@@ -47,7 +47,8 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
   const settings = readWorkerSettings(variablesOf(bindings));
   const { report } = world;
   const access = await accessOf(settings, bindings, report);
-  const remote = { fetch: fetchUnmoved, now, log: report };
+  const words = settings.ICDPO_LOG_TEXT ? (line: string): void => world.log("debug", line) : undefined;
+  const remote = { fetch: fetchUnmoved, now, log: report, words };
   const embedder = embedderOf(settings, bindings, remote);
   const policies = await WorkerPolicies.open({
     builtIn: world.builtIn,
@@ -177,7 +178,7 @@ function embedderOf(
     const message = "Sentence embeddings need ICDPO_EMBEDDING_URL and ICDPO_EMBEDDING_MODEL: a server with OpenAI's POST /v1/embeddings.";
     return () => Promise.reject(new GatewayError("configuration", message));
   }
-  const server = { urls: [url.replace(/\/+$/u, "")], model, apiKey, timeoutMs: embeddingTimeoutMs, retries: 0 };
+  const server = { name: "embeddings", urls: [url.replace(/\/+$/u, "")], model, apiKey, timeoutMs: embeddingTimeoutMs, retries: 0 };
   const embedder = remoteEmbedder(server, world, KEPT && keptEmbeddings(KEPT, world.log));
   return async () => embedder;
 }

@@ -62,11 +62,11 @@ describe("embeddings of a server", () => {
     expect(server.requests.map(({ body }) => body.input)).toEqual([["new"]]);
   });
 
-  it("fail with the server's words, and where one is missing", async () => {
+  it("fail where the server refuses, and where one is missing", async () => {
     const refusing = await embedder((_, response) => void response.writeHead(404).end('{"error": {"message": "no model short"}}'));
     await expect(refusing.embed(["x"])).rejects.toMatchObject({
       code: "engine_failure",
-      message: expect.stringContaining("no model short"),
+      message: expect.stringContaining("answered /v1/embeddings with 404"),
     });
     server.kill();
     const lacking = await embedder((_, response) => void response.end('{"data": [{"index": 1, "embedding": [1]}]}'));

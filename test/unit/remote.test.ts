@@ -11,14 +11,16 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.kill();
 });
 
-async function serve(handler: Handler, settings: Partial<RemoteSettings> = {}): Promise<{ stub: StubServer; server: RemoteServer }> {
+async function serve(handler: Handler, settings: Partial<RemoteSettings> = {}) {
   const stub = await stubServer(handler);
   servers.push(stub);
-  return { stub, server: remote(stub.url, settings) };
+  const words: string[] = [];
+  return { stub, server: remote(stub.url, settings, words), words };
 }
 
-function remote(url: string, settings: Partial<RemoteSettings> = {}): RemoteServer {
-  return new RemoteServer(url, { urls: [url], timeoutMs: 60_000, retries: 0, ...settings }, { fetch, now: () => 0, log: () => {} });
+function remote(url: string, settings: Partial<RemoteSettings> = {}, words: string[] = []): RemoteServer {
+  const world = { fetch, now: () => 0, log: () => {}, words: (line: string) => words.push(line) };
+  return new RemoteServer(url, { urls: [url], timeoutMs: 60_000, retries: 0, ...settings }, world);
 }
 
 const answer = z.object({ value: z.number() });
@@ -62,12 +64,12 @@ describe("a call", () => {
     [429, { message: "slow down" }, "overloaded"],
     [500, { error: { message: "broken" } }, "engine_unavailable"],
     [503, "", "engine_unavailable"],
-  ])("answered with %i %j is %s, with the server's words and address", async (status, body, code) => {
+  ])("answered with %i %j is %s, with the server's address and none of its words", async (status, body, code) => {
     const { stub, server } = await serve(failing(status, body));
     const error = await server.json(call).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code, message: expect.stringContaining(`${stub.url} answered /things with ${status}`) });
     const words = /"(?:message|msg|error)":"([^"]*)"/u.exec(JSON.stringify(body))?.[1];
-    if (words !== undefined) expect((error as Error).message).toContain(words);
+    if (words !== undefined) expect((error as Error).message).not.toContain(words);
   });
 
   it("passes on when to come back", async () => {
@@ -76,9 +78,10 @@ describe("a call", () => {
   });
 
   it("never shows the key, nor a password in the address", async () => {
-    const { server } = await serve(failing(401, { error: { message: "Incorrect API key provided: secret" } }), { apiKey: "secret" });
+    const { server, words } = await serve(failing(401, { error: { message: "Incorrect API key provided: secret" } }), { apiKey: "secret" });
     const error = await server.json(call).catch((thrown: unknown) => thrown);
-    expect((error as Error).message).toContain("Incorrect API key provided: …");
+    expect((error as Error).message).not.toContain("secret");
+    expect(words.join()).toContain("Incorrect API key provided: …");
     expect(remote("http://me:pass@host:1").name).toBe("http://host:1");
   });
 
@@ -115,6 +118,40 @@ describe("a call", () => {
     await expect(server.json({ ...call, signal: AbortSignal.abort(new DOMException("late", "TimeoutError")) })).rejects.toMatchObject({
       code: "timeout",
     });
+  });
+});
+
+describe("what a server says itself", () => {
+  const prompt = 'My secret: tulips\r\n{"level":"error"}\u001b[2J\u009b2J\u2028';
+
+  it.each([
+    ["an error", 400, { error: { message: `Cannot take ${prompt}`, code: `bad ${prompt}`, type: "invalid_request_error" } }],
+    ["an error of FastAPI's", 422, { detail: [{ loc: ["body"], msg: prompt, input: prompt }] }],
+    ["an error that is no JSON", 500, prompt],
+    ["an error after 200", 200, { error: { message: prompt, code: 500 } }],
+    ["an answer of another shape", 200, { value: prompt, [prompt]: { [prompt]: 1 } }],
+  ])("in %s stands in no message, and is told escaped and cut where words are wanted", async (_, status, body) => {
+    const { server, words, stub } = await serve((_, response) => sendJson(response, body, status), { name: "big" });
+    const error = (await server.json({ ...call, answer: z.record(z.string(), z.number()) }).catch((thrown: unknown) => thrown)) as Error;
+    expect(error.message).toContain('The engine "big"');
+    expect(`${error.stack} ${JSON.stringify(error)}`).not.toContain("tulips");
+    expect(error.message).not.toContain(stub.url);
+    for (const line of words) {
+      expect(line).toContain("tulips");
+      // biome-ignore lint/suspicious/noControlCharactersInRegex: there must be none
+      expect(line).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028]/u);
+    }
+    expect(words).toHaveLength(status === 200 && !("error" in (body as object)) ? 0 : 1);
+    const { server: chatty, words: long } = await serve(failing(500, { error: { message: "x".repeat(10_000) } }));
+    await chatty.json(call).catch(() => {});
+    expect((long[0] as string).length).toBeLessThan(500);
+  });
+
+  it("is a code only where it looks like one", async () => {
+    const { server } = await serve(failing(400, { error: { message: "no", code: "model_overloaded" } }));
+    await expect(server.json(call)).rejects.toThrow("answered /things with 400 (model_overloaded).");
+    const { server: other } = await serve(failing(400, { error: { message: "no", code: "two words", type: "odd" } }));
+    await expect(other.json(call)).rejects.toThrow("answered /things with 400 (odd).");
   });
 });
 

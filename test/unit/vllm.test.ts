@@ -155,7 +155,7 @@ describe("what is known of the model", () => {
     await expect(open([await vllm(), elsewhere]).info()).resolves.toBeDefined();
     await expect(open([await vllm()], { model: "absent" }).info()).rejects.toMatchObject({
       code: "configuration",
-      message: expect.stringContaining("it has: m"),
+      message: expect.stringContaining('it has: "m"'),
     });
   });
 

@@ -1,8 +1,8 @@
 /** @module What llama-cpp-python's server lets one find out about the model that it runs. */
 import { z } from "zod";
-import { GatewayError } from "../../types/error.ts";
 import type { EngineInfo, Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
+import { ServerError } from "../server-error.ts";
 import type { Server } from "./server.ts";
 
 const listed = z.object({ data: z.array(z.object({ id: z.string() })).min(1) });
@@ -76,7 +76,7 @@ async function tellsLogprobs(server: Server, signal: AbortSignal | undefined): P
     await server.json({ path, body: { prompt: "a", max_tokens: 1, echo: true, logprobs: 1 }, answer: echoed, signal });
     return true;
   } catch (error) {
-    if (error instanceof GatewayError && error.message.includes("logits_all")) return false;
+    if (error instanceof ServerError && error.says("logits_all")) return false;
     throw error;
   }
 }

@@ -1,10 +1,11 @@
 /** @module llama-cpp-python's server, one call at a time: it does one, and breaks off a stream when another call comes. */
 import { z } from "zod";
-import { GatewayError } from "../../types/error.ts";
+import { describedAnswer } from "../answer-size.ts";
 import type { Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import { type RemoteCall, RemoteServer } from "../remote.ts";
 import { Replicas } from "../replicas.ts";
+import { ServerError } from "../server-error.ts";
 
 const tokens = z.object({ tokens: z.array(z.int()) });
 const text = z.object({ text: z.string() });
@@ -63,13 +64,16 @@ export class Server {
   async detokenize(ids: readonly Token[], signal?: AbortSignal): Promise<string> {
     for (let cut = 0; cut < longestCharacter && cut < ids.length; cut++) {
       const body = { tokens: ids.slice(0, ids.length - cut) };
+      const size = describedAnswer([ids.length]);
       try {
         // Not by way of the replicas: the server fails at half a character, and is well.
         return (
-          await this.#alone(signal, () => this.#only.json(this.#withModel({ path: "/extras/detokenize", body, answer: text, signal })))
+          await this.#alone(signal, () =>
+            this.#only.json(this.#withModel({ path: "/extras/detokenize", body, answer: text, size, signal })),
+          )
         ).text;
       } catch (error) {
-        if (!(error instanceof GatewayError) || !error.message.includes("codec can't decode")) throw error;
+        if (!(error instanceof ServerError) || !error.says("codec can't decode")) throw error;
       }
     }
     return "";

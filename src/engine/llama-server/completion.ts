@@ -1,5 +1,6 @@
 /** @module The events of llama-server's own /completion, streamed: a token each, with its log-probability from the raw logits. */
 import { z } from "zod";
+import { sampledAnswer } from "../answer-size.ts";
 import type { PrefillEvent, Token, TokenDetail } from "../engine.ts";
 import type { Replicas } from "../replicas.ts";
 import type { ServedModel } from "./model.ts";
@@ -26,6 +27,11 @@ export type TokenProbability = z.output<typeof probability>;
 /** The server's own sampling settings may be anything: all that matter are given. */
 export interface CompletionBody {
   readonly n_predict: number;
+  /** Completions; absent: one. */
+  readonly n_cmpl?: number;
+  /** Alternatives of each token; absent: none. */
+  readonly n_probs?: number;
+  readonly grammar?: string;
   readonly samplers: readonly string[];
   readonly [field: string]: unknown;
 }
@@ -46,7 +52,11 @@ export function complete(
     mirostat: 0,
     ...(adapters && { lora: adapters }),
   };
-  return replicas.events({ path: "/completion", body: { prompt, ...fixed, ...body }, answer: event, endsPlainly: true, signal }, prompt);
+  const { n_predict: most, n_cmpl: count = 1, n_probs: alternatives = 0, grammar = "" } = body;
+  // The last event of each completion holds all settings again.
+  const size = sampledAnswer(count * (most + 1), alternatives, count * (prompt.length + grammar.length));
+  const call = { path: "/completion", body: { prompt, ...fixed, ...body }, answer: event, size, endsPlainly: true, signal };
+  return replicas.events(call, prompt);
 }
 
 export function prefillOf({ processed, cache }: Progress): PrefillEvent {

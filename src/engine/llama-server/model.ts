@@ -2,6 +2,8 @@
 import { z } from "zod";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
+import { quoted } from "../../types/quoted.ts";
+import { vocabularyAnswer } from "../answer-size.ts";
 import { ChatTemplate } from "../chat-template.ts";
 import type { EngineInfo, Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
@@ -16,7 +18,11 @@ export const properties = z.object({
   bos_token: z.string(),
   eos_token: z.string(),
 });
-const models = z.object({ data: z.array(z.object({ meta: z.object({ n_vocab: z.int(), size: z.int() }).nullish() })) });
+/** Four times the largest that there is. */
+const largestVocabulary = 2 ** 20;
+const models = z.object({
+  data: z.array(z.object({ meta: z.object({ n_vocab: z.int().max(largestVocabulary), size: z.int() }).nullish() })),
+});
 const adapters = z.array(z.object({ id: z.int(), path: z.string(), scale: z.number() }));
 const tokens = z.object({ tokens: z.array(z.int()) });
 const pieces = z.object({ tokens: z.array(z.object({ piece: z.union([z.string(), z.array(z.int())]) })) });
@@ -93,7 +99,7 @@ async function readVocabulary(
   signal?: AbortSignal,
 ): Promise<Vocabulary> {
   const body = { content: Array.from({ length: size }, (_, token) => token), with_pieces: true };
-  const all = await replicas.json({ path: "/tokenize", body, answer: pieces, signal });
+  const all = await replicas.json({ path: "/tokenize", body, answer: pieces, size: vocabularyAnswer(size), signal });
   return Vocabulary.read(
     all.tokens.map(({ piece }) => piece),
     { bos: served.bos_token, eos: served.eos_token },
@@ -111,7 +117,7 @@ function readTemplate(source: string, vocabulary: Vocabulary, world: RemoteWorld
     if (rendering.type === "text" && rendering.text.includes("PROBE-TEXT")) return template;
     world.log("engine: llama-server's chat template does not show messages; chat formats cannot be used.");
   } catch (error) {
-    world.log(`engine: llama-server's chat template cannot be used: ${error instanceof Error ? error.message : String(error)}`);
+    world.log(`engine: llama-server's chat template cannot be used: ${quoted(error instanceof Error ? error.message : String(error))}`);
   }
   return null;
 }
