@@ -1,13 +1,16 @@
 /**
  * @module Equal servers behind one engine. Prompts that begin alike go to the same replica, whose prefix cache knows them, unless it is much busier
  * than the others. One that fails is set aside and asked for its health now and then, when a call comes by; a call that failed before anything
- * of it was passed on is made again.
+ * of it was passed on is made again, within a budget, and not where it may be what ended the server.
  */
 import { GatewayError } from "../types/error.ts";
 import { growingPause } from "../types/growing-pause.ts";
 import type { Token } from "./engine.ts";
 import type { RemoteSettings, RemoteWorld } from "./engines.ts";
 import { type Probe, type RemoteCall, RemoteServer } from "./remote.ts";
+import { RetryBudget } from "./retry-budget.ts";
+import { type Fate, ServerError } from "./server-error.ts";
+import { contentOf, type SentCall, Suspects } from "./suspects.ts";
 
 export interface ReplicaState {
   readonly url: string;
@@ -25,9 +28,15 @@ interface Aside {
   readonly until: number;
 }
 
+/** A failure of calls that were under way at a server together. */
+interface Incident {
+  readonly calls: readonly SentCall[];
+  isJudged: boolean;
+}
+
 interface Replica {
   readonly server: RemoteServer;
-  calls: number;
+  readonly calls: Set<SentCall>;
   /** Null: in service. */
   aside: Aside | null;
 }
@@ -36,6 +45,8 @@ interface Replica {
 const prefixTokens = 128;
 /** No replica gets more than this times its share of calls. */
 const loadFactor = 1.25;
+/** How often a call may fail with its server and be made again. */
+const mostHarms = 1;
 const firstPauseMs = 250;
 const longestPauseMs = 30_000;
 
@@ -44,12 +55,17 @@ export class Replicas {
   readonly #world: RemoteWorld;
   readonly #probe: Probe;
   readonly #replicas: readonly Replica[];
+  readonly #suspects: Suspects;
+  readonly #budget: RetryBudget;
+  readonly #incidents = new WeakMap<SentCall, Incident>();
 
   constructor(settings: RemoteSettings, world: RemoteWorld, probe: Probe) {
     this.#settings = settings;
     this.#world = world;
     this.#probe = probe;
-    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world, probe), calls: 0, aside: null }));
+    this.#suspects = new Suspects(world.now);
+    this.#budget = new RetryBudget(world.now);
+    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world, probe), calls: new Set(), aside: null }));
   }
 
   get servers(): readonly RemoteServer[] {
@@ -61,13 +77,13 @@ export class Replicas {
     async function* once(server: RemoteServer): AsyncGenerator<Answer> {
       yield await server.json(call);
     }
-    for await (const answer of this.#tries(once, prompt, call.signal)) return answer;
+    for await (const answer of this.#tries(once, prompt, call)) return answer;
     throw new GatewayError("engine_failure", `No answer came to ${call.path}.`);
   }
 
   /** A stream of one replica. It is begun again as long as nothing of it has been yielded. Throws as `RemoteServer.events` does. */
   events<Answer>(call: RemoteCall<Answer>, prompt: readonly Token[] = []): AsyncGenerator<Answer> {
-    return this.#tries((server) => server.events(call), prompt, call.signal);
+    return this.#tries((server) => server.events(call), prompt, call);
   }
 
   /** Asks replicas that are due for their health; "unreachable" where none is in service. Never throws. */
@@ -80,34 +96,75 @@ export class Replicas {
   async *#tries<Item>(
     begin: (server: RemoteServer) => AsyncIterable<Item>,
     prompt: readonly Token[],
-    signal: AbortSignal | undefined,
+    { path, body, signal }: RemoteCall<unknown>,
   ): AsyncGenerator<Item> {
     const tried = new Set<Replica>();
+    const owner = signal ?? Symbol("call");
+    let harms = 0;
+    this.#budget.earn();
     for (let pauses = 0; ; ) {
+      const sent: SentCall = { content: () => contentOf(path, body), owner, hasBegun: false };
+      await this.#suspects.admit(sent, signal);
       const replica = this.#pick(prompt, tried);
       const { aside } = replica;
-      let hasBegun = false;
-      replica.calls += 1;
+      let failure: GatewayError;
+      let hasFailed = false;
+      replica.calls.add(sent);
       try {
         for await (const item of begin(replica.server)) {
           if (replica.aside === aside) replica.aside = null;
-          hasBegun = true;
+          sent.hasBegun = true;
           yield item;
         }
         return;
       } catch (error) {
+        hasFailed = true;
         if (!mayPass(error)) throw error;
         if (error.code === "engine_unavailable") this.#setAside(replica, error);
-        if (hasBegun) throw error;
-        tried.add(replica);
-        if (this.#usable.some((other) => !tried.has(other))) continue;
-        const waitMs = Math.max(growing(pauses), 1000 * (error.retryAfter ?? 0));
-        if (pauses++ >= this.#settings.retries || waitMs > longestPauseMs) throw final(error);
-        tried.clear();
-        await pause(waitMs, signal);
+        await this.#judge(replica, sent, error, aside === null);
+        failure = error;
       } finally {
-        replica.calls -= 1;
+        replica.calls.delete(sent);
+        this.#suspects.leave(sent, sent.hasBegun && !hasFailed);
       }
+      this.#suspects.check(sent);
+      // What failed with its server is sent once more, and no oftener.
+      if (isHarm(failure) && harms++ >= mostHarms) throw final(failure);
+      if (sent.hasBegun) throw this.#budget.spend() ? failure : final(failure);
+      tried.add(replica);
+      if (this.#mayMove(failure, tried)) continue;
+      const waitMs = Math.max(growing(pauses), 1000 * (failure.retryAfter ?? 0));
+      if (pauses++ >= this.#settings.retries || waitMs > longestPauseMs || !this.#budget.spend()) throw final(failure);
+      tried.clear();
+      await pause(waitMs, signal);
+    }
+  }
+
+  /** Whether another replica is tried at once. That one in service gets what another has lost is no load that was not there before. */
+  #mayMove(failure: GatewayError, tried: ReadonlySet<Replica>): boolean {
+    const others = this.#usable.filter((other) => !tried.has(other));
+    if (others.length === 0) return false;
+    const isMoved = ["unsent", "broken", "silent"].includes(fateOf(failure)) && others.some(({ aside }) => aside === null);
+    return isMoved || this.#budget.spend();
+  }
+
+  /**
+   * Finds out whether the server has ended, and what is to be thought of the calls that were under way. A server that is well has lost this call's
+   * connection only; one that had been set aside before has ended earlier. Of the calls of one end, the first to come here judges.
+   */
+  async #judge({ server, calls }: Replica, sent: SentCall, error: GatewayError, wasInService: boolean): Promise<void> {
+    if (!isHarm(error)) return;
+    const fate = fateOf(error);
+    const incident = this.#incidents.get(sent) ?? { calls: [...calls], isJudged: false };
+    for (const call of incident.calls) this.#incidents.set(call, incident);
+    const hasEnded = fate === "silent" || !(await isWell(this.#probe(server)));
+    if (hasEnded) {
+      if (wasInService && !incident.isJudged) this.#suspects.blame(incident.calls, fate === "failed" ? "outside" : "unknown");
+      incident.isJudged = true;
+    } else {
+      for (const call of incident.calls) this.#incidents.delete(call);
+      // It may have been started again already.
+      if (fate === "broken" && !sent.hasBegun) this.#suspects.blame([sent], "outside");
     }
   }
 
@@ -125,16 +182,16 @@ export class Replicas {
     const untried = usable.filter((replica) => !tried.has(replica));
     const well = untried.filter(({ aside }) => aside === null);
     const among = [well, untried, usable].find((replicas) => replicas.length > 0) ?? this.#replicas;
-    if (prompt.length === 0) return least(among, ({ calls }) => calls);
-    const calls = among.reduce((sum, replica) => sum + replica.calls, 0);
+    if (prompt.length === 0) return least(among, ({ calls }) => calls.size);
+    const calls = among.reduce((sum, replica) => sum + replica.calls.size, 0);
     const most = Math.ceil((loadFactor * (calls + 1)) / among.length);
     const key = prompt.slice(0, prefixTokens).join();
-    const free = among.filter((replica) => replica.calls < most);
+    const free = among.filter((replica) => replica.calls.size < most);
     return least(free.length > 0 ? free : among, ({ server }) => hash(`${server.name} ${key}`));
   }
 
   #setAside(replica: Replica, error: GatewayError): void {
-    if (replica.aside === null) this.#world.log(`engine: ${error.message} It is set aside until it is well.`);
+    if (replica.aside === null) this.#world.log(`engine: ${replica.server.name}: ${error.message} It is set aside until it is well.`);
     const failures = replica.aside?.failures ?? 0;
     replica.aside = { error, failures: failures + 1, until: this.#world.now() + growing(failures) };
   }
@@ -155,7 +212,7 @@ export class Replicas {
 }
 
 function stateOf({ server, calls, aside }: Replica): ReplicaState {
-  const state = { url: server.name, calls };
+  const state = { url: server.name, calls: calls.size };
   return aside === null ? { ...state, status: "ready" } : { ...state, status: "unreachable", reason: aside.error.message };
 }
 
@@ -163,8 +220,26 @@ function mayPass(error: unknown): error is GatewayError {
   return error instanceof GatewayError && (error.code === "engine_unavailable" || error.code === "overloaded");
 }
 
+/** The call failed together with its server, as far as can be told from here. */
+function isHarm(error: GatewayError): boolean {
+  return ["failed", "broken", "silent"].includes(fateOf(error));
+}
+
+function isWell(probe: Promise<void>): Promise<boolean> {
+  return probe.then(
+    () => true,
+    () => false,
+  );
+}
+
+function fateOf(error: GatewayError): Fate {
+  return error instanceof ServerError ? error.fate : "refused";
+}
+
 /** The same error, said to be final: the caller's own retry would multiply with those made here. */
-function final({ code, message, retryAfter, cause, isInternal }: GatewayError): GatewayError {
+function final(error: GatewayError): GatewayError {
+  if (error instanceof ServerError) return error.final();
+  const { code, message, retryAfter, cause, isInternal } = error;
   return new GatewayError(code, message, { cause, isFinal: true, isInternal, ...(retryAfter !== null && { retryAfter }) });
 }
 

@@ -63,7 +63,7 @@ const refusedInside = "The model's server does not take this request.";
 const address = /\b[a-z][a-z\d+.-]*:\/\/[^\s"'<>)\]]+|\b\d{1,3}(?:\.\d{1,3}){3}(?::\d+)?\b/giu;
 
 function messageFor(error: GatewayError, isAdmin: boolean): string {
-  if (isAdmin) return error.message;
+  if (isAdmin || error.isPublic) return error.message;
   const general = alwaysInternal[error.code] ?? (error.isInternal ? (elseInternal[error.code] ?? refusedInside) : undefined);
   return general ?? error.message.replace(address, "[address]");
 }

@@ -37,6 +37,8 @@ export interface ErrorDetails {
   readonly isFinal?: boolean;
   /** The message tells of the inside, as a server's words do: it is for who runs the gateway, and clients get other words. */
   readonly isInternal?: boolean;
+  /** The message tells nothing of the inside, whatever others of its code do: clients get it as it is. */
+  readonly isPublic?: boolean;
 }
 
 /** An error whose message is meant for the person who can do something about it. */
@@ -46,6 +48,7 @@ export class GatewayError extends Error {
   readonly retryAfter: number | null;
   readonly isFinal: boolean;
   readonly isInternal: boolean;
+  readonly isPublic: boolean;
 
   constructor(code: ErrorCode, message: string, details: ErrorDetails = {}) {
     super(message, details.cause === undefined ? undefined : { cause: details.cause });
@@ -55,6 +58,7 @@ export class GatewayError extends Error {
     this.retryAfter = details.retryAfter ?? null;
     this.isFinal = details.isFinal ?? false;
     this.isInternal = details.isInternal ?? false;
+    this.isPublic = details.isPublic ?? false;
   }
 }
 

@@ -1,8 +1,12 @@
 /**
  * An engine's process without a model. What it is told of as the model is a JSON file behind "GGUF", read at each load: `error`, what loading fails with;
- * `ends`, to end while it loads; `loads`, to load for ever. Beside it stand the ids of all processes that loaded it. A sample goes on until a text "release" is tokenised; a text "die" ends the process.
+ * `ends`, to end while it loads; `loads`, to load for ever. Beside it stand the ids of all processes that loaded it, and the environment of the last.
+ * A sample goes on until a text "release" is tokenised; a text "die" ends the process, as does a sample with the grammar "deadly"; one with the grammar
+ * "endless" hangs it; one with "waits …" shows nothing until its end. Beside the model, `.samples` has a line for each sample that was begun: its grammar.
  */
-import { appendFileSync, readFileSync } from "node:fs";
+import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
+
+let place = "";
 
 const info = {
   contextSize: 128,
@@ -25,7 +29,9 @@ function perform(id, call) {
     case "load": {
       const { modelPath } = call.options;
       const { error, ends, loads } = JSON.parse(readFileSync(modelPath, "utf8").replace(/^GGUF/u, ""));
+      place = modelPath;
       appendFileSync(`${modelPath}.pids`, `${process.pid}\n`);
+      writeFileSync(`${modelPath}.environment`, JSON.stringify(process.env));
       if (loads === true) return undefined;
       if (ends === true) process.exit(7);
       if (error !== undefined) throw new Error(error);
@@ -40,8 +46,11 @@ function perform(id, call) {
     case "chat-prompt":
       return { tokens: [1, 2], end: 0 };
     case "sample":
+      appendFileSync(`${place}.samples`, `${call.request.grammar}\n`);
+      if (call.request.grammar === "deadly") process.exit(7);
+      if (call.request.grammar === "endless") for (;;);
       held.set(id, call);
-      process.send({ id, cached: 0 });
+      if (!call.request.grammar?.startsWith("waits")) process.send({ id, cached: 0 });
       return undefined;
     default:
       throw new Error(`The engine without a model knows no ${call.type}.`);

@@ -3,6 +3,7 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { onceMore } from "../../src/http/work.ts";
 import { LlamaEngine, type LlamaEngineOptions } from "../../src/node/llama/engine.ts";
 import { childModule, isAlive } from "./engine-child.ts";
 
@@ -106,7 +107,7 @@ describe("an engine whose process dies", () => {
   /** Node tells of some errors by an event, and throws the others. */
   it.each([
     ["an event", "ENOENT", () => Object.assign(process, { execPath: path.join(folder, "no-such-program") })],
-    ["an exception", "E2BIG", () => Object.assign(process.env, { ICDPO_TEST_TOO_BIG: "x".repeat(200_000) })],
+    ["an exception", "E2BIG", () => Object.assign(process.env, { LLAMA_TEST_TOO_BIG: "x".repeat(200_000) })],
   ])("is tried again where no process can be started, as %s tells, until that passes", async (_, code, prevent) => {
     const engine = await start();
     const { execPath } = process;
@@ -116,7 +117,7 @@ describe("an engine whose process dies", () => {
       await refuses(engine, code);
     } finally {
       process.execPath = execPath;
-      delete process.env["ICDPO_TEST_TOO_BIG"];
+      delete process.env["LLAMA_TEST_TOO_BIG"];
     }
     await works(engine);
   });
@@ -131,6 +132,124 @@ describe("an engine whose process dies", () => {
     await expect(waiting).rejects.toMatchObject({ code: "engine_unavailable" });
     await expect(engine.tokenize(["a"])).rejects.toThrow("The engine is shut down.");
     expect(engine.lifecycle.status).toBe("closed");
+  });
+});
+
+describe("a request that ends the engine's process", () => {
+  const request = { maxTokens: 9, temperature: 1, topP: 1, topK: 0, stop: [], logprobs: false };
+  const begun = async () => (await readFile(`${model}.samples`, "utf8").catch(() => "")).split("\n").filter((line) => line !== "");
+
+  /** As the gateway asks: once more where that is said to be of use. One signal for all that a request asks. */
+  async function ask(engine: LlamaEngine, grammar: string, seed = 1): Promise<string> {
+    const { signal } = new AbortController();
+    const texts: string[] = [];
+    await onceMore(
+      async () => {
+        const { tokens, end } = await engine.chatPrompt([], signal);
+        for await (const event of engine.sample({ tokens, end }, { ...request, grammar, seeds: [seed] }, signal))
+          if (event.type === "done") texts.push(event.sample.text);
+      },
+      () => false,
+    );
+    return texts.join();
+  }
+
+  const refused = { code: "engine_unavailable", message: expect.stringContaining("not tried again"), isFinal: true, retryAfter: 300 };
+
+  it("is not given to the next one, whatever its seed, nor by whoever asks again", async () => {
+    const engine = await start();
+    for (const seed of [1, 2, 3]) await expect(ask(engine, "deadly", seed)).rejects.toMatchObject(refused);
+    expect(await begun()).toEqual(["deadly"]);
+    expect(engine.lifecycle.restarts).toBe(1);
+    const good = ask(engine, "good");
+    await expect.poll(begun).toEqual(["deadly", "good"]);
+    await engine.tokenize(["release"]);
+    expect(await good).toBe("Done.");
+  });
+
+  it("is not given to the next one where it hangs", async () => {
+    const engine = await start({ hangMs: 1_000 });
+    await expect(ask(engine, "endless")).rejects.toMatchObject(refused);
+    expect(await begun()).toEqual(["endless"]);
+    expect(await engine.tokenize(["a"])).toEqual([[1]]);
+  });
+
+  it("is told from those beside it, which are done once more", async () => {
+    const engine = await start();
+    const good = ["one", "two", "three"].map((grammar) => ask(engine, grammar));
+    await expect.poll(async () => (await begun()).length).toBe(3);
+    await expect(ask(engine, "deadly")).rejects.toMatchObject(refused);
+    await expect.poll(async () => (await begun()).toSorted().join()).toBe("deadly,one,one,three,three,two,two");
+    await expect.poll(async () => (await engine.state()).active).toBe(3);
+    await engine.tokenize(["release"]);
+    expect(await Promise.all(good)).toEqual(["Done.", "Done.", "Done."]);
+    expect(engine.lifecycle.restarts).toBe(1);
+  });
+
+  it("is told from those that wait beside it, one after the other", async () => {
+    const engine = await start();
+    // None of them has begun to be answered when the process ends.
+    const names = ["waits 1", "waits 2", "waits 3"];
+    const good = names.map((name) => ask(engine, name));
+    await expect.poll(async () => (await begun()).length).toBe(3);
+    const evil = ask(engine, "deadly");
+    const failed = expect(evil).rejects.toMatchObject(refused);
+    await expect.poll(() => engine.lifecycle.restarts).toBeGreaterThan(0);
+    const releasing = setInterval(() => void engine.tokenize(["release"]).catch(() => {}), 50);
+    try {
+      expect(await Promise.all(good)).toEqual(["Done.", "Done.", "Done."]);
+      await failed;
+    } finally {
+      clearInterval(releasing);
+    }
+    expect((await begun()).filter((grammar) => grammar === "deadly").length).toBeLessThanOrEqual(2);
+    expect((await begun()).length).toBeLessThanOrEqual(8);
+  });
+
+  it("is done once more where the process was killed from outside, and no oftener", async () => {
+    const engine = await start();
+    const asked = ask(engine, "good");
+    const failed = expect(asked).rejects.toMatchObject(refused);
+    for (const count of [1, 2]) {
+      await expect.poll(async () => (await begun()).length).toBe(count);
+      process.kill(pidOf(engine), "SIGKILL");
+      if (count === 1) await expect.poll(() => engine.lifecycle.restarts).toBe(1);
+    }
+    await failed;
+    expect(await begun()).toEqual(["good", "good"]);
+  });
+});
+
+describe("the engine's process", () => {
+  it("sees no secret of the gateway's environment", async () => {
+    const secrets = {
+      ICDPO_API_KEYS: "alice=secret",
+      ICDPO_KEYS_FILE: "/secret",
+      ICDPO_DATABASE_TOKEN: "secret",
+      HF_TOKEN: "secret",
+      OPENAI_API_KEY: "secret",
+      AWS_SECRET_ACCESS_KEY: "secret",
+      AZURE_CLIENT_SECRET: "secret",
+      GOOGLE_APPLICATION_CREDENTIALS: "/secret",
+      HTTPS_PROXY: "http://me:secret@proxy",
+      PIP_INDEX_URL: "https://me:secret@index",
+      LLAMA_API_KEY: "secret",
+      GGML_TOKEN: "secret",
+      UNKNOWN_TO_ALL: "secret",
+    };
+    const wanted = { CUDA_VISIBLE_DEVICES: "0", GGML_VK_VISIBLE_DEVICES: "1", LD_LIBRARY_PATH: "/usr/local/cuda/lib64", LC_ALL: "C.UTF-8" };
+    const before = { ...process.env };
+    try {
+      Object.assign(process.env, secrets, wanted);
+      await start();
+    } finally {
+      for (const name of Object.keys({ ...secrets, ...wanted })) delete process.env[name];
+      Object.assign(process.env, before);
+    }
+    const seen = JSON.parse(await readFile(`${model}.environment`, "utf8")) as Record<string, string>;
+    expect(seen).toMatchObject({ ...wanted, PATH: process.env["PATH"], UV_THREADPOOL_SIZE: "1" });
+    for (const name of Object.keys(secrets)) expect(seen).not.toHaveProperty(name);
+    expect(JSON.stringify(seen)).not.toContain("secret");
   });
 });
 

@@ -124,7 +124,8 @@ describe("retries", () => {
 
   it("of a stream are made only before something of it was passed on", async () => {
     let breakOff = (): void => {};
-    const cut = await stub((_, response) => {
+    const cut = await stub(({ path }, response) => {
+      if (path === "/health") return void response.end();
       response.write('data: {"value": 1}\n\n');
       breakOff = () => response.destroy();
     });
@@ -152,7 +153,8 @@ describe("retries", () => {
   });
 
   it("are not made for a stream that ended in the middle, which who asked may try again", async () => {
-    const cut = await stub((_, response) => {
+    const cut = await stub(({ path }, response) => {
+      if (path === "/health") return void response.end();
       response.write('data: {"value": 1}\n\n');
       setTimeout(() => response.destroy(), 5);
     });

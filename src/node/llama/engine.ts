@@ -2,11 +2,13 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { setTimeout as pause } from "node:timers/promises";
 import type { EngineInfo, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "../../engine/engine.ts";
+import { contentOf, type SentCall, Suspects } from "../../engine/suspects.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { EventQueue } from "../../types/event-queue.ts";
 import { growingPause } from "../../types/growing-pause.ts";
 import { untilAborted } from "../../types/until-aborted.ts";
+import { engineEnvironment } from "../child-environment.ts";
 import { CoreShare, type Cores } from "./cores.ts";
 import { LastingChange } from "./lasting-change.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
@@ -45,6 +47,8 @@ export type LlamaState = Omit<LlamaLifecycle, "status"> & {
 
 interface Pending {
   readonly type: Call["type"];
+  /** Undefined: the gateway's own call, which nobody asked for. */
+  readonly sent: SentCall | undefined;
   readonly events: EventQueue<SampleEvent | ScoreEvent>;
   /** What the child has steps to do for: samples, or a prompt and completions to score. */
   due: number;
@@ -85,6 +89,11 @@ export class LlamaEngine implements RunningEngine {
   /** The child's; undefined: there are no other engines. */
   #share: CoreShare | undefined;
   readonly #lastingThreads = new LastingChange<number>(lastingMs);
+  readonly #suspects = new Suspects(() => performance.now());
+  /** Whose calls the child has answered. */
+  #answered = new WeakSet<object>();
+  /** The child that was killed because it hung. */
+  #hung: ChildProcess | undefined;
 
   private constructor(options: LlamaEngineOptions) {
     this.#options = options;
@@ -171,7 +180,7 @@ export class LlamaEngine implements RunningEngine {
   ): AsyncGenerator<SampleEvent | ScoreEvent> {
     const leave = new AbortController();
     const events = new EventQueue<SampleEvent | ScoreEvent>();
-    this.#call(call, AbortSignal.any([leave.signal, ...(signal ? [signal] : [])]), events, completions).then(
+    this.#call(call, AbortSignal.any([leave.signal, ...(signal ? [signal] : [])]), signal, events, completions).then(
       () => events.end(),
       (error: unknown) => events.fail(error),
     );
@@ -207,16 +216,26 @@ export class LlamaEngine implements RunningEngine {
     clearTimeout(limit);
   }
 
+  /** `owner`: stands for the request that the call is made for. */
   async #call(
     call: Call,
     signal?: AbortSignal,
+    owner = signal,
     events = new EventQueue<SampleEvent | ScoreEvent>(),
     completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]> = [],
   ): Promise<Result> {
     await this.#whenReady(signal);
-    const result = await this.#send(call, signal, events, completions);
-    this.#hasWorked = true;
-    return result;
+    const sent: SentCall = { content: () => contentOf(call), owner: owner ?? {}, hasBegun: false };
+    await this.#suspects.admit(sent, signal);
+    let isWell = false;
+    try {
+      const result = await this.#send(call, signal, events, completions, sent);
+      this.#hasWorked = true;
+      isWell = true;
+      return result;
+    } finally {
+      this.#suspects.leave(sent, isWell);
+    }
   }
 
   #send(
@@ -224,6 +243,7 @@ export class LlamaEngine implements RunningEngine {
     signal?: AbortSignal,
     events = new EventQueue<SampleEvent | ScoreEvent>(),
     completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]> = [],
+    sent?: SentCall,
   ): Promise<Result> {
     const child = this.#child;
     if (child === undefined || !child.connected) return Promise.reject(new EngineDied());
@@ -248,7 +268,7 @@ export class LlamaEngine implements RunningEngine {
       }
       post({ id, completion: null });
     };
-    const pending = { type: call.type, events, resolve, reject, due: 0 };
+    const pending = { type: call.type, sent, events, resolve, reject, due: 0 };
     this.#pending.set(id, pending);
     if (call.type === "sample" || call.type === "score") this.#addDue(pending, 1);
     signal?.addEventListener("abort", abort, { once: true });
@@ -293,14 +313,17 @@ export class LlamaEngine implements RunningEngine {
       // Linux shares the cores between sessions first: in one of its own, what is busy in the gateway's leaves the engine more.
       detached: process.platform === "linux",
       // One pool thread: with more, each decode lands on another thread and takes twice as long.
-      env: { ...process.env, UV_THREADPOOL_SIZE: "1" },
+      env: { ...engineEnvironment(process.env), UV_THREADPOOL_SIZE: "1" },
       serialization: "advanced",
       stdio: ["ignore", "inherit", "inherit", "ipc"],
     });
     this.#child = child;
     this.#hasWorked = false;
     const ended = new Promise<string>((resolve) => {
-      child.once("exit", (code, signal) => resolve(`the process ended (${signal ?? `code ${code}`})`));
+      child.once("exit", (code, signal) => {
+        this.#blame(child, signal);
+        resolve(`the process ended (${signal ?? `code ${code}`})`);
+      });
       child.on("error", (error) => {
         // A process that could not be started has no exit.
         if (child.pid === undefined) resolve(`the process could not be started (${error.message})`);
@@ -340,6 +363,7 @@ export class LlamaEngine implements RunningEngine {
       if (unanswered * heartbeatMs >= hangMs) {
         log(`engine: the process has not got on for ${hangMs} ms; ending it`);
         clearInterval(this.#heartbeat);
+        this.#hung = child;
         child.kill("SIGKILL");
         return;
       }
@@ -361,10 +385,32 @@ export class LlamaEngine implements RunningEngine {
     this.#options.log(`engine: threads: ${change.now} instead of ${change.before}, which is faster at present`);
   }
 
+  /**
+   * Who may be why the child ended. A signal that no fault raises comes from outside, perhaps from a system that had no memory left: one such end proves
+   * nothing. One that hung had perhaps done so before it was asked at all.
+   */
+  #blame(child: ChildProcess, signal: NodeJS.Signals | null): void {
+    if (child !== this.#child || this.#status === "closed") return;
+    const calls = [...this.#pending.values()].flatMap(({ sent }) => sent ?? []);
+    const isHeard = calls.some(({ hasBegun, owner }) => hasBegun || this.#answered.has(owner as object));
+    const isFault = this.#hung === child ? isHeard : signal === null || faults.has(signal);
+    this.#suspects.blame(calls, isFault ? "fault" : "outside");
+    this.#answered = new WeakSet();
+  }
+
+  #diedUnder({ sent }: Pending): GatewayError {
+    try {
+      if (sent !== undefined) this.#suspects.check(sent);
+      return new EngineDied();
+    } catch (error) {
+      return error as GatewayError;
+    }
+  }
+
   #ended(child: ChildProcess, reason: string): void {
     if (child !== this.#child) return;
     clearInterval(this.#heartbeat);
-    for (const pending of this.#pending.values()) pending.reject(this.#status === "closed" ? shutDown() : new EngineDied());
+    for (const pending of this.#pending.values()) pending.reject(this.#status === "closed" ? shutDown() : this.#diedUnder(pending));
     this.#pending.clear();
     // Whoever starts a child learns itself that it has ended before it was ready.
     if (this.#status === "ready") void this.#startAgain(reason);
@@ -410,9 +456,15 @@ export class LlamaEngine implements RunningEngine {
     ready.catch(() => {});
   }
 
+  #heard(sent: SentCall, message: ChildMessage): void {
+    if (!("fed" in message)) sent.hasBegun = true;
+    this.#answered.add(sent.owner as object);
+  }
+
   #receive(message: ChildMessage): void {
     const pending = this.#pending.get(message.id);
     if (pending === undefined) return;
+    if (pending.sent !== undefined) this.#heard(pending.sent, message);
     if ("fed" in message) pending.events.push({ type: "prefill", fed: message.fed });
     else if ("cached" in message) {
       if (pending.type === "score") this.#addDue(pending, -1);
@@ -430,6 +482,9 @@ export class LlamaEngine implements RunningEngine {
     } else pending.resolve(message.result);
   }
 }
+
+/** By which a process ends when its own code is at fault. */
+const faults: ReadonlySet<NodeJS.Signals> = new Set(["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS"]);
 
 class EngineDied extends GatewayError {
   constructor(cause?: unknown) {

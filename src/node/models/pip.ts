@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { mkdir, readdir, rename, rm } from "node:fs/promises";
 import path from "node:path";
+import { pipEnvironment } from "../child-environment.ts";
 import type { PinnedFile, PythonPackage, PythonSource } from "./catalog.ts";
 import { install, missingFiles } from "./files.ts";
 import { reasonOf, type SourceAccess } from "./sources.ts";
@@ -63,7 +64,8 @@ async function findPython(commands: readonly string[], signal?: AbortSignal): Pr
 /** Throws with the last lines of the program's output. Settles when it has ended, after an abort too: nothing it writes to is removed before. */
 function run(command: string, args: readonly string[], temporary?: string, signal?: AbortSignal): Promise<void> {
   // pip unpacks into the system's temporary folder and leaves that there when it is killed.
-  const env = temporary === undefined ? process.env : { ...process.env, TMPDIR: temporary, TEMP: temporary, TMP: temporary };
+  const own = temporary === undefined ? {} : { TMPDIR: temporary, TEMP: temporary, TMP: temporary };
+  const env = { ...pipEnvironment(process.env), ...own };
   const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"], windowsHide: true, ...(signal && { signal }) });
   let output = "";
   let failure: Error | undefined;
