@@ -140,7 +140,8 @@ export class Connection {
   }
 }
 
-function tooLarge(name: string, what: string, most: number): GatewayError {
+/** "engine_failure". */
+export function tooLarge(name: string, what: string, most: number): GatewayError {
   const message = `${name} sent ${what} of more than ${most} bytes, which is more than what was asked of it can take. The connection was closed.`;
   return new GatewayError("engine_failure", message);
 }

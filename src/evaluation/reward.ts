@@ -1,5 +1,7 @@
 /** @module Reward models: how good a response is, a number for each. RM_test of the paper, or a teacher's log-probability. */
 import { z } from "zod";
+import { answerTo } from "../engine/answer-size.ts";
+import { boundedFetch } from "../engine/bounded-fetch.ts";
 import type { Engine } from "../engine/engine.ts";
 import { baseContext, encodeContext } from "../icdpo/prompt.ts";
 import { closeResponse, forcedSums } from "../icdpo/score.ts";
@@ -61,14 +63,20 @@ export function httpReward(endpoint: RewardEndpoint): RewardModel {
     id: endpoint.url,
     async reward(conversation, response, signal) {
       const messages = turnsOf(conversation);
-      if (!isClassify) return plainAnswer.parse(await post(endpoint, { messages, response }, signal)).reward;
+      if (!isClassify) return understood(endpoint, plainAnswer, await post(endpoint, { messages, response }, signal)).reward;
       const whole = [...messages, { role: "assistant", content: response }];
       const body = { messages: whole, add_generation_prompt: false, use_activation: false };
-      const [{ probs } = { probs: [] }] = classifyAnswer.parse(await post(endpoint, body, signal)).data;
+      const [{ probs } = { probs: [] }] = understood(endpoint, classifyAnswer, await post(endpoint, body, signal)).data;
       return probs.length === 1 ? (probs[0] as number) : (probs[1] as number) - (probs[0] as number);
     },
     close: async () => {},
   };
+}
+
+function understood<Answer>({ url }: RewardEndpoint, schema: z.ZodType<Answer>, answer: unknown): Answer {
+  const { data, success } = schema.safeParse(answer);
+  if (success) return data;
+  throw new GatewayError("engine_unavailable", `${url} gave no reward: what came is no reward`);
 }
 
 function turnsOf(conversation: Conversation) {
@@ -77,20 +85,26 @@ function turnsOf(conversation: Conversation) {
 
 const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
 const firstPauseMs = 500;
+const callMs = 300_000;
 
 async function post({ url, apiKey, retries, fetch, pause }: RewardEndpoint, body: unknown, signal: AbortSignal): Promise<unknown> {
   const headers = { "content-type": "application/json", ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }) };
+  const sent = JSON.stringify(body);
+  const bounded = boundedFetch(fetch, { name: url, most: answerTo(sent).whole, wholeMs: callMs });
   for (let attempt = 0; ; attempt++) {
     let problem: string;
     try {
-      const answer = await fetch(url, { method: "POST", headers, body: JSON.stringify(body), signal, redirect: "manual" });
+      const answer = await bounded(url, { method: "POST", headers, body: sent, signal, redirect: "manual" });
       if (answer.ok) return await answer.json();
-      const moved = isRedirect(answer.status) ? redirected(url, answer.headers.get("location")).message : null;
-      problem = `${answer.status} ${moved ?? (await answer.text()).slice(0, 200)}`;
+      await answer.body?.cancel();
+      const moved = isRedirect(answer.status) ? ` ${redirected(url, answer.headers.get("location")).message}` : "";
+      problem = `${answer.status}${moved}`;
       if (!passing.has(answer.status)) attempt = retries;
     } catch (error) {
       if (signal.aborted) throw cancelled(signal);
-      problem = (error as Error).message;
+      if (error instanceof GatewayError) throw error;
+      // A parser would quote what it could not read.
+      problem = error instanceof SyntaxError ? "what came is no JSON" : (error as Error).message;
     }
     if (attempt >= retries) throw new GatewayError("engine_unavailable", `${url} gave no reward: ${problem}`);
     await pause(firstPauseMs * 2 ** attempt);

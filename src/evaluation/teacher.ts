@@ -1,7 +1,10 @@
 /** @module A better model behind any OpenAI-compatible endpoint, and what it costs to ask it. */
 import OpenAI from "openai";
 import { z } from "zod";
+import { describedAnswer } from "../engine/answer-size.ts";
+import { boundedFetch } from "../engine/bounded-fetch.ts";
 import { GatewayError } from "../types/error.ts";
+import { quoted } from "../types/quoted.ts";
 import { isRedirect, redirected } from "../types/redirect.ts";
 
 export interface TeacherOptions {
@@ -14,6 +17,8 @@ export interface TeacherOptions {
   readonly retries: number;
   /** Told what the endpoint does not take, and is asked without. */
   readonly report: (line: string) => void;
+  /** The endpoint's own words, which may hold what it was asked, are shown; else only its status and code. */
+  readonly showsWords: boolean;
 }
 
 export interface Message {
@@ -42,8 +47,8 @@ export interface Teacher {
   readonly id: string;
   /**
    * The same `key`, the same call: an endpoint that knows idempotency keys does not count it twice. An endpoint without JSON schemas is asked without
-   * `form`: the messages must say what is wanted too. Throws "engine_unavailable" with the endpoint's own words, whatever they are about but a
-   * refusal of the prompt.
+   * `form`: the messages must say what is wanted too. Throws "engine_unavailable", whatever is wrong but a refusal of the prompt, and "engine_failure"
+   * where the answer is far larger than one of so many tokens.
    */
   ask(messages: readonly Message[], key: string, signal?: AbortSignal, form?: AnswerForm): Promise<TeacherAnswer>;
 }
@@ -54,12 +59,14 @@ const callMs = 300_000;
 type Field = "max_tokens" | "temperature" | "response_format";
 
 export function openTeacher(options: TeacherOptions): Teacher {
-  const { baseURL, apiKey, model, maxTokens, temperature, retries, report } = options;
-  const client = new OpenAI({ baseURL, apiKey, maxRetries: retries, timeout: callMs, fetch: withOwnWords });
+  const { baseURL, apiKey, model, maxTokens, temperature, retries, report, showsWords } = options;
+  const bounds = { name: baseURL, most: describedAnswer([maxTokens]).whole, wholeMs: callMs };
+  const client = new OpenAI({ baseURL, apiKey, maxRetries: retries, timeout: callMs, fetch: withOwnWords(boundedFetch(fetch, bounds)) });
   /** For as long as the teacher lasts: what is refused once is refused always. */
   const refused = new Set<Field>();
-  const failure = (words: string, cause?: unknown): GatewayError =>
-    new GatewayError("engine_unavailable", `${baseURL} did not answer: ${words}`, { cause });
+  const said = (words: string): string => (showsWords && words !== "" ? ` ${quoted(words, mostWords)}` : "");
+  const failure = (what: string, words = "", cause?: unknown): GatewayError =>
+    new GatewayError("engine_unavailable", `${baseURL} did not answer: ${what}${said(words)}`, { cause });
 
   async function call(body: Body, key: string, signal: AbortSignal | undefined): Promise<TeacherAnswer> {
     // The client's own option for it sends nothing. Another body under the same key would be another call.
@@ -68,7 +75,7 @@ export function openTeacher(options: TeacherOptions): Teacher {
     const { data, success } = completionSchema.safeParse(answer);
     if (success) return answerOf(data, failure);
     if (isFiltered(answer)) return nothing;
-    throw failure(JSON.stringify(answer).slice(0, mostWords));
+    throw failure("what came is no answer", JSON.stringify(answer));
   }
 
   return {
@@ -90,11 +97,11 @@ export function openTeacher(options: TeacherOptions): Teacher {
           return await call(body, key, signal);
         } catch (error) {
           if (signal?.aborted || error instanceof GatewayError) throw error;
-          if (!(error instanceof OpenAI.APIError)) throw failure((error as Error).message, error);
+          if (!(error instanceof OpenAI.APIError)) throw failure("what came cannot be read", (error as Error).message, error);
           if (isFiltered(error.error)) return nothing;
           const field = refusedField(error, body);
-          if (field === null) throw failure(error.message, error);
-          if (!refused.has(field)) report(`${baseURL} takes no ${field}, and is asked ${instead[field]}: ${error.message}`);
+          if (field === null) throw failure(statusOf(error), wordsOf(error), error);
+          if (!refused.has(field)) report(`${baseURL} takes no ${field}, and is asked ${instead[field]}.${said(wordsOf(error))}`);
           refused.add(field);
         }
       }
@@ -135,7 +142,7 @@ const finishes: ReadonlyMap<string, TeacherAnswer["finish"]> = new Map([
 function answerOf({ choices, usage }: z.output<typeof completionSchema>, failure: (words: string) => GatewayError): TeacherAnswer {
   const [{ finish_reason: said, message } = { finish_reason: null, message: {} }] = choices;
   const finish = message.refusal ? "refused" : finishes.get((said ?? "stop").toLowerCase());
-  if (finish === undefined) throw failure(`it ended an answer with "${said}"`);
+  if (finish === undefined) throw failure(`it ended an answer with ${quoted(said ?? "", 40)}`);
   return {
     text: finish === "refused" ? "" : (message.content?.trim() ?? ""),
     finish,
@@ -159,15 +166,31 @@ const filterCodes: ReadonlySet<unknown> = new Set([
 ]);
 
 /** Codes stand at several depths: Azure's in `innererror`, in what passes it on deeper still. OpenRouter has no code but shows what it flagged. */
-function isFiltered(error: unknown): boolean {
-  if (typeof error !== "object" || error === null) return false;
+function isFiltered(error: unknown, depth = deepestCode): boolean {
+  if (typeof error !== "object" || error === null || depth === 0) return false;
   return Object.entries(error).some(
-    ([key, value]) => (["code", "type"].includes(key) && filterCodes.has(value)) || key === "flagged_input" || isFiltered(value),
+    ([key, value]) => (["code", "type"].includes(key) && filterCodes.has(value)) || key === "flagged_input" || isFiltered(value, depth - 1),
   );
 }
 
+const deepestCode = 8;
+
+type ApiError = InstanceType<typeof OpenAI.APIError>;
+
+/** A status, and a code where it is a name; what went wrong on the way is in the client's own words. */
+function statusOf({ status, code, type, message }: ApiError): string {
+  if (status === undefined) return message;
+  const name = [code, type].find((one) => typeof one === "string" && /^[\w.-]{1,64}$/u.test(one));
+  return name ? `${status} (${name})` : String(status);
+}
+
+/** The client puts the status before them. */
+function wordsOf({ status, message }: ApiError): string {
+  return status === undefined ? "" : message.replace(`${status} `, "");
+}
+
 /** The field of the body that the endpoint does not take, if that is what is wrong. */
-function refusedField({ status, code, param, message }: InstanceType<typeof OpenAI.APIError>, body: Body): Field | null {
+function refusedField({ status, code, param, message }: ApiError, body: Body): Field | null {
   if (status !== 400 && status !== 422) return null;
   const isNamed = (field: Field): boolean => field in body && (param === field || message.includes(field));
   if (isNamed("response_format")) return "response_format";
@@ -179,13 +202,16 @@ function refusedField({ status, code, param, message }: InstanceType<typeof Open
 const unsupported = /not? (?:longer )?support|unsupported|unrecognized|unknown|deprecated|not (?:permitted|allowed)/iu;
 
 /** Errors as OpenAI writes them, `{"error": …}`, whatever the endpoint writes: its client shows no other's words. */
-const withOwnWords: typeof fetch = async (input, init) => {
-  const response = await fetch(input, { ...init, redirect: "manual" });
-  if (response.ok) return response;
-  const { status, statusText, headers } = response;
-  const words = isRedirect(status) ? redirected(response.url, headers.get("location")).message : await response.text();
-  return new Response(JSON.stringify(asOpenAiError(words)), { status, statusText, headers });
-};
+function withOwnWords(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
+  return async (input, init) => {
+    const response = await fetch(input, { ...init, redirect: "manual" });
+    if (response.ok) return response;
+    const { status, statusText, headers } = response;
+    const url = input instanceof Request ? input.url : String(input);
+    const words = isRedirect(status) ? redirected(url, headers.get("location")).message : await response.text();
+    return new Response(JSON.stringify(asOpenAiError(words)), { status, statusText, headers });
+  };
+}
 
 function asOpenAiError(words: string): unknown {
   let body: unknown;

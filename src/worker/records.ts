@@ -3,11 +3,12 @@
  * a request ends with it.
  */
 import { createClient } from "@libsql/client/web";
+import { boundedFetch } from "../engine/bounded-fetch.ts";
 import { RecordDatabase } from "../experiment/database.ts";
 import { withoutRecords } from "../experiment/no-store.ts";
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow, RecordStore, StoreState } from "../experiment/record.ts";
 import type { ExperimentDescription, ExperimentReport } from "../experiment/report.ts";
-import type { SqlClient } from "../experiment/sql.ts";
+import { mostAnswerBytes, type SqlClient } from "../experiment/sql.ts";
 import type { DeclaredMetrics } from "../policy/metrics.ts";
 import { GatewayError, isCancellation } from "../types/error.ts";
 import { fetchUnmoved } from "../types/redirect.ts";
@@ -38,9 +39,11 @@ export function recordsClient(
 
 /** A client for each call: one client's calls wait for each other, and a request must not wait for another's. */
 function libsqlClient(server: { readonly url: string; readonly authToken?: string }): SqlClient {
+  const bounded = boundedFetch(fetchUnmoved, { name: "The database", most: mostAnswerBytes });
+  const client = () => createClient({ ...server, fetch: bounded });
   return {
-    execute: (statement) => createClient({ ...server, fetch: fetchUnmoved }).execute(statement),
-    batch: (statements, mode) => createClient({ ...server, fetch: fetchUnmoved }).batch(statements, mode),
+    execute: (statement) => client().execute(statement),
+    batch: (statements, mode) => client().batch(statements, mode),
     close() {},
   };
 }

@@ -285,6 +285,30 @@ describe("rewards", () => {
     expect(bodies).toHaveLength(1);
   });
 
+  it("tell nothing of what they were asked where that goes wrong, and are not read on where they are far too large", async () => {
+    const answers = [
+      () => new Response("tulips", { status: 400 }),
+      () => new Response("tulips"),
+      () => Response.json({ reward: "tulips" }),
+    ];
+    for (const answer of answers) {
+      const model = httpReward({ url: "http://reward", ...options, retries: 0, fetch: async () => answer() });
+      const error = (await model.reward(conversation, "tulips", signal).catch((thrown: unknown) => thrown)) as Error;
+      expect(error).toMatchObject({ code: "engine_unavailable", message: expect.stringContaining("gave no reward") });
+      expect(error.message).not.toContain("tulips");
+    }
+    let read = 0;
+    const endless = new ReadableStream<Uint8Array>({
+      pull(controller) {
+        read += 2 ** 16;
+        controller.enqueue(new Uint8Array(2 ** 16).fill(32));
+      },
+    });
+    const model = httpReward({ url: "http://reward", ...options, fetch: async () => new Response(endless) });
+    await expect(model.reward(conversation, "hot", signal)).rejects.toMatchObject({ code: "engine_failure" });
+    expect(read).toBeLessThan(8 * 2 ** 20);
+  });
+
   it("are asked for once", async () => {
     const { url, bodies } = await endpoint(() => ({ status: 200, body: { reward: 1 } }));
     const model = cachedReward(httpReward({ url, ...options }), memory().cache);

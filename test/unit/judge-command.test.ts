@@ -60,7 +60,15 @@ async function recordingGateway(script: Script = {}) {
 async function judge(handler: Handler) {
   const server = await stubServer(handler);
   servers.push(server);
-  const options = { baseURL: `${server.url}/v1`, apiKey: "none", model: "judge", maxTokens: 32, retries: 0, report: () => {} };
+  const options = {
+    baseURL: `${server.url}/v1`,
+    apiKey: "none",
+    model: "judge",
+    maxTokens: 32,
+    retries: 0,
+    report: () => {},
+    showsWords: false,
+  };
   return { server, teacher: openTeacher(options) };
 }
 
@@ -170,7 +178,7 @@ describe("a judge", () => {
     const said: string[] = [];
     engine.calls.length = 0;
     const run = judgeExperiment(database, route, teacher, { ...options, concurrency: 2 }, { signal, report: (line) => said.push(line) });
-    await expect(run).rejects.toThrow("402 no money left");
+    await expect(run).rejects.toThrow("402 (insufficient_quota)");
     const kept = await database.judgements("ab");
     expect(said.at(-1)).toBe(`${kept.length} of 8 are judged, and kept; the same command goes on.`);
     expect(kept.length).toBeGreaterThanOrEqual(1);

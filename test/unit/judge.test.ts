@@ -11,12 +11,12 @@ afterEach(() => {
   for (const server of servers.splice(0)) server.kill();
 });
 
-async function endpoint(handler: Handler, temperature?: number) {
+async function endpoint(handler: Handler, temperature?: number, showsWords = true) {
   const server = await stubServer(handler);
   servers.push(server);
   const said: string[] = [];
   const report = (line: string): void => void said.push(line);
-  const options = { baseURL: `${server.url}/v1`, apiKey: "none", model: "m", maxTokens: 32, temperature, retries: 0, report };
+  const options = { baseURL: `${server.url}/v1`, apiKey: "none", model: "m", maxTokens: 32, temperature, retries: 0, report, showsWords };
   return { server, teacher: openTeacher(options), said };
 }
 
@@ -159,7 +159,7 @@ describe("an endpoint that does not answer", () => {
       "another fault",
       400,
       { error: { message: "This model's maximum context length is 8 tokens" } },
-      "400 This model's maximum context length is 8 tokens",
+      "400 \"This model's maximum context length is 8 tokens",
     ],
     ["a model that is not there", 422, { error: { message: "no model m", code: "model_not_found" } }, "no model m"],
     ["a body too large", 413, "<h1>Request Entity Too Large</h1>", "<h1>Request Entity Too Large</h1>"],
@@ -168,7 +168,7 @@ describe("an endpoint that does not answer", () => {
     ["a sentence", 400, { error: "model is loading" }, "model is loading"],
     ["a key that is wrong", 401, { error: { message: "Incorrect API key" } }, "Incorrect API key"],
     ["an error after 200", 200, { error: { message: "provider is down" } }, "provider is down"],
-    ["no choice", 200, { id: "x", choices: [] }, '"choices":[]'],
+    ["no choice", 200, { id: "x", choices: [] }, 'choices\\":[]'],
     ["no JSON", 200, "<html>", "did not answer"],
     [
       "an end of no known kind",
@@ -185,6 +185,37 @@ describe("an endpoint that does not answer", () => {
     }, 7);
     await expect(teacher.ask(messages, "k")).rejects.toMatchObject({ code: "engine_unavailable", message: expect.stringContaining(words) });
     expect(server.requests).toHaveLength(1);
+  });
+
+  it.each([
+    ["an error", 400, { error: { message: "Not this: tulips\u001b[2J", code: "odd", type: "odd" } }, "400 (odd)"],
+    ["an answer of another shape", 200, { tulips: "tulips" }, "what came is no answer"],
+    ["no JSON", 200, "tulips", "did not answer"],
+  ])("says nothing of what it was asked where that is not wanted: %s", async (_, status, body, words) => {
+    const { teacher } = await endpoint(
+      (_request, response) => {
+        if (typeof body === "string") response.writeHead(status, { "content-type": "application/json" }).end(body);
+        else sendJson(response, body, status);
+      },
+      7,
+      false,
+    );
+    const error = (await teacher.ask(messages, "k").catch((thrown: unknown) => thrown)) as Error;
+    expect(error.message).toContain(words);
+    expect(error.message).not.toContain("tulips");
+  });
+
+  it("is not read on where it answers far more than it was asked for", async () => {
+    const { server, teacher } = await endpoint((_, response) => {
+      const piece = "a".repeat(2 ** 16);
+      const go = (): void => {
+        while (!response.destroyed) if (!response.write(piece)) return void response.once("drain", go);
+      };
+      response.writeHead(200, { "content-type": "application/json" }).write('{"choices":[{"message":{"content":"');
+      go();
+    });
+    await expect(teacher.ask(messages, "k")).rejects.toMatchObject({ code: "engine_failure", message: expect.stringContaining("bytes") });
+    await expect.poll(() => server.abandoned).toHaveLength(1);
   });
 
   it("is asked for max_completion_tokens, and at its own temperature, where it takes no other, and from then on", async () => {
@@ -232,7 +263,7 @@ describe("an endpoint that does not answer", () => {
       onProgress: () => {},
       stop: new AbortController().signal,
     });
-    await expect(lesson).rejects.toThrow(/^long: http.* did not answer: 400 too long$/u);
+    await expect(lesson).rejects.toThrow(/^long: http.* did not answer: 400 "too long"$/u);
     expect(noted).toEqual(["Taught one"]);
     expect(server.requests).toHaveLength(4);
   });

@@ -11,6 +11,8 @@ const headersWithinMs = 10_000;
 const bytesWithinMs = 60_000;
 const attempts = 3;
 const mostHops = 5;
+/** Of a file whose size is not known: configurations of models. */
+const mostBytes = 16 * 2 ** 20;
 
 export async function fetchFromHub(source: HubSource, root: string, access: SourceAccess, signal?: AbortSignal): Promise<void> {
   for (const file of await missingFiles(source.files, root)) {
@@ -100,7 +102,7 @@ async function receive({ file, part, access }: Download, body: Body, headers: He
       patience.expect("bytes", bytesWithinMs);
       await handle.appendFile(chunk);
       received += chunk.length;
-      if (file.bytes !== undefined && received > file.bytes) break;
+      if (received > (file.bytes ?? mostBytes)) break;
       report();
     }
   } finally {

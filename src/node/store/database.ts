@@ -3,7 +3,9 @@ import { chmod, mkdir, open, readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Client, createClient } from "@libsql/client";
+import { boundedFetch } from "../../engine/bounded-fetch.ts";
 import { RecordDatabase } from "../../experiment/database.ts";
+import { mostAnswerBytes } from "../../experiment/sql.ts";
 import { fetchUnmoved } from "../../types/redirect.ts";
 
 export interface DatabaseOptions {
@@ -31,13 +33,9 @@ export class Database extends RecordDatabase {
   static async open({ url, authToken, report = () => {} }: DatabaseOptions): Promise<Database> {
     const isLocal = url.startsWith("file:");
     const isNew = isLocal && (await makeFile(fileOf(url), report));
+    const bounded = boundedFetch(fetchUnmoved, { name: "The database", most: mostAnswerBytes });
     // What is said to a local file is said to a connection: there is one.
-    const client = createClient({
-      url,
-      fetch: fetchUnmoved,
-      ...(authToken !== undefined && { authToken }),
-      ...(isLocal && { concurrency: 1 }),
-    });
+    const client = createClient({ url, fetch: bounded, ...(authToken !== undefined && { authToken }), ...(isLocal && { concurrency: 1 }) });
     try {
       if (isLocal) {
         await client.execute("PRAGMA busy_timeout = 2000");
