@@ -5,6 +5,7 @@ import { createRequire } from "node:module";
 import process from "node:process";
 import { Command } from "commander";
 import { GatewayError, isCancellation } from "../types/error.ts";
+import { harmless } from "../types/quoted.ts";
 import { benchCommand } from "./commands/bench.ts";
 import { bundleCommand } from "./commands/bundle.ts";
 import { demosCommand } from "./commands/demos.ts";
@@ -23,7 +24,7 @@ const environmentFile = ".env";
 const interruptedExitCode = 130;
 
 function report(line: string): void {
-  process.stderr.write(`${line}\n`);
+  process.stderr.write(`${harmless(line)}\n`);
 }
 
 async function main(): Promise<void> {

@@ -3,6 +3,7 @@ import { waitUntil } from "cloudflare:workers";
 import builtIn from "#bundle";
 import { renderError } from "../http/errors.ts";
 import { GatewayError } from "../types/error.ts";
+import { spelledOut } from "../types/quoted.ts";
 import { type Bindings, variablesOf } from "./bindings.ts";
 import { type GatewayWorld, openGateway, type WorkerGateway } from "./gateway.ts";
 import { expireRecords } from "./records.ts";
@@ -16,7 +17,7 @@ const openingMs = 60_000;
 const farewellMs = 1_000;
 
 function log(level: string, message: string, fields: object = {}): void {
-  console.log(JSON.stringify({ level, time: new Date().toISOString(), ...fields, msg: message }));
+  console.log(spelledOut(JSON.stringify({ level, time: new Date().toISOString(), ...fields, msg: message })));
 }
 
 const world: GatewayWorld = {

@@ -3,6 +3,7 @@ import { type Logger, pino } from "pino";
 import sonicBoom from "sonic-boom";
 import { levelOf, lineOf } from "../../telemetry/line.ts";
 import type { Recorder } from "../../telemetry/telemetry.ts";
+import { spelledOut } from "../../types/quoted.ts";
 
 export interface LogOptions {
   readonly level: string;
@@ -39,7 +40,8 @@ export function openLog({ level, file, text, onDropped }: LogOptions): Log {
   destination.on("drop", onDropped);
   const logger = pino(
     { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
-    destination,
+    // JSON leaves some characters as they are that act on a terminal.
+    { write: (line) => void destination.write(spelledOut(line)) },
   );
   return {
     logger,
