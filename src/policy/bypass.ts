@@ -1,5 +1,6 @@
 /** @module Requests that go past a policy's demonstrations and scores: one plain sample each. */
 import type { Conversation } from "../types/conversation.ts";
+import { compilePattern, type Pattern } from "./pattern.ts";
 import type { Policy } from "./policy.ts";
 
 export interface BypassFacts {
@@ -16,8 +17,19 @@ export function bypasses({ settings: { bypass } }: Policy, { conversation, maxTo
     (bypass.max_tokens !== undefined && maxTokens <= bypass.max_tokens) ||
     (bypass.tools && usesTools) ||
     (bypass.json && wantsJson) ||
-    bypass.prompts.some((source) => new RegExp(source, "u").test(prompt))
+    patternsOf(bypass).some((matches) => matches(prompt))
   );
+}
+
+type Bypass = NonNullable<Policy["settings"]["bypass"]>;
+
+/** Compiled once for each policy's settings. */
+const compiled = new WeakMap<Bypass, readonly Pattern[]>();
+
+function patternsOf(bypass: Bypass): readonly Pattern[] {
+  const patterns = compiled.get(bypass) ?? bypass.prompts.map(compilePattern);
+  compiled.set(bypass, patterns);
+  return patterns;
 }
 
 /** The same policy, without its method. */

@@ -1,6 +1,7 @@
 /** @module What stands in policies/*.yaml, policies/routes.yaml and demos/*.jsonl. zod checks; the rest of the program uses the inferred types. */
 import { z } from "zod";
 import { complaintsAbout, largestValue, measuredMetrics, mostMetrics } from "./metrics.ts";
+import { problemWith } from "./pattern.ts";
 
 export const promptFormats = ["chat", "hh-rlhf", "synthetic-gpt"] as const;
 export type PromptFormat = (typeof promptFormats)[number];
@@ -45,23 +46,26 @@ const samplingSchema = z.strictObject({
   max_tokens: z.int().min(1).default(512),
 });
 
-const pattern = z.string().min(1).refine(isPattern, "must be a regular expression");
+const pattern = z
+  .string()
+  .min(1)
+  .superRefine((source, context) => {
+    const problem = problemWith(source);
+    if (problem !== null) context.addIssue({ code: "custom", message: `must be a regular expression as RE2 knows them: ${problem}` });
+  });
 
 /** Requests that are answered by one plain sample each: any of these is enough. */
 const bypassSchema = z.strictObject({
   max_tokens: z.int().min(1).optional().describe("requests for at most so many tokens"),
-  prompts: z.array(pattern).default([]).describe("the last user message matches, as the title and tag requests of chat front-ends do"),
+  prompts: z
+    .array(pattern)
+    .default([])
+    .describe(
+      "the beginning of the last user message (4,096 characters) matches a regular expression of RE2's kind, as title and tag requests do",
+    ),
   tools: z.boolean().default(false).describe("requests with tools"),
   json: z.boolean().default(false).describe("requests for JSON"),
 });
-
-function isPattern(source: string): boolean {
-  try {
-    return new RegExp(source, "u") !== undefined;
-  } catch {
-    return false;
-  }
-}
 
 /** Settings that a request may change for itself, where its route allows that. */
 const changeable = {
