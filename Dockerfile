@@ -1,5 +1,7 @@
 # The gateway's image: `docker build -t icdpo-gateway .`; for NVIDIA's GPUs `docker build --build-arg VARIANT=cuda -t icdpo-gateway:cuda .`
 # How it is run stands in docs/deployment.md.
+# A tag may mean another image tomorrow. For a build that can be repeated, give both images by digest (docs/deployment.md says how to find it):
+# --build-arg NODE_IMAGE=node:24-bookworm-slim@sha256:…
 ARG NODE_IMAGE=node:24-bookworm-slim
 # node-llama-cpp's CUDA build needs CUDA 13's runtime and cuBLAS; the driver comes from the host.
 ARG CUDA_IMAGE=nvidia/cuda:13.0.2-runtime-ubuntu24.04
@@ -16,6 +18,7 @@ RUN npm run build && rm dist/.tsbuildinfo
 # What is left out: development's packages, other platforms' libraries, the sources of llama.cpp, browsers' copies.
 ARG VARIANT
 RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
+  && npm sbom --sbom-format=cyclonedx --omit=dev --package-lock-only > sbom.cdx.json \
   && arch=$(node -p process.arch) \
   && rm -rf node_modules/@node-llama-cpp/*-vulkan node_modules/onnxruntime-web node_modules/node-llama-cpp/llama/gitRelease.bundle \
   && find node_modules/@node-llama-cpp -mindepth 1 -maxdepth 1 ! -name "linux-$arch*" -exec rm -rf {} + \
@@ -35,6 +38,8 @@ WORKDIR /app
 COPY --from=build /app/node_modules node_modules
 COPY --from=build /app/dist dist
 COPY package.json LICENSE ./
+# What is in the image, beside its base: CycloneDX.
+COPY --from=build /app/sbom.cdx.json ./
 COPY policies policies
 COPY demos demos
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080 ICDPO_CACHE=/cache ICDPO_DATABASE=/data/records.db HOME=/data

@@ -39,6 +39,8 @@ export interface RemoteSettings {
   /** The model's name there; absent: the first one that the server lists. */
   readonly model?: string | undefined;
   readonly apiKey?: string | undefined;
+  /** What else every call says, beside what it must say itself. */
+  readonly headers?: Readonly<Record<string, string>> | undefined;
   /** Tokens that a prompt and its completion may take together, where the server does not say, or less is wanted. */
   readonly contextSize?: number | undefined;
   /**

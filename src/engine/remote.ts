@@ -126,10 +126,11 @@ export class RemoteServer {
   async #open(connection: Connection, path: string, body: string | undefined): Promise<FetchAnswer> {
     // Not called as a method of the world: some runtimes refuse that.
     const { fetch } = this.#world;
-    const { apiKey } = this.#settings;
+    const { apiKey, headers } = this.#settings;
     const response = await fetch(this.#url + path, {
       method: body === undefined ? "GET" : "POST",
       headers: {
+        ...headers,
         ...(body !== undefined && { "content-type": "application/json" }),
         ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
       },

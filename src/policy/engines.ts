@@ -25,6 +25,10 @@ const remote = {
   model: z.string().min(1).optional().describe("the model's name there; absent: the first that the server lists"),
   adapters: z.record(name, z.string().min(1)).default({}).describe("adapters by name: the names that the server serves them under"),
   key_variable: z.string().min(1).optional().describe("the environment variable that holds the API key"),
+  headers: z
+    .record(z.string().regex(/^[\w-]+$/u, "must be a header's name"), z.string().regex(/^[\x20-\x7e]*$/u, "may hold ASCII only"))
+    .default({})
+    .describe("headers that every call has, for what stands before the server; ${VARIABLE} keeps secrets out of the file"),
   context_size: count.optional().describe("tokens of a prompt and its completion together, where the server does not say"),
   prefix_cache: z
     .enum(["separate", "shared"])
@@ -112,12 +116,26 @@ export function engineDefinition(definitions: EngineDefinitions, { engine, adapt
 
 /** An adapter is a model of another name. Throws "configuration" where the key's variable is not set. */
 export function remoteSettings(definition: RemoteDefinition, adapter: string | undefined, environment: Environment): RemoteSettings {
-  const { urls, model, adapters, key_variable: variable, context_size: contextSize, timeout_ms: timeoutMs, retries } = definition;
+  const { urls, model, adapters, key_variable: variable, headers, context_size: contextSize, timeout_ms: timeoutMs, retries } = definition;
   const { prefix_cache: prefixCache } = definition;
   const apiKey = variable === undefined ? undefined : environment[variable];
   if (variable !== undefined && !apiKey)
     throw new GatewayError("configuration", `${urls.join(", ")} needs an API key: set the environment variable ${variable}.`);
-  return { urls, model: adapter === undefined ? model : adapters[adapter], apiKey, contextSize, prefixCache, timeoutMs, retries };
+  return {
+    urls,
+    model: adapter === undefined ? model : adapters[adapter],
+    apiKey,
+    headers: lowerCase(headers),
+    contextSize,
+    prefixCache,
+    timeoutMs,
+    retries,
+  };
+}
+
+/** So that none is said twice. */
+function lowerCase(headers: Readonly<Record<string, string>>): Record<string, string> {
+  return Object.fromEntries(Object.entries(headers).map(([header, value]) => [header.toLowerCase(), value]));
 }
 
 /** The capabilities of models that nobody has opened. */

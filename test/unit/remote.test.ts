@@ -43,6 +43,17 @@ describe("a call", () => {
     expect(stub.requests[0]?.headers.authorization).toBe("Bearer secret");
   });
 
+  it("says what else its engine's calls say, and nothing in place of what it must say", async () => {
+    const headers = { "CF-Access-Client-Id": "id", "content-type": "text/plain", authorization: "none" };
+    const { stub, server } = await serve((_, response) => sendJson(response, { value: 3 }), { apiKey: "secret", headers });
+    await server.json(call);
+    expect(stub.requests[0]?.headers).toMatchObject({
+      "cf-access-client-id": "id",
+      "content-type": "application/json",
+      authorization: "Bearer secret",
+    });
+  });
+
   it("is a GET without a key where there is neither body nor key", async () => {
     const { stub, server } = await serve((_, response) => void response.end("fine"));
     expect(await server.text({ path: "/health" })).toBe("fine");
