@@ -12,10 +12,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "23c401269cb2a546" },
+  answers: { version: 2, sources: "f8a670c2775fd2b2" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "120ce9cd5d1955cb" },
-  rewards: { version: 1, sources: "a172143dc34db962" },
+  scores: { version: 1, sources: "ca5b46fedb4de8fa" },
+  rewards: { version: 1, sources: "04f003d8761ec449" },
   /** What a judge or teacher replied, word for word. */
-  opinions: { version: 2, sources: "de7703c2fd665164" },
+  opinions: { version: 2, sources: "50fbdb9e60a4632b" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;
