@@ -91,6 +91,8 @@ export type FinishReason = "stop" | "length";
 export interface Sample {
   readonly text: string;
   readonly finish: FinishReason;
+  /** The stop string that ended it; absent where none did, and from engines that do not tell. */
+  readonly stopString?: string | undefined;
   /** The sampled tokens, the closing token not among them. */
   readonly tokens: readonly Token[];
   /** `[tokens]`, if asked for: log π(token i ∣ prompt, tokens before i). */

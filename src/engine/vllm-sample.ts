@@ -157,14 +157,15 @@ class Answer {
   }
 
   /** The sample, if this was its last piece. Throws "engine_unavailable" where the server gave it up. */
-  end({ finish_reason: finish }: Choice): Sample | null {
+  end({ finish_reason: finish, stop_reason: reason }: Choice): Sample | null {
     if (finish === null || finish === undefined) return null;
     if (finish !== "stop" && finish !== "length")
       throw new GatewayError("engine_unavailable", `The vLLM server ended a sample with ${quoted(finish, 40)}. Retry the request.`);
     this.isDone = true;
     const sample = { text: this.#text, finish: this.isCut ? "length" : finish, tokens: this.#tokens } as const;
     const noted = this.#request.logprobs ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs } : { logprobs: [], endLogprobs: [] };
-    return { ...sample, ...noted, ...(this.#request.topLogprobs !== undefined && { details: this.#details }) };
+    const stopped = finish === "stop" && typeof reason === "string" && { stopString: reason };
+    return { ...sample, ...noted, ...stopped, ...(this.#request.topLogprobs !== undefined && { details: this.#details }) };
   }
 
   /** What is known of ending before token `i` of the piece. */

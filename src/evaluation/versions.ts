@@ -12,7 +12,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "f8a670c2775fd2b2" },
+  answers: { version: 2, sources: "7749c84ce61d1b88" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "ca5b46fedb4de8fa" },
   rewards: { version: 1, sources: "04f003d8761ec449" },

@@ -68,11 +68,11 @@ export async function answerByBlocks(contexts: Contexts, options: BlockOptions):
     }
     blocks += 1;
     answer.push(text.push(next.text.slice(chosen.text.length)), []);
-    chosen = text.isCut ? { ...next, finish: "stop" } : next;
+    chosen = text.stopString !== undefined ? { ...next, finish: "stop" } : next;
   }
-  if (!text.isCut) answer.push(text.end(), []);
+  if (text.stopString === undefined) answer.push(text.end(), []);
   const finish = chosen.finish ?? "length";
-  const candidate = { index: 0, ...answer.end(finish), finish, sample: null };
+  const candidate = { index: 0, ...answer.end(finish), finish, stopString: text.stopString, sample: null };
   const closed = await closeResponse(candidate, [contexts.sampled], signal);
   const { positive, negative, score } = chosen;
   return { response: { ...closed, positive, negative, score }, blocks, isSpent };
@@ -192,7 +192,8 @@ class CutText {
   readonly #stops: readonly string[];
   #text = "";
   #given = 0;
-  isCut = false;
+  /** What it ends before. */
+  stopString: string | undefined;
 
   constructor(stops: readonly string[]) {
     this.#stops = stops;
@@ -202,8 +203,8 @@ class CutText {
   push(more: string): string {
     this.#text += more;
     const cut = firstOf(this.#stops, this.#text);
-    this.isCut = cut < this.#text.length;
-    return this.#give(this.isCut ? cut : this.#text.length - this.#openStop());
+    if (cut < this.#text.length) this.stopString = this.#stops.find((stop) => this.#text.startsWith(stop, cut));
+    return this.#give(this.stopString !== undefined ? cut : this.#text.length - this.#openStop());
   }
 
   /** All that was held back. */

@@ -15,6 +15,8 @@ export interface Candidate {
   readonly index: number;
   readonly text: string;
   readonly finish: FinishReason;
+  /** The stop string that ended it, where one did and the engine tells. */
+  readonly stopString?: string | undefined;
   /** What the engine noted while sampling; null where a deadline came first. */
   readonly sample: Sample | null;
   /** Of the tokens in the text, if asked for. */
@@ -71,7 +73,7 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
       else {
         const { sample } = event;
         unfinished.delete(index);
-        yield { index, ...answer.end(sample.finish), finish: sample.finish, sample };
+        yield { index, ...answer.end(sample.finish), finish: sample.finish, stopString: sample.stopString, sample };
       }
     }
   } catch (error) {

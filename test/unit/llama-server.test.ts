@@ -219,6 +219,12 @@ describe("sampling", () => {
     expect(done).toMatchObject({ sample: { text: "h", finish: "stop", tokens: of("h") } });
   });
 
+  it("says which stop string ended a sample", async () => {
+    const complete = () => [shown(of("h")[0] as number, "h", 1), { ...stopped("word", 2), stopping_word: "uv" }];
+    const events = await sample(server({ complete }).engine, { stop: ["uv"] });
+    expect(events.at(-1)).toMatchObject({ sample: { text: "h", finish: "stop", stopString: "uv" } });
+  });
+
   it("shows what the server held back for a stop string that did not come", async () => {
     const complete = () => [shown(of("h")[0] as number, "h", 1), shown(of("u")[0] as number, "", 2), stopped("limit", 2)];
     const events = await sample(server({ complete }).engine, { stop: ["uv"] });

@@ -130,6 +130,7 @@ export class ScriptedEngine implements Engine {
       await unlessCancelled(this.#script.pause?.("sample", signal, index), signal);
       const said = this.#script.sample?.(index, context, request) ?? { text: `answer ${index}` };
       const cut = Math.min(...request.stop.map((stop) => said.text.indexOf(stop)).filter((at) => at >= 0), said.text.length);
+      const stopString = request.stop.find((stop) => said.text.startsWith(stop, cut));
       const text = said.text.slice(0, cut);
       const details = this.#details(encode(text), this.#logprobs(context, [...encode(text), prompt.end]), request.topLogprobs);
       let offset = 0;
@@ -139,7 +140,7 @@ export class ScriptedEngine implements Engine {
         offset += piece.length;
       }
       const sample = this.#note(context, prompt.end, text, said.finish ?? "stop", request.logprobs);
-      yield { type: "done", index, sample: { ...sample, details } };
+      yield { type: "done", index, sample: { ...sample, stopString, details } };
     }
   }
 

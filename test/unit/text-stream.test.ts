@@ -17,11 +17,11 @@ function run(pieces: readonly Piece[], stop: readonly string[] = []) {
   const stream = new TextStream(detokenizerOf(pieces), stop);
   const emitted: string[] = [];
   for (const token of pieces.keys()) {
-    if (stream.stopped) break;
+    if (stream.stopString !== undefined) break;
     emitted.push(stream.push(token));
   }
   const rest = stream.end();
-  return { emitted, rest, text: stream.text, stopped: stream.stopped };
+  return { emitted, rest, text: stream.text, stopped: stream.stopString !== undefined };
 }
 
 /** "€" is e2 82 ac, "é" is c3 a9, "😀" is f0 9f 98 80. */
@@ -117,6 +117,16 @@ describe("several stop strings", () => {
   it("end the text at the one that stands first", () => {
     expect(run(["a STOP b END"], ["END", "STOP"])).toMatchObject({ text: "a ", stopped: true });
     expect(run(["a END b STOP"], ["END", "STOP"])).toMatchObject({ text: "a ", stopped: true });
+  });
+
+  it.each([
+    ["a STOP b END", "STOP"],
+    ["a END b STOP", "END"],
+    ["a EN", undefined],
+  ])("are told apart: %s", (text, met) => {
+    const stream = new TextStream(detokenizerOf([text]), ["END", "STOP"]);
+    stream.push(0);
+    expect(stream.stopString).toBe(met);
   });
 
   it("end the text at the one that comes first, across tokens", () => {

@@ -287,7 +287,14 @@ describe("sampling", () => {
     ]);
     expect(samplesIn(events)).toEqual([
       { text: "ab", finish: "stop", tokens: [97, 98], logprobs: [-97, -98], endLogprobs: [-48.5, -49, -2] },
-      { text: "x", finish: "stop", tokens: [120, 121, 122], logprobs: [-120, -121, -122], endLogprobs: [-60, -60.5, -61] },
+      {
+        text: "x",
+        finish: "stop",
+        stopString: "yz",
+        tokens: [120, 121, 122],
+        logprobs: [-120, -121, -122],
+        endLogprobs: [-60, -60.5, -61],
+      },
     ]);
   });
 

@@ -18,6 +18,8 @@ const event = z.object({
   prompt_progress: z.object({ total: z.int(), cache: z.int(), processed: z.int() }).nullish(),
   completion_probabilities: z.array(probability).nullish(),
   stop_type: z.enum(["none", "eos", "word", "limit"]).nullish(),
+  /** The stop string, where it is one. */
+  stopping_word: z.string().nullish(),
   timings: z.object({ cache_n: z.int().nullish() }).nullish(),
 });
 export type CompletionEvent = z.output<typeof event>;

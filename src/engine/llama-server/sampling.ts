@@ -116,6 +116,7 @@ class Completion {
   /** Details of the tokens in `text` are at hand. */
   #isDetailed = true;
   #finish: Sample["finish"] = "length";
+  #stopString: string | undefined;
   text = "";
   isOver = false;
   /** All tokens that were sampled have come. */
@@ -128,10 +129,11 @@ class Completion {
   }
 
   take(event: CompletionEvent): void {
-    const { tokens_predicted: sampled, stop_type: type } = event;
+    const { tokens_predicted: sampled, stop_type: type, stopping_word: word } = event;
     if (event.stop) {
       this.isOver = true;
       if (type === "eos" || type === "word") this.#finish = "stop";
+      if (type === "word" && word) this.#stopString = word;
     } else this.#note(event);
     if (this.isOver && !event.stop) return;
     this.text += event.content;
@@ -162,6 +164,7 @@ class Completion {
     return {
       text: this.text,
       finish: this.#finish,
+      stopString: this.#stopString,
       tokens: anew?.tokens ?? this.#tokens,
       logprobs: isNoted && anew === null ? this.#logprobs : [],
       endLogprobs: isNoted && anew === null ? this.#endLogprobs : [],

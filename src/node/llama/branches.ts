@@ -66,7 +66,7 @@ export class SampleBranch implements Branch {
     this.#tokens.push(token);
     if (request.topLogprobs !== undefined) this.#details.push(await detailOf(backend, describe, row, token, request.topLogprobs));
     this.#emit(text.push(token));
-    if (text.stopped) return this.#finish("stop");
+    if (text.stopString !== undefined) return this.#finish("stop");
     // The last token is fed only for the log-probability of ending after it.
     return this.#tokens.length < request.maxTokens || request.logprobs ? [token] : this.#finish("length");
   }
@@ -79,7 +79,8 @@ export class SampleBranch implements Branch {
     const { text, onDone } = this.#options;
     this.#emit(text.end());
     const details = this.#detailsFrom(0);
-    onDone({ text: text.text, finish, tokens: this.#tokens, logprobs: this.#logprobs, endLogprobs: this.#endLogprobs, details });
+    const sums = { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs };
+    onDone({ text: text.text, finish, stopString: text.stopString, tokens: this.#tokens, ...sums, details });
     return [];
   }
 

@@ -23,16 +23,16 @@ export class TextStream {
   /** `[tokens]`: where each begins in the text. */
   readonly #offsets: number[] = [];
   #emitted = 0;
-  #stopped = false;
+  #stopString: string | undefined;
 
   constructor(detokenize: Detokenize, stop: readonly string[]) {
     this.#detokenize = detokenize;
     this.#stop = stop;
   }
 
-  /** A stop string has been met: the text ends before it. */
-  get stopped(): boolean {
-    return this.#stopped;
+  /** The stop string that has been met: the text ends before it. */
+  get stopString(): string | undefined {
+    return this.#stopString;
   }
 
   get text(): string {
@@ -64,7 +64,7 @@ export class TextStream {
       this.#taken = 0;
       this.#waiting = 0;
     }
-    return this.#emit(this.#stopped ? this.#text.length : this.#text.length - heldBack(this.#text, this.#stop));
+    return this.#emit(this.#stopString !== undefined ? this.#text.length : this.#text.length - heldBack(this.#text, this.#stop));
   }
 
   /** The answer is over: returns what was held back. Half a character at the end is dropped. */
@@ -76,10 +76,12 @@ export class TextStream {
     const longest = Math.max(0, ...this.#stop.map((stop) => stop.length));
     const from = Math.max(0, this.#text.length - longest);
     this.#text += piece;
-    const cuts = this.#stop.map((stop) => this.#text.indexOf(stop, from)).filter((cut) => cut >= 0);
-    if (cuts.length === 0) return;
-    this.#text = this.#text.slice(0, Math.min(...cuts));
-    this.#stopped = true;
+    const met = this.#stop.map((stop) => ({ stop, at: this.#text.indexOf(stop, from) })).filter(({ at }) => at >= 0);
+    const [first, ...others] = met;
+    if (first === undefined) return;
+    const { stop, at } = others.reduce((earliest, one) => (one.at < earliest.at ? one : earliest), first);
+    this.#text = this.#text.slice(0, at);
+    this.#stopString = stop;
   }
 
   #emit(upTo: number): string {
