@@ -3,7 +3,20 @@ import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 import { missingWorkerd } from "./test/needs.ts";
 
 /** The app's tests that need nothing of Node: they run where Workers run as well. vitest itself needs nodejs_compat there; the built worker does without. */
-const app = ["app", "blocks", "completions", "embeddings", "generation", "pipeline", "policy", "prompt", "responses", "retrieval", "tools"];
+const app = [
+  "app",
+  "blocks",
+  "completions",
+  "embeddings",
+  "generation",
+  "messages",
+  "pipeline",
+  "policy",
+  "prompt",
+  "responses",
+  "retrieval",
+  "tools",
+];
 
 /** Limits are there for what hangs, not for what is slow: the machine may have other work. */
 const minute = 60_000;

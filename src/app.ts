@@ -13,6 +13,8 @@ import { isFault, renderError } from "./http/errors.ts";
 import { getExperiment, listExperiments } from "./http/experiments.ts";
 import { feedback } from "./http/feedback.ts";
 import { health, ready, remembered } from "./http/health.ts";
+import { countTokens, messages } from "./http/messages.ts";
+import { inAnthropicsWords } from "./http/messages-errors.ts";
 import { getModel, listModels } from "./http/models.ts";
 import { openapi } from "./http/openapi.ts";
 import { responses } from "./http/responses.ts";
@@ -27,15 +29,19 @@ export function createApp(given: AppDependencies): Hono {
   const engineState = { value: remembered(given.engineState, given.now, given.isolated) };
   const dependencies: AppDependencies = Object.create(given, { engineState });
   app.use(observe(dependencies));
+  const bases = ["/v1", "/routes/:route/v1"];
+  for (const base of bases) app.use(`${base}/messages/*`, inAnthropicsWords());
   for (const rule of browserRules(dependencies)) app.use(rule);
   const limitBody = bodyLimit(dependencies);
   const hasRoom = whereRoom(dependencies);
 
-  for (const base of ["/v1", "/routes/:route/v1"]) {
+  for (const base of bases) {
     app.use(`${base}/*`, authenticate(dependencies), limitRate(dependencies), limitBody);
     app.post(`${base}/chat/completions`, hasRoom, chatCompletions(dependencies));
     app.post(`${base}/completions`, hasRoom, completions(dependencies));
     app.post(`${base}/responses`, hasRoom, responses(dependencies));
+    app.post(`${base}/messages`, hasRoom, messages(dependencies));
+    app.post(`${base}/messages/count_tokens`, hasRoom, countTokens(dependencies));
     app.post(`${base}/embeddings`, hasRoom, embeddings(dependencies));
     app.post(`${base}/score`, hasRoom, score(dependencies));
     app.post(`${base}/feedback`, feedback(dependencies));

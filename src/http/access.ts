@@ -66,7 +66,7 @@ declare module "hono" {
 /** Lets requests through that bring a key, and remembers whose it is. Throws "invalid_api_key". */
 export function authenticate(dependencies: Clocked): MiddlewareHandler {
   return async (c, next) => {
-    admit(c, await identify(dependencies.keys(), c.req.header("authorization"), dependencies.unixTime()), dependencies);
+    admit(c, await identify(dependencies.keys(), authorizationOf(c), dependencies.unixTime()), dependencies);
     await next();
   };
 }
@@ -107,10 +107,16 @@ export function mayUse(caller: Caller, route: string): boolean {
 
 /** Whether what only an operator should see may be shown to who sends a request. */
 export async function isTrusted(c: Context, dependencies: Clocked): Promise<boolean> {
-  return identify(dependencies.keys(), c.req.header("authorization"), dependencies.unixTime()).then(
+  return identify(dependencies.keys(), authorizationOf(c), dependencies.unixTime()).then(
     (caller) => isAdmin(caller, dependencies),
     () => false,
   );
+}
+
+/** Anthropic's clients send the key in a header of its own. Where there are two keys, the bearer's counts. */
+function authorizationOf(c: Context): string | undefined {
+  const [authorization, key] = [c.req.header("authorization"), c.req.header("x-api-key")];
+  return key === undefined || /^Bearer /iu.test(authorization ?? "") ? authorization : `Bearer ${key}`;
 }
 
 /** Who a header names. `unixTime`: seconds since 1970. Throws "invalid_api_key". */

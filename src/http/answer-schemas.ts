@@ -11,7 +11,7 @@ const logprobs = z.strictObject({ content: z.array(tokenLogprob).nullable(), ref
 const usage = z.strictObject({ prompt_tokens: z.int(), completion_tokens: z.int(), total_tokens: z.int() });
 
 const work = z.strictObject({ prompt: z.int(), sampled: z.int(), scored: z.int(), cached: z.int() });
-const explanation = z
+export const explanationSchema = z
   .strictObject({
     route: z.string(),
     policy: z.string(),
@@ -61,7 +61,7 @@ export const chatCompletionSchema = z.strictObject({
     }),
   ),
   usage,
-  icdpo: explanation,
+  icdpo: explanationSchema,
 });
 
 const toolCallDelta = z.strictObject({
@@ -88,7 +88,7 @@ export const chatChunkSchema = z.strictObject({
     }),
   ),
   usage: usage.nullable().optional(),
-  icdpo: explanation,
+  icdpo: explanationSchema,
 });
 
 export const textCompletionSchema = z.strictObject({
@@ -174,7 +174,7 @@ export const responseSchema = z.strictObject({
     .optional(),
   user: z.string().optional(),
   metadata: z.record(z.string(), z.string()),
-  icdpo: explanation,
+  icdpo: explanationSchema,
 });
 
 export const responseEventSchema = z.looseObject({ type: z.string(), sequence_number: z.int().min(0) });

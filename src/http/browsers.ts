@@ -13,12 +13,15 @@ export interface BrowserSettings {
 
 const exposedHeaders = [
   "x-request-id",
+  "request-id",
   "x-icdpo-route",
   "x-icdpo-policy",
   "x-icdpo-arm",
   "x-icdpo-candidates",
   "x-icdpo-score",
   "x-icdpo-tokens",
+  "x-icdpo-tools",
+  "x-icdpo-ignored",
   "server-timing",
   "retry-after",
 ];

@@ -82,6 +82,8 @@ function noted(c: Context, generated: Generated): Generated {
 export interface GenerationStream extends WorkStream<AnswerEvent, Generated> {
   /** Nothing comes before the choice: something else must keep the connection alive until then. */
   readonly choosing: boolean;
+  /** Of C⁰. */
+  readonly promptTokens: number;
 }
 
 /** Resolves when sampling begins: everything wrong with the request is thrown before. */
@@ -96,12 +98,14 @@ export async function generateStream(
   observer.note({ answer: answerId, stream: true });
   const terms = agree(dependencies, resolved, generation);
   let prepared: Prepared | undefined;
+  let promptTokens = 0;
   const demand = demandOf(terms, generation);
   const stream = await streamWork<AnswerEvent, Generated>(askerOf(c), dependencies, demand, async (work, { begin, push }) => {
     prepared = await prepare(c, dependencies, resolved, generation, terms, work);
     const given = prepared;
     const onSampling = ({ retrieveMs, basePromptTokens }: Beginning): void => {
-      observer.note({ promptTokens: basePromptTokens });
+      promptTokens = basePromptTokens;
+      observer.note({ promptTokens });
       if (!c.finalized) c.header("server-timing", retrieveTiming(retrieveMs));
       begin();
     };
@@ -121,7 +125,7 @@ export async function generateStream(
     ({ outcome }) => recordCounterfactual(c, dependencies, resolved, { id: answerId, policy, request, outcome }),
     () => {}, // its events say so
   );
-  return { ...stream, choosing };
+  return { ...stream, choosing, promptTokens };
 }
 
 function sizeOfEvent(event: AnswerEvent): number {

@@ -20,6 +20,8 @@ import { chatBodySchema } from "./chat-request.ts";
 import { completionsBodySchema } from "./completion-request.ts";
 import { embeddingsBodySchema } from "./embeddings.ts";
 import { feedbackAnswerSchema, feedbackBodySchema } from "./feedback.ts";
+import { countTokensBodySchema, messagesBodySchema } from "./messages-request.ts";
+import { messageAnswerSchema, messageEventSchema, messagesErrorSchema, tokenCountSchema } from "./messages-schemas.ts";
 import { responsesBodySchema } from "./responses-request.ts";
 import { scoreRequestSchema } from "./score.ts";
 
@@ -33,6 +35,8 @@ export interface Endpoint {
   readonly answer?: z.ZodType;
   /** One event of a streamed answer. */
   readonly event?: z.ZodType;
+  /** Whose errors it gives; absent: OpenAI's. */
+  readonly words?: "anthropic";
   /** Asked for also where there are no keys, and never for one. */
   readonly isOpen?: boolean;
 }
@@ -54,6 +58,23 @@ export const endpoints: readonly Endpoint[] = [
     request: responsesBodySchema,
     answer: responseSchema,
     event: responseEventSchema,
+  },
+  {
+    method: "post",
+    path: "/v1/messages",
+    summary: "Answer a conversation, in Anthropic's protocol",
+    request: messagesBodySchema,
+    answer: messageAnswerSchema,
+    event: messageEventSchema,
+    words: "anthropic",
+  },
+  {
+    method: "post",
+    path: "/v1/messages/count_tokens",
+    summary: "Count the tokens of a conversation, in Anthropic's protocol",
+    request: countTokensBodySchema,
+    answer: tokenCountSchema,
+    words: "anthropic",
   },
   {
     method: "post",
@@ -100,6 +121,9 @@ const errorStatuses = {
   503: "the engine starts, or the gateway ends",
 };
 
+/** Anthropic's statuses, where they are others. */
+const anthropicStatuses = { ...errorStatuses, 429: "too many requests of this key", 504: "took too long", 529: "too many requests" };
+
 export function openapi({ version }: { readonly version: string }) {
   const document = describeApi(version);
   return (c: Context): Response => c.json(document);
@@ -126,18 +150,17 @@ export function describeApi(version: string) {
     paths,
     components: {
       securitySchemes: { key: { type: "http", scheme: "bearer" } },
-      schemas: { Error: jsonSchema(errorSchema, "output") },
-      responses: Object.fromEntries(
-        Object.entries(errorStatuses).map(([status, description]) => [`Error${status}`, errorResponse(description)]),
-      ),
+      schemas: { Error: jsonSchema(errorSchema, "output"), MessagesError: jsonSchema(messagesErrorSchema, "output") },
+      responses: { ...errorResponses("Error", errorStatuses), ...errorResponses("MessagesError", anthropicStatuses) },
     },
   };
 }
 
-function operation({ summary, path, request, answer, event, isOpen }: Endpoint) {
+function operation({ summary, path, request, answer, event, words, isOpen }: Endpoint) {
   const parameters = [...path.matchAll(/:(\w+)/gu)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
   const route = { name: "x-icdpo-route", in: "header", description: "names the route instead of `model`", schema: { type: "string" } };
-  const errors = Object.keys(errorStatuses).map((status) => [status, { $ref: `#/components/responses/Error${status}` }]);
+  const [kind, statuses] = words === "anthropic" ? ["MessagesError", anthropicStatuses] : ["Error", errorStatuses];
+  const errors = Object.keys(statuses).map((status) => [status, { $ref: `#/components/responses/${kind}${status}` }]);
   const content = {
     ...(answer ? { "application/json": { schema: jsonSchema(answer, "output") } } : { "text/plain": { schema: { type: "string" } } }),
     ...(event && { "text/event-stream": { schema: eventSchema(event) } }),
@@ -161,8 +184,10 @@ function eventSchema(event: z.ZodType) {
   return { type: "object", required: ["data"], properties: { event: { type: "string" }, data: { anyOf: [{ const: "[DONE]" }, json] } } };
 }
 
-function errorResponse(description: string) {
-  return { description, content: { "application/json": { schema: { $ref: "#/components/schemas/Error" } } } };
+/** `kind` is the schema's name, and begins the responses' names. */
+function errorResponses(kind: string, statuses: Readonly<Record<number, string>>) {
+  const content = { "application/json": { schema: { $ref: `#/components/schemas/${kind}` } } };
+  return Object.fromEntries(Object.entries(statuses).map(([status, description]) => [`${kind}${status}`, { description, content }]));
 }
 
 function jsonSchema(schema: z.ZodType, io: "input" | "output"): Record<string, unknown> {

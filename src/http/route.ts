@@ -36,7 +36,7 @@ export function singlePolicyRoute(c: Context, policies: PolicySet, model: string
   if (experiment !== null)
     throw new GatewayError(
       "invalid_request",
-      `The route "${name}" is an experiment, which serves /v1/chat/completions and /v1/responses. Use a route with one policy here.`,
+      `The route "${name}" is an experiment, which serves /v1/chat/completions, /v1/responses and /v1/messages. Use a route with one policy here.`,
       { param: "model" },
     );
   c.get("observer").note({ policy: policy.id });

@@ -19,22 +19,24 @@ export interface StreamedAnswer {
   readonly leave: () => void;
   /** Nothing waits for the reader any more. */
   readonly release: () => void;
+  /** Keeps it alive instead, however the answer comes, where a protocol has an event for that. */
+  readonly ping?: ServerSentEvent;
 }
 
 /** `write` yields the protocol's events; `fail` is what goes out when something goes wrong after the first byte. */
 export function streamAnswer(
   c: Context,
   { pingMs, readerMs, report }: Pick<AppDependencies, "pingMs" | "readerMs" | "report">,
-  { choosing, done, leave, release }: StreamedAnswer,
+  { choosing, done, leave, ping, release }: StreamedAnswer,
   write: () => AsyncIterable<ServerSentEvent>,
-  fail: (error: ErrorBody) => Iterable<ServerSentEvent>,
+  fail: (body: ErrorBody, error: unknown) => Iterable<ServerSentEvent>,
 ): Response {
   const text = new TextStream({ onLeave: leave, onOver: release, readerMs });
   const hurry = (): void => text.hurry();
   done.then(hurry, hurry);
   const observer = c.get("observer");
   const send = async (): Promise<void> => {
-    const pings = choosing ? startPings(text, pingMs) : undefined;
+    const pings = choosing || ping !== undefined ? startPings(text, pingMs, ping) : undefined;
     try {
       for await (const event of write()) {
         text.write(lines(event));
@@ -45,7 +47,7 @@ export function streamAnswer(
       if (text.isLeft) return;
       observer.fail(failureOf(error));
       report(error);
-      for (const event of fail(renderError(error, c.get("isAdmin")).body)) text.write(lines(event));
+      for (const event of fail(renderError(error, c.get("isAdmin")).body, error)) text.write(lines(event));
     } finally {
       clearInterval(pings);
       text.end();
@@ -59,9 +61,10 @@ function lines({ event, data }: ServerSentEvent): string {
   return `${event === undefined ? "" : `event: ${event}\n`}data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`;
 }
 
-function startPings(text: TextStream, pingMs: number): NodeJS.Timeout {
-  const ping = (): void => text.write(": ping\n\n");
-  ping();
+/** Comments, the first at once; or a protocol's own event, which must not come before the one that opens the answer. */
+function startPings(text: TextStream, pingMs: number, event: ServerSentEvent | undefined): NodeJS.Timeout {
+  const ping = (): void => text.write(event === undefined ? ": ping\n\n" : lines(event));
+  if (event === undefined) ping();
   return setInterval(ping, pingMs);
 }
 

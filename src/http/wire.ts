@@ -111,9 +111,11 @@ const maxStops = 4;
 const longestStop = 128;
 const stopString = z.string().min(1).max(longestStop);
 
+export const stopList = z.array(stopString).max(maxStops);
+
 export const stopStrings = z
   .union(
-    [stopString, z.array(stopString).max(maxStops)],
+    [stopString, stopList],
     `must be a string or up to ${maxStops} strings, none of them empty or longer than ${longestStop} characters`,
   )
   .nullish();

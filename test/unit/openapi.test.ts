@@ -13,6 +13,7 @@ import { gateway } from "./scripted-gateway.ts";
 const ajv = new Ajv2020({ strict: false });
 const question = { messages: [{ role: "user", content: "How do I brew coffee?" }] };
 const tool = { type: "function", function: { name: "lookup", parameters: { type: "object", properties: {} } } };
+const anthropicTool = { name: "lookup", input_schema: { type: "object", properties: {} } };
 const calls = `${genericToolSyntax.opening}{"name": "lookup", "arguments": {}}${genericToolSyntax.closing}`;
 
 interface DescribedAnswer {
@@ -83,6 +84,16 @@ const cases: [what: string, path: string, body: Record<string, unknown> | null, 
   ["a response", "/v1/responses", { model: "icdpo", input: "Tea?", instructions: "a", icdpo: { explain: true } }],
   ["a response with calls", "/v1/responses", { model: "plain", input: "Tea?", tools: [{ type: "function", name: "lookup" }] }, calls],
   ["a streamed response", "/v1/responses", { model: "plain", input: "Tea?", stream: true }],
+  ["a message", "/v1/messages", { model: "icdpo", ...question, max_tokens: 9, icdpo: { explain: true } }],
+  ["a message with calls", "/v1/messages", { model: "plain", ...question, max_tokens: 9, tools: [anthropicTool] }, calls],
+  ["a streamed message", "/v1/messages", { model: "icdpo", ...question, max_tokens: 9, stream: true, icdpo: { explain: true } }],
+  [
+    "a streamed message with calls",
+    "/v1/messages",
+    { model: "plain", ...question, max_tokens: 9, stream: true, tools: [anthropicTool] },
+    `Wait. ${calls}`,
+  ],
+  ["a message's tokens", "/v1/messages/count_tokens", { model: "plain", ...question }],
   ["a completion", "/v1/completions", { model: "plain", prompt: ["a", "b"], logprobs: 2, echo: true }],
   ["a streamed completion", "/v1/completions", { model: "plain", prompt: "a", stream: true, stream_options: { include_usage: true } }],
   ["embeddings", "/v1/embeddings", { model: "icdpo", input: ["a"], encoding_format: "base64" }],
