@@ -7,11 +7,25 @@ import { linesOf } from "../../dist/types/lines.js";
 import { python, startGateway, temporaryFolder } from "../conformance/gateway.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));
-const scripts = ["openai.mjs", "openai_python.py", "ai-sdk.mjs", "langchain.mjs", "langchain_python.py", "curl.mjs"];
+const scripts = [
+  ...["openai.mjs", "openai_python.py", "anthropic.mjs", "anthropic_python.py"],
+  ...["ai-sdk.mjs", "langchain.mjs", "langchain_python.py", "curl.mjs"],
+];
 const features = [
-  ...["models", "chat", "scored", "stream", "scored stream", "usage", "n, stop, seed", "JSON schema", "JSON schema stream"],
+  ...[
+    "models",
+    "chat",
+    "scored",
+    "stream",
+    "scored stream",
+    "usage",
+    "n, stop, seed",
+    "stop sequence",
+    "JSON schema",
+    "JSON schema stream",
+  ],
   ...["tools", "tools stream", "tool result", "logprobs", "embeddings", "completions"],
-  ...["responses", "responses stream", "responses tools", "responses JSON", "errors", "abort"],
+  ...["responses", "responses stream", "responses tools", "responses JSON", "beta messages", "errors", "abort"],
 ];
 const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : undefined;
 const key = "a-key-for-the-client-checks";
