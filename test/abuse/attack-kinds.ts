@@ -80,7 +80,7 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
         () => `${" ".repeat(size)}${JSON.stringify(short)}`,
         () => `{${'"a":1,'.repeat(few)}"b":1}`,
       ])();
-      return { path: pick([chat, chat, "/v1/responses"]), sent: { type: "whole", bytes } };
+      return { path: pick([chat, "/v1/messages", "/v1/responses"]), sent: { type: "whole", bytes } };
     },
   ],
   "a long text": [
@@ -90,6 +90,8 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
       return pick([
         () => json(chat, { ...short, model: pick(["plain", "icdpo"]), messages: messages(long) }),
         () => json("/v1/responses", { model: "icdpo", input: long }),
+        () => json("/v1/messages", { model: "plain", max_tokens: 2, messages: messages(long) }),
+        () => json("/v1/messages/count_tokens", { model: "plain", messages: messages(long) }),
         () => json("/v1/completions", { model: "plain", prompt: long, max_tokens: 2 }),
         () => json("/v1/embeddings", { model: "plain", input: long }),
         () => json("/v1/score", { model: "icdpo", messages: messages("Hi"), completions: [long] }),

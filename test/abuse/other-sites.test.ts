@@ -18,6 +18,8 @@ const api: readonly (readonly [string, object])[] = [
   ["/v1/chat/completions", { model: "plain", messages }],
   ["/routes/plain/v1/chat/completions", { model: "plain", messages }],
   ["/v1/responses", { model: "plain", input: "Hi" }],
+  ["/v1/messages", { model: "plain", messages, max_tokens: 9 }],
+  ["/v1/messages/count_tokens", { model: "plain", messages }],
   ["/v1/completions", { model: "plain", prompt: "Hi" }],
   ["/v1/embeddings", { model: "scripted-embeddings", input: "Hi" }],
   ["/v1/score", { model: "icdpo", messages, completions: ["Hi"] }],

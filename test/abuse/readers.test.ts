@@ -63,6 +63,7 @@ describe("those who leave at any moment pay what the engine has done for them", 
     ["a scored answer", chat, { model: "icdpo", messages }],
     ["a scored stream", chat, { model: "icdpo", messages, stream: true }],
     ["a response", "/v1/responses", { model: "plain", input: "Tell me a story.", stream: true }],
+    ["a message", "/v1/messages", { model: "icdpo", messages, max_tokens: 99, stream: true }],
     ["completions of several prompts", "/v1/completions", { model: "plain", prompt: ["Here", "There"], n: 2 }],
     ["a scoring", "/v1/score", { model: "icdpo", messages, completions: ["A story.", "No.", "Perhaps."] }],
   ])("%s", async (_, path, body) => {

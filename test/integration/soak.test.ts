@@ -127,6 +127,7 @@ function mixed(number: number): { readonly path: string; readonly body: Record<s
     { path: chat, body: { model: "plain", messages, response_format: { type: "json_schema", json_schema: { name: "fruit", schema } } } },
     { path: "/v1/responses", body: { model: "icdpo", input: content } },
     { path: "/v1/responses", body: { model: "plain", input: content, stream: true } },
+    { path: "/v1/messages", body: { model: "icdpo", messages, max_tokens: 24, stream: true } },
     { path: "/v1/completions", body: { model: "plain", prompt: [content, "Bread is"], max_tokens: 8, echo: true, logprobs: 1 } },
     { path: "/v1/completions", body: { model: "plain", prompt: content, max_tokens: 8, stream: true } },
     { path: "/v1/score", body: { model: "icdpo", messages, completions: ["An apple.", "Ask somebody else."] } },

@@ -721,6 +721,7 @@ describe("what errors say of the inside", () => {
         ["/v1/chat/completions", { model: "plain", messages: [{ role: "user", content: "Hi" }], n: 2 }],
         ["/v1/completions", { model: "plain", prompt: "Hi", n: 2 }],
         ["/v1/responses", { model: "icdpo", input: "Hi" }],
+        ["/v1/messages", { model: "icdpo", messages: [{ role: "user", content: "Hi" }], max_tokens: 9 }],
       ] as const) {
         const told = async (text: string): Promise<string> => {
           const { post } = await gateway(failing(error), { keys });

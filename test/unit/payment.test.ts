@@ -83,6 +83,7 @@ describe("tokens of a key", () => {
     ["each of several answers", "/v1/chat/completions", { model: "plain", messages, n: 4, max_tokens: 100 }, 400],
     ["each of several prompts", "/v1/completions", { model: "plain", prompt: ["1", "2", "3"], n: 2, max_tokens: 100 }, 600],
     ["a response", "/v1/responses", { model: "plain", input: "1", max_output_tokens: 300 }, 300],
+    ["a message", "/v1/messages", { model: "plain", messages, max_tokens: 300 }, 300],
     [
       "a prompt that is scored",
       "/v1/completions",

@@ -46,6 +46,7 @@ describe("a request's tenant", () => {
     // Users of one key trust each other as far as the key's holder says.
     expect(await chat("alice", { user: "u" })).toBe(alice);
     expect(await tenantsOf("/v1/responses", { model: "icdpo", input: question }, "alice")).toBe(alice);
+    expect(await tenantsOf("/v1/messages", { ...body, max_tokens: 9 }, "alice")).toBe(alice);
     expect(await tenantsOf("/v1/completions", { model: "plain", prompt: question, echo: true, logprobs: 1 }, "alice")).toBe(alice);
     expect(await tenantsOf("/v1/score", { ...body, completions: ["Yes."] }, "alice")).toBe(alice);
     expect(alice).not.toContain("alice");

@@ -68,6 +68,8 @@ const endpoints: readonly (readonly [string, string, Record<string, unknown>])[]
   ["a completion that echoes", "/v1/completions", { model: "plain", prompt: "Coffee is", echo: true, logprobs: 1 }],
   ["a streamed completion", "/v1/completions", { model: "plain", prompt: "Coffee is", stream: true }],
   ["a scoring", "/v1/score", { model: "icdpo", messages, completions: ["With care.", "Badly."] }],
+  ["a message", "/v1/messages", { model: "plain", messages, max_tokens: 99 }],
+  ["a streamed message", "/v1/messages", { model: "icdpo", messages, max_tokens: 99, stream: true }],
   ["embeddings", "/v1/embeddings", { model: "scripted-embeddings", input: ["one two", "three"] }],
 ];
 
@@ -337,6 +339,7 @@ describe("a reader that is slow", () => {
     ["plain", "/v1/chat/completions", { model: "plain", messages }],
     ["scored", "/v1/chat/completions", { model: "icdpo", messages }],
     ["response", "/v1/responses", { model: "icdpo", input: "Hi" }],
+    ["message", "/v1/messages", { model: "plain", messages, max_tokens: 2e6 }],
     ["completion", "/v1/completions", { model: "plain", prompt: "Coffee is" }],
   ])("is cut off when it has stopped reading: %s", async (_, path, body) => {
     const { post, records, underWay } = await site({ sample: () => ({ text: long.repeat(20) }) }, { readerMs: 20 });
