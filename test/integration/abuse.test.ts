@@ -28,6 +28,8 @@ const machineFactor = 5;
 /** A gateway that does not answer whoever watches for so long stands still. */
 const stuckMs = 60_000;
 const mostFindings = 50;
+/** Of the attacks that a finding may come from. */
+const mostDescribed = 8;
 
 interface Site {
   readonly gateway: Gateway;
@@ -71,7 +73,7 @@ const draw = (number: number): Attack => drawAttack(seed, number, two.strangers.
 
 function find(what: string, attacks: readonly number[]): void {
   const again = attacks.length === 0 ? [] : [`again: ICDPO_TEST_ABUSE_SEED=${seed} ICDPO_TEST_ABUSE_ONLY=${attacks.join(",")}`];
-  console.error([what, ...again, ...attacks.map((number) => describe(draw(number)))].join("\n  "));
+  console.error([what, ...again, ...attacks.slice(-mostDescribed).map((number) => describe(draw(number)))].join("\n  "));
   findings.push({ what, attacks });
 }
 
