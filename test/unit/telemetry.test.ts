@@ -167,6 +167,17 @@ describe("the log", () => {
     expect((await lines(file))[0].request).toBe("a secret question");
   });
 
+  it("has no character that acts on a terminal, and says the same", async () => {
+    const { log, file } = await open(true);
+    const text = "a\u009b2J\u001b[2J\u2028b\r\n\u202ec\u0007";
+    log.record({ ...record, texts: { request: text } });
+    await log.close();
+    const written = (await readFile(file, "utf8")).trimEnd();
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: there must be none
+    expect(written).not.toMatch(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e]/u);
+    expect(JSON.parse(written).request).toBe(text);
+  });
+
   it("goes on in a new file when the old one was moved away", async () => {
     const { log, file } = await open();
     log.record(record);
