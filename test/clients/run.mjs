@@ -10,6 +10,7 @@ const here = fileURLToPath(new URL(".", import.meta.url));
 const scripts = [
   ...["openai.mjs", "openai_python.py", "anthropic.mjs", "anthropic_python.py"],
   ...["ai-sdk.mjs", "langchain.mjs", "langchain_python.py", "curl.mjs"],
+  ...(process.env.ICDPO_TEST_CLAUDE_CODE ? ["claude-code.mjs"] : []),
 ];
 const features = [
   ...[

@@ -1,0 +1,43 @@
+/** @module Claude Code, a coding agent: `ICDPO_TEST_CLAUDE_CODE` is the path of its program. With prompts that a small context holds. */
+import { execFile } from "node:child_process";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import path from "node:path";
+import { promisify } from "node:util";
+import { assert, runFeatures } from "./harness.mjs";
+
+const { ICDPO_TEST_CLAUDE_CODE: program, ICDPO_URL: url, ICDPO_KEY: key, PATH } = process.env;
+const run = promisify(execFile);
+const folder = mkdtempSync(path.join(tmpdir(), "claude-code-"));
+process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
+const env = {
+  PATH,
+  HOME: folder,
+  ANTHROPIC_AUTH_TOKEN: key,
+  CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+  CLAUDE_CODE_MAX_OUTPUT_TOKENS: "32",
+};
+
+/** What it says in the end; it knows of nothing but the gateway. */
+async function answer({ base = url, model = "plain", tools = "" }) {
+  const options = ["--model", model, "--tools", tools, "--system-prompt", "Be brief.", "--output-format", "json"];
+  const started = run(program, ["-p", "Name a fruit.", ...options], { cwd: folder, env: { ...env, ANTHROPIC_BASE_URL: base } });
+  started.child.stdin.end();
+  const { stdout } = await started.catch((error) => error);
+  return JSON.parse(stdout);
+}
+
+async function assertAnswered(asked) {
+  const { is_error: isError, result } = await answer(asked);
+  assert(!isError && result, `No answer: ${result}`);
+}
+
+const { stdout: version } = await run(program, ["--version"], { env });
+await runFeatures(`Claude Code ${version.split(" ")[0]}`, {
+  chat: () => assertAnswered({}),
+  scored: () => assertAnswered({ base: `${url}/routes/icdpo`, model: "claude-sonnet-4-5" }),
+  errors: async () => {
+    const { is_error: isError, result } = await answer({ tools: "Write,Bash" });
+    assert(isError && /prompt is too long/iu.test(result), `Not told that it is too long: ${result}`);
+  },
+});
