@@ -619,7 +619,6 @@ describe("bodies", () => {
     ["metadata", { metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`${i}`, "v"])) }, 400],
     ["metadata", { metadata: { ["k".repeat(65)]: "v" } }, 400],
     ["metadata", { metadata: { k: "v".repeat(513) } }, 400],
-    ["user", { user: "u".repeat(513) }, 400],
     ["stop", { stop: ["a", "b", "c", "d", "e"] }, 400],
     ["tools", { tools: Array.from({ length: 129 }, (_, i) => ({ type: "function", function: { name: `f${i}` } })) }, 400],
     [
