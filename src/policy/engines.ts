@@ -28,7 +28,7 @@ const remote = {
   headers: z
     .record(z.string().regex(/^[\w-]+$/u, "must be a header's name"), z.string().regex(/^[\x20-\x7e]*$/u, "may hold ASCII only"))
     .default({})
-    .describe("headers that every call has, for what stands before the server; ${VARIABLE} keeps secrets out of the file"),
+    .describe("headers that every call has, for what stands before the server; variables of the environment keep secrets out of the file"),
   context_size: count.optional().describe("tokens of a prompt and its completion together, where the server does not say"),
   prefix_cache: z
     .enum(["separate", "shared"])
