@@ -12,7 +12,7 @@ import {
   toolName,
   worded,
 } from "./messages-content.ts";
-import { gatewayFields, maxMessages, maxTools, refuse, samplingFields, stopList, toGatewayFields } from "./wire.ts";
+import { gatewayFields, maxMessages, maxTools, refuse, samplingFields, stopList, toGatewayFields, userName } from "./wire.ts";
 
 const ownTool = z.object({
   type: z.literal("custom").nullish(),
@@ -65,7 +65,7 @@ export const messagesBodySchema = z
     temperature: samplingFields.temperature,
     top_p: samplingFields.top_p,
     top_k: z.int32().min(0).nullish(),
-    metadata: z.looseObject({ user_id: z.string().nullish() }).nullish(),
+    metadata: z.looseObject({ user_id: userName }).nullish(),
     icdpo: gatewayFields.icdpo,
   })
   .superRefine(check);
