@@ -17,8 +17,6 @@ export interface TeacherOptions {
   readonly retries: number;
   /** Told what the endpoint does not take, and is asked without. */
   readonly report: (line: string) => void;
-  /** The endpoint's own words, which may hold what it was asked, are shown; else only its status and code. */
-  readonly showsWords: boolean;
 }
 
 export interface Message {
@@ -59,12 +57,12 @@ const callMs = 300_000;
 type Field = "max_tokens" | "temperature" | "response_format";
 
 export function openTeacher(options: TeacherOptions): Teacher {
-  const { baseURL, apiKey, model, maxTokens, temperature, retries, report, showsWords } = options;
+  const { baseURL, apiKey, model, maxTokens, temperature, retries, report } = options;
   const bounds = { name: baseURL, most: describedAnswer([maxTokens]).whole, wholeMs: callMs };
   const client = new OpenAI({ baseURL, apiKey, maxRetries: retries, timeout: callMs, fetch: withOwnWords(boundedFetch(fetch, bounds)) });
   /** For as long as the teacher lasts: what is refused once is refused always. */
   const refused = new Set<Field>();
-  const said = (words: string): string => (showsWords && words !== "" ? ` ${quoted(words, mostWords)}` : "");
+  const said = (words: string): string => (words !== "" ? ` ${quoted(words, mostWords)}` : "");
   const failure = (what: string, words = "", cause?: unknown): GatewayError =>
     new GatewayError("engine_unavailable", `${baseURL} did not answer: ${what}${said(words)}`, { cause });
 

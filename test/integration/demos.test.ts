@@ -297,7 +297,7 @@ describe("icdpo demos teach", () => {
       said += text;
     });
     expect((await once(child, "close"))[0]).toBe(1);
-    expect(said).toContain("400 too many tokens");
+    expect(said).toContain('400 "too many tokens"');
     expect(said).toContain("What was answered is kept");
     expect(existsSync(inFolder("demos/taught.jsonl"))).toBe(false);
     teacher.close();

@@ -67,7 +67,6 @@ async function judge(handler: Handler) {
     maxTokens: 32,
     retries: 0,
     report: () => {},
-    showsWords: false,
   };
   return { server, teacher: openTeacher(options) };
 }

@@ -1,8 +1,6 @@
 /** @module Options of commands that ask another model, behind any OpenAI-compatible endpoint. */
 import { type Command, InvalidArgumentError } from "commander";
-import type { TeacherOptions } from "../../evaluation/teacher.ts";
 import { GatewayError } from "../../types/error.ts";
-import type { World } from "./world.ts";
 
 export interface EndpointOptions {
   readonly baseUrl: string;
@@ -43,11 +41,6 @@ export function endpointKey({ keyVariable, baseUrl: baseURL }: Pick<EndpointOpti
   const { hostname } = new URL(baseURL);
   if (["localhost", "127.0.0.1", "[::1]"].includes(hostname)) return "none";
   throw new GatewayError("configuration", `${baseURL} needs an API key: set ${keyVariable}, or name another variable with --key-variable.`);
-}
-
-/** Where what is said goes, and whether an endpoint's own words may. */
-export function words({ report, settings }: World): Pick<TeacherOptions, "report" | "showsWords"> {
-  return { report, showsWords: settings().ICDPO_LOG_TEXT };
 }
 
 export function whole(text: string): number {

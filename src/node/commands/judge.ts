@@ -14,7 +14,7 @@ import type { Arm } from "../../policy/policy.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Database } from "../store/database.ts";
-import { addEndpointOptions, type EndpointOptions, endpointKey, whole, words } from "./endpoint.ts";
+import { addEndpointOptions, type EndpointOptions, endpointKey, whole } from "./endpoint.ts";
 import { renderReport, withDatabase } from "./experiments.ts";
 import { type World, withRuntime } from "./world.ts";
 
@@ -36,7 +36,7 @@ export function judgeCommand(world: World): Command {
       withDatabase(world, async (database) => {
         const route = experimentRoutes(runtime.policies.current).find((one) => one.name === name);
         if (route === undefined) throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`);
-        const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options), ...words(world) });
+        const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options), report: world.report });
         const { made, unreadable } = await judgeExperiment(database, route, judge, options, { signal, report: world.report });
         const report = await database.report(describeExperiment(route));
         const counts = { win: 0, tie: 0, lose: 0, unreadable };

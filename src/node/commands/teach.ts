@@ -12,7 +12,7 @@ import { GatewayError } from "../../types/error.ts";
 import { type Journal, openJournal, readLines, refuseToOverwrite, writeLines } from "../demonstration-files.ts";
 import { locked } from "../models/lock.ts";
 import { Database } from "../store/database.ts";
-import { addEndpointOptions, addPriceOptions, type EndpointOptions, endpointKey, type Priced, whole, words } from "./endpoint.ts";
+import { addEndpointOptions, addPriceOptions, type EndpointOptions, endpointKey, type Priced, whole } from "./endpoint.ts";
 import { inOrder } from "./eval/run.ts";
 import { type World, withRuntime, withSignal } from "./world.ts";
 
@@ -138,7 +138,7 @@ async function askAll(
   options: RunOptions,
 ): Promise<ReadonlyMap<string, TaughtLesson> | null> {
   const { system, concurrency, baseUrl: baseURL } = options;
-  const teacher = openTeacher({ ...options, baseURL, apiKey: endpointKey(options), ...words(world) });
+  const teacher = openTeacher({ ...options, baseURL, apiKey: endpointKey(options), report: world.report });
   let spent = 0;
   const note = inOrder((lesson: TaughtLesson) => journal.add(lesson));
   const onProgress = (done: number, lesson: TaughtLesson): void => {

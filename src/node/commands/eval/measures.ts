@@ -96,10 +96,7 @@ export function openJudge(run: Run, options: MeasureOptions): CountedTeacher | u
   const { judge: model, judgeUrl: baseURL, judgeKeyVariable: keyVariable, judgeMaxTokens: maxTokens, retries } = options;
   if (model === undefined) return undefined;
   const apiKey = endpointKey({ keyVariable, baseUrl: baseURL });
-  return cachedTeacher(
-    openTeacher({ baseURL, apiKey, model, maxTokens, temperature: 0, retries, report: run.report, showsWords: run.showsWords }),
-    run.cache,
-  );
+  return cachedTeacher(openTeacher({ baseURL, apiKey, model, maxTokens, temperature: 0, retries, report: run.report }), run.cache);
 }
 
 /** A line for the report. */

@@ -14,7 +14,6 @@ import { cancelled, GatewayError } from "../../../types/error.ts";
 import { openJournal, writeLines } from "../../demonstration-files.ts";
 import type { Report, Runtime } from "../../runtime.ts";
 import { writeWhole } from "../../whole-file.ts";
-import { words } from "../endpoint.ts";
 import { type World, withRuntime } from "../world.ts";
 import type { RunOptions } from "./options.ts";
 
@@ -25,8 +24,6 @@ export interface Run {
   readonly cache: ResultCache;
   readonly signal: AbortSignal;
   readonly report: Report;
-  /** Endpoints' own words may be shown. */
-  readonly showsWords: boolean;
   /** The folder that results go to. */
   readonly out: string;
 }
@@ -42,7 +39,7 @@ export function withRun(world: World, name: string, options: RunOptions, work: (
       world.report(`${journal.damaged} lines of ${path.join(out, cacheFile)} are cut short or damaged: their results are computed anew`);
     const cache = new ResultCache({ entries: journal.entries, add: inOrder((entry) => journal.add(entry)) });
     try {
-      await work({ runtime, cache, signal, ...words(world), out });
+      await work({ runtime, cache, signal, report: world.report, out });
     } finally {
       await journal.close();
     }
