@@ -96,7 +96,11 @@ export function failureOf(error: unknown): Failure {
   return { status, error: body.error.code ?? "invalid_request" };
 }
 
+/** Refused with a 5xx, as the gateway means to. */
+const meant: ReadonlySet<ErrorCode> = new Set(["out_of_room", "shutting_down"]);
+
 /** Whether the fault is the gateway's own, so that its log should say more. */
 export function isFault(error: unknown): boolean {
+  if (error instanceof GatewayError && meant.has(error.code)) return false;
   return renderError(error).status >= 500;
 }

@@ -113,7 +113,7 @@ describe("a worker's policies", () => {
     await policies.look();
     expect(routes()).toEqual(["a"]);
     expect(said.at(-1)).toContain("not in force");
-    expect(policies.state.error?.message).toContain("127.0.0.1:9");
+    expect(policies.state.error?.message).toContain('The engine "default" cannot be reached');
     expect((await policies.engines.state()).status).toBe("ready");
   });
 });
