@@ -1,5 +1,5 @@
 /** @module Errors as OpenAI's API words them. The one place where a `GatewayError` becomes JSON. */
-import { type ErrorCode, GatewayError } from "../types/error.ts";
+import { type ErrorCode, GatewayError, isMeant } from "../types/error.ts";
 
 export interface ErrorBody {
   readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string | null };
@@ -96,11 +96,8 @@ export function failureOf(error: unknown): Failure {
   return { status, error: body.error.code ?? "invalid_request" };
 }
 
-/** Refused with a 5xx, as the gateway means to. */
-const meant: ReadonlySet<ErrorCode> = new Set(["out_of_room", "shutting_down"]);
-
 /** Whether the fault is the gateway's own, so that its log should say more. */
 export function isFault(error: unknown): boolean {
-  if (error instanceof GatewayError && meant.has(error.code)) return false;
+  if (error instanceof GatewayError && isMeant(error.code)) return false;
   return renderError(error).status >= 500;
 }

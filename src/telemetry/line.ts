@@ -1,8 +1,9 @@
 /** @module The line that a log holds of a request. */
 import type { RequestRecord } from "../http/telemetry.ts";
+import { isMeant } from "../types/error.ts";
 
-export function levelOf({ status }: RequestRecord): "info" | "warn" | "error" {
-  return status >= 500 ? "error" : status >= 400 ? "warn" : "info";
+export function levelOf({ status, error }: Pick<RequestRecord, "status" | "error">): "info" | "warn" | "error" {
+  return status >= 500 && !isMeant(error) ? "error" : status >= 400 ? "warn" : "info";
 }
 
 /** Everything but what only traces need; milliseconds with one decimal. */

@@ -75,3 +75,8 @@ export function cancelled(signal: AbortSignal): GatewayError {
 export function isCancellation(error: unknown): boolean {
   return error instanceof GatewayError && (error.code === "cancelled" || error.code === "timeout");
 }
+
+/** Whether the gateway means to refuse with this 5xx: when it has no room, and when it ends. */
+export function isMeant(code: string | undefined): boolean {
+  return code === "out_of_room" || code === "shutting_down";
+}

@@ -1,4 +1,4 @@
-/** @module What every answer must be, whatever was asked: whole, of OpenAI's shape, and no fault of the gateway's own. */
+/** @module What every answer must be, whatever was asked: whole, of OpenAI's or Anthropic's shape, and no fault of the gateway's own. */
 export interface Given {
   readonly status: number;
   /** Its content type. */
@@ -15,9 +15,12 @@ const statusOfCode: Readonly<Record<string, number>> = {
   request_cancelled: 499,
 };
 
+/** As Anthropic's errors say it. What it calls an error of its API is an engine that is away, or the gateway's own fault: the log tells which. */
+const statusOfType: Readonly<Record<string, number>> = { timeout_error: 504, overloaded_error: 529, api_error: 503 };
+
 interface StreamedData {
   readonly type?: string;
-  readonly error?: { readonly code: string | null };
+  readonly error?: { readonly code?: string | null; readonly type?: string };
   readonly response?: { readonly error: { readonly code: string } | null };
 }
 
@@ -30,7 +33,8 @@ export function endOfStream(text: string): number {
   const last = data.at(-1) ?? "";
   if (last === "[DONE]") return 200;
   const { type, error, response } = JSON.parse(last) as StreamedData;
-  if (type === "response.completed" || type === "response.incomplete") return 200;
+  if (type === "response.completed" || type === "response.incomplete" || type === "message_stop") return 200;
+  if (type === "error" && error?.code === undefined) return statusOfType[error?.type ?? ""] ?? 500;
   return statusOfCode[(error ?? response?.error)?.code ?? ""] ?? 500;
 }
 
@@ -46,16 +50,16 @@ export function complaintAbout({ status, type, text }: Given): string | null {
       return endOfStream(text) >= 500 ? `A stream that ends in a fault: … ${text.slice(-500)}` : null;
     }
     if (!type.startsWith("application/json")) return null;
-    const body = JSON.parse(text) as { readonly error?: Record<string, unknown> };
+    const body = JSON.parse(text) as { readonly type?: string; readonly error?: Record<string, unknown> };
     if (status < 400) return null;
     const { message, type: kind } = body.error ?? {};
+    const isAnthropics = body.type === "error" && "request_id" in body;
     const isShaped =
       typeof message === "string" &&
       message !== "" &&
       typeof kind === "string" &&
-      "param" in (body.error ?? {}) &&
-      "code" in (body.error ?? {});
-    return isShaped ? null : `An error of another shape than OpenAI's: ${told}`;
+      (isAnthropics || ("param" in (body.error ?? {}) && "code" in (body.error ?? {})));
+    return isShaped ? null : `An error of another shape: ${told}`;
   } catch (error) {
     return `Cannot be read (${error}): ${told}`;
   }

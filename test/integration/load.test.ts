@@ -44,9 +44,9 @@ const idle = async (): Promise<boolean> => {
 
 const contents = ["Name a fruit.", "How do I keep basil alive?", "Why is the sky blue?", "Say hello.", "What is bread made of?"];
 
-/** One of the kinds of requests there are. */
+/** One of the kinds of requests there are; none twice, for a request that was there when an engine ended is not sent for ever. */
 function mixed(number: number): { readonly path: string; readonly body: Record<string, unknown> } {
-  const messages = [{ role: "user", content: contents[number % contents.length] }];
+  const messages = [{ role: "user", content: `${contents[number % contents.length]} ${number}` }];
   const kinds = [
     { path: "chat/completions", body: { model: "plain", messages, max_tokens: 12 } },
     { path: "chat/completions", body: { model: "plain", messages, max_tokens: 12, stream: true } },
@@ -177,7 +177,7 @@ describe(`an engine that is killed ${kills} times under load`, () => {
     await eventually(async () => isAnother(await ready()));
     expect((await ready()).engine.restarts).toBeGreaterThanOrEqual(killed.size);
     expect(outcomes).not.toContain("busy");
-    expect(await send(0)).toBe("answered");
+    expect(await send(1_000_000)).toBe("answered");
     await eventually(idle);
   });
 

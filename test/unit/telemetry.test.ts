@@ -10,6 +10,7 @@ import type { RequestRecord } from "../../src/http/telemetry.ts";
 import { openLog } from "../../src/node/telemetry/log.ts";
 import { createMetrics } from "../../src/node/telemetry/metrics.ts";
 import { openTraces } from "../../src/node/telemetry/traces.ts";
+import { levelOf } from "../../src/telemetry/line.ts";
 import { createTelemetry, type Recorder } from "../../src/telemetry/telemetry.ts";
 import { gate } from "./scripted-engine.ts";
 import { gateway, readStream } from "./scripted-gateway.ts";
@@ -120,6 +121,17 @@ describe("what is told of a request", () => {
 });
 
 describe("the log", () => {
+  it.each([
+    [200, undefined, "info"],
+    [404, "model_not_found", "warn"],
+    [503, "out_of_room", "warn"],
+    [503, "shutting_down", "warn"],
+    [503, "engine_unavailable", "error"],
+    [500, "engine_failure", "error"],
+  ] as const)("takes %i, %s for what it is: %s", (status, error, level) => {
+    expect(levelOf(error === undefined ? { status } : { status, error })).toBe(level);
+  });
+
   const folders: string[] = [];
   afterEach(async () => {
     for (const folder of folders.splice(0)) await rm(folder, { recursive: true, force: true });
