@@ -17,5 +17,5 @@ export const versions = {
   scores: { version: 1, sources: "ca5b46fedb4de8fa" },
   rewards: { version: 1, sources: "04f003d8761ec449" },
   /** What a judge or teacher replied, word for word. */
-  opinions: { version: 2, sources: "50fbdb9e60a4632b" },
+  opinions: { version: 2, sources: "d1c1f468cdae1899" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;
