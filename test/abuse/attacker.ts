@@ -16,7 +16,7 @@ export interface Outcome {
   readonly ended: "whole" | "left" | "cut";
 }
 
-const mostText = 4_000_000;
+export const mostText = 4_000_000;
 const megabyte = Buffer.alloc(2 ** 20, "x");
 /** Nobody waits longer for what may be hard work. */
 const patienceMs = 60_000;
