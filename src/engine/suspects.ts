@@ -3,8 +3,7 @@
  * sent again for a while, to no replica. The others are sent once more, those that had not begun to be answered one at a time: the next end tells
  * which it was.
  */
-import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
+import { sha256Hex } from "../types/bytes.ts";
 import { GatewayError } from "../types/error.ts";
 
 /** A call to a server, for as long as it is under way. */
@@ -122,7 +121,7 @@ function ownersOf(calls: readonly SentCall[]): number {
 
 /** Not the content itself: nobody's words are kept. */
 function keyOf({ content }: SentCall): string {
-  return bytesToHex(sha256(utf8ToBytes(content())));
+  return sha256Hex(content());
 }
 
 /** JSON of what is sent, without what differs when the same is sent again. */

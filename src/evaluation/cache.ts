@@ -1,7 +1,6 @@
 /** @module Results kept by what they were computed from, so that a run that was killed repeats nothing, and arms share what they have in common. */
-import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import type { z } from "zod";
+import { sha256Hex } from "../types/bytes.ts";
 
 /** What kind of result it is. A new `version` makes older ones count no more. */
 export interface Kind<Value> {
@@ -83,5 +82,5 @@ function keyOf({ version }: Pick<Kind<unknown>, "version">, parts: unknown): str
 
 /** SHA-256 of JSON, in hex. Keys of objects count in the order they are written in. */
 export function contentHash(value: unknown): string {
-  return bytesToHex(sha256(utf8ToBytes(JSON.stringify(value))));
+  return sha256Hex(JSON.stringify(value));
 }

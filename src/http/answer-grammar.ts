@@ -1,10 +1,9 @@
 /** @module The grammar that a request's answers keep to: its tools, its JSON schema. */
-import { sha256 } from "@noble/hashes/sha2.js";
-import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import { LRUCache } from "lru-cache";
 import { Grammar } from "../constraint/gbnf.ts";
 import { addJsonObject, addJsonSchema } from "../constraint/json-schema.ts";
 import { callsOnly, callTrigger, textOrCalls } from "../constraint/tool-calls.ts";
+import { sha256Hex } from "../types/bytes.ts";
 import type { ToolSyntax } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import type { AnswerFormat, Generation } from "./generation.ts";
@@ -53,7 +52,7 @@ function keyOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax:
       `The request's schemas hold more than ${longestSchemas} characters together; leave out what the answer does not need.`,
       { param: tools.length > 0 ? "tools" : "response_format" },
     );
-  return bytesToHex(sha256(utf8ToBytes(text)));
+  return sha256Hex(text);
 }
 
 function compile(wanted: Wanted, syntax: ToolSyntax): Compiled {

@@ -1,4 +1,5 @@
 /** @module API keys: from the text of a keys file, which holds hashes, and from variables, which hold the keys themselves. */
+import { bytesToHex, hexToBytes } from "@noble/hashes/utils.js";
 import { z } from "zod";
 import { parseYaml } from "../policy/parse.ts";
 import { GatewayError } from "../types/error.ts";
@@ -72,13 +73,13 @@ async function checkDistinct(keys: readonly ApiKey[]): Promise<void> {
   for (const { name, hash } of keys) {
     if (names.has(name)) throw new GatewayError("configuration", `Two API keys are named "${name}"; give each a name of its own.`);
     names.add(name);
-    const other = hashes.get(toHex(hash));
+    const other = hashes.get(bytesToHex(hash));
     if (other !== undefined)
       throw new GatewayError("configuration", `The API keys "${other}" and "${name}" are the same key: a key has one name, and one entry.`);
-    hashes.set(toHex(hash), name);
+    hashes.set(bytesToHex(hash), name);
   }
   for (const [place, { name }] of keys.entries())
-    if (hashes.has(toHex(await hashKey(name))))
+    if (hashes.has(bytesToHex(await hashKey(name))))
       throw new GatewayError("configuration", `The name of API key ${place + 1} is a key itself. Choose another name, and another key.`);
 }
 
@@ -95,20 +96,12 @@ const mostChanges = 4;
 function fromFile(file: string, text: string): ApiKey[] {
   return parseYaml(file, text, keysSchema).keys.map(({ name, hash, routes, limits, parallel, expires, admin }) => ({
     name,
-    hash: fromHex(hash.slice("sha256:".length)),
+    hash: hexToBytes(hash.slice("sha256:".length)),
     routes: routes === undefined ? null : new Set(routes),
     limits: { requestsPerMinute: limits.requests_per_minute, tokensPerMinute: limits.tokens_per_minute, parallel },
     admin,
     ...(expires !== undefined && { expires }),
   }));
-}
-
-function fromHex(hex: string): Uint8Array {
-  return Uint8Array.from(hex.match(/../gu) ?? [], (digits) => Number.parseInt(digits, 16));
-}
-
-function toHex(bytes: Uint8Array): string {
-  return Array.from(bytes, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 
 async function fromVariable(variable: string, text: string, admin: boolean): Promise<ApiKey[]> {

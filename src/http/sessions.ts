@@ -3,6 +3,7 @@
  * not the key, and nobody can make one or find the key with it. Nothing is kept of it here, so that no number of them fills anything, all isolates
  * and all gateways with one secret know it, and it ends with its key: what is signed holds the key's hash. What is kept are those that were ended early.
  */
+import { base64Url } from "../types/bytes.ts";
 import type { ApiKey } from "./access.ts";
 
 /** Of a working day. */
@@ -31,10 +32,10 @@ export class Sessions {
 
   /** A new session of who has brought the key. */
   async open(key: Pick<ApiKey, "name" | "hash">): Promise<string> {
-    const id = toText(crypto.getRandomValues(new Uint8Array(idBytes)));
-    const content = [id, this.#unixTime() + lifetime, toText(new TextEncoder().encode(key.name))].join(".");
+    const id = base64Url(crypto.getRandomValues(new Uint8Array(idBytes)));
+    const content = [id, this.#unixTime() + lifetime, base64Url(new TextEncoder().encode(key.name))].join(".");
     const signature = await crypto.subtle.sign("HMAC", await this.#secret, signed(content, key.hash));
-    return `${content}.${toText(new Uint8Array(signature))}`;
+    return `${content}.${base64Url(new Uint8Array(signature))}`;
   }
 
   /** Whose it is, among the keys that there are now. Undefined where it has ended, or never was. */
@@ -42,7 +43,7 @@ export class Sessions {
     const [, content = "", end = "", name = "", signature = ""] =
       /^([\w-]{22}\.(\d{1,12})\.([\w-]{2,400}))\.([\w-]{43})$/u.exec(session) ?? [];
     if (content === "" || Number(end) <= this.#unixTime() || this.#ended.has(content)) return undefined;
-    const key = keys.find((one) => toText(new TextEncoder().encode(one.name)) === name);
+    const key = keys.find((one) => base64Url(new TextEncoder().encode(one.name)) === name);
     if (key === undefined || (key.expires ?? Number.POSITIVE_INFINITY) <= this.#unixTime() * 1000) return undefined;
     const isOwn = await crypto.subtle.verify("HMAC", await this.#secret, toBytes(signature), signed(content, key.hash));
     return isOwn ? key : undefined;
@@ -64,14 +65,6 @@ export class Sessions {
 
 function signed(content: string, hash: Uint8Array): Uint8Array<ArrayBuffer> {
   return Uint8Array.from([...new TextEncoder().encode(`icdpo session ${content}.`), ...hash]);
-}
-
-/** Base64 without padding, as URLs and cookies take it. */
-function toText(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
 }
 
 function toBytes(text: string): Uint8Array<ArrayBuffer> {

@@ -2,6 +2,7 @@
 import { sha256 } from "@noble/hashes/sha2.js";
 import { utf8ToBytes } from "@noble/hashes/utils.js";
 import type { Context } from "hono";
+import { base64Url } from "../types/bytes.ts";
 import type { Caller } from "./access.ts";
 import type { AppDependencies } from "./dependencies.ts";
 
@@ -41,11 +42,4 @@ function isAlone(keys: AppDependencies["keys"], caller: NonNullable<Caller>): bo
   const first = firstCallers.get(keys) ?? caller.hash.join();
   firstCallers.set(keys, first);
   return keys()?.length === 1 && first === caller.hash.join();
-}
-
-function base64Url(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
 }
