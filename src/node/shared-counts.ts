@@ -1,17 +1,13 @@
 /** @module What each key has used in a minute, counted in one libSQL database for several gateways. Where it is away, each counts by itself. */
 import { mkdir, open } from "node:fs/promises";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
-import { type Client, createClient, type ResultSet } from "@libsql/client";
+import type { Client, ResultSet } from "@libsql/client";
 import type { Count, LimitKind, UsageCounts, Uses } from "../http/rate-limit.ts";
-import { fetchUnmoved } from "../types/redirect.ts";
+import { type DatabaseAddress, fileOf, openClient } from "./libsql.ts";
 import { MemoryCounts } from "./rate-limit.ts";
 import type { Report } from "./runtime.ts";
 
-export interface SharedCountsOptions {
-  /** `file:/path/limits.db`, `libsql://…`, `https://…`. */
-  readonly url: string;
-  readonly authToken?: string | undefined;
+export interface SharedCountsOptions extends DatabaseAddress {
   /** Milliseconds: a gateway may end without saying that its requests have. None is taken to be under way for longer. */
   readonly longestMs: number;
   readonly report: Report;
@@ -26,6 +22,9 @@ const patienceMs = 1_000;
 const busyMs = 200;
 /** A database that failed is asked again after this. */
 const pauseMs = 5_000;
+
+/** A lost minute's counts are not worth waiting for the disk. */
+const pragmas = [`busy_timeout = ${busyMs}`, "journal_mode = WAL", "synchronous = OFF"];
 
 /** The database's own clock, in milliseconds: those of gateways differ. */
 const now = "CAST(unixepoch('subsec') * 1000 AS INTEGER)";
@@ -101,17 +100,12 @@ export class SharedCounts implements UsageCounts {
 
   /** Makes a file where there is none; throws what libSQL throws where it cannot be had. A server that is away is asked again, as later on. */
   static async open(options: SharedCountsOptions): Promise<SharedCounts> {
-    const { url, authToken } = options;
-    const isLocal = url.startsWith("file:");
-    if (isLocal) await makeFile(url.startsWith("file://") ? fileURLToPath(url) : url.slice("file:".length));
-    const client = createClient({ url, fetch: fetchUnmoved, ...(authToken !== undefined && { authToken }) });
+    const file = fileOf(options.url);
+    if (file !== null) await makeFile(file);
+    const client = await openClient(options, pragmas);
     const counts = new SharedCounts(client, options);
     try {
-      // A lost minute's counts are not worth waiting for the disk.
-      if (isLocal)
-        for (const pragma of [`busy_timeout = ${busyMs}`, "journal_mode = WAL", "synchronous = OFF"])
-          await client.execute(`PRAGMA ${pragma}`);
-      if (isLocal) await counts.#prepare();
+      if (file !== null) await counts.#prepare();
       else await counts.#ask(async () => {});
       return counts;
     } catch (error) {

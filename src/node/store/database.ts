@@ -1,21 +1,23 @@
 /** @module Records in libSQL: a local file, or a server by URL. Runs wherever it may block: in the gateway that is a thread of its own. */
 import { chmod, mkdir, open, readdir, stat } from "node:fs/promises";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
-import { type Client, createClient } from "@libsql/client";
-import { boundedFetch } from "../../engine/bounded-fetch.ts";
+import type { Client } from "@libsql/client";
 import { RecordDatabase } from "../../experiment/database.ts";
-import { mostAnswerBytes } from "../../experiment/sql.ts";
-import { fetchUnmoved } from "../../types/redirect.ts";
+import { type DatabaseAddress, fileOf, openClient } from "../libsql.ts";
 
-export interface DatabaseOptions {
-  /** `file:/path/records.db`, `libsql://…`, `https://…`. */
-  readonly url: string;
-  readonly authToken?: string | undefined;
+export interface DatabaseOptions extends DatabaseAddress {
   /** A line for the log; absent: nowhere. */
   readonly report?: ((line: string) => void) | undefined;
 }
 
+const pragmas = [
+  "busy_timeout = 2000",
+  // Readers do not wait for the writer.
+  "journal_mode = WAL",
+  "synchronous = NORMAL",
+  // What is deleted is overwritten.
+  "secure_delete = ON",
+];
 /** `user_version` of a file in which nothing was ever deleted without being overwritten. */
 const overwritten = 1;
 
@@ -31,22 +33,11 @@ export class Database extends RecordDatabase {
 
   /** Makes the file and its tables where there are none; the files are their owner's alone. Throws what libSQL throws. */
   static async open({ url, authToken, report = () => {} }: DatabaseOptions): Promise<Database> {
-    const isLocal = url.startsWith("file:");
-    const isNew = isLocal && (await makeFile(fileOf(url), report));
-    const bounded = boundedFetch(fetchUnmoved, { name: "The database", most: mostAnswerBytes });
-    // What is said to a local file is said to a connection: there is one.
-    const client = createClient({ url, fetch: bounded, ...(authToken !== undefined && { authToken }), ...(isLocal && { concurrency: 1 }) });
+    const file = fileOf(url);
+    const isNew = file !== null && (await makeFile(file, report));
+    const client = await openClient({ url, authToken }, isNew ? [...pragmas, `user_version = ${overwritten}`] : pragmas);
     try {
-      if (isLocal) {
-        await client.execute("PRAGMA busy_timeout = 2000");
-        // Readers do not wait for the writer.
-        await client.execute("PRAGMA journal_mode = WAL");
-        await client.execute("PRAGMA synchronous = NORMAL");
-        // What is deleted is overwritten.
-        await client.execute("PRAGMA secure_delete = ON");
-        if (isNew) await client.execute(`PRAGMA user_version = ${overwritten}`);
-      }
-      const database = new Database(client, isLocal);
+      const database = new Database(client, file !== null);
       await database.migrate();
       return database;
     } catch (error) {
@@ -102,8 +93,4 @@ async function restrict(place: string, mode: number): Promise<void> {
     throw error;
   });
   if (now !== null && (now.mode & others) !== 0 && process.platform !== "win32") await chmod(place, mode);
-}
-
-function fileOf(url: string): string {
-  return url.startsWith("file://") ? fileURLToPath(url) : url.slice("file:".length);
 }
