@@ -1,0 +1,59 @@
+/** Imports point one way: a room may use those that stand before it in the list, never those after it. */
+import { readdirSync, readFileSync } from "node:fs";
+import path from "node:path";
+import { describe, expect, it } from "vitest";
+
+const source = path.resolve(import.meta.dirname, "../../src");
+const rooms = "types engine constraint retrieval policy experiment icdpo http telemetry web app.ts evaluation node worker";
+
+/** Each file of `src` with the files that it imports, relative to `src`, and the packages and built-in modules. */
+const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => /\.tsx?$/u.test(file));
+const imports = new Map(files.map((file) => [file, importsOf(file)]));
+
+function importsOf(file: string): readonly string[] {
+  const text = readFileSync(path.join(source, file), "utf8");
+  const named = [...text.matchAll(/^(?:import|export)\s(?:[^"]*?\sfrom\s)?"([^"]+)"|import\("([^"]+)"\)/gmu)];
+  return named.map(([, first, second]) => resolved(file, first ?? second ?? ""));
+}
+
+function resolved(file: string, name: string): string {
+  return name.startsWith(".") ? path.posix.join(path.posix.dirname(file), name).replace(/\.js$/u, ".ts") : name;
+}
+
+function roomOf(file: string): string {
+  return file.split("/")[0] ?? "";
+}
+
+/** All files that a file needs, itself included. */
+function reachedFrom(file: string, reached = new Set<string>()): Set<string> {
+  if (reached.has(file)) return reached;
+  reached.add(file);
+  for (const imported of imports.get(file) ?? []) if (imports.has(imported)) reachedFrom(imported, reached);
+  return reached;
+}
+
+describe("imports", () => {
+  const order = rooms.split(" ");
+
+  it("are of rooms that the list names", () => {
+    expect(new Set(files.map(roomOf))).toEqual(new Set(order));
+  });
+
+  it("point one way", () => {
+    const wrong = [...imports].flatMap(([file, names]) =>
+      names
+        .filter((name) => imports.has(name) && order.indexOf(roomOf(name)) > order.indexOf(roomOf(file)))
+        .map((name) => `${file} imports ${name}`),
+    );
+    expect(wrong).toEqual([]);
+  });
+
+  it("of a worker need nothing of Node", () => {
+    const needed = [...reachedFrom("worker/main.ts")];
+    const wrong = needed.flatMap((file) =>
+      (imports.get(file) ?? []).filter((name) => name.startsWith("node:")).map((name) => `${file} imports ${name}`),
+    );
+    expect(needed).toContain("app.ts");
+    expect(wrong).toEqual([]);
+  });
+});
