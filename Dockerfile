@@ -50,5 +50,5 @@ EXPOSE 8080
 HEALTHCHECK --interval=10s --timeout=5s --start-period=10m --retries=3 \
   CMD ["node", "-e", "fetch(`http://127.0.0.1:${process.env.PORT}/health`).then(({ ok }) => process.exit(ok ? 0 : 1), () => process.exit(1))"]
 # Node itself is process 1: it takes SIGTERM, and its only child is the engine, which it waits for.
-ENTRYPOINT ["node", "/app/dist/node/cli.js"]
+ENTRYPOINT ["node", "/app/dist/commands/cli.js"]
 CMD ["serve"]

@@ -3,7 +3,7 @@
  * sent again for a while, to no replica. The others are sent once more, those that had not begun to be answered one at a time: the next end tells
  * which it was.
  */
-import { sha256Hex } from "../types/bytes.ts";
+import { sha256Hex } from "../text/bytes.ts";
 import { GatewayError } from "../types/error.ts";
 
 /** A call to a server, for as long as it is under way. */

@@ -1,11 +1,11 @@
 /** @module What an arm answers to a prompt, and what is measured of the answer. */
 import { z } from "zod";
+import { judgePair } from "../demonstrations/judge.ts";
+import type { Teacher } from "../demonstrations/teacher.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { type Arm, answered, measured } from "./arms.ts";
 import type { Kind, ResultCache } from "./cache.ts";
-import { judgePair } from "./judge.ts";
 import type { RewardModel } from "./reward.ts";
-import type { Teacher } from "./teacher.ts";
 import { versions } from "./versions.ts";
 
 const workSchema = z.object({ prompt: z.number(), sampled: z.number(), scored: z.number(), cached: z.number() });

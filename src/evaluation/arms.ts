@@ -2,8 +2,8 @@
 import { type Measurement, type MeasureRequest, measure } from "../icdpo/measure.ts";
 import { type IcdpoOutcome, icdpo } from "../icdpo/pipeline.ts";
 import { policyId } from "../policy/build.ts";
-import { contradiction } from "../policy/models.ts";
 import type { Policy, PromptedModel } from "../policy/policy.ts";
+import { contradiction } from "../policy/policy-models.ts";
 import type { PolicySettings } from "../policy/schema.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";

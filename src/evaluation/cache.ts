@@ -1,6 +1,6 @@
 /** @module Results kept by what they were computed from, so that a run that was killed repeats nothing, and arms share what they have in common. */
 import type { z } from "zod";
-import { sha256Hex } from "../types/bytes.ts";
+import { sha256Hex } from "../text/bytes.ts";
 
 /** What kind of result it is. A new `version` makes older ones count no more. */
 export interface Kind<Value> {

@@ -1,7 +1,7 @@
 /** @module A judge or teacher that is asked nothing twice, and what asking it has cost. */
 import { z } from "zod";
+import type { Teacher, TeacherAnswer } from "../demonstrations/teacher.ts";
 import { contentHash, type Kind, type ResultCache } from "./cache.ts";
-import type { Teacher, TeacherAnswer } from "./teacher.ts";
 import { versions } from "./versions.ts";
 
 const answerKind: Kind<TeacherAnswer> = {

@@ -1,7 +1,8 @@
 /** @module Do scorers rank candidates as a judge does? The mean reciprocal rank of § 4.2. */
+
+import { judgePair } from "../demonstrations/judge.ts";
+import type { Teacher } from "../demonstrations/teacher.ts";
 import type { Conversation } from "../types/conversation.ts";
-import { judgePair } from "./judge.ts";
-import type { Teacher } from "./teacher.ts";
 
 /**
  * 1 / (the rank that `scores` give to the candidate that `truth` finds best): 1 where both agree on the best. Equal scores share their places:

@@ -1,15 +1,15 @@
 /** @module Reward models: how good a response is, a number for each. RM_test of the paper, or a teacher's log-probability. */
 import { z } from "zod";
-import { answerTo } from "../engine/answer-size.ts";
-import { boundedFetch } from "../engine/bounded-fetch.ts";
+import { answerTo } from "../client/answer-size.ts";
+import { boundedFetch } from "../client/bounded-fetch.ts";
+import { isRedirect, redirected } from "../client/redirect.ts";
 import type { Engine } from "../engine/engine.ts";
 import { baseContext, encodeContext } from "../icdpo/prompt.ts";
 import { closeResponse, forcedSums } from "../icdpo/score.ts";
-import { noWork } from "../icdpo/work.ts";
+import { noWork } from "../icdpo/token-usage.ts";
 import type { PromptFormat } from "../policy/schema.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
-import { isRedirect, redirected } from "../types/redirect.ts";
 import type { Kind, ResultCache } from "./cache.ts";
 import { versions } from "./versions.ts";
 

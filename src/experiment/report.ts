@@ -1,6 +1,6 @@
 /** @module What an experiment shows so far: per arm and metric means and intervals that hold however often one looks, and a sentence. */
-import type { MetricRange } from "../policy/metrics.ts";
-import type { CohortMoments, Totals } from "./read-totals.ts";
+import type { MetricRange } from "../policy/feedback-metrics.ts";
+import type { CohortMoments, Totals } from "../records/read-totals.ts";
 import { differenceSequence, type Estimate, fewestUnits, type Moments, meanSequence, sampleRatioEvidence } from "./sequence.ts";
 
 /** What the report is about; from the routes' file. */

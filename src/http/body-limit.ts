@@ -3,9 +3,9 @@
  * somebody asks for it, who has then been let in.
  */
 import type { HonoRequest, MiddlewareHandler } from "hono";
+import { type BodyShare, smallBody } from "../gateway/body-room.ts";
+import type { AppDependencies } from "../gateway/dependencies.ts";
 import { GatewayError } from "../types/error.ts";
-import { type BodyShare, smallBody } from "./body-room.ts";
-import type { AppDependencies } from "./dependencies.ts";
 
 /** A larger body that is slower than so many bytes in a second, for so many seconds on end, is waited for no longer. */
 const slowest = 2 ** 16;

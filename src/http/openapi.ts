@@ -16,14 +16,14 @@ import {
   scoreSchema,
   textCompletionSchema,
 } from "./answer-schemas.ts";
-import { chatBodySchema } from "./chat-request.ts";
-import { completionsBodySchema } from "./completion-request.ts";
-import { embeddingsBodySchema } from "./embeddings.ts";
-import { feedbackAnswerSchema, feedbackBodySchema } from "./feedback.ts";
-import { countTokensBodySchema, messagesBodySchema } from "./messages-request.ts";
-import { messageAnswerSchema, messageEventSchema, messagesErrorSchema, tokenCountSchema } from "./messages-schemas.ts";
-import { responsesBodySchema } from "./responses-request.ts";
-import { scoreRequestSchema } from "./score.ts";
+import { chatBodySchema } from "./chat/chat-request.ts";
+import { completionsBodySchema } from "./completions/completion-request.ts";
+import { embeddingsBodySchema } from "./endpoints/embeddings.ts";
+import { feedbackAnswerSchema, feedbackBodySchema } from "./endpoints/feedback.ts";
+import { scoreRequestSchema } from "./endpoints/given-completions.ts";
+import { countTokensBodySchema, messagesBodySchema } from "./messages/messages-request.ts";
+import { messageAnswerSchema, messageEventSchema, messagesErrorSchema, tokenCountSchema } from "./messages/messages-schemas.ts";
+import { responsesBodySchema } from "./responses/responses-request.ts";
 
 export interface Endpoint {
   readonly method: "get" | "post";

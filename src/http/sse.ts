@@ -1,8 +1,8 @@
 /** @module Server-sent events of an answer: its events in a protocol's words, comments while there is nothing to show, and what went wrong. */
 import type { Context } from "hono";
+import type { AppDependencies } from "../gateway/dependencies.ts";
+import { type ErrorBody, failureOf, renderError } from "../gateway/errors.ts";
 import { GatewayError } from "../types/error.ts";
-import type { AppDependencies } from "./dependencies.ts";
-import { type ErrorBody, failureOf, renderError } from "./errors.ts";
 
 /** One event; `event` is its name, where the protocol names them. */
 export interface ServerSentEvent {

@@ -10,7 +10,7 @@ import { cuts, responseTokens } from "./prompt.ts";
 import { Answer, type OnText } from "./sample.ts";
 import { closeResponse, forcedSums, type ScoredResponse, scoreOf } from "./score.ts";
 import { candidateSeed } from "./seed.ts";
-import { counted, type TokenWork } from "./work.ts";
+import { counted, type TokenWork } from "./token-usage.ts";
 
 export interface BlockOptions {
   readonly score: Score;

@@ -10,7 +10,7 @@ import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
 import { closeResponse, forcedSums, type ScoredResponse, type ScoringOptions, scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
-import { noWork, type TokenWork } from "./work.ts";
+import { noWork, type TokenWork } from "./token-usage.ts";
 
 export interface MeasureRequest extends Tenancy {
   readonly conversation: Conversation;

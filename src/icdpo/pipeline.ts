@@ -10,7 +10,7 @@ import type { ContextParts } from "./prompt.ts";
 import { type Candidate, type OnText, sampleCandidates } from "./sample.ts";
 import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
 import { randomFrom } from "./seed.ts";
-import { noWork, type TokenWork } from "./work.ts";
+import { noWork, type TokenWork } from "./token-usage.ts";
 
 export type Stage = "retrieve" | "queue" | "prefill" | "sample" | "score";
 

@@ -5,7 +5,7 @@ import { isCancellation } from "../types/error.ts";
 import type { Side } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
 import { candidateSeed } from "./seed.ts";
-import { counted, type TokenWork } from "./work.ts";
+import { counted, type TokenWork } from "./token-usage.ts";
 
 /** Takes a piece of candidate `index`, and details of the tokens that begin in it, if asked for. */
 export type OnText = (index: number, text: string, details: readonly TokenDetail[]) => void;

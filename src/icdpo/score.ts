@@ -1,12 +1,13 @@
 /** @module Lines 3 to 9 of Algorithm 1: how much more likely the model finds a response under C⁺ than under the negative context, Eq. 8 and 11. */
+
+import { EventQueue } from "../async/event-queue.ts";
 import type { Engine, Sample, Token } from "../engine/engine.ts";
 import type { Score } from "../policy/schema.ts";
 import { GatewayError, isCancellation } from "../types/error.ts";
-import { EventQueue } from "../types/event-queue.ts";
 import type { Contexts, Negative, Side } from "./contexts.ts";
 import { responseTokens } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
-import { counted, type TokenWork } from "./work.ts";
+import { counted, type TokenWork } from "./token-usage.ts";
 
 /** A candidate as it is scored: the text that would be returned, tokenised anew and closed by the end token. */
 export interface Response extends Candidate {

@@ -1,19 +1,19 @@
 /** @module What every command needs: the models at hand, the engine running, the policies built. */
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
+import { once } from "../async/once.ts";
+import { embeddingModel } from "../models/catalog.ts";
+import { ModelStore } from "../models/model-store.ts";
+import { folderId } from "../models/references.ts";
 import { PolicyBuilder } from "../policy/build.ts";
-import { PolicyStore } from "../policy/store.ts";
+import { PolicyFolder } from "../policy/policy-files.ts";
+import { PolicyStore } from "../policy/policy-store.ts";
+import { rememberEmbeddings } from "../retrieval/embedding-file.ts";
+import { openArtifacts } from "../retrieval/index-files.ts";
+import { loadEmbedder } from "../retrieval/local-embedder.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
-import { once } from "../types/once.ts";
-import { openArtifacts } from "./artifacts.ts";
-import { loadEmbedder } from "./embedder.ts";
-import { rememberEmbeddings } from "./embedding-file.ts";
-import { NodeEngines, readEngines } from "./engines.ts";
-import { embeddingModel } from "./models/catalog.ts";
-import { folderId } from "./models/references.ts";
-import { ModelStore } from "./models/store.ts";
-import { PolicyFolder } from "./policy-files.ts";
+import { NodeEngines, readEngines } from "./open-engines.ts";
 import type { Settings } from "./settings.ts";
 
 export interface Runtime {

@@ -4,8 +4,8 @@ import { homedir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { defaultCacheDirectory } from "../models/model-store.ts";
 import { GatewayError } from "../types/error.ts";
-import { defaultCacheDirectory } from "./models/store.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
 const positive = z.coerce.number().int().min(1);

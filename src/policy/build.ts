@@ -8,9 +8,9 @@ import type { ArtifactStore, Embedder, Retriever } from "../retrieval/retriever.
 import { twoStageRetriever } from "../retrieval/two-stage.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import { contextSizesOf, contradiction, modelReferences, type Named, openModels, usedModels, weightsOf } from "./models.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
 import type { Models, Policy, PolicySet, PolicySource } from "./policy.ts";
+import { contextSizesOf, contradiction, modelReferences, type Named, openModels, usedModels, weightsOf } from "./policy-models.ts";
 import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
 import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
 

@@ -1,7 +1,7 @@
 /** @module Requests that go past a policy's demonstrations and scores: one plain sample each. */
 import type { Conversation } from "../types/conversation.ts";
-import { compilePattern, type Pattern } from "./pattern.ts";
 import type { Policy } from "./policy.ts";
+import { compilePattern, type Pattern } from "./user-pattern.ts";
 
 export interface BypassFacts {
   readonly conversation: Conversation;

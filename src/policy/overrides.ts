@@ -1,8 +1,8 @@
 /** @module Settings that one request changes for itself, where its route allows that. */
 import { GatewayError } from "../types/error.ts";
 import { policyId } from "./build.ts";
-import { contradiction, type UsedModels } from "./models.ts";
 import type { Policy, PromptedModel } from "./policy.ts";
+import { contradiction, type UsedModels } from "./policy-models.ts";
 import { hasOneContext, type Overrides, oneContext, type PolicySettings } from "./schema.ts";
 
 /** The policy with those settings, under an id of its own. Throws "invalid_request" where they do not go together. */

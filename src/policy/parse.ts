@@ -1,9 +1,9 @@
 /** @module Reads YAML and JSONL against a schema; every complaint names file, line and field. */
 import { type Document, LineCounter, parseDocument, visit } from "yaml";
 import type { z } from "zod";
+import { splitLines } from "../text/lines.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import { splitLines } from "../types/lines.ts";
 import { demonstrationSchema } from "./schema.ts";
 
 /** Throws "configuration" with one line for each complaint, `file:line: field: reason`. */

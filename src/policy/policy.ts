@@ -2,7 +2,7 @@
 import type { Engine } from "../engine/engine.ts";
 import type { Retriever } from "../retrieval/retriever.ts";
 import type { Demonstration } from "../types/conversation.ts";
-import type { MetricRange } from "./metrics.ts";
+import type { MetricRange } from "./feedback-metrics.ts";
 import type { AssignmentUnit, PolicySettings, PromptFormat } from "./schema.ts";
 
 /** A language model, and how it is prompted (`auto` resolved). */

@@ -1,6 +1,6 @@
 /** @module When policies that were refused for a reason that may pass are tried again without an edit. */
-import { growingPause } from "../types/growing-pause.ts";
-import type { PolicyState } from "./store.ts";
+import { growingPause } from "../async/growing-pause.ts";
+import type { PolicyState } from "./policy-store.ts";
 
 const longestPauseMs = 60_000;
 

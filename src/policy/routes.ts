@@ -1,5 +1,5 @@
 /** @module Routes and experiments from policies/routes.yaml. */
-import { feedbackRanges, verdictMetrics } from "./metrics.ts";
+import { feedbackRanges, verdictMetrics } from "./feedback-metrics.ts";
 import { complaintAt, parseYaml } from "./parse.ts";
 import type { Arm, Policy, Route } from "./policy.ts";
 import { type Routes, routesSchema } from "./schema.ts";

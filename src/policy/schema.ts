@@ -1,7 +1,7 @@
 /** @module What stands in policies/*.yaml, policies/routes.yaml and demos/*.jsonl. zod checks; the rest of the program uses the inferred types. */
 import { z } from "zod";
-import { complaintsAbout, largestValue, measuredMetrics, mostMetrics } from "./metrics.ts";
-import { problemWith } from "./pattern.ts";
+import { complaintsAbout, largestValue, measuredMetrics, mostMetrics } from "./feedback-metrics.ts";
+import { problemWith } from "./user-pattern.ts";
 
 export const promptFormats = ["chat", "hh-rlhf", "synthetic-gpt"] as const;
 export type PromptFormat = (typeof promptFormats)[number];

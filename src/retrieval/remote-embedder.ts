@@ -1,8 +1,8 @@
 /** @module Sentence embeddings of a server, by OpenAI's POST /v1/embeddings. */
 import { z } from "zod";
-import { embeddedAnswer } from "../engine/answer-size.ts";
+import { embeddedAnswer } from "../client/answer-size.ts";
 import type { RemoteSettings, RemoteWorld } from "../engine/engines.ts";
-import { RemoteServer } from "../engine/remote.ts";
+import { RemoteServer } from "../engine/server/remote.ts";
 import { GatewayError } from "../types/error.ts";
 import type { CountedEmbedding, EmbeddingModel } from "./retriever.ts";
 

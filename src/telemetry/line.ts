@@ -1,5 +1,5 @@
 /** @module The line that a log holds of a request. */
-import type { RequestRecord } from "../http/telemetry.ts";
+import type { RequestRecord } from "../gateway/observation.ts";
 import { isMeant } from "../types/error.ts";
 
 export function levelOf({ status, error }: Pick<RequestRecord, "status" | "error">): "info" | "warn" | "error" {

@@ -1,5 +1,5 @@
 /** @module The last requests, for the page that shows them. Without texts. */
-import type { RequestRecord } from "../http/telemetry.ts";
+import type { RequestRecord } from "../gateway/observation.ts";
 import type { Recorder } from "./telemetry.ts";
 
 const mostKept = 100;

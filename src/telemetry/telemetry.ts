@@ -1,8 +1,8 @@
 /** @module One request's facts and times, gathered once and given to the log, the metrics and the traces. */
-import type { Failure } from "../http/errors.ts";
-import type { RequestEnd, RequestFacts, RequestObserver, RequestRecord, Telemetry } from "../http/telemetry.ts";
+import type { Failure } from "../gateway/errors.ts";
+import type { RequestEnd, RequestFacts, RequestObserver, RequestRecord, Telemetry } from "../gateway/observation.ts";
 import type { Stage } from "../icdpo/pipeline.ts";
-import { noWork, type TokenWork } from "../icdpo/work.ts";
+import { noWork, type TokenWork } from "../icdpo/token-usage.ts";
 
 /** Takes what is to be said of a request when it begins and when it is over. */
 export interface Recorder {

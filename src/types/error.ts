@@ -1,4 +1,4 @@
-/** @module The one error class of the gateway; `http/errors.ts` turns it into OpenAI's JSON. */
+/** @module The one error class of the gateway; `gateway/errors.ts` turns it into OpenAI's JSON. */
 
 export type ErrorCode =
   | "invalid_request"

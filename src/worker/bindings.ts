@@ -1,6 +1,6 @@
 /** @module What wrangler.toml binds to the worker. Strings among it are settings. */
 import type { D1Database, KVNamespace, R2Bucket } from "@cloudflare/workers-types";
-import type { KeyUsageStub } from "./usage.ts";
+import type { KeyUsageStub } from "./key-usage.ts";
 
 export interface Bindings {
   /** Answers, feedback and experiments. */

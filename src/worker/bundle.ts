@@ -3,7 +3,7 @@ import { z } from "zod";
 import { type PolicyFiles, textFile } from "../policy/build.ts";
 import { GatewayError } from "../types/error.ts";
 import type { Bindings } from "./bindings.ts";
-import type { WorkerSettings } from "./settings.ts";
+import type { WorkerSettings } from "./variables.ts";
 
 const texts = z.record(z.string(), z.string());
 

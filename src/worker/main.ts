@@ -1,15 +1,15 @@
 /** @module The gateway on Cloudflare Workers: the same app, with engines, embeddings and records over the network. */
 import { waitUntil } from "cloudflare:workers";
 import builtIn from "#bundle";
-import { renderError } from "../http/errors.ts";
+import { renderError } from "../gateway/errors.ts";
+import { spelledOut } from "../text/quoted.ts";
 import { GatewayError } from "../types/error.ts";
-import { spelledOut } from "../types/quoted.ts";
 import { type Bindings, variablesOf } from "./bindings.ts";
 import { type GatewayWorld, openGateway, type WorkerGateway } from "./gateway.ts";
-import { expireRecords } from "./records.ts";
-import { readWorkerSettings } from "./settings.ts";
+import { expireRecords } from "./open-records.ts";
+import { readWorkerSettings } from "./variables.ts";
 
-export { KeyUsage } from "./usage.ts";
+export { KeyUsage } from "./key-usage.ts";
 
 /** What began in a request ends with it, and whoever else waits for it would wait for ever. */
 const openingMs = 60_000;

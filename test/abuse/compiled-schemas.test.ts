@@ -7,7 +7,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
-import { AnswerGrammars, answerGrammar } from "../../src/http/answer-grammar.ts";
+import { AnswerGrammars, answerGrammar } from "../../src/gateway/answer-grammar.ts";
 import { randomFrom } from "../../src/icdpo/seed.ts";
 import { genericToolSyntax } from "../../src/icdpo/tool-prompt.ts";
 import { GatewayError } from "../../src/types/error.ts";

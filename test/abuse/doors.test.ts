@@ -3,8 +3,8 @@ import { type ClientRequest, createServer, request, type Server } from "node:htt
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { afterEach, describe, expect, it } from "vitest";
-import { hashKey } from "../../src/http/access.ts";
-import { BodyRoom } from "../../src/http/body-room.ts";
+import { hashKey } from "../../src/access/access.ts";
+import { BodyRoom } from "../../src/gateway/body-room.ts";
 import { Doors } from "../../src/node/doors.ts";
 import { gate, quiet, type Script } from "../unit/scripted-engine.ts";
 import { gateway } from "../unit/scripted-gateway.ts";

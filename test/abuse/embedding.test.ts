@@ -4,7 +4,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
-import { loadEmbedder } from "../../src/node/embedder.ts";
+import { loadEmbedder } from "../../src/retrieval/local-embedder.ts";
 
 const module = new URL("../unit/embedding-thread.mjs", import.meta.url);
 setFlagsFromString("--expose-gc");

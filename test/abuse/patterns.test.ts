@@ -1,7 +1,7 @@
 /** No pattern that policies take holds the event loop up, whatever text a user sends. */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { expect, it } from "vitest";
-import { compilePattern } from "../../src/policy/pattern.ts";
+import { compilePattern } from "../../src/policy/user-pattern.ts";
 
 /** All of these are exponential or worse where a matcher tracks back. */
 const patterns = ["(a+)+$", "(a|aa)+$", "(a|a)*b", "([a-z]+)*!x", "^(([a-z])+.)+[A-Z]([a-z])+$", "(?:a?){300}a{300}", "(.*)*=(.*)*;"];

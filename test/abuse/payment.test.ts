@@ -2,12 +2,12 @@
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
-import { type ApiKey, hashKey } from "../../src/http/access.ts";
-import { Admission } from "../../src/http/admission.ts";
-import { type Count, KeyLimiter, type LimitKind, type UsageCounts } from "../../src/http/rate-limit.ts";
-import type { RequestRecord } from "../../src/http/telemetry.ts";
+import { type ApiKey, hashKey } from "../../src/access/access.ts";
+import { type Count, KeyLimiter, type LimitKind, type UsageCounts } from "../../src/access/key-limits.ts";
+import { Admission } from "../../src/gateway/admission.ts";
+import type { RequestRecord } from "../../src/gateway/observation.ts";
 import { randomFrom } from "../../src/icdpo/seed.ts";
-import { workedThrough } from "../../src/icdpo/work.ts";
+import { workedThrough } from "../../src/icdpo/token-usage.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import type { Script } from "../unit/scripted-engine.ts";

@@ -1,9 +1,9 @@
 /** @module The app around a scripted engine, served as the program serves it, with one key; what it charges and records is kept. */
 import { setMaxListeners } from "node:events";
-import { hashKey } from "../../src/http/access.ts";
-import { Admission } from "../../src/http/admission.ts";
-import type { AppDependencies } from "../../src/http/dependencies.ts";
-import type { RequestRecord } from "../../src/http/telemetry.ts";
+import { hashKey } from "../../src/access/access.ts";
+import { Admission } from "../../src/gateway/admission.ts";
+import type { AppDependencies } from "../../src/gateway/dependencies.ts";
+import type { RequestRecord } from "../../src/gateway/observation.ts";
 import { listen } from "../../src/node/http-server.ts";
 import { readSettings } from "../../src/node/settings.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";

@@ -3,8 +3,8 @@ import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/pro
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { createKey } from "../../src/node/keys.ts";
-import { defaultCacheDirectory } from "../../src/node/models/store.ts";
+import { createKey } from "../../src/access/keys-file.ts";
+import { defaultCacheDirectory } from "../../src/models/model-store.ts";
 import { type Gateway, startGateway } from "../integration/gateway.ts";
 
 export interface TwoGateways {

@@ -3,7 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { linesOf } from "../../dist/types/lines.js";
+import { linesOf } from "../../dist/text/lines.js";
 import { python, startGateway, temporaryFolder } from "../conformance/gateway.mjs";
 
 const here = fileURLToPath(new URL(".", import.meta.url));

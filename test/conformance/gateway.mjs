@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 
-export const program = fileURLToPath(new URL("../../dist/node/cli.js", import.meta.url));
+export const program = fileURLToPath(new URL("../../dist/commands/cli.js", import.meta.url));
 
 /** Resolves to `{ url, stop }` when it listens. */
 export function startGateway(environment) {

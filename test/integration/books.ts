@@ -1,7 +1,7 @@
 /** @module Four sets of books about the same requests: the client's own, the gateway's metrics, its log, and the records it keeps. */
 import { readFileSync } from "node:fs";
 import { createClient } from "@libsql/client";
-import { type TokenWork, workedThrough } from "../../src/icdpo/work.ts";
+import { type TokenWork, workedThrough } from "../../src/icdpo/token-usage.ts";
 
 /** A request as its client saw it end: a status, that of a stream's error event included; null: it left, and does not know. */
 export interface Entry {

@@ -10,7 +10,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { Database } from "../../src/node/store/database.ts";
+import { Database } from "../../src/records/libsql-records.ts";
 import { dataFolder, needing } from "../needs.ts";
 import { program } from "./gateway.ts";
 

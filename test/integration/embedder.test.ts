@@ -3,12 +3,12 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { beforeAll, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import { loadEmbedder } from "../../src/node/embedder.ts";
-import { rememberEmbeddings } from "../../src/node/embedding-file.ts";
-import { embeddingModel } from "../../src/node/models/catalog.ts";
+import { embeddingModel } from "../../src/models/catalog.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
 import { parseDemonstrations } from "../../src/policy/parse.ts";
+import { rememberEmbeddings } from "../../src/retrieval/embedding-file.ts";
+import { loadEmbedder } from "../../src/retrieval/local-embedder.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { twoStageRetriever } from "../../src/retrieval/two-stage.ts";
 import { promptText } from "../../src/types/conversation.ts";
@@ -17,7 +17,7 @@ let load: () => Promise<EmbeddingModel>;
 let embedder: EmbeddingModel;
 beforeAll(async () => {
   const { path, id } = await openModelStore(readSettings(process.env, process.cwd()), () => {}).ensure(embeddingModel);
-  load = () => loadEmbedder(path, id, new URL("../../dist/node/embedding-thread.js", import.meta.url));
+  load = () => loadEmbedder(path, id, new URL("../../dist/retrieval/embedding-thread.js", import.meta.url));
   embedder = await load();
 });
 

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Prompt, Sample, SampleRequest } from "../../src/engine/engine.ts";
+import { LlamaEngine } from "../../src/engine/llama-cpp/index.ts";
 import { signedContext } from "../../src/icdpo/prompt.ts";
-import { counted, noWork } from "../../src/icdpo/work.ts";
-import { LlamaEngine } from "../../src/node/llama/engine.ts";
-import { defaultModel } from "../../src/node/models/catalog.ts";
+import { counted, noWork } from "../../src/icdpo/token-usage.ts";
+import { defaultModel } from "../../src/models/catalog.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
 import { f32Model } from "../needs.ts";

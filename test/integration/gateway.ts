@@ -4,8 +4,8 @@ import { once } from "node:events";
 import { fileURLToPath } from "node:url";
 import { randomFrom } from "../../src/icdpo/seed.ts";
 
-export const program = fileURLToPath(new URL("../../dist/node/cli.js", import.meta.url));
-export const childModule = new URL("../../dist/node/llama/child.js", import.meta.url);
+export const program = fileURLToPath(new URL("../../dist/commands/cli.js", import.meta.url));
+export const childModule = new URL("../../dist/engine/llama-cpp/child.js", import.meta.url);
 
 export interface Gateway {
   /** `http://127.0.0.1:port` */

@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Prompt, SampleRequest, Token } from "../../src/engine/engine.ts";
-import { LlamaEngine } from "../../src/node/llama/engine.ts";
+import { LlamaEngine } from "../../src/engine/llama-cpp/index.ts";
 import { childModule } from "./gateway.ts";
 import { type RecurrentArchitecture, writeTinyRecurrentModel } from "./tiny-recurrent-model.ts";
 

@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } fr
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { defaultModel, pinnedModels } from "../../src/node/models/catalog.ts";
+import { defaultModel, pinnedModels } from "../../src/models/catalog.ts";
 import { readSettings } from "../../src/node/settings.ts";
 import { eventually, type Gateway, post, spawnServe, startGateway } from "./gateway.ts";
 

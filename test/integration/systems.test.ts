@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 import { gunzipSync } from "node:zlib";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { readExample } from "../../src/evaluation/datasets.ts";
+import { readExample } from "../../src/demonstrations/datasets.ts";
 import { dataFolder, f32Model, needing } from "../needs.ts";
 import { type Gateway, post, startGateway } from "./gateway.ts";
 import { quantisedNoise } from "./noise.ts";

@@ -1,7 +1,7 @@
 /** Who is let in, who is told to come back when, and what is done twice. */
 import { describe, expect, it } from "vitest";
-import { Admission } from "../../src/http/admission.ts";
-import { onceMore } from "../../src/http/work.ts";
+import { Admission } from "../../src/gateway/admission.ts";
+import { onceMore } from "../../src/gateway/work.ts";
 import { randomFrom } from "../../src/icdpo/seed.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate } from "./scripted-engine.ts";

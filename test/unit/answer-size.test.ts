@@ -2,10 +2,10 @@
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { answerTo, describedAnswer, embeddedAnswer, errorBytes, sampledAnswer, vocabularyAnswer } from "../../src/engine/answer-size.ts";
+import { answerTo, describedAnswer, embeddedAnswer, errorBytes, sampledAnswer, vocabularyAnswer } from "../../src/client/answer-size.ts";
+import { openConnections } from "../../src/client/undici-fetch.ts";
 import type { Fetch } from "../../src/engine/engines.ts";
-import { RemoteServer } from "../../src/engine/remote.ts";
-import { openConnections } from "../../src/node/fetch.ts";
+import { RemoteServer } from "../../src/engine/server/remote.ts";
 import { type Handler, type StubServer, stubServer } from "./stub-server.ts";
 
 const servers: StubServer[] = [];

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { Admission } from "../../src/http/admission.ts";
+import { Admission } from "../../src/gateway/admission.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate, quiet, type Script, type ScriptedEngine } from "./scripted-engine.ts";
 import { gateway, json, readStream } from "./scripted-gateway.ts";

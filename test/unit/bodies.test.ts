@@ -3,7 +3,7 @@ import { Agent, createServer, type IncomingMessage, type RequestOptions, request
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { hashKey } from "../../src/http/access.ts";
+import { hashKey } from "../../src/access/access.ts";
 import { gateway } from "./scripted-gateway.ts";
 
 const megabyte = 2 ** 20;

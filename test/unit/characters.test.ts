@@ -1,7 +1,7 @@
 /** Texts that cannot fit into a context are refused by their characters, before anything reads them. */
 import { describe, expect, it, vi } from "vitest";
 import { charactersOf, usualLongestToken } from "../../src/engine/characters.ts";
-import { openOpenAi } from "../../src/engine/openai.ts";
+import { openOpenAi } from "../../src/engine/openai/index.ts";
 import { bm25Retriever } from "../../src/retrieval/bm25.ts";
 import { encode, ScriptedEngine } from "./scripted-engine.ts";
 import { gateway, json } from "./scripted-gateway.ts";

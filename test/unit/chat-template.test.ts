@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { ChatTemplate, renderedTokens, type Vocabulary } from "../../src/engine/chat-template.ts";
 import type { Token } from "../../src/engine/engine.ts";
+import { ChatTemplate, renderedTokens, type Vocabulary } from "../../src/engine/template/chat-template.ts";
 import type { Conversation } from "../../src/types/conversation.ts";
 import { GatewayError } from "../../src/types/error.ts";
 

@@ -1,8 +1,8 @@
 /** How engines of one program share the cores, and what they know of others on the machine. */
 import { describe, expect, it } from "vitest";
-import { AvailableCores } from "../../src/node/llama/available-cores.ts";
-import { Cores, divideCores, type Sharer } from "../../src/node/llama/cores.ts";
-import { LastingChange } from "../../src/node/llama/lasting-change.ts";
+import { AvailableCores } from "../../src/engine/llama-cpp/available-cores.ts";
+import { Cores, divideCores, type Sharer } from "../../src/engine/llama-cpp/cores.ts";
+import { LastingChange } from "../../src/engine/llama-cpp/lasting-change.ts";
 
 describe("cores", () => {
   it.each([

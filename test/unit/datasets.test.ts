@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type DatasetFormat, detectFormat, type Example, readExample, type Unusable } from "../../src/evaluation/datasets.ts";
+import { type DatasetFormat, detectFormat, type Example, readExample, type Unusable } from "../../src/demonstrations/datasets.ts";
 
 function read(line: unknown): Example | Unusable {
   return readExample(detectFormat(line) as DatasetFormat, line);

@@ -1,6 +1,6 @@
 /** Limits of stages, on a clock that the test moves. */
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
-import { StageDeadlines } from "../../src/http/deadlines.ts";
+import { StageDeadlines } from "../../src/gateway/deadlines.ts";
 
 const limits = { queue: 100, prefill: 1_000 };
 

@@ -1,6 +1,6 @@
 /** Embeddings of a thread without a model: what is sent to it, what is kept, and what happens when it ends. */
 import { beforeEach, expect, it } from "vitest";
-import { loadEmbedder } from "../../src/node/embedder.ts";
+import { loadEmbedder } from "../../src/retrieval/local-embedder.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 
 const module = new URL("./embedding-thread.mjs", import.meta.url);

@@ -3,8 +3,8 @@ import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { onceMore } from "../../src/http/work.ts";
-import { LlamaEngine, type LlamaEngineOptions } from "../../src/node/llama/engine.ts";
+import { LlamaEngine, type LlamaEngineOptions } from "../../src/engine/llama-cpp/index.ts";
+import { onceMore } from "../../src/gateway/work.ts";
 import { childModule, isAlive } from "./engine-child.ts";
 
 let folder: string;

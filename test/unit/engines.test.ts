@@ -3,7 +3,7 @@ import { describe, expect, it, vi } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import type { Engines, ModelReference } from "../../src/engine/engines.ts";
 import { buildPolicySet, PolicyBuilder, type PolicyFiles, textFile } from "../../src/policy/build.ts";
-import { declaredBy, type EngineDefinitions, engineDefinition, parseEngines, remoteSettings } from "../../src/policy/engines.ts";
+import { declaredBy, type EngineDefinitions, engineDefinition, parseEngines, remoteSettings } from "../../src/policy/engines-file.ts";
 import { ScriptedEngine } from "./scripted-engine.ts";
 
 const parse = (text: string, environment: Record<string, string> = {}): EngineDefinitions =>

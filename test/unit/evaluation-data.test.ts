@@ -3,8 +3,8 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
-import { readData } from "../../src/node/commands/eval/data.ts";
-import type { DataOptions } from "../../src/node/commands/eval/options.ts";
+import { readData } from "../../src/commands/eval/data.ts";
+import type { DataOptions } from "../../src/commands/eval/options.ts";
 import { ScriptedEngine } from "./scripted-engine.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "icdpo-data-"));

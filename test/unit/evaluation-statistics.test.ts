@@ -1,8 +1,8 @@
 import { describe, expect, it } from "vitest";
-import { inPool } from "../../src/evaluation/pool.ts";
+import { inPool } from "../../src/async/pool.ts";
+import type { Teacher } from "../../src/demonstrations/teacher.ts";
 import { chanceReciprocalRank, judgedPoints, reciprocalRank } from "../../src/evaluation/ranking.ts";
 import { bootstrapMean, median, quantile, shareOf, shuffled } from "../../src/evaluation/statistics.ts";
-import type { Teacher } from "../../src/evaluation/teacher.ts";
 import { randomFrom } from "../../src/icdpo/seed.ts";
 
 /** Normal, mean 0, deviation 1. */

@@ -1,10 +1,10 @@
 /** Whether what experiments say may be believed, by simulation: 2,000 experiments, looked at after each of 1,000 observations. */
 import { createClient } from "@libsql/client";
 import { describe, expect, it } from "vitest";
-import { RecordDatabase } from "../../src/experiment/database.ts";
-import type { AnswerRow } from "../../src/experiment/record.ts";
 import { type ExperimentDescription, type ExperimentReport, reportExperiment } from "../../src/experiment/report.ts";
 import { criticalValue, differenceSequence, meanSequence, sampleRatioEvidence } from "../../src/experiment/sequence.ts";
+import type { AnswerRow } from "../../src/records/record.ts";
+import { RecordDatabase } from "../../src/records/statements.ts";
 import { UnitSample } from "./row-by-row.ts";
 
 const experiments = 2_000;

@@ -1,12 +1,12 @@
 /** Feedback says what an answer's experiment has declared, within its range; the rest is refused by name, and counts nowhere. */
 import { createClient } from "@libsql/client";
 import { describe, expect, it } from "vitest";
-import { RecordDatabase } from "../../src/experiment/database.ts";
-import { noStore } from "../../src/experiment/no-store.ts";
-import type { AnswerRow, RecordStore } from "../../src/experiment/record.ts";
+import { Shared } from "../../src/async/shared.ts";
 import type { ExperimentDescription } from "../../src/experiment/report.ts";
 import { parseRoutes } from "../../src/policy/routes.ts";
-import { Shared } from "../../src/types/shared.ts";
+import { noStore } from "../../src/records/no-records.ts";
+import type { AnswerRow, RecordStore } from "../../src/records/record.ts";
+import { RecordDatabase } from "../../src/records/statements.ts";
 import { gateway, json } from "./scripted-gateway.ts";
 
 const now = 1_700_000_000_000;

@@ -1,8 +1,8 @@
 import { createServer, type IncomingMessage, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { openConnections } from "../../src/node/fetch.ts";
-import { fetchUnmoved } from "../../src/types/redirect.ts";
+import { fetchUnmoved } from "../../src/client/redirect.ts";
+import { openConnections } from "../../src/client/undici-fetch.ts";
 
 let server: Server | undefined;
 const connections = openConnections();

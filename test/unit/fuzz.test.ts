@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { ChatTemplate, renderedTokens, type Vocabulary } from "../../src/engine/chat-template.ts";
+import { ChatTemplate, renderedTokens, type Vocabulary } from "../../src/engine/template/chat-template.ts";
 import { signedContext } from "../../src/icdpo/prompt.ts";
 import type { Conversation } from "../../src/types/conversation.ts";
 import { gateway, readStream } from "./scripted-gateway.ts";

@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { GrammarTurns } from "../../src/node/llama/grammar-turns.ts";
+import { GrammarTurns } from "../../src/engine/llama-cpp/grammar-turns.ts";
 
 it("draws one after another, and gives what was drawn", async () => {
   const turns = new GrammarTurns(() => 0);

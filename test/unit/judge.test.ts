@@ -1,8 +1,8 @@
 import type { ServerResponse } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
-import { judgePair, verdictForm, verdictOf } from "../../src/evaluation/judge.ts";
-import { teach } from "../../src/evaluation/teach.ts";
-import { openTeacher } from "../../src/evaluation/teacher.ts";
+import { judgePair, verdictForm, verdictOf } from "../../src/demonstrations/judge.ts";
+import { teach } from "../../src/demonstrations/teach.ts";
+import { openTeacher } from "../../src/demonstrations/teacher.ts";
 import { type Handler, type StubServer, sendJson, stubServer } from "./stub-server.ts";
 
 const servers: StubServer[] = [];

@@ -5,10 +5,10 @@ import { Readable } from "node:stream";
 import { gzipSync } from "node:zlib";
 import fc from "fast-check";
 import { afterAll, describe, expect, it } from "vitest";
-import { openJournal, readLines } from "../../src/node/demonstration-files.ts";
-import { linesOfFile, linesOfStream, readText } from "../../src/node/text-files.ts";
+import { openJournal, readLines } from "../../src/demonstrations/demonstration-files.ts";
 import { parseDemonstrations } from "../../src/policy/parse.ts";
-import { linesOf, splitLines } from "../../src/types/lines.ts";
+import { linesOfFile, linesOfStream, readText } from "../../src/system/text-files.ts";
+import { linesOf, splitLines } from "../../src/text/lines.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "icdpo-lines-"));
 afterAll(() => rmSync(folder, { recursive: true, force: true }));

@@ -1,6 +1,6 @@
 import { getEventListeners } from "node:events";
 import { describe, expect, it } from "vitest";
-import { LinkedSignal } from "../../src/types/linked-signal.ts";
+import { LinkedSignal } from "../../src/async/linked-signal.ts";
 import { gateway } from "./scripted-gateway.ts";
 
 describe("a linked signal", () => {

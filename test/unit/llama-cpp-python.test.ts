@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RunningEngine, SampleEvent, SampleRequest } from "../../src/engine/engine.ts";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
-import { openLlamaCppPython } from "../../src/engine/llama-cpp-python.ts";
+import { openLlamaCppPython } from "../../src/engine/llama-cpp-python/index.ts";
 
 /** Control tokens; any other token is a UTF-16 code unit. */
 const spellings = new Map([

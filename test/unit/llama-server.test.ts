@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RunningEngine, SampleEvent, SampleRequest } from "../../src/engine/engine.ts";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
-import { openLlamaServer } from "../../src/engine/llama-server.ts";
+import { openLlamaServer } from "../../src/engine/llama-server/index.ts";
 
 /** A vocabulary in small: control tokens, two halves of a character, and letters. */
 const pieces: readonly (string | number[])[] = [

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { parseKeys } from "../../src/http/keys.ts";
-import type { RequestFacts } from "../../src/http/telemetry.ts";
+import { parseKeys } from "../../src/access/api-keys.ts";
+import type { RequestFacts } from "../../src/gateway/observation.ts";
 import { genericToolSyntax } from "../../src/icdpo/tool-prompt.ts";
 import { type ErrorCode, GatewayError } from "../../src/types/error.ts";
 import type { Script } from "./scripted-engine.ts";

@@ -9,8 +9,8 @@ import type { AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { defaultModel, type ModelSource, type PinnedFile, type PinnedModel, pinnedModels } from "../../src/node/models/catalog.ts";
-import { defaultCacheDirectory, ModelStore, type ModelStoreOptions } from "../../src/node/models/store.ts";
+import { defaultModel, type ModelSource, type PinnedFile, type PinnedModel, pinnedModels } from "../../src/models/catalog.ts";
+import { defaultCacheDirectory, ModelStore, type ModelStoreOptions } from "../../src/models/model-store.ts";
 import { needing } from "../needs.ts";
 
 const weights = Buffer.concat([Buffer.from("GGUF"), Buffer.alloc(60_000, "weights ")]);

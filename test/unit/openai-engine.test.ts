@@ -4,8 +4,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { RunningEngine, SampleEvent, SampleRequest } from "../../src/engine/engine.ts";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
 import { onlyEngine } from "../../src/engine/engines.ts";
-import { openOpenAi } from "../../src/engine/openai.ts";
-import { counted, noWork } from "../../src/icdpo/work.ts";
+import { openOpenAi } from "../../src/engine/openai/index.ts";
+import { counted, noWork } from "../../src/icdpo/token-usage.ts";
 import { buildPolicySet } from "../../src/policy/build.ts";
 import { gateway, readStream } from "./scripted-gateway.ts";
 

@@ -7,13 +7,13 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
-import { NodeEngines } from "../../src/node/engines.ts";
-import { PolicyFolder } from "../../src/node/policy-files.ts";
+import { NodeEngines } from "../../src/node/open-engines.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
 import { PolicyBuilder } from "../../src/policy/build.ts";
-import { parseEngines } from "../../src/policy/engines.ts";
-import { PolicyStore } from "../../src/policy/store.ts";
+import { parseEngines } from "../../src/policy/engines-file.ts";
+import { PolicyFolder } from "../../src/policy/policy-files.ts";
+import { PolicyStore } from "../../src/policy/policy-store.ts";
 import { childModule, isAlive } from "./engine-child.ts";
 
 let folder: string;

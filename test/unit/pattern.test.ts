@@ -1,9 +1,9 @@
 /** Operators' patterns, which users' texts are held against. */
 import { describe, expect, it } from "vitest";
 import { bypasses } from "../../src/policy/bypass.ts";
-import { compilePattern, matchedCharacters, problemWith } from "../../src/policy/pattern.ts";
 import type { Policy } from "../../src/policy/policy.ts";
 import { policySchema } from "../../src/policy/schema.ts";
+import { compilePattern, matchedCharacters, problemWith } from "../../src/policy/user-pattern.ts";
 
 const policyWith = (...prompts: string[]) => ({
   settings: policySchema.parse({ score: { type: "none" }, bypass: { prompts } }),

@@ -1,11 +1,11 @@
 /** What is taken is paid: tokens are counted before they are worked through, and put right when they have been. */
 import fc from "fast-check";
 import { afterEach, describe, expect, it, vi } from "vitest";
-import { type ApiKey, hashKey, type KeyLimits } from "../../src/http/access.ts";
-import { Admission } from "../../src/http/admission.ts";
-import { estimateTokens } from "../../src/http/demand.ts";
-import { KeyLimiter } from "../../src/http/rate-limit.ts";
-import { MemoryCounts } from "../../src/node/rate-limit.ts";
+import { type ApiKey, hashKey, type KeyLimits } from "../../src/access/access.ts";
+import { KeyLimiter } from "../../src/access/key-limits.ts";
+import { MemoryCounts } from "../../src/access/minute-counts.ts";
+import { Admission } from "../../src/gateway/admission.ts";
+import { estimateTokens } from "../../src/gateway/demand.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate, quiet, type Script, ScriptedEngine } from "./scripted-engine.ts";
 import { type GatewayOptions, gateway, json } from "./scripted-gateway.ts";

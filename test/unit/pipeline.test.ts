@@ -13,7 +13,7 @@ import {
   type Stage,
 } from "../../src/icdpo/pipeline.ts";
 import { Answer } from "../../src/icdpo/sample.ts";
-import { noWork, type TokenWork } from "../../src/icdpo/work.ts";
+import { noWork, type TokenWork } from "../../src/icdpo/token-usage.ts";
 import type { Models, Policy } from "../../src/policy/policy.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../src/policy/schema.ts";
 import type { Conversation, Demonstration } from "../../src/types/conversation.ts";

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { Pace } from "../../src/node/llama/pace.ts";
-import { allot, type Portion } from "../../src/node/llama/plan.ts";
+import { Pace } from "../../src/engine/llama-cpp/pace.ts";
+import { allot, type Portion } from "../../src/engine/llama-cpp/plan.ts";
 
 const portion = (item: string, tokens: number, urgent = true): Portion<string> => ({ item, tokens, urgent });
 const shares = (portions: readonly Portion<string>[], budget: number) =>

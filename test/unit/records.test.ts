@@ -6,13 +6,13 @@ import path from "node:path";
 import { createClient } from "@libsql/client";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { pseudonym } from "../../src/experiment/assign.ts";
-import { RecordDatabase } from "../../src/experiment/database.ts";
-import { forgetSql } from "../../src/experiment/forget.ts";
-import type { AnswerRow } from "../../src/experiment/record.ts";
-import { Database } from "../../src/node/store/database.ts";
-import { ThreadedStore } from "../../src/node/store/store.ts";
+import { forgetSql } from "../../src/records/forget.ts";
+import { Database } from "../../src/records/libsql-records.ts";
+import type { AnswerRow } from "../../src/records/record.ts";
+import { RecordDatabase } from "../../src/records/statements.ts";
+import { ThreadedStore } from "../../src/records/thread/threaded-records.ts";
 
-const modules = new URL("../../dist/node/store/", import.meta.url);
+const modules = new URL("../../dist/records/thread/", import.meta.url);
 /** No experiment declares anything: thumbs are taken. */
 const undeclared = new Map();
 const day = 24 * 60 * 60 * 1000;

@@ -3,7 +3,7 @@ import type { ServerResponse } from "node:http";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
-import { RemoteServer } from "../../src/engine/remote.ts";
+import { RemoteServer } from "../../src/engine/server/remote.ts";
 import { type Handler, type StubServer, sendEvents, sendJson, stubServer } from "./stub-server.ts";
 
 const servers: StubServer[] = [];

@@ -2,9 +2,9 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
-import type { Probe } from "../../src/engine/remote.ts";
-import { Replicas } from "../../src/engine/replicas.ts";
-import { onceMore } from "../../src/http/work.ts";
+import type { Probe } from "../../src/engine/server/remote.ts";
+import { Replicas } from "../../src/engine/server/replicas.ts";
+import { onceMore } from "../../src/gateway/work.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { type Handler, type StubServer, sendEvents, sendJson, stubServer } from "./stub-server.ts";
 

@@ -1,11 +1,11 @@
 /** The benchmark of reports, with few answers: that it measures all that it says, not how long that takes. */
 import { expect, it } from "vitest";
-import { reportsBench } from "../../src/node/bench/reports.ts";
+import { reportsBench } from "../../src/bench/reports.ts";
 
 it("measures reports, and writes with and without them", { timeout: 60_000 }, async () => {
   const said: string[] = [];
   const { signal } = new AbortController();
-  const built = new URL("../../dist/node/bench/reports.js", import.meta.url).href;
+  const built = new URL("../../dist/bench/reports.js", import.meta.url).href;
   const { benchCase, close } = await reportsBench({ answers: 3_000, report: (line) => said.push(line), signal, built });
   try {
     const measurements = await benchCase.run(0);

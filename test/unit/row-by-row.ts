@@ -1,8 +1,9 @@
 /** @module The report of an experiment as it is made without sums: from all rows, one by one. What the database keeps is held against it. */
-import type { AnswerRow, CounterfactualRow, FeedbackRow } from "../../src/experiment/record.ts";
+
 import type { ExperimentDescription } from "../../src/experiment/report.ts";
 import { differenceSequence, type Estimate, type Moments, meanSequence } from "../../src/experiment/sequence.ts";
-import { measuredMetrics } from "../../src/policy/metrics.ts";
+import { measuredMetrics } from "../../src/policy/feedback-metrics.ts";
+import type { AnswerRow, CounterfactualRow, FeedbackRow } from "../../src/records/record.ts";
 
 /** Units and the means of what was observed of each. */
 export class UnitSample implements Moments {

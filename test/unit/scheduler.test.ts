@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Sample, SamplingParameters, Token } from "../../src/engine/engine.ts";
-import { SampleBranch, ScoreBranch } from "../../src/node/llama/branches.ts";
+import { SampleBranch, ScoreBranch } from "../../src/engine/llama-cpp/branches.ts";
 import {
   type Backend,
   type Branch,
@@ -11,8 +11,8 @@ import {
   type OpenTask,
   type Sampler,
   Scheduler,
-} from "../../src/node/llama/scheduler.ts";
-import { TextStream } from "../../src/node/llama/text-stream.ts";
+} from "../../src/engine/llama-cpp/scheduler.ts";
+import { TextStream } from "../../src/engine/llama-cpp/text-stream.ts";
 
 const end: Token = 0;
 /** A second control token, which ends a completion as well. */

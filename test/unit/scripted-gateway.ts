@@ -1,16 +1,16 @@
 /** @module The app around a scripted engine, with a scored, a plain and a slow route. */
 import { expect } from "vitest";
+import type { ApiKey } from "../../src/access/access.ts";
+import { noLimits } from "../../src/access/key-limits.ts";
+import { Sessions } from "../../src/access/sessions.ts";
 import { createApp } from "../../src/app.ts";
 import { onlyEngine } from "../../src/engine/engines.ts";
-import { noStore } from "../../src/experiment/no-store.ts";
-import type { ApiKey } from "../../src/http/access.ts";
-import { Admission } from "../../src/http/admission.ts";
-import { BodyRoom } from "../../src/http/body-room.ts";
-import type { AppDependencies } from "../../src/http/dependencies.ts";
-import { noLimits } from "../../src/http/rate-limit.ts";
-import { Sessions } from "../../src/http/sessions.ts";
-import type { RequestObserver } from "../../src/http/telemetry.ts";
+import { Admission } from "../../src/gateway/admission.ts";
+import { BodyRoom } from "../../src/gateway/body-room.ts";
+import type { AppDependencies } from "../../src/gateway/dependencies.ts";
+import type { RequestObserver } from "../../src/gateway/observation.ts";
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
+import { noStore } from "../../src/records/no-records.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
 

@@ -1,7 +1,7 @@
 /** A process that writes what others write as well: `embeddings FOLDER NAME COUNT`, or `journal FILE NAME COUNT`. Says "begun" and "done". */
 import { createHash } from "node:crypto";
-import { openJournal } from "../../dist/node/demonstration-files.js";
-import { rememberEmbeddings } from "../../dist/node/embedding-file.js";
+import { openJournal } from "../../dist/demonstrations/demonstration-files.js";
+import { rememberEmbeddings } from "../../dist/retrieval/embedding-file.js";
 
 const [kind, place, name, count] = process.argv.slice(2);
 const tell = (line) => process.stdout.write(`${line}\n`);

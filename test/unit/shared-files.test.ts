@@ -7,11 +7,11 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
+import { openJournal, writeLines } from "../../src/demonstrations/demonstration-files.ts";
 import type { Engine } from "../../src/engine/engine.ts";
-import { openArtifacts } from "../../src/node/artifacts.ts";
-import { openJournal, writeLines } from "../../src/node/demonstration-files.ts";
-import { rememberEmbeddings } from "../../src/node/embedding-file.ts";
 import { bm25Ranking } from "../../src/retrieval/bm25.ts";
+import { rememberEmbeddings } from "../../src/retrieval/embedding-file.ts";
+import { openArtifacts } from "../../src/retrieval/index-files.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 
 const dimensions = 32;

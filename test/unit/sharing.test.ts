@@ -1,8 +1,8 @@
 /** Engines of one program, which tell their processes how many threads they may use. The processes are real, their model is not. */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Prompt, SampleEvent, SampleRequest, ScoreEvent } from "../../src/engine/engine.ts";
-import { Cores } from "../../src/node/llama/cores.ts";
-import { LlamaEngine } from "../../src/node/llama/engine.ts";
+import { Cores } from "../../src/engine/llama-cpp/cores.ts";
+import { LlamaEngine } from "../../src/engine/llama-cpp/index.ts";
 
 const childModule = new URL("./sharing-child.mjs", import.meta.url);
 const prompt: Prompt = { tokens: [1, 2], end: 0 };

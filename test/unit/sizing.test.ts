@@ -1,7 +1,7 @@
 /** How many sequences of what length fit. Room and needs are plain numbers here: a model's sequences take `perToken` bytes a token. */
 import { describe, expect, it } from "vitest";
+import { chooseSize, type ModelNeeds, type Room, type Size, type SizeSettings } from "../../src/engine/llama-cpp/sizing.ts";
 import { randomFrom } from "../../src/icdpo/seed.ts";
-import { chooseSize, type ModelNeeds, type Room, type Size, type SizeSettings } from "../../src/node/llama/sizing.ts";
 import { GatewayError } from "../../src/types/error.ts";
 
 const gib = 2 ** 30;

@@ -2,12 +2,12 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
-import type { Probe } from "../../src/engine/remote.ts";
-import { Replicas } from "../../src/engine/replicas.ts";
-import { RetryBudget } from "../../src/engine/retry-budget.ts";
+import type { Probe } from "../../src/engine/server/remote.ts";
+import { Replicas } from "../../src/engine/server/replicas.ts";
+import { RetryBudget } from "../../src/engine/server/retry-budget.ts";
 import { contentOf } from "../../src/engine/suspects.ts";
-import { renderError } from "../../src/http/errors.ts";
-import { onceMore } from "../../src/http/work.ts";
+import { renderError } from "../../src/gateway/errors.ts";
+import { onceMore } from "../../src/gateway/work.ts";
 import { type Handler, type StubServer, sendEvents, sendJson, stubServer } from "./stub-server.ts";
 
 const servers: StubServer[] = [];

@@ -5,13 +5,13 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, describe, expect, it } from "vitest";
-import { Admission } from "../../src/http/admission.ts";
-import type { RequestRecord } from "../../src/http/telemetry.ts";
-import { openLog } from "../../src/node/telemetry/log.ts";
-import { createMetrics } from "../../src/node/telemetry/metrics.ts";
-import { openTraces } from "../../src/node/telemetry/traces.ts";
+import { Admission } from "../../src/gateway/admission.ts";
+import type { RequestRecord } from "../../src/gateway/observation.ts";
 import { levelOf } from "../../src/telemetry/line.ts";
+import { openLog } from "../../src/telemetry/log.ts";
+import { createMetrics } from "../../src/telemetry/prometheus.ts";
 import { createTelemetry, type Recorder } from "../../src/telemetry/telemetry.ts";
+import { openTraces } from "../../src/telemetry/traces.ts";
 import { gate } from "./scripted-engine.ts";
 import { gateway, readStream } from "./scripted-gateway.ts";
 
@@ -364,7 +364,7 @@ describe("draining", () => {
     const { opened } = gate();
     const { chat } = await gateway({ pause: () => opened }, { shutdown: shutdown.signal });
     const response = await chat({ stream: true });
-    const { shuttingDown } = await import("../../src/http/admission.ts");
+    const { shuttingDown } = await import("../../src/gateway/admission.ts");
     shutdown.abort(shuttingDown());
     expect(await response.text()).toContain('"code":"shutting_down"');
   });

@@ -1,7 +1,7 @@
 /** Whose words a request's are, and what of its prompts is nobody's own: as engines and embedders are told. */
 import { describe, expect, it, vi } from "vitest";
+import { hashKey } from "../../src/access/access.ts";
 import type { Prompt } from "../../src/engine/engine.ts";
-import { hashKey } from "../../src/http/access.ts";
 import { decode } from "./scripted-engine.ts";
 import { gateway, json } from "./scripted-gateway.ts";
 

@@ -1,6 +1,6 @@
 /** The control of threads on simulated machines: steps cost what a model says, and the clock is theirs. */
 import { describe, expect, it } from "vitest";
-import { ThreadControl } from "../../src/node/llama/threads.ts";
+import { ThreadControl } from "../../src/engine/llama-cpp/threads.ts";
 
 interface Machine {
   readonly cores: number;

@@ -2,8 +2,8 @@ import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type CallPiece, CallReader } from "../../src/constraint/call-reader.ts";
 import type { TokenDetail } from "../../src/engine/engine.ts";
-import { AnswerReader } from "../../src/http/answer-reader.ts";
-import type { AnswerEvent } from "../../src/http/generation.ts";
+import { AnswerReader } from "../../src/gateway/answer-reader.ts";
+import type { AnswerEvent } from "../../src/gateway/generation.ts";
 import { genericToolSyntax, withToolsAsText } from "../../src/icdpo/tool-prompt.ts";
 import type { Conversation, Tool, ToolSyntax } from "../../src/types/conversation.ts";
 

@@ -2,9 +2,9 @@
 import { createClient } from "@libsql/client";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { migrations, RecordDatabase } from "../../src/experiment/database.ts";
-import type { AnswerRow } from "../../src/experiment/record.ts";
 import type { ExperimentDescription, ExperimentReport } from "../../src/experiment/report.ts";
+import type { AnswerRow } from "../../src/records/record.ts";
+import { migrations, RecordDatabase } from "../../src/records/statements.ts";
 import { RowByRow } from "./row-by-row.ts";
 
 const day = 24 * 60 * 60 * 1000;

@@ -6,7 +6,13 @@ import { versions } from "../../src/evaluation/versions.ts";
 
 const source = new URL("../../src/", import.meta.url);
 
-const prompts = ["icdpo/prompt.ts", "icdpo/tool-prompt.ts", "engine/chat-template.ts", "engine/chat-turns.ts", "types/conversation.ts"];
+const prompts = [
+  "icdpo/prompt.ts",
+  "icdpo/tool-prompt.ts",
+  "engine/template/chat-template.ts",
+  "engine/template/chat-turns.ts",
+  "types/conversation.ts",
+];
 
 /** A name that ends in a slash stands for all that is in the folder. */
 const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
@@ -14,15 +20,20 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
     ...prompts,
     "icdpo/",
     "retrieval/",
-    "node/embedder.ts",
-    "node/embedding-thread.ts",
-    "node/llama/sampler.ts",
+    "retrieval/local-embedder.ts",
+    "retrieval/embedding-thread.ts",
+    "engine/llama-cpp/sampler.ts",
     "evaluation/answers.ts",
     "evaluation/arms.ts",
   ],
-  scores: ["node/llama/sampler.ts", "engine/vllm-score.ts", "engine/llama-server/forcing.ts", "evaluation/cached-engine.ts"],
-  rewards: [...prompts, "icdpo/score.ts", "node/llama/sampler.ts", "node/reward-model.ts", "evaluation/reward.ts"],
-  opinions: ["evaluation/teacher.ts", "evaluation/cached-teacher.ts"],
+  scores: [
+    "engine/llama-cpp/sampler.ts",
+    "engine/vllm/echoed-scores.ts",
+    "engine/llama-server/teacher-forcing.ts",
+    "evaluation/cached-engine.ts",
+  ],
+  rewards: [...prompts, "icdpo/score.ts", "engine/llama-cpp/sampler.ts", "evaluation/ranking-head.ts", "evaluation/reward.ts"],
+  opinions: ["demonstrations/teacher.ts", "evaluation/cached-teacher.ts"],
 };
 
 /** Nothing but code: comments that fill their lines, and how it is laid out, shape nothing. */

@@ -2,7 +2,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import type { RunningEngine, Sample, SampleEvent, SampleRequest, ScoreEvent } from "../../src/engine/engine.ts";
 import type { RemoteSettings } from "../../src/engine/engines.ts";
-import { openVllm } from "../../src/engine/vllm.ts";
+import { openVllm } from "../../src/engine/vllm/index.ts";
 import { type Handler, type StubRequest, type StubServer, sendEvents, sendJson, stubServer } from "./stub-server.ts";
 
 const begin = 1;

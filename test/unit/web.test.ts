@@ -1,10 +1,10 @@
 /** The pages, as any browser gets them. */
 import type { Hono } from "hono";
 import { describe, expect, it } from "vitest";
-import { noStore } from "../../src/experiment/no-store.ts";
-import type { RecordStore } from "../../src/experiment/record.ts";
-import { type ApiKey, hashKey } from "../../src/http/access.ts";
-import { Sessions } from "../../src/http/sessions.ts";
+import { type ApiKey, hashKey } from "../../src/access/access.ts";
+import { Sessions } from "../../src/access/sessions.ts";
+import { noStore } from "../../src/records/no-records.ts";
+import type { RecordStore } from "../../src/records/record.ts";
 import { gateway, SilentObserver } from "./scripted-gateway.ts";
 
 const form = (fields: Record<string, string>, headers: Record<string, string> = {}): RequestInit => ({

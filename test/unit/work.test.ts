@@ -4,12 +4,12 @@ import { createServer, request as httpRequest, type IncomingMessage, type Server
 import type { AddressInfo } from "node:net";
 import { getRequestListener } from "@hono/node-server";
 import { afterEach, describe, expect, it } from "vitest";
-import type { ApiKey } from "../../src/http/access.ts";
-import { hashKey } from "../../src/http/access.ts";
-import { Admission } from "../../src/http/admission.ts";
-import { noLimits } from "../../src/http/rate-limit.ts";
-import type { RequestRecord } from "../../src/http/telemetry.ts";
-import { workedThrough } from "../../src/icdpo/work.ts";
+import type { ApiKey } from "../../src/access/access.ts";
+import { hashKey } from "../../src/access/access.ts";
+import { noLimits } from "../../src/access/key-limits.ts";
+import { Admission } from "../../src/gateway/admission.ts";
+import type { RequestRecord } from "../../src/gateway/observation.ts";
+import { workedThrough } from "../../src/icdpo/token-usage.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate, quiet, type Script } from "./scripted-engine.ts";

@@ -1,6 +1,6 @@
 /** Policies of an isolate whose requests may be ended at any time, with all that they wait for. */
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, vi } from "vitest";
-import { WorkerPolicies } from "../../src/worker/policies.ts";
+import { WorkerPolicies } from "../../src/worker/isolate-policies.ts";
 import { startVllmStub, type VllmStub } from "./vllm-stub.ts";
 
 let vllm: VllmStub;

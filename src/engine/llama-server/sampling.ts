@@ -1,7 +1,7 @@
 /** @module Samples of llama-server: n completions of a prompt that is computed once, in one call. */
 import { GatewayError } from "../../types/error.ts";
 import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "../engine.ts";
-import type { Replicas } from "../replicas.ts";
+import type { Replicas } from "../server/replicas.ts";
 import {
   type CompletionBody,
   type CompletionEvent,
@@ -11,8 +11,8 @@ import {
   logprobOf,
   prefillOf,
   type Served,
-} from "./completion.ts";
-import type { ServedModel } from "./model.ts";
+} from "./completion-events.ts";
+import type { ServedModel } from "./served-model.ts";
 
 /** A text's tokens, and their details if asked for, where the server has not shown all that were sampled. */
 export type Rescore = (text: string) => Promise<Pick<Sample, "tokens" | "details">>;

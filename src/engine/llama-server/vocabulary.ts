@@ -1,7 +1,7 @@
 /** @module A served model's vocabulary: what each token spells, and which spellings are control tokens. */
 import { GatewayError } from "../../types/error.ts";
-import type { TemplateVocabulary } from "../chat-template.ts";
 import type { Token, TokenText } from "../engine.ts";
+import type { TemplateVocabulary } from "../template/chat-template.ts";
 
 /** A token's text, or its bytes where they are not whole characters. */
 export type Piece = string | readonly number[];

@@ -1,0 +1,63 @@
+/** @module Messages between the gateway's process and the engine's. */
+
+import type { Conversation, Tool } from "../../types/conversation.ts";
+import type { ErrorCode } from "../../types/error.ts";
+import type { EngineInfo, Prompt, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../engine.ts";
+import type { EngineSize, NativeOptions } from "./native.ts";
+
+export type Call =
+  | { readonly type: "load"; readonly options: NativeOptions & { readonly model: string } }
+  | { readonly type: "tokenize"; readonly texts: readonly string[] }
+  | { readonly type: "describe"; readonly tokens: readonly Token[] }
+  | { readonly type: "detokenize"; readonly tokens: readonly Token[] }
+  | { readonly type: "text-prompt"; readonly text: string }
+  | { readonly type: "chat-prompt"; readonly messages: Conversation; readonly tools: readonly Tool[] }
+  | { readonly type: "sample"; readonly prompt: Prompt; readonly request: SampleRequest }
+  | { readonly type: "score"; readonly prompt: Prompt; readonly topLogprobs?: number | undefined }
+  | { readonly type: "load-report" };
+
+export type ParentMessage =
+  | { readonly id: number; readonly call: Call }
+  /** For a "score" call: one more completion; null: no more come. */
+  | { readonly id: number; readonly completion: readonly Token[] | null }
+  | { readonly id: number; readonly abort: true }
+  /** Steps may use so many threads from now on: the engines of a program share the cores. */
+  | { readonly threads: number };
+
+/** Tasks and sequences in the engine's process: what a leak would show in, and what a hang. */
+export interface EngineLoad {
+  readonly active: number;
+  readonly waiting: number;
+  readonly freeSequences: number;
+  /** What the step under way has taken; 0 between steps. */
+  readonly stepMs: number;
+  /** Threads that are fastest in its steps at present, if it need not share the cores; 0: not known yet. */
+  readonly threads: number;
+}
+
+export interface Loaded {
+  readonly info: EngineInfo;
+  readonly size: EngineSize;
+}
+
+export type Result = Loaded | Token[][] | TokenText[] | string | Prompt | EngineLoad | null;
+
+export type ChildMessage =
+  | { readonly id: number; readonly fed: number }
+  | { readonly id: number; readonly cached: number }
+  | {
+      readonly id: number;
+      readonly logprobs: readonly number[];
+      readonly details?: readonly TokenDetail[] | undefined;
+      readonly index: number;
+    }
+  | {
+      readonly id: number;
+      readonly text: string;
+      readonly tokens: number;
+      readonly details?: readonly TokenDetail[] | undefined;
+      readonly index: number;
+    }
+  | { readonly id: number; readonly sample: Sample; readonly index: number }
+  | { readonly id: number; readonly result: Result }
+  | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string; readonly param: string | null } };

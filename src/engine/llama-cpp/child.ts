@@ -1,0 +1,204 @@
+/** @module The engine's own process: llama.cpp decodes on libuv's pool, which must have one thread, and a crash there must not take the gateway down. */
+
+import { EventQueue } from "../../async/event-queue.ts";
+import { cancelled, GatewayError } from "../../types/error.ts";
+import type { Prompt, SampleRequest, Token } from "../engine.ts";
+import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.ts";
+import type { Call, ChildMessage, EngineLoad, ParentMessage, Result } from "./child-messages.ts";
+import { type LoadedModel, loadModel } from "./loaded-model.ts";
+import { Scheduler, type Work } from "./scheduler.ts";
+import { type Ownership, undivided } from "./sequences.ts";
+import { TextStream } from "./text-stream.ts";
+
+/** A call under way. */
+interface Running {
+  readonly controller: AbortController;
+  /** Completions to score, as they come. */
+  readonly completions: EventQueue<readonly Token[]>;
+}
+
+const running = new Map<number, Running>();
+let loaded: { model: LoadedModel; scheduler: Scheduler } | undefined;
+
+process.on("message", (message: ParentMessage) => {
+  if ("threads" in message) return loaded?.model.threads.limit(message.threads);
+  const call = running.get(message.id);
+  if ("call" in message) void answer(message.id, message.call);
+  else if ("abort" in message) call?.controller.abort();
+  else if (message.completion === null) call?.completions.end();
+  else call?.completions.push(message.completion);
+});
+// Ctrl-C in a terminal reaches every process there; the gateway says when its engine is no longer needed.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => {});
+// The gateway is gone, however it went: so is its engine.
+process.on("disconnect", () => process.exit(0));
+
+function send(message: ChildMessage): void {
+  // A gateway that cannot be told any more is gone: "disconnect" follows.
+  process.send?.(message, undefined, undefined, () => {});
+}
+
+async function answer(id: number, call: Call): Promise<void> {
+  const controller = new AbortController();
+  const completions = new EventQueue<readonly Token[]>();
+  running.set(id, { controller, completions });
+  try {
+    send({ id, result: await perform(id, call, completions, controller.signal) });
+  } catch (error) {
+    const known =
+      error instanceof GatewayError
+        ? error
+        : new GatewayError("engine_failure", `The engine failed: ${error instanceof Error ? error.message : error}`);
+    send({ id, error: { code: known.code, message: known.message, param: known.param } });
+  } finally {
+    running.delete(id);
+    controller.abort(); // whatever a failed call left behind
+  }
+}
+
+async function perform(id: number, call: Call, completions: EventQueue<readonly Token[]>, signal: AbortSignal): Promise<Result> {
+  if (call.type === "load") {
+    const model = await loadModel(call.options);
+    loaded = { model, scheduler: new Scheduler(model.backend) };
+    return { info: model.info, size: model.size };
+  }
+  if (call.type === "load-report") return loadReport();
+  if (loaded === undefined) throw new GatewayError("engine_unavailable", "The engine has not loaded its model yet.");
+  const { model, scheduler } = loaded;
+  switch (call.type) {
+    case "tokenize":
+      return tokenizeInTurns(call.texts, model, signal);
+    case "describe":
+      checkTokens(call.tokens, model);
+      return call.tokens.map((token) => model.describe(token));
+    case "detokenize":
+      checkTokens(call.tokens, model);
+      return decodeWhole(call.tokens.flatMap((token) => model.describe(token).bytes));
+    case "text-prompt":
+      return model.textPrompt(call.text);
+    case "chat-prompt":
+      return model.chatPrompt(call.messages, call.tools);
+    case "sample":
+      await sample(id, call.prompt, call.request, model, scheduler, signal);
+      return null;
+    case "score":
+      await score(id, call, completions, model, scheduler, signal);
+      return null;
+  }
+}
+
+function loadReport(): EngineLoad {
+  if (loaded === undefined) return { active: 0, waiting: 0, freeSequences: 0, stepMs: 0, threads: 0 };
+  return { ...loaded.scheduler.load, threads: loaded.model.threads.settled };
+}
+
+async function sample(
+  id: number,
+  prompt: Prompt,
+  request: SampleRequest,
+  model: LoadedModel,
+  scheduler: Scheduler,
+  signal: AbortSignal,
+): Promise<void> {
+  const { backend } = model;
+  const room = backend.contextSize - prompt.tokens.length;
+  checkTokens(prompt.tokens, model);
+  checkPrompt(prompt, room, backend.contextSize);
+  const limits = { maxTokens: Math.min(request.maxTokens, room), logprobs: request.logprobs, topLogprobs: request.topLogprobs };
+  const branches = request.seeds.map(
+    (seed, index) =>
+      new SampleBranch({
+        backend,
+        sampler: backend.createSampler(request, seed),
+        text: new TextStream(model.detokenize, request.stop),
+        request: limits,
+        end: prompt.end,
+        closes: model.closes,
+        describe: model.describe,
+        onText: (text, tokens, details) => send({ id, index, text, tokens, details }),
+        onDone: (sample) => send({ id, index, sample }),
+      }),
+  );
+  await scheduler.run({ kind: "sample", prompt: prompt.tokens, owner: ownerOf(prompt), branches, signal, ...accountOf(id) });
+}
+
+async function score(
+  id: number,
+  { prompt, topLogprobs }: Extract<Call, { type: "score" }>,
+  completions: EventQueue<readonly Token[]>,
+  model: LoadedModel,
+  scheduler: Scheduler,
+  signal: AbortSignal,
+): Promise<void> {
+  const { backend } = model;
+  const check = (tokens: number): void => checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
+  checkTokens(prompt.tokens, model);
+  check(1);
+  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, owner: ownerOf(prompt), branches: [], signal, ...accountOf(id) });
+  task.done.catch((error: unknown) => completions.fail(error));
+  signal.addEventListener("abort", () => completions.fail(cancelled(signal)), { once: true });
+  let count = 0;
+  for await (const completion of completions) {
+    const index = count++;
+    check(completion.length);
+    checkTokens(completion, model);
+    const onDone: ScoreBranchOptions["onDone"] = (logprobs, details) => send({ id, index, logprobs, details });
+    if (completion.length === 0) onDone([], []);
+    else task.add(new ScoreBranch(backend, completion, { topLogprobs, describe: model.describe, onDone }));
+  }
+  task.close();
+  await task.done;
+}
+
+/** What follows a prompt is the tenant's own, whatever the prompt was. */
+function ownerOf({ tenant, shared = 0, tokens }: Prompt): Ownership {
+  return tenant === undefined ? undivided : { tenant, shared: Math.min(shared, tokens.length) };
+}
+
+/** Between so many characters of texts, the others have their turn. */
+const charactersAtOnce = 100_000;
+
+/** `[texts][tokens]` */
+async function tokenizeInTurns(texts: readonly string[], model: LoadedModel, signal: AbortSignal): Promise<Token[][]> {
+  const all: Token[][] = [];
+  let characters = 0;
+  for (const text of texts) {
+    characters += text.length;
+    if (characters > charactersAtOnce) {
+      characters = text.length;
+      await new Promise((resolve) => setImmediate(resolve));
+      if (signal.aborted) throw cancelled(signal);
+    }
+    all.push(model.tokenize(text));
+  }
+  return all;
+}
+
+/** What a call tells of its prompt. */
+function accountOf(id: number): Pick<Work, "onPrefill" | "onPrompt"> {
+  return { onPrefill: (fed) => send({ id, fed }), onPrompt: (cached) => send({ id, cached }) };
+}
+
+/** What may be half a character at the end is left out. */
+function decodeWhole(bytes: readonly number[]): string {
+  return new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(bytes), { stream: true });
+}
+
+/** llama.cpp would read beyond its tables. */
+function checkTokens(tokens: readonly Token[], { vocabularySize }: LoadedModel): void {
+  const unknown = tokens.find((token) => !(token >= 0 && token < vocabularySize));
+  if (unknown !== undefined)
+    throw new GatewayError("invalid_request", `The model has no token ${unknown}: its tokens are 0 to ${vocabularySize - 1}.`, {
+      param: "prompt",
+    });
+}
+
+function checkPrompt(prompt: Prompt, room: number, contextSize: number): void {
+  if (prompt.tokens.length === 0) throw new GatewayError("invalid_request", "The prompt is empty.", { param: "messages" });
+  if (room < 1)
+    throw new GatewayError(
+      "context_length_exceeded",
+      `The model's context holds ${contextSize} tokens, but the prompt takes ${prompt.tokens.length} and leaves too little room for the response. Shorten the messages.`,
+      { param: "messages" },
+    );
+}

@@ -1,0 +1,94 @@
+/** @module A loaded model: its tokenizer, its chat template, and what ends a completion. */
+
+import type { Conversation, Tool } from "../../types/conversation.ts";
+import { GatewayError } from "../../types/error.ts";
+import { charactersOf, checkCharacters } from "../characters.ts";
+import type { EngineInfo, Prompt, Token } from "../engine.ts";
+import { ChatTemplate, renderedTokens, type Vocabulary } from "../template/chat-template.ts";
+import type { Describe } from "./branches.ts";
+import { type EngineSize, loadNative, type NativeModel, type NativeOptions } from "./native.ts";
+import type { Backend } from "./scheduler.ts";
+import type { Detokenize } from "./text-stream.ts";
+import type { ThreadControl } from "./threads.ts";
+
+export interface LoadedModel {
+  readonly info: EngineInfo;
+  readonly size: EngineSize;
+  readonly backend: Backend;
+  readonly threads: ThreadControl;
+  readonly detokenize: Detokenize;
+  /** End of generation, or any other control token: the model has left its turn. */
+  readonly closes: (token: Token) => boolean;
+  readonly vocabularySize: number;
+  readonly describe: Describe;
+  tokenize(text: string): Token[];
+  textPrompt(text: string): Prompt;
+  chatPrompt(messages: Conversation, tools: readonly Tool[]): Prompt;
+}
+
+/** Loads the model file into a context. Throws llama.cpp's error where it cannot. */
+export async function loadModel(options: NativeOptions & { readonly model: string }): Promise<LoadedModel> {
+  const { model, backend, size, threads } = await loadNative(options);
+  const vocabulary = readVocabulary(model);
+  const template = model.chatTemplate === undefined ? undefined : new ChatTemplate(model.chatTemplate, vocabulary);
+  const withBos = (tokens: Token[]): Token[] =>
+    model.bos !== undefined && model.prependsBos && tokens[0] !== model.bos ? [model.bos, ...tokens] : tokens;
+
+  const info: EngineInfo = {
+    model: options.model,
+    contextSize: backend.contextSize,
+    mostCharacters: backend.contextSize * model.longestToken,
+    capabilities: { chat: template !== undefined, text: true, score: true, grammar: true, tools: template?.tools ?? null },
+    sharesPrefixes: true,
+  };
+  return {
+    info,
+    size,
+    backend,
+    threads,
+    detokenize: model.detokenize,
+    closes: (token) => model.endsGeneration(token) || model.kind(token) === "control",
+    vocabularySize: model.vocabularySize,
+    describe(token) {
+      const bytes = model.bytes(token);
+      return { text: new TextDecoder().decode(bytes), bytes: [...bytes] };
+    },
+    // A text that cannot fit is not even tokenised: that takes long, and everybody waits.
+    tokenize(text) {
+      checkCharacters(info, text.length, "text");
+      return model.tokenizeContinuation(text);
+    },
+    textPrompt(text) {
+      checkCharacters(info, text.length, "prompt");
+      return { tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence };
+    },
+    chatPrompt(messages, tools) {
+      if (template === undefined)
+        throw new GatewayError("invalid_request", "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.", {
+          param: "prompt",
+        });
+      checkCharacters(info, charactersOf(messages, tools), "messages");
+      return { tokens: withBos(renderedTokens(template.render(messages, tools), vocabulary)), end: template.end };
+    },
+  };
+}
+
+function readVocabulary(model: NativeModel): Vocabulary {
+  if (model.eos === undefined) throw new GatewayError("configuration", "This model names no end-of-sequence token.");
+  const control = new Map<string, Token>();
+  const userDefined: string[] = [];
+  for (let token = 0; token < model.vocabularySize; token++) {
+    const kind = model.kind(token);
+    if (kind === "control" && model.spelling(token) !== "") control.set(model.spelling(token), token);
+    if (kind === "user-defined") userDefined.push(model.spelling(token));
+  }
+  return {
+    bos: model.bos === undefined ? "" : model.spelling(model.bos),
+    eos: model.spelling(model.eos),
+    endOfSequence: model.eos,
+    control,
+    userDefined,
+    tokenize: (text) => model.tokenize(text, false),
+    tokenizeSpecial: (text) => model.tokenize(text, true),
+  };
+}

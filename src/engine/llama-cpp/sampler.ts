@@ -1,0 +1,86 @@
+/** @module llama.cpp's samplers as node-llama-cpp's native context has them: how a request sets one up, and how log-probabilities are read. */
+
+import { GatewayError } from "../../types/error.ts";
+import type { SampleRequest, Token } from "../engine.ts";
+import type { Logits } from "./scheduler.ts";
+
+export interface NativeSampler {
+  applyConfig(config: SamplerConfig): void;
+}
+export interface SamplerConfig {
+  temperature?: number;
+  topK?: number;
+  topP?: number;
+  seed?: number;
+  /** Penalties count the tokens that the sampler has sampled since they were set, and these. */
+  repeatPenaltyTokens?: Uint32Array;
+  repeatPenaltyMaxTokens?: number;
+  repeatPenaltyPresencePenalty?: number;
+  repeatPenaltyFrequencyPenalty?: number;
+  tokenBiasKeys?: Uint32Array;
+  tokenBiasValues?: Float32Array;
+  grammarEvaluationState?: GrammarState;
+}
+export type GrammarState = object & { readonly __grammarState: never };
+
+/** The native context's side of sampling. */
+export interface TokenSampling {
+  sampleToken(row: number, sampler: NativeSampler): Promise<Token>;
+  sampleToken(
+    row: number,
+    sampler: NativeSampler,
+    probabilities: false,
+    confidence: false,
+    logits: [tokens: readonly Token[], max: boolean, min: boolean, selected: boolean, top: number],
+    totalWeight: true,
+  ): Promise<[token: Token, probabilities: unknown, confidence: unknown, logits?: number[], totalWeight?: number]>;
+}
+
+/** What a sampler's set-up must know of the model. */
+export interface SamplerModel {
+  readonly vocabularySize: number;
+  /** Those that do not end a generation. */
+  readonly controlTokens: readonly Token[];
+}
+
+/** Only what differs from the greedy choice of the raw logits' maximum. */
+export function samplerConfig(request: SampleRequest, model: SamplerModel, contextSize: number): SamplerConfig {
+  const { temperature, topK, topP, presencePenalty = 0, frequencyPenalty = 0, grammar } = request;
+  const bias = new Map(request.logitBias);
+  for (const token of bias.keys())
+    if (token >= model.vocabularySize)
+      throw new GatewayError("invalid_request", `The model has no token ${token}: its tokens are 0 to ${model.vocabularySize - 1}.`, {
+        param: "logit_bias",
+      });
+  // A control token's spelling may fit the grammar, but the token would end the turn.
+  if (grammar !== undefined) for (const token of model.controlTokens) bias.set(token, Number.NEGATIVE_INFINITY);
+  return {
+    ...(temperature > 0 && { temperature, topK, topP }),
+    ...((presencePenalty !== 0 || frequencyPenalty !== 0) && {
+      repeatPenaltyTokens: new Uint32Array(),
+      repeatPenaltyMaxTokens: contextSize,
+      repeatPenaltyPresencePenalty: presencePenalty,
+      repeatPenaltyFrequencyPenalty: frequencyPenalty,
+    }),
+    ...(bias.size > 0 && { tokenBiasKeys: Uint32Array.from(bias.keys()), tokenBiasValues: Float32Array.from(bias.values()) }),
+  };
+}
+
+/**
+ * log π of the given tokens and of the `top` likeliest: logit − max − log Σ exp(logit − max). The library's `includeMax` does not work;
+ * "selected" of a greedy chain is the maximum.
+ */
+export async function readLogprobs(
+  native: TokenSampling,
+  greedy: NativeSampler,
+  row: Logits,
+  tokens: readonly Token[],
+  top: number,
+): Promise<Map<Token, number>> {
+  const [, , , pairs, totalWeight] = await native.sampleToken(row, greedy, false, false, [tokens, false, false, true, top], true);
+  if (pairs === undefined || totalWeight === undefined) throw new Error("llama.cpp returned no logits");
+  const logits = new Map<Token, number>();
+  for (let i = 0; i + 1 < pairs.length; i += 2) logits.set(pairs[i] as number, pairs[i + 1] as number);
+  const logSum = Math.max(...logits.values()) + Math.log(totalWeight);
+  return new Map([...logits].map(([token, logit]) => [token, logit - logSum]));
+}

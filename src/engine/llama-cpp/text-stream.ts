@@ -1,0 +1,101 @@
+/** @module Turns sampled tokens into text as they come: whole characters only, and never past a stop string. */
+import type { Token } from "../engine.ts";
+
+/** Text of `tokens`, given the tokens before them. */
+export type Detokenize = (tokens: readonly Token[], previous: readonly Token[]) => string;
+
+/** Half a character at the end shows as these. */
+const incompleteEnd = /\uFFFD+$/u;
+/** No character takes more bytes, so no more tokens, than this. */
+const longestCharacter = 4;
+/** The detokeniser looks back no further than this. */
+const lookBack = 8;
+
+export class TextStream {
+  readonly #detokenize: Detokenize;
+  readonly #stop: readonly string[];
+  #previous: Token[] = [];
+  /** Tokens since the last whole character, and how much of their text is taken. */
+  #pending: Token[] = [];
+  #taken = 0;
+  #waiting = 0;
+  #text = "";
+  /** `[tokens]`: where each begins in the text. */
+  readonly #offsets: number[] = [];
+  #emitted = 0;
+  #stopString: string | undefined;
+
+  constructor(detokenize: Detokenize, stop: readonly string[]) {
+    this.#detokenize = detokenize;
+    this.#stop = stop;
+  }
+
+  /** The stop string that has been met: the text ends before it. */
+  get stopString(): string | undefined {
+    return this.#stopString;
+  }
+
+  get text(): string {
+    return this.#text;
+  }
+
+  /** `[tokens]`: where each from the given one on that begins in the emitted text begins, in UTF-16 code units. */
+  offsetsFrom(first: number): readonly number[] {
+    let end = first;
+    while (end < this.#offsets.length && (this.#offsets[end] as number) < this.#emitted) end += 1;
+    return this.#offsets.slice(first, end);
+  }
+
+  /** Adds a token; returns the text that is now certain to belong to the answer. */
+  push(token: Token): string {
+    this.#offsets.push(this.#text.length);
+    this.#pending.push(token);
+    const piece = this.#detokenize(this.#pending, this.#previous);
+    const whole = piece.replace(incompleteEnd, "");
+    this.#waiting = whole.length > this.#taken ? 1 : this.#waiting + 1;
+    // Bytes that no further token can complete are shown as they are.
+    const settled = whole.length === piece.length || this.#waiting >= longestCharacter;
+    const certain = settled ? piece : whole;
+    this.#append(certain.slice(this.#taken));
+    this.#taken = certain.length;
+    if (settled) {
+      this.#previous = [...this.#previous, ...this.#pending].slice(-lookBack);
+      this.#pending = [];
+      this.#taken = 0;
+      this.#waiting = 0;
+    }
+    return this.#emit(this.#stopString !== undefined ? this.#text.length : this.#text.length - heldBack(this.#text, this.#stop));
+  }
+
+  /** The answer is over: returns what was held back. Half a character at the end is dropped. */
+  end(): string {
+    return this.#emit(this.#text.length);
+  }
+
+  #append(piece: string): void {
+    const longest = Math.max(0, ...this.#stop.map((stop) => stop.length));
+    const from = Math.max(0, this.#text.length - longest);
+    this.#text += piece;
+    const met = this.#stop.map((stop) => ({ stop, at: this.#text.indexOf(stop, from) })).filter(({ at }) => at >= 0);
+    const [first, ...others] = met;
+    if (first === undefined) return;
+    const { stop, at } = others.reduce((earliest, one) => (one.at < earliest.at ? one : earliest), first);
+    this.#text = this.#text.slice(0, at);
+    this.#stopString = stop;
+  }
+
+  #emit(upTo: number): string {
+    const text = this.#text.slice(this.#emitted, upTo);
+    this.#emitted = Math.max(this.#emitted, upTo);
+    return text;
+  }
+}
+
+/** How many characters at the end of `text` might be the beginning of a stop string. */
+function heldBack(text: string, stop: readonly string[]): number {
+  let longest = 0;
+  for (const string of stop)
+    for (let length = Math.min(string.length - 1, text.length); length > longest; length--)
+      if (text.endsWith(string.slice(0, length))) longest = length;
+  return longest;
+}

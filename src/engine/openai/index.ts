@@ -1,0 +1,178 @@
+/**
+ * @module Any service that speaks OpenAI's chat completions, and tells nothing of the tokens of given text: for plain routes and judges. Tokens are
+ * estimates, good for counting until the service has counted. top_k is not part of that API, so it does not apply.
+ */
+
+import { describedAnswer, sampledAnswer } from "../../client/answer-size.ts";
+import type { Conversation } from "../../types/conversation.ts";
+import { GatewayError } from "../../types/error.ts";
+import type {
+  EngineInfo,
+  EngineState,
+  Prompt,
+  RunningEngine,
+  SampleEvent,
+  SampleRequest,
+  ScoreEvent,
+  Token,
+  TokenText,
+} from "../engine.ts";
+import type { RemoteSettings, RemoteWorld } from "../engines.ts";
+import type { RemoteServer } from "../server/remote.ts";
+import { Replicas } from "../server/replicas.ts";
+import { type ChatEvent, Choice, chatAnswer, chatChunk, requestBody } from "./chat.ts";
+
+/** What most services hold by now; who knows better says so in the settings. */
+const usualContextSize = 128_000;
+/** A turn's own tokens, around its text. */
+const turnTokens = 4;
+/** UTF-8 bytes of a token, about: English, code, Chinese. */
+const tokenBytes = 4;
+const probeTimeoutMs = 5_000;
+const path = "/v1/chat/completions";
+
+/** A prompt that is still a conversation. */
+interface MessagesPrompt extends Prompt {
+  readonly messages: Conversation;
+}
+
+/** Throws "configuration" where the settings name no model. */
+export function openOpenAi(settings: RemoteSettings, world: RemoteWorld): RunningEngine {
+  return new OpenAi(settings, world);
+}
+
+class OpenAi implements RunningEngine {
+  readonly #model: string;
+  readonly #info: EngineInfo;
+  readonly #replicas: Replicas;
+
+  constructor(settings: RemoteSettings, world: RemoteWorld) {
+    if (settings.model === undefined)
+      throw new GatewayError("configuration", "An engine of type openai needs a model: the name that the service knows it by.");
+    this.#model = settings.model;
+    this.#replicas = new Replicas(settings, world, probe);
+    this.#info = {
+      model: `${settings.model} of ${this.#replicas.servers[0]?.name}`,
+      contextSize: settings.contextSize ?? usualContextSize,
+      mostCharacters: (settings.contextSize ?? usualContextSize) * tokenBytes,
+      capabilities: { chat: true, text: false, score: false, grammar: false, tools: null },
+    };
+  }
+
+  async info(): Promise<EngineInfo> {
+    return this.#info;
+  }
+
+  async tokenize(texts: readonly string[]): Promise<Token[][]> {
+    return texts.map((text) => estimatedTokens(countTokens(text)));
+  }
+
+  async describe(): Promise<TokenText[]> {
+    throw messagesOnly();
+  }
+
+  async detokenize(): Promise<string> {
+    throw messagesOnly();
+  }
+
+  async textPrompt(): Promise<Prompt> {
+    throw messagesOnly();
+  }
+
+  async chatPrompt(messages: Conversation): Promise<Prompt> {
+    const tokens = messages.reduce((sum, { content }) => sum + turnTokens + countTokens(content), turnTokens);
+    const prompt: MessagesPrompt = { tokens: estimatedTokens(tokens), end: 0, messages };
+    return prompt;
+  }
+
+  async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+    if (!isMessages(prompt)) throw messagesOnly();
+    const choices = request.seeds.map(() => new Choice(request));
+    const estimates = request.seeds.map(() => new Estimate());
+    const body = requestBody(this.#model, prompt.messages, request);
+    yield { type: "prefill", fed: 0 };
+    let hasBegun = false;
+    for await (const event of this.#events(body, request, signal)) {
+      if (!hasBegun) yield { type: "prompt", cached: 0 };
+      hasBegun = true;
+      for (const { index, ...news } of event.choices) {
+        const piece = choices[index]?.take(news);
+        if (piece) yield { type: "text", index, ...piece, tokens: estimates[index]?.add(piece.text) ?? 0 };
+      }
+      const { usage } = event;
+      // Of several answers the service tells only their sum.
+      const completion = choices.length === 1 ? (usage?.completion_tokens ?? null) : null;
+      if (usage) for (const choice of choices) choice.counted = { prompt: usage.prompt_tokens ?? null, completion };
+    }
+    for (const [index, choice] of choices.entries())
+      yield { type: "done", index, sample: choice.end((text) => estimatedTokens(countTokens(text))) };
+  }
+
+  score(): AsyncIterable<ScoreEvent> {
+    throw new GatewayError("unsupported_parameter", "This route's engine tells no log-probabilities of given text: it cannot score.");
+  }
+
+  state(): Promise<EngineState> {
+    return this.#replicas.state();
+  }
+
+  async close(): Promise<void> {}
+
+  async *#events(
+    body: object,
+    { whole, seeds, maxTokens, topLogprobs }: SampleRequest,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ChatEvent> {
+    const tokens = seeds.length * maxTokens;
+    if (whole) yield await this.#replicas.json({ path, body, answer: chatAnswer, size: describedAnswer([tokens], topLogprobs), signal });
+    else
+      yield* this.#replicas.events({
+        path,
+        body: { ...body, stream: true, stream_options: { include_usage: true } },
+        answer: chatChunk,
+        size: sampledAnswer(tokens, topLogprobs ?? 0),
+        signal,
+      });
+  }
+}
+
+async function probe(server: RemoteServer): Promise<void> {
+  await server.text({ path: "/v1/models", timeoutMs: probeTimeoutMs });
+}
+
+function isMessages(prompt: Prompt): prompt is MessagesPrompt {
+  return "messages" in prompt;
+}
+
+function messagesOnly(): GatewayError {
+  return new GatewayError("unsupported_parameter", "This route's engine takes chat messages only: it knows no raw text and no token ids.");
+}
+
+/** Tokens of a text that comes in pieces. */
+class Estimate {
+  #bytes = 0;
+
+  /** By how many the estimate has grown. */
+  add(piece: string): number {
+    const before = this.#bytes;
+    this.#bytes += countBytes(piece);
+    return Math.ceil(this.#bytes / tokenBytes) - Math.ceil(before / tokenBytes);
+  }
+}
+
+function countTokens(text: string): number {
+  return Math.ceil(countBytes(text) / tokenBytes);
+}
+
+function countBytes(text: string): number {
+  let bytes = text.length;
+  for (let i = 0; i < text.length; i++) {
+    const unit = text.charCodeAt(i);
+    if (unit > 0x7f) bytes += unit > 0x7ff && (unit < 0xd800 || unit > 0xdfff) ? 2 : 1;
+  }
+  return bytes;
+}
+
+function estimatedTokens(count: number): Token[] {
+  return new Array<Token>(count).fill(0);
+}

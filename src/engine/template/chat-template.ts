@@ -1,0 +1,205 @@
+/**
+ * @module The model's own chat template, rendered so that no content can act as a delimiter: the spelling of a control token inside a message
+ * is tokenised as plain text; a delimiter that is itself plain text (`[INST]`, `<|user|>` in some vocabularies) is broken up by a space.
+ */
+import { Template } from "@huggingface/jinja";
+import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
+import { GatewayError } from "../../types/error.ts";
+import type { Token } from "../engine.ts";
+import { plainMarkers, withoutSystem } from "./chat-turns.ts";
+import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
+
+/** What the template needs to know of the model's vocabulary. */
+export interface TemplateVocabulary {
+  readonly bos: string;
+  readonly eos: string;
+  readonly endOfSequence: Token;
+  /** Spellings of the control tokens, never made from plain text. */
+  readonly control: ReadonlyMap<string, Token>;
+  /** Spellings of other whole tokens that plain text does make (user-defined ones). */
+  readonly userDefined: readonly string[];
+}
+
+/** A vocabulary with its tokenizer at hand. */
+export interface Vocabulary extends TemplateVocabulary {
+  /** Plain text: control tokens are not recognised. */
+  tokenize(text: string): Token[];
+  /** Text of a template: control tokens are recognised. */
+  tokenizeSpecial(text: string): Token[];
+}
+
+/**
+ * A conversation as the template writes it. "text": the spelling of a control token is one. "runs": some content holds such a spelling, so the
+ * control tokens stand as ids between runs of plain text, in which none is to be recognised.
+ */
+export type Rendering =
+  | { readonly type: "text"; readonly text: string }
+  | { readonly type: "runs"; readonly runs: readonly (Token | string)[] };
+
+/** Private-use characters, one of which marks a control token's spelling as content's own. */
+const firstMark = 0xe000;
+const lastMark = 0xf8ff;
+
+export class ChatTemplate {
+  readonly #template: Template;
+  readonly #vocabulary: TemplateVocabulary;
+  readonly #control: RegExp;
+  readonly #systemRole: boolean;
+  readonly #plainDelimiters: readonly string[];
+  /** The token that the template itself closes an assistant turn with. */
+  readonly end: Token;
+  /** The template's own tool calls, if it has any that can be read. */
+  readonly tools: ToolSyntax | null;
+
+  constructor(source: string, vocabulary: TemplateVocabulary) {
+    this.#template = new Template(source);
+    this.#vocabulary = vocabulary;
+    const spellings = [...vocabulary.control.keys()].sort((a, b) => b.length - a.length);
+    this.#control = spellings.length === 0 ? /(?!)/u : new RegExp(`(${spellings.map(escapeRegExp).join("|")})`, "u");
+    this.#systemRole = this.#acceptsSystem();
+    const { delimiters, end } = this.#probe();
+    const render: Render = (messages, tools, prompt) => this.#render(messages, tools, prompt);
+    this.tools = probeToolSyntax(render, this.#control);
+    const markers = this.tools === null ? [] : toolMarkers(render).filter((marker) => !vocabulary.control.has(marker));
+    this.#plainDelimiters = [...new Set([...delimiters, ...markers])];
+    this.end = end;
+  }
+
+  /** The conversation, ready for the assistant's turn. Throws "invalid_request" with the template's own words where it refuses. */
+  render(conversation: Conversation, tools: readonly Tool[] = []): Rendering {
+    const messages = this.#systemRole ? conversation : withoutSystem(conversation);
+    const mark = unusedMark(JSON.stringify([messages, tools]));
+    const disarm = (text: string): string => this.#disarm(text, mark);
+    const text = this.#render(mapTexts(messages, disarm), mapTexts(tools, disarm), true);
+    if (!text.includes(mark)) return { type: "text", text };
+    const runs = text.split(this.#control).filter((run) => run !== "");
+    return { type: "runs", runs: runs.map((run) => this.#vocabulary.control.get(run) ?? run.replaceAll(mark, "")) };
+  }
+
+  #disarm(content: string, mark: string): string {
+    let text = content;
+    for (const delimiter of this.#plainDelimiters) text = text.replaceAll(delimiter, `${delimiter[0]} ${delimiter.slice(1)}`);
+    // Marked after every character: what is left of a spelling must not hold another's.
+    const disarmed = (run: string): string => Array.from(run, (character) => character + mark).join("");
+    return text
+      .split(this.#control)
+      .map((run) => (this.#vocabulary.control.has(run) ? disarmed(run) : run))
+      .join("");
+  }
+
+  #render(messages: Conversation, tools: readonly Tool[], addGenerationPrompt: boolean): string {
+    try {
+      return this.#template.render({
+        messages: messages.map(templateMessage),
+        ...(tools.length > 0 && { tools: tools.map((tool) => ({ type: "function", function: { ...tool } })) }),
+        add_generation_prompt: addGenerationPrompt,
+        bos_token: this.#vocabulary.bos,
+        eos_token: this.#vocabulary.eos,
+      });
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      throw new GatewayError("invalid_request", `The model's chat template refuses these messages: ${reason}`, {
+        param: "messages",
+        cause: error,
+      });
+    }
+  }
+
+  #acceptsSystem(): boolean {
+    try {
+      return this.#render(
+        [
+          { role: "system", content: "SYSTEM-TEXT" },
+          { role: "user", content: "USER-TEXT" },
+        ],
+        [],
+        true,
+      ).includes("SYSTEM-TEXT");
+    } catch {
+      return false;
+    }
+  }
+
+  /** Renders a conversation of known texts and reads the delimiters off what stands between them. */
+  #probe(): { delimiters: string[]; end: Token } {
+    const { control, endOfSequence, userDefined } = this.#vocabulary;
+    const probes: Conversation = [
+      ...(this.#systemRole ? [{ role: "system", content: "SYSTEM-TEXT" } as const] : []),
+      { role: "user", content: "FIRST-USER-TEXT" },
+      { role: "assistant", content: "ASSISTANT-TEXT" },
+      { role: "user", content: "SECOND-USER-TEXT" },
+    ];
+    const rendered = this.#render(probes, [], true);
+    const literals = rendered.split(new RegExp(probes.map(({ content }) => content).join("|"), "u"));
+    const plain = literals.flatMap((literal) =>
+      this.#control.test(literal)
+        ? literal.split(this.#control).flatMap((run) => (this.#control.test(run) ? [] : plainMarkers(run)))
+        : [literal.trim()],
+    );
+    const whole = userDefined.filter((spelling) => spelling.trim() !== "" && literals.some((literal) => literal.includes(spelling)));
+    const [, afterAssistant = ""] = rendered.split("ASSISTANT-TEXT");
+    const closing = afterAssistant
+      .split("SECOND-USER-TEXT")[0]
+      ?.split(this.#control)
+      .find((run) => control.has(run));
+    return {
+      delimiters: [...new Set([...plain, ...whole])].filter((delimiter) => delimiter.length > 1),
+      end: closing === undefined ? endOfSequence : (control.get(closing) as Token),
+    };
+  }
+}
+
+/** The tokens of what a template has written. */
+export function renderedTokens(rendering: Rendering, vocabulary: Vocabulary): Token[] {
+  if (rendering.type === "text") return vocabulary.tokenizeSpecial(rendering.text);
+  return rendering.runs.flatMap((run) => (typeof run === "number" ? run : vocabulary.tokenize(run)));
+}
+
+/** A message as templates know it: arguments as an object, where they are one. */
+function templateMessage({ role, content, toolCalls, toolCallId }: Message): Record<string, unknown> {
+  return {
+    role,
+    content,
+    ...(toolCalls && {
+      tool_calls: toolCalls.map((call) => ({
+        id: call.id,
+        type: "function",
+        function: { name: call.name, arguments: parsedArguments(call.arguments) },
+      })),
+    }),
+    ...(toolCallId !== undefined && { tool_call_id: toolCallId }),
+  };
+}
+
+function parsedArguments(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Every string inside, keys included. */
+function mapTexts<Value>(value: Value, change: (text: string) => string): Value {
+  const changed = (inner: unknown): unknown => {
+    if (typeof inner === "string") return change(inner);
+    if (Array.isArray(inner)) return inner.map(changed);
+    if (typeof inner !== "object" || inner === null) return inner;
+    return Object.fromEntries(Object.entries(inner).map(([key, field]) => [change(key), changed(field)]));
+  };
+  return changed(value) as Value;
+}
+
+function unusedMark(text: string): string {
+  for (let code = firstMark; code <= lastMark; code++) {
+    const mark = String.fromCharCode(code);
+    if (!text.includes(mark)) return mark;
+  }
+  throw new GatewayError("invalid_request", "The messages use every private-use character of Unicode's first plane.", {
+    param: "messages",
+  });
+}
+
+function escapeRegExp(text: string): string {
+  return text.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&");
+}

@@ -1,0 +1,141 @@
+/** @module The model's chat template, as vLLM renders it; what delimits in it is read off conversations of known texts. */
+import { z } from "zod";
+import { quoted } from "../../text/quoted.ts";
+import type { Conversation } from "../../types/conversation.ts";
+import { GatewayError } from "../../types/error.ts";
+import type { Token } from "../engine.ts";
+import { plainMarkers, withoutSystem } from "../template/chat-turns.ts";
+import { brokenUp, type ServedModel, type VllmTokens } from "./tokenizer.ts";
+
+const rendered = z.object({ tokens: z.array(z.int()), token_strs: z.array(z.string()) });
+
+const turns: Conversation = [
+  { role: "user", content: "FIRST-USER-TEXT" },
+  { role: "assistant", content: "ASSISTANT-TEXT" },
+  { role: "user", content: "SECOND-USER-TEXT" },
+];
+const system: Conversation = [{ role: "system", content: "SYSTEM-TEXT" }];
+const knownTexts = new RegExp([...system, ...turns].map(({ content }) => content).join("|"), "u");
+
+interface Probed {
+  readonly hasSystem: boolean;
+  /** Plain text that delimits turns. */
+  readonly delimiters: readonly string[];
+  /** The token that closes an assistant's turn; null where none does. */
+  readonly end: Token | null;
+}
+
+export class VllmTemplate {
+  readonly #served: ServedModel;
+  readonly #tokens: VllmTokens;
+  readonly #probed: Probed;
+
+  private constructor(served: ServedModel, tokens: VllmTokens, probed: Probed) {
+    this.#served = served;
+    this.#tokens = tokens;
+    this.#probed = probed;
+  }
+
+  /** Null where the model has no chat template. */
+  static async open(served: ServedModel, tokens: VllmTokens, signal?: AbortSignal): Promise<VllmTemplate | null> {
+    const probe = async (conversation: Conversation, prompt: boolean) => renderOrNull(served, conversation, prompt, signal);
+    const withSystem = await probe([...system, ...turns], true);
+    const text = withSystem && (await tokens.detokenize(withSystem.tokens, signal));
+    const hasSystem = text?.includes("SYSTEM-TEXT") ?? false;
+    const whole = hasSystem ? withSystem : await probe(turns, true);
+    if (whole === null) return null;
+    const control = await controlSpellings(whole, tokens, signal);
+    const delimiters = plainDelimiters(await tokens.detokenize(whole.tokens, signal), control);
+    // Two answers, so that what follows both closes the turn.
+    const closed = await Promise.all(
+      ["ASSISTANT-TEXT", "OTHER"].map((content) => probe([...turns.slice(0, 1), { role: "assistant", content }], false)),
+    );
+    const end = await closingToken(closed, tokens, signal);
+    return new VllmTemplate(served, tokens, { hasSystem, delimiters, end });
+  }
+
+  get end(): Token | null {
+    return this.#probed.end;
+  }
+
+  /** Throws "invalid_request" where the template refuses. */
+  async encode(conversation: Conversation, signal?: AbortSignal): Promise<Token[]> {
+    const { hasSystem, delimiters } = this.#probed;
+    const messages = hasSystem ? conversation : withoutSystem(conversation);
+    const all = (text: (content: string) => string): string => messages.map(({ content }) => text(content)).join("\n");
+    const spellings = await this.#tokens.spellings(
+      all((content) => content),
+      signal,
+    );
+    const disarm = (content: string): string => brokenUp(content, [...spellings, ...delimiters]);
+    if (spellings.length > 0 && (await this.#tokens.spellings(all(disarm), signal)).length > 0)
+      throw new GatewayError(
+        "invalid_request",
+        `A message spells the control token ${quoted(spellings[0] ?? "", 40)} in a way that cannot be kept as text.`,
+        {
+          param: "messages",
+        },
+      );
+    const disarmed = messages.map((message) => ({ ...message, content: disarm(message.content) }));
+    const { tokens } = await render(this.#served, disarmed, true, signal);
+    return tokens;
+  }
+}
+
+async function render({ model, replicas }: ServedModel, conversation: Conversation, prompt: boolean, signal: AbortSignal | undefined) {
+  const messages = conversation.map(({ role, content }) => ({ role, content }));
+  const body = { model, messages, add_generation_prompt: prompt, return_token_strs: true };
+  try {
+    return await replicas.json({ path: "/tokenize", body, answer: rendered, signal });
+  } catch (error) {
+    if (!(error instanceof GatewayError) || error.code !== "invalid_request") throw error;
+    throw new GatewayError("invalid_request", `The model's chat template refuses these messages. ${error.message}`, {
+      param: "messages",
+      cause: error,
+      isInternal: error.isInternal,
+    });
+  }
+}
+
+async function renderOrNull(...call: Parameters<typeof render>): Promise<z.infer<typeof rendered> | null> {
+  try {
+    return await render(...call);
+  } catch (error) {
+    if (error instanceof GatewayError && error.code === "invalid_request") return null;
+    throw error;
+  }
+}
+
+async function controlSpellings(
+  { tokens, token_strs }: z.infer<typeof rendered>,
+  own: VllmTokens,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const spellings = new Map(token_strs.map((spelling, i) => [spelling, tokens[i] as Token]));
+  const found: string[] = [];
+  for (const [spelling, token] of spellings) if (await own.isControl(token, spelling, signal)) found.push(spelling);
+  return found;
+}
+
+/** What stands between the known texts: a marker beside a control token, or all of it where there is none. */
+function plainDelimiters(text: string, control: readonly string[]): string[] {
+  const found = text.split(knownTexts).flatMap((literal) => {
+    const runs = control.reduce((parts, spelling) => parts.flatMap((part) => part.split(spelling)), [literal]);
+    return runs.length > 1 ? runs.flatMap(plainMarkers) : [literal.trim()];
+  });
+  return [...new Set(found)].filter((delimiter) => delimiter.length > 1);
+}
+
+async function closingToken(
+  closed: readonly (z.infer<typeof rendered> | null)[],
+  own: VllmTokens,
+  signal?: AbortSignal,
+): Promise<Token | null> {
+  const [one, other] = closed;
+  if (!one || !other) return null;
+  let common = 0;
+  while (common < one.tokens.length && one.tokens.at(-1 - common) === other.tokens.at(-1 - common)) common += 1;
+  for (let i = one.tokens.length - common; i < one.tokens.length; i++)
+    if (await own.isControl(one.tokens[i] as Token, one.token_strs[i] as string, signal)) return one.tokens[i] as Token;
+  return null;
+}

@@ -1,0 +1,191 @@
+/** @module Sampling by vLLM: one call for all samples, and its stream read as events. */
+import { z } from "zod";
+import { sampledAnswer } from "../../client/answer-size.ts";
+import { quoted } from "../../text/quoted.ts";
+import { GatewayError } from "../../types/error.ts";
+import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "../engine.ts";
+import { detailOf, topOf } from "../server/token-details.ts";
+import { type ServedModel, saltOf } from "./tokenizer.ts";
+
+const logprob = z.number().nullable();
+const chunk = z.object({
+  choices: z.array(
+    z.object({
+      index: z.int(),
+      text: z.string(),
+      token_ids: z.array(z.int()),
+      logprobs: z
+        .object({
+          tokens: z.array(z.string()),
+          token_logprobs: z.array(logprob),
+          top_logprobs: z.array(z.record(z.string(), logprob).nullable()),
+        })
+        .nullish(),
+      finish_reason: z.string().nullish(),
+      stop_reason: z.union([z.string(), z.int()]).nullish(),
+    }),
+  ),
+  /** In the last one; its details only where the server runs with --enable-prompt-tokens-details. */
+  usage: z.object({ prompt_tokens_details: z.object({ cached_tokens: z.int().nullish() }).nullish() }).nullish(),
+});
+type Choice = z.infer<typeof chunk>["choices"][number];
+
+/** `textOf`: the text of tokens behind others. */
+export async function* sampleWithVllm(
+  served: ServedModel,
+  textOf: (tokens: readonly Token[], signal?: AbortSignal) => Promise<string>,
+  prompt: Prompt,
+  request: SampleRequest,
+  signal?: AbortSignal,
+): AsyncGenerator<SampleEvent> {
+  const { model, replicas, isSeparate } = served;
+  const body = { model, ...requestBody(prompt, request), ...saltOf(served, prompt) };
+  // The token that is looked ahead to, and the end token's log-probability, come beside what was asked for.
+  const size = sampledAnswer(request.seeds.length * (request.maxTokens + 1), (request.topLogprobs ?? 0) + 1, prompt.tokens.length);
+  const answers = request.seeds.map(() => new Answer(prompt.end, request));
+  let hasBegun = false;
+  for await (const { choices, usage } of replicas.events({ path: "/v1/completions", body, answer: chunk, size, signal }, prompt.tokens)) {
+    if (!hasBegun) yield { type: "prompt", cached: 0 };
+    hasBegun = true;
+    // What a shared cache holds may be another tenant's.
+    const isOwn = isSeparate || prompt.tenant === undefined;
+    const cached = isOwn ? (usage?.prompt_tokens_details?.cached_tokens ?? 0) : 0;
+    if (cached > 0) yield { type: "prompt", cached };
+    for (const choice of choices) {
+      const answer = answers[choice.index];
+      if (answer === undefined) continue;
+      const { text, details } = answer.push(choice);
+      if (text !== "") yield { type: "text", index: choice.index, text, tokens: answer.tell(), ...(details && { details }) };
+      const sample = answer.end(choice);
+      if (sample === null) continue;
+      const whole = answer.isCut ? (await textOf(sample.tokens, signal)).replace(/\uFFFD+$/u, "") : sample.text;
+      const rest = whole.startsWith(sample.text) ? whole.slice(sample.text.length) : "";
+      if (rest !== "") yield { type: "text", index: choice.index, text: rest, tokens: answer.tell() };
+      yield { type: "done", index: choice.index, sample: { ...sample, text: sample.text + rest } };
+    }
+  }
+  if (answers.some(({ isDone }) => !isDone))
+    throw new GatewayError("engine_failure", "The vLLM server ended its answer before all samples were done.");
+}
+
+/**
+ * Where a sample ends by its length, the token after its last one tells what ending there would have cost: a step more in place of a second pass
+ * over the whole context.
+ */
+function looksAhead({ logprobs, topLogprobs }: SampleRequest): boolean {
+  return logprobs && topLogprobs === undefined;
+}
+
+/** vLLM refuses several samples at temperature 0. */
+const greedyTogether = { temperature: 1, top_p: 1, top_k: 1 };
+
+/** Everything is said, so that no default of the model's own (its generation_config.json) has a say. */
+function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<string, unknown> {
+  const { logprobs, topLogprobs, logitBias, grammar } = request;
+  return {
+    prompt: tokens,
+    n: request.seeds.length,
+    seed: request.seeds[0],
+    stream: true,
+    stream_options: { include_usage: true },
+    return_token_ids: true,
+    max_tokens: request.maxTokens + (looksAhead(request) ? 1 : 0),
+    ...(request.temperature === 0 && request.seeds.length > 1
+      ? greedyTogether
+      : { temperature: request.temperature, top_p: request.topP, top_k: request.topK === 0 ? -1 : request.topK }),
+    min_p: 0,
+    repetition_penalty: 1,
+    presence_penalty: request.presencePenalty ?? 0,
+    frequency_penalty: request.frequencyPenalty ?? 0,
+    stop: request.stop,
+    stop_token_ids: [end],
+    ...(logitBias !== undefined && logitBias.size > 0 && { logit_bias: Object.fromEntries(logitBias) }),
+    ...(topLogprobs !== undefined && { logprobs: topLogprobs }),
+    // The end token's log-probability at each step: a text that is cut earlier is then known as well.
+    ...(topLogprobs === undefined && logprobs && { logprobs: 0, logprob_token_ids: [end], return_tokens_as_token_ids: true }),
+    ...(grammar !== undefined && { structured_outputs: { grammar } }),
+  };
+}
+
+/** One sample as it comes. */
+class Answer {
+  readonly #end: Token;
+  readonly #request: SampleRequest;
+  readonly #tokens: Token[] = [];
+  readonly #logprobs: number[] = [];
+  readonly #endLogprobs: (number | null)[] = [];
+  #text = "";
+  /** Tokens that have been told of with text. */
+  #told = 0;
+  /** Where the next token begins. */
+  #offset = 0;
+  /** Of tokens that begin in text which has not come yet; and of the others. */
+  #waiting: TokenDetail[] = [];
+  readonly #details: TokenDetail[] = [];
+  isDone = false;
+  /** It was ended by its length; not all of its text is in the sample. */
+  isCut = false;
+
+  constructor(end: Token, request: SampleRequest) {
+    this.#end = end;
+    this.#request = request;
+  }
+
+  push(choice: Choice): { text: string; details?: TokenDetail[] } {
+    const closing = isClosed(choice) ? choice.token_ids.length - 1 : -1;
+    for (const [i, token] of choice.token_ids.entries()) {
+      this.#note(choice, i, token);
+      if (i === closing) continue;
+      if (this.#tokens.length === this.#request.maxTokens) this.isCut = true;
+      else this.#add(choice, i, token);
+    }
+    // Part of it may be the text of the token that was looked ahead to.
+    if (this.isCut) return { text: "" };
+    this.#text += choice.text;
+    if (this.#request.topLogprobs === undefined) return { text: choice.text };
+    const begun = this.#waiting.filter(({ offset }) => offset < this.#text.length);
+    this.#waiting = this.#waiting.slice(begun.length);
+    this.#details.push(...begun);
+    return { text: choice.text, details: begun };
+  }
+
+  /** Tokens since it was last asked. */
+  tell(): number {
+    const tokens = this.#tokens.length - this.#told;
+    this.#told = this.#tokens.length;
+    return tokens;
+  }
+
+  /** The sample, if this was its last piece. Throws "engine_unavailable" where the server gave it up. */
+  end({ finish_reason: finish, stop_reason: reason }: Choice): Sample | null {
+    if (finish === null || finish === undefined) return null;
+    if (finish !== "stop" && finish !== "length")
+      throw new GatewayError("engine_unavailable", `The vLLM server ended a sample with ${quoted(finish, 40)}. Retry the request.`);
+    this.isDone = true;
+    const sample = { text: this.#text, finish: this.isCut ? "length" : finish, tokens: this.#tokens } as const;
+    const noted = this.#request.logprobs ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs } : { logprobs: [], endLogprobs: [] };
+    const stopped = finish === "stop" && typeof reason === "string" && { stopString: reason };
+    return { ...sample, ...noted, ...stopped, ...(this.#request.topLogprobs !== undefined && { details: this.#details }) };
+  }
+
+  /** What is known of ending before token `i` of the piece. */
+  #note({ logprobs }: Choice, i: number, token: Token): void {
+    const own = logprobs?.token_logprobs[i] ?? null;
+    this.#endLogprobs.push(token === this.#end ? own : (logprobs?.top_logprobs[i]?.[`token_id:${this.#end}`] ?? null));
+  }
+
+  #add({ logprobs }: Choice, i: number, token: Token): void {
+    this.#tokens.push(token);
+    const own = logprobs?.token_logprobs[i] ?? Number.NaN;
+    this.#logprobs.push(own);
+    if (this.#request.topLogprobs === undefined) return;
+    const text = logprobs?.tokens[i] ?? "";
+    this.#waiting.push({ ...detailOf(text, own), offset: this.#offset, top: topOf(logprobs?.top_logprobs[i], this.#request.topLogprobs) });
+    this.#offset += text.length;
+  }
+}
+
+/** Its last token is one that closes it: the model's end of sequence (no reason given), or the prompt's end token (its number). */
+function isClosed({ finish_reason, stop_reason }: Choice): boolean {
+  return finish_reason === "stop" && typeof stop_reason !== "string";
+}

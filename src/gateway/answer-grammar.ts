@@ -1,0 +1,101 @@
+/** @module The grammar that a request's answers keep to: its tools, its JSON schema. */
+import { LRUCache } from "lru-cache";
+import { Grammar } from "../constraint/gbnf.ts";
+import { addJsonObject, addJsonSchema } from "../constraint/json-schema.ts";
+import { callsOnly, callTrigger, textOrCalls } from "../constraint/tool-calls.ts";
+import { sha256Hex } from "../text/bytes.ts";
+import type { ToolSyntax } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
+import type { AnswerFormat, Generation } from "./generation.ts";
+
+/** What a grammar depends on. */
+type Wanted = Pick<Generation, "tools" | "toolChoice" | "parallelToolCalls" | "format">;
+
+/** Characters of all of a request's schemas, what they describe included. */
+const longestSchemas = 1_000_000;
+/** Bytes of the grammars and refusals that are kept, and of each beside its text. */
+const mostKept = 16 * 2 ** 20;
+const entrySize = 512;
+
+/** A grammar, or why there is none. */
+type Compiled = string | Pick<GatewayError, "code" | "message" | "param">;
+
+/** Grammars and refusals by the hash of what asks for them: schemas are compiled once, however often they come. */
+export class AnswerGrammars {
+  readonly #compiled = new LRUCache<string, Compiled>({
+    maxSize: mostKept,
+    sizeCalculation: (compiled) => entrySize + 2 * (typeof compiled === "string" ? compiled : compiled.message).length,
+  });
+
+  /** As `answerGrammar`. */
+  of(wanted: Wanted, syntax: ToolSyntax): string | undefined {
+    if (wanted.tools.length === 0 && wanted.format.type === "text") return undefined;
+    const key = keyOf(wanted, syntax);
+    let compiled = this.#compiled.get(key);
+    if (compiled === undefined) {
+      compiled = compile(wanted, syntax);
+      this.#compiled.set(key, compiled);
+    }
+    if (typeof compiled === "string") return compiled;
+    const { code, message, param } = compiled;
+    throw new GatewayError(code, message, param === null ? {} : { param });
+  }
+}
+
+/** Throws "invalid_request" for more than can be hashed and compiled at once. */
+function keyOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax: ToolSyntax): string {
+  const callable = tools.map(({ name, parameters, path }) => [name, path, parameters]);
+  const text = JSON.stringify([callable, toolChoice, parallelToolCalls, format, syntax]);
+  if (text.length > longestSchemas)
+    throw new GatewayError(
+      "invalid_request",
+      `The request's schemas hold more than ${longestSchemas} characters together; leave out what the answer does not need.`,
+      { param: tools.length > 0 ? "tools" : "response_format" },
+    );
+  return sha256Hex(text);
+}
+
+function compile(wanted: Wanted, syntax: ToolSyntax): Compiled {
+  try {
+    return answerGrammar(wanted, syntax) ?? "";
+  } catch (error) {
+    if (!(error instanceof GatewayError)) throw error;
+    // The error itself would keep what was at work when it was made.
+    const { code, message, param } = error;
+    return { code, message, param };
+  }
+}
+
+/** GBNF; undefined where answers are free text. Throws "invalid_request" for a schema that cannot be kept to, naming its place. */
+export function answerGrammar({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax: ToolSyntax): string | undefined {
+  const grammar = new Grammar();
+  const json = addFormat(grammar, format);
+  if (tools.length === 0) return json === null ? undefined : grammar.toGbnf(json);
+  const callable = typeof toolChoice === "string" ? tools : tools.filter(({ name }) => name === toolChoice.name);
+  if (callable.length === 0)
+    throw new GatewayError("invalid_request", "'tool_choice' names no tool of this request.", { param: "tool_choice" });
+  const rules = { syntax, tools: callable, parallel: parallelToolCalls && typeof toolChoice === "string" };
+  if (toolChoice !== "auto") return grammar.toGbnf(callsOnly(grammar, rules));
+  if (json === null) return grammar.toGbnf(textOrCalls(grammar, rules));
+  if (callTrigger(syntax) !== syntax.opening)
+    throw new GatewayError(
+      "unsupported_parameter",
+      "This model's tool calls cannot be told from JSON; use tools or a JSON format, not both.",
+      {
+        param: "response_format",
+      },
+    );
+  return grammar.toGbnf(`${json} | ${callsOnly(grammar, rules)}`);
+}
+
+/** The rule of the answer's text; null for free text. */
+function addFormat(grammar: Grammar, format: AnswerFormat): string | null {
+  switch (format.type) {
+    case "text":
+      return null;
+    case "json-object":
+      return addJsonObject(grammar);
+    case "json-schema":
+      return addJsonSchema(grammar, format.schema, format.path);
+  }
+}

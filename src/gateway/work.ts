@@ -1,0 +1,198 @@
+/**
+ * @module What every request owes, whatever it asks for: a place among those under way, limits of time, an account of its tokens that is
+ * charged and told however it ends.
+ */
+import type { Context } from "hono";
+import type { Caller, Reservation } from "../access/access.ts";
+import { EventQueue } from "../async/event-queue.ts";
+import type { TokenDetail } from "../engine/engine.ts";
+import type { Stage } from "../icdpo/pipeline.ts";
+import { noWork, type TokenWork, workedThrough } from "../icdpo/token-usage.ts";
+import { GatewayError } from "../types/error.ts";
+import { detailSize } from "./answer-room.ts";
+import type { BodyShare } from "./body-room.ts";
+import { StageDeadlines } from "./deadlines.ts";
+import type { Demand } from "./demand.ts";
+import type { AppDependencies } from "./dependencies.ts";
+import type { RequestObserver } from "./observation.ts";
+
+export type WorkDependencies = Pick<AppDependencies, "admission" | "deadline" | "limiter" | "report" | "shutdown" | "stageLimits">;
+
+/** Who asks for work: who pays, who watches, and what says that nobody waits for it any more. */
+export interface Asker {
+  readonly caller: Caller;
+  readonly observer: RequestObserver;
+  readonly left: readonly AbortSignal[];
+  /** It is the gateway that wants the work done: no request of the caller's is under way for it. */
+  readonly isBackground?: boolean;
+  /** Its body, which is held as long as it is worked on. */
+  readonly body?: BodyShare | undefined;
+  /** Settles when the answer has been read: its place is kept until then. Absent: it is free when the work ends. */
+  readonly read?: Promise<void>;
+}
+
+/** What a request's work is given. */
+export interface Work {
+  /** Fires when nobody waits any more, or it takes too long. */
+  readonly signal: AbortSignal;
+  /**
+   * Runs what needs the engine, which counts its tokens in the given account as they are worked through. Where the engine ends in the middle of
+   * it and nothing of it has been sent, it is run once more, with an account of its own: both are charged.
+   */
+  readonly attempt: <Result>(run: (tokens: TokenWork) => Promise<Result>) => Promise<Result>;
+  /** A stage begins. */
+  readonly enter: (stage: Stage) => void;
+}
+
+/** Whoever sent the request. */
+export function askerOf(c: Context): Asker {
+  return { caller: c.get("caller"), observer: c.get("observer"), left: [c.req.raw.signal], body: c.get("body")?.share };
+}
+
+/**
+ * Does the work of one request, or of one part of it. Throws "overloaded" and "rate_limited" before anything is begun, "timeout" and "cancelled"
+ * by its signal. What it may take is counted against the caller's limits before it begins. However it ends, what was worked through is charged
+ * in place of that and told, before the request counts as over.
+ */
+export async function withRequest<Result>(
+  { caller, observer, left, isBackground, body, read }: Asker,
+  { admission, deadline, limiter, report, shutdown, stageLimits }: WorkDependencies,
+  demand: Demand,
+  work: (work: Work) => Promise<Result>,
+  hasSent: () => boolean = () => false,
+): Promise<Result> {
+  const leave = admission.enter(demand.answers);
+  const settle = observer.hold();
+  const letGo = body?.use();
+  const deadlines = new StageDeadlines(stageLimits, [...left, deadline(), shutdown]);
+  const accounts: TokenWork[] = [];
+  const attempt: Work["attempt"] = (run) =>
+    onceMore(async () => {
+      const tokens = noWork();
+      accounts.push(tokens);
+      try {
+        return await run(tokens);
+      } catch (error) {
+        // What was shown was used, however it ended.
+        if (hasSent()) observer.note({ completionTokens: tokens.sampled });
+        throw error;
+      }
+    }, hasSent);
+  const enter = (stage: Stage): void => {
+    observer.stage(stage);
+    deadlines.enter(stage);
+  };
+  let reservation: Reservation | undefined;
+  try {
+    reservation = await limiter.reserve(caller, () => demand.tokens(deadlines.signal), isBackground);
+    return await work({ signal: deadlines.signal, attempt, enter });
+  } finally {
+    deadlines.close();
+    letGo?.();
+    if (read === undefined) leave();
+    else void read.then(leave);
+    for (const tokens of accounts) observer.worked(tokens);
+    // An answer is not lost because it could not be charged.
+    await reservation?.settle(accounts.map(workedThrough).reduce((a, b) => a + b, 0)).catch(report);
+    settle();
+  }
+}
+
+/** Does it once more where the engine ended in the middle of it, nothing of it has been sent, and nobody has tried it again already. */
+export async function onceMore<Result>(work: () => Promise<Result>, hasSent: () => boolean): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    const mayPass = error instanceof GatewayError && error.code === "engine_unavailable" && !error.isFinal;
+    if (!mayPass || hasSent()) throw error;
+    return work();
+  }
+}
+
+/** Characters of events that may wait for a client while more are made, beside what the systems hold. Who falls further behind is taken to have left. */
+const mostWaiting = 2 ** 20;
+
+/** Characters of a piece of text with its tokens' details, roughly, while it waits. */
+export function sizeOf(text: string, details: readonly Pick<TokenDetail, "top">[]): number {
+  return text.length + detailSize * details.reduce((sum, { top }) => sum + 1 + top.length, 0);
+}
+
+/** Work whose events go out while it is done. */
+export interface WorkStream<Event, Result> {
+  /** Ends when every event has been given; throws what went wrong. */
+  readonly events: AsyncIterable<Event>;
+  /** Settles with the work, however far its events have been read. */
+  readonly done: Promise<Result>;
+  /** Nobody reads any more: the work stops. */
+  readonly leave: () => void;
+  /** Nothing waits for the reader any more: the place is free. Needed however the stream ends. */
+  readonly release: () => void;
+}
+
+export interface Outlet<Event> {
+  /** Nothing can be wrong with the request any more: what comes from now on comes as events. The first event says so as well. */
+  begin(): void;
+  /** An event of so many characters, as it happens. From the first one on, nothing is tried again. */
+  push(event: Event, size: number): void;
+}
+
+/**
+ * Does the work as `withRequest` does; resolves when it has begun to give events, and throws what is wrong with the request before. What
+ * the work returns as `rest` are its last events. Its place is kept until it is released: what waits for readers is bounded as work is.
+ */
+export async function streamWork<Event, Result>(
+  asker: Asker,
+  dependencies: WorkDependencies,
+  demand: Demand,
+  work: (work: Work, out: Outlet<Event>) => Promise<{ readonly result: Result; readonly rest: readonly Event[] }>,
+): Promise<WorkStream<Event, Result>> {
+  const leaving = new AbortController();
+  const events = new EventQueue<Event>();
+  let hasSent = false;
+  let isTooSlow = false;
+  let begin = (): void => {};
+  const begun = new Promise<void>((resolve) => {
+    begin = resolve;
+  });
+  const push = (event: Event, size: number): void => {
+    if (isTooSlow) return;
+    hasSent = true;
+    events.push(event, size);
+    begin();
+    if (events.waiting <= mostWaiting) return;
+    isTooSlow = true;
+    leaving.abort(tooSlow());
+  };
+  let release = (): void => {};
+  const read = new Promise<void>((resolve) => {
+    release = resolve;
+  });
+  // Some runtimes say only so that a reader has left.
+  for (const signal of asker.left) signal.addEventListener("abort", release, { once: true });
+  const linked = { ...asker, left: [...asker.left, leaving.signal], read };
+  const working = withRequest(
+    linked,
+    dependencies,
+    demand,
+    (given) => work(given, { begin, push }),
+    () => hasSent,
+  );
+  const done = working.then(({ result, rest }) => {
+    if (isTooSlow) throw tooSlow();
+    for (const event of rest) events.push(event);
+    events.end();
+    return result;
+  });
+  done.catch((error: unknown) => events.fail(error));
+  try {
+    await Promise.race([begun, done]);
+  } catch (error) {
+    release();
+    throw error;
+  }
+  return { events, done, leave: () => leaving.abort(), release };
+}
+
+function tooSlow(): GatewayError {
+  return new GatewayError("cancelled", "The client reads its answer more slowly than it is made.");
+}

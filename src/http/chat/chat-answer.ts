@@ -1,0 +1,109 @@
+/** @module Answers in the words of OpenAI's chat completions. */
+import type { TokenDetail } from "../../engine/engine.ts";
+import type { Answer, Generated } from "../../gateway/generation.ts";
+import type { ResolvedRoute } from "../../gateway/route.ts";
+import type { IcdpoOutcome } from "../../icdpo/pipeline.ts";
+import type { ToolCall } from "../../types/conversation.ts";
+import type { ChatRequest } from "./chat-request.ts";
+
+/** What all chunks of an answer have in common. */
+export interface ChatCall {
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly created: number;
+  readonly body: ChatRequest;
+  readonly resolved: ResolvedRoute;
+}
+
+export function chatCompletion(call: ChatCall, generated: Generated) {
+  return {
+    id: call.id,
+    object: "chat.completion",
+    created: call.created,
+    model: call.body.model,
+    choices: generated.answers.map((answer, index) => ({
+      index,
+      message: message(answer),
+      logprobs: renderLogprobs(answer.logprobs),
+      finish_reason: answer.finish,
+    })),
+    usage: renderUsage(generated),
+    system_fingerprint: fingerprint(call.resolved),
+    ...explained(call.body, call.resolved, generated),
+  };
+}
+
+function message({ content, toolCalls }: Answer) {
+  return {
+    role: "assistant",
+    content,
+    refusal: null,
+    ...(toolCalls.length > 0 && { tool_calls: toolCalls.map(renderToolCall) }),
+  };
+}
+
+function renderToolCall({ id, name, arguments: text }: ToolCall) {
+  return { id, type: "function", function: { name, arguments: text } };
+}
+
+export function renderUsage({ usage: { promptTokens, completionTokens } }: Generated) {
+  return { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: promptTokens + completionTokens };
+}
+
+export function renderLogprobs(details: readonly TokenDetail[] | null) {
+  if (details === null) return null;
+  return { content: details.map((detail) => ({ ...renderToken(detail), top_logprobs: detail.top.map(renderToken) })), refusal: null };
+}
+
+/** JSON has no −∞: OpenAI writes −9999. */
+export function finiteLogprob(logprob: number): number {
+  return Number.isFinite(logprob) ? logprob : -9999;
+}
+
+function renderToken({ text, logprob, bytes }: Pick<TokenDetail, "text" | "logprob" | "bytes">) {
+  return { token: text, logprob: finiteLogprob(logprob), bytes };
+}
+
+/** Changes when the policy, its demonstrations or the model change. */
+export function fingerprint({ policy }: ResolvedRoute): string {
+  return `fp_${policy.id.split("@").at(-1)}`;
+}
+
+/** The body's `icdpo` field, if the request asks for it. */
+export function explained(
+  { icdpo }: Pick<ChatRequest, "icdpo">,
+  resolved: ResolvedRoute,
+  { outcome }: Generated,
+): { icdpo?: ReturnType<typeof explanation> } {
+  return icdpo?.explain ? { icdpo: explanation(resolved, outcome) } : {};
+}
+
+/** The hidden work, for `"icdpo": {"explain": true}`. `tokens` of a candidate counts its closing token. */
+function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcome) {
+  const { retrieve, sample, score } = outcome.timings;
+  return {
+    route,
+    policy: policy.id,
+    arm,
+    demonstrations: outcome.demonstrations.map(({ demonstration, similarity }) => ({ id: demonstration.id, similarity })),
+    candidates: outcome.ranked
+      .map((response, place) => ({
+        index: response.index,
+        content: response.text,
+        finish_reason: response.finish,
+        tokens: response.closed.length,
+        positive: response.positive,
+        negative: response.negative,
+        score: response.score,
+        chosen: place === 0,
+      }))
+      .toSorted((a, b) => a.index - b.index),
+    tokens: outcome.tokens,
+    timings_ms: { retrieve: rounded(retrieve), sample: rounded(sample), score: rounded(score) },
+    fallback: outcome.fallback,
+  };
+}
+
+function rounded(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}

@@ -1,0 +1,76 @@
+/** @module Streamed chat completions: answers' events as chunks. */
+import type { Context } from "hono";
+import type { TokenDetail } from "../../engine/engine.ts";
+import type { AppDependencies } from "../../gateway/dependencies.ts";
+import type { GenerationStream } from "../../gateway/generate.ts";
+import type { AnswerEvent } from "../../gateway/generation.ts";
+import { type ServerSentEvent, streamAnswer } from "../sse.ts";
+import { type ChatCall, explained, fingerprint, renderLogprobs, renderUsage } from "./chat-answer.ts";
+
+export function streamChatCompletion(c: Context, dependencies: AppDependencies, call: ChatCall, stream: GenerationStream): Response {
+  return streamAnswer(
+    c,
+    dependencies,
+    stream,
+    () => chatEvents(call, stream),
+    (error) => [{ data: error }],
+  );
+}
+
+async function* chatEvents(call: ChatCall, { events, done }: GenerationStream): AsyncGenerator<ServerSentEvent> {
+  const { body, resolved } = call;
+  const answers = body.n ?? 1;
+  const opened = new Set<number>();
+  let finished = 0;
+  for await (const event of events) {
+    const { index } = event;
+    // The first chunk of a choice says who speaks.
+    if (!opened.has(index)) yield choice(call, { index, delta: { role: "assistant", content: "", refusal: null } });
+    opened.add(index);
+    if (event.type !== "finish")
+      yield choice(call, { index, delta: delta(event), logprobs: event.type === "text" ? event.logprobs : null });
+    else {
+      finished += 1;
+      const extra = finished === answers ? explained(body, resolved, await done) : {};
+      yield choice(call, { index, delta: {}, finish: event.answer.finish }, extra);
+    }
+  }
+  if (body.stream_options?.include_usage) yield chunk(call, { choices: [], usage: renderUsage(await done) });
+  yield { data: "[DONE]" };
+}
+
+function delta(event: Exclude<AnswerEvent, { type: "finish" }>): Record<string, unknown> {
+  switch (event.type) {
+    case "text":
+      return { content: event.text };
+    case "call":
+      return { tool_calls: [{ index: event.call, id: event.id, type: "function", function: { name: event.name, arguments: "" } }] };
+    case "arguments":
+      return { tool_calls: [{ index: event.call, function: { arguments: event.text } }] };
+  }
+}
+
+interface ChoiceChunk {
+  readonly index: number;
+  readonly delta: Record<string, unknown>;
+  readonly finish?: string;
+  readonly logprobs?: readonly TokenDetail[] | null;
+}
+
+function choice(
+  call: ChatCall,
+  { index, delta, finish = "", logprobs = null }: ChoiceChunk,
+  extra: Record<string, unknown> = {},
+): ServerSentEvent {
+  const usage = call.body.stream_options?.include_usage ? { usage: null } : {};
+  return chunk(call, {
+    choices: [{ index, delta, logprobs: renderLogprobs(logprobs), finish_reason: finish || null }],
+    ...usage,
+    ...extra,
+  });
+}
+
+function chunk({ id, created, body, resolved }: ChatCall, fields: Record<string, unknown>): ServerSentEvent {
+  const common = { id, object: "chat.completion.chunk", created, model: body.model, system_fingerprint: fingerprint(resolved) };
+  return { data: { ...common, ...fields } };
+}

@@ -1,0 +1,20 @@
+/** @module POST /v1/chat/completions. */
+import type { Context } from "hono";
+import type { AppDependencies } from "../../gateway/dependencies.ts";
+import { generate, generateStream } from "../../gateway/generate.ts";
+import { assignedRoute } from "../../gateway/route.ts";
+import { readBody } from "../wire.ts";
+import { type ChatCall, chatCompletion } from "./chat-answer.ts";
+import { chatBodySchema, toGeneration } from "./chat-request.ts";
+import { streamChatCompletion } from "./chat-stream.ts";
+
+export function chatCompletions(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const body = await readBody(c, chatBodySchema);
+    const generation = toGeneration(body);
+    const resolved = await assignedRoute(c, dependencies, body.model, generation);
+    const call: ChatCall = { id: dependencies.newId("chatcmpl-"), created: dependencies.unixTime(), body, resolved };
+    if (!body.stream) return c.json(chatCompletion(call, await generate(c, dependencies, resolved, generation, call.id)));
+    return streamChatCompletion(c, dependencies, call, await generateStream(c, dependencies, resolved, generation, call.id));
+  };
+}

@@ -1,0 +1,57 @@
+/** @module POST /v1/messages and /v1/messages/count_tokens. */
+import type { Context } from "hono";
+import type { Demand } from "../../gateway/demand.ts";
+import type { AppDependencies } from "../../gateway/dependencies.ts";
+import { generate, generateStream } from "../../gateway/generate.ts";
+import { setHeaders } from "../../gateway/headers.ts";
+import { assignedRoute, requestedRoute } from "../../gateway/route.ts";
+import { termsOf } from "../../gateway/terms.ts";
+import { askerOf, withRequest } from "../../gateway/work.ts";
+import { checkLength } from "../../icdpo/contexts.ts";
+import { baseContext, encodeContext } from "../../icdpo/prompt.ts";
+import { streamAnswer } from "../sse.ts";
+import { readBody } from "../wire.ts";
+import { finishedMessage, type MessagesCall } from "./messages-answer.ts";
+import { renderMessagesError } from "./messages-errors.ts";
+import { bounded, countTokensBodySchema, inVain, messagesBodySchema, toGeneration, toPrompt } from "./messages-request.ts";
+import { messageEvents, ping } from "./messages-stream.ts";
+
+export function messages(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const body = await readBody(c, bounded(messagesBodySchema));
+    setHeaders(c, inVain(body));
+    const generation = toGeneration(body);
+    const resolved = await assignedRoute(c, dependencies, body.model, generation);
+    const call: MessagesCall = { id: dependencies.newId("msg_"), body, resolved };
+    if (!body.stream) return c.json(finishedMessage(call, await generate(c, dependencies, resolved, generation, call.id)));
+    const stream = await generateStream(c, dependencies, resolved, generation, call.id);
+    const [isAdmin, requestId] = [c.get("isAdmin"), c.res.headers.get("x-request-id")];
+    return streamAnswer(
+      c,
+      dependencies,
+      { ...stream, ping },
+      () => messageEvents(call, stream),
+      (_, error) => [{ event: "error", data: renderMessagesError(error, isAdmin, requestId).body }],
+    );
+  };
+}
+
+/** A place among the requests, and no tokens: the model does not work. */
+const countingDemand: Demand = { answers: 1, tokens: async () => 0 };
+
+/** Counts the tokens of C⁰, as a message's `usage` does. */
+export function countTokens(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const body = await readBody(c, bounded(countTokensBodySchema));
+    setHeaders(c, inVain(body));
+    const prompt = toPrompt(body);
+    const route = requestedRoute(c, dependencies.policies(), body.model);
+    const { sampler } = termsOf(route.policy, { ...prompt, sampling: {} }).policy;
+    const context = baseContext(sampler.format, prompt.conversation, prompt.tools);
+    const { tokens } = await withRequest(askerOf(c), dependencies, countingDemand, async ({ signal }) => {
+      await checkLength([sampler], prompt, signal);
+      return encodeContext(sampler.engine, context, signal);
+    });
+    return c.json({ input_tokens: tokens.length });
+  };
+}

@@ -1,0 +1,34 @@
+/** @module POST /v1/responses. */
+import type { Context } from "hono";
+import type { AppDependencies } from "../../gateway/dependencies.ts";
+import { generate, generateStream } from "../../gateway/generate.ts";
+import type { Answer } from "../../gateway/generation.ts";
+import { assignedRoute } from "../../gateway/route.ts";
+import { streamAnswer } from "../sse.ts";
+import { readBody } from "../wire.ts";
+import { finishedResponse, outputItems, type ResponsesCall } from "./responses-answer.ts";
+import { responsesBodySchema, toGeneration } from "./responses-request.ts";
+import { ResponseEvents } from "./responses-stream.ts";
+
+export function responses(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const body = await readBody(c, responsesBodySchema);
+    const generation = toGeneration(body);
+    const resolved = await assignedRoute(c, dependencies, body.model, generation);
+    const { newId, unixTime } = dependencies;
+    const call: ResponsesCall = { id: newId("resp_"), created: unixTime(), body, resolved, newId };
+    if (!body.stream) {
+      const generated = await generate(c, dependencies, resolved, generation, call.id);
+      return c.json(finishedResponse(call, generated, outputItems(call, generated.answers[0] as Answer)));
+    }
+    const stream = await generateStream(c, dependencies, resolved, generation, call.id);
+    const events = new ResponseEvents(call);
+    return streamAnswer(
+      c,
+      dependencies,
+      stream,
+      () => events.write(stream),
+      (error) => events.fail(error),
+    );
+  };
+}

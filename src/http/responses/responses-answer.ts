@@ -1,0 +1,104 @@
+/** @module Answers in the words of OpenAI's Responses API. */
+import type { TokenDetail } from "../../engine/engine.ts";
+import type { Answer, Generated } from "../../gateway/generation.ts";
+import type { ResolvedRoute } from "../../gateway/route.ts";
+import type { ToolCall } from "../../types/conversation.ts";
+import { explained, finiteLogprob } from "../chat/chat-answer.ts";
+import type { ResponsesRequest } from "./responses-request.ts";
+
+/** What all events of a response have in common. */
+export interface ResponsesCall {
+  readonly id: string;
+  /** Seconds since 1970. */
+  readonly created: number;
+  readonly body: ResponsesRequest;
+  readonly resolved: ResolvedRoute;
+  readonly newId: (prefix: string) => string;
+}
+
+export type ResponseStatus = "in_progress" | "completed" | "incomplete" | "failed";
+
+/** The response as far as it has come. */
+export function responseObject(call: ResponsesCall, status: ResponseStatus, output: readonly unknown[], generated?: Generated) {
+  const { id, created, body, resolved } = call;
+  const { sampling } = resolved.policy.settings;
+  return {
+    id,
+    object: "response",
+    created_at: created,
+    status,
+    background: false,
+    error: null,
+    incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
+    instructions: body.instructions ?? null,
+    max_output_tokens: body.max_output_tokens ?? null,
+    max_tool_calls: null,
+    model: body.model,
+    output,
+    parallel_tool_calls: body.parallel_tool_calls ?? true,
+    previous_response_id: null,
+    reasoning: { effort: null, summary: null },
+    service_tier: "default",
+    store: false,
+    temperature: body.temperature ?? sampling.temperature,
+    text: { format: body.text?.format ?? { type: "text" } },
+    tool_choice: body.tool_choice ?? "auto",
+    tools: (body.tools ?? []).map((tool) => ({ description: null, parameters: null, strict: null, ...tool })),
+    top_logprobs: body.top_logprobs ?? 0,
+    top_p: body.top_p ?? sampling.top_p,
+    truncation: "disabled",
+    ...(generated && { usage: renderUsage(generated) }),
+    ...(body.user && { user: body.user }),
+    metadata: body.metadata ?? {},
+    ...(generated && explained(body, resolved, generated)),
+  };
+}
+
+/** A finished response with its one answer. */
+export function finishedResponse(call: ResponsesCall, generated: Generated, items: readonly unknown[]) {
+  return responseObject(call, statusOf(generated.answers[0]), items, generated);
+}
+
+export function statusOf(answer: Answer | undefined): "completed" | "incomplete" {
+  return answer?.finish === "length" ? "incomplete" : "completed";
+}
+
+/** The items of an answer: a message if there is text, and a call each. */
+export function outputItems(call: ResponsesCall, answer: Answer) {
+  const status = statusOf(answer);
+  const hasText = answer.content !== null && (answer.content !== "" || answer.toolCalls.length === 0);
+  return [
+    ...(hasText ? [messageItem(call.newId("msg_"), status, answer.content ?? "", answer.logprobs)] : []),
+    ...answer.toolCalls.map((toolCall) => callItem(call.newId("fc_"), status, toolCall)),
+  ];
+}
+
+export function messageItem(id: string, status: ResponseStatus, text: string, logprobs: readonly TokenDetail[] | null) {
+  return { id, type: "message", status, role: "assistant", content: [textPart(text, logprobs)] };
+}
+
+export function textPart(text: string, logprobs: readonly TokenDetail[] | null) {
+  return { type: "output_text", text, annotations: [], logprobs: renderLogprobs(logprobs) };
+}
+
+export function callItem(id: string, status: ResponseStatus, { id: call_id, name, arguments: text }: ToolCall) {
+  return { id, type: "function_call", status, call_id, name, arguments: text };
+}
+
+export function renderLogprobs(details: readonly TokenDetail[] | null) {
+  return (details ?? []).map((detail) => ({ ...renderToken(detail), top_logprobs: detail.top.map(renderToken) }));
+}
+
+function renderToken({ text, logprob, bytes }: Pick<TokenDetail, "text" | "logprob" | "bytes">) {
+  return { token: text, logprob: finiteLogprob(logprob), bytes };
+}
+
+function renderUsage({ usage: { promptTokens, completionTokens } }: Generated) {
+  return {
+    input_tokens: promptTokens,
+    input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
+    output_tokens: completionTokens,
+    output_tokens_details: { reasoning_tokens: 0 },
+    total_tokens: promptTokens + completionTokens,
+  };
+}

@@ -1,0 +1,141 @@
+/** @module Files from the hub over HTTP: resumed where they broke off, given up soon where nothing answers. */
+import { mkdir, open, rm } from "node:fs/promises";
+import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
+import { isRedirect } from "../client/redirect.ts";
+import type { HubSource, PinnedFile } from "./catalog.ts";
+import { install, missingFiles, sizeOf, WrongFile } from "./pinned-files.ts";
+import { hubEndpoint, type SourceAccess, throttled } from "./sources.ts";
+
+const headersWithinMs = 10_000;
+const bytesWithinMs = 60_000;
+const attempts = 3;
+const mostHops = 5;
+/** Of a file whose size is not known: configurations of models. */
+const mostBytes = 16 * 2 ** 20;
+
+export async function fetchFromHub(source: HubSource, root: string, access: SourceAccess, signal?: AbortSignal): Promise<void> {
+  for (const file of await missingFiles(source.files, root)) {
+    const url = `${hubEndpoint(access)}/${source.repository}/resolve/main/${file.from}`;
+    const place = path.join(root, file.to);
+    access.report(`fetching ${url}`);
+    await mkdir(path.dirname(place), { recursive: true });
+    await download({ url, file, part: `${place}.part`, access, signal }, place);
+  }
+}
+
+interface Download {
+  readonly url: string;
+  readonly file: PinnedFile;
+  readonly part: string;
+  readonly access: SourceAccess;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** Several attempts once the hub has answered; none when it does not or refuses, so that the next source has its turn soon. */
+async function download(wanted: Download, place: string): Promise<void> {
+  const progress = { answered: false };
+  for (let attempt = 1; ; attempt++) {
+    const resumed = await sizeOf(wanted.part);
+    try {
+      await transfer(wanted, progress);
+      return await install(wanted.part, place, wanted.file);
+    } catch (error) {
+      // A whole file that is wrong stays wrong; one that began with an older part may come out right from the start.
+      const worthwhile = error instanceof WrongFile ? resumed > 0 : progress.answered;
+      if (wanted.signal?.aborted || !worthwhile || attempt === attempts) throw error;
+    }
+    await pause(500 * attempt, undefined, { signal: wanted.signal });
+  }
+}
+
+/** One request: appends to the part what it lacks, or writes it anew. Throws when the transfer breaks off; the part stays. */
+async function transfer(wanted: Download, progress: { answered: boolean }): Promise<void> {
+  const { url, file, part, access, signal } = wanted;
+  const kept = await sizeOf(part);
+  if (kept > 0 && kept === file.bytes) return;
+  const offset = file.bytes !== undefined && kept > file.bytes ? 0 : kept;
+  const patience = new Patience(signal);
+  try {
+    patience.expect("answer", headersWithinMs);
+    const response = await ask(url, offset, access, patience.signal);
+    const { status, headers, body } = response;
+    const appends = status === 206 && headers.get("content-range")?.startsWith(`bytes ${offset}-`) === true;
+    const badRange = !appends && (status === 206 || status === 416);
+    progress.answered ||= badRange || appends || status === 200;
+    if (body !== null && (appends || status === 200)) return await receive(wanted, body, headers, appends ? offset : 0, patience);
+    await body?.cancel();
+    if (badRange) await rm(part, { force: true });
+    throw new Error(`HTTP ${status} ${response.statusText}`.trimEnd());
+  } finally {
+    patience.end();
+  }
+}
+
+/** Hubs redirect to storage on other hosts, which are not given the token: only as often as that takes, and never to where others can read what comes. */
+async function ask(address: string, offset: number, access: SourceAccess, signal: AbortSignal): Promise<Response> {
+  for (let [url, hops] = [new URL(address), 0]; ; hops++) {
+    const token = url.origin === new URL(address).origin ? access.hubToken : undefined;
+    const response = await (access.fetch ?? fetch)(url.href, { headers: requestHeaders(offset, token), signal, redirect: "manual" });
+    const location = response.headers.get("location");
+    if (!isRedirect(response.status) || location === null) return response;
+    await response.body?.cancel();
+    const next = new URL(location, url);
+    if (hops === mostHops) throw new Error(`${url.origin} redirects for the ${hops + 1}th time`);
+    if (next.protocol !== url.protocol && next.protocol !== "https:")
+      throw new Error(`${url.origin} redirects to ${next.protocol}//, which is not safe`);
+    url = next;
+  }
+}
+
+type Body = NonNullable<Response["body"]>;
+
+async function receive({ file, part, access }: Download, body: Body, headers: Headers, offset: number, patience: Patience): Promise<void> {
+  const length = headers.get("content-length");
+  const total = file.bytes ?? (length === null ? undefined : offset + Number(length));
+  let received = offset;
+  const report = throttled(() => access.progress?.({ name: path.basename(file.from), received, total }));
+  const handle = await open(part, offset > 0 ? "a" : "w");
+  try {
+    patience.expect("bytes", bytesWithinMs);
+    for await (const chunk of body as AsyncIterable<Uint8Array>) {
+      patience.expect("bytes", bytesWithinMs);
+      await handle.appendFile(chunk);
+      received += chunk.length;
+      if (received > (file.bytes ?? mostBytes)) break;
+      report();
+    }
+  } finally {
+    await handle.close();
+  }
+  if (total !== undefined && received < total) throw new Error(`the transfer ended after ${received} of ${total} bytes`);
+}
+
+function requestHeaders(offset: number, token: string | undefined): Record<string, string> {
+  return {
+    // A compressed answer would make ranges and lengths mean something else.
+    "accept-encoding": "identity",
+    ...(offset > 0 && { range: `bytes=${offset}-` }),
+    ...(token !== undefined && { authorization: `Bearer ${token}` }),
+  };
+}
+
+/** An AbortSignal that fires with the outer one, or when what is expected does not come in time. */
+class Patience {
+  readonly signal: AbortSignal;
+  readonly #controller = new AbortController();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(outer: AbortSignal | undefined) {
+    this.signal = outer === undefined ? this.#controller.signal : AbortSignal.any([outer, this.#controller.signal]);
+  }
+
+  expect(what: "answer" | "bytes", withinMs: number): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(() => this.#controller.abort(new Error(`no ${what} within ${withinMs / 1000} s`)), withinMs);
+  }
+
+  end(): void {
+    clearTimeout(this.#timer);
+  }
+}
