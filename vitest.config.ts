@@ -5,17 +5,17 @@ import { missingWorkerd } from "./test/needs.ts";
 /** The app's tests that need nothing of Node: they run where Workers run as well. vitest itself needs nodejs_compat there; the built worker does without. */
 const app = [
   "app",
-  "blocks",
-  "completions",
-  "embeddings",
-  "generation",
-  "messages",
-  "pipeline",
-  "policy",
-  "prompt",
-  "responses",
-  "retrieval",
-  "tools",
+  "icdpo/blocks",
+  "http/completions/completions",
+  "http/endpoints/embeddings",
+  "gateway/generation",
+  "http/messages/messages",
+  "icdpo/pipeline",
+  "policy/policy",
+  "icdpo/prompt",
+  "http/responses/responses",
+  "retrieval/retrieval",
+  "gateway/tools",
 ];
 
 /** Limits are there for what hangs, not for what is slow: the machine may have other work. */

@@ -1,6 +1,6 @@
 /**
  * @module Versions of what evaluations keep. Keys cover what a result was computed from, not the code that computed it: where that code makes other
- * results of the same, a new version makes the older ones count no more. `sources` is a hash over that code; `test/unit/versions.test.ts` says which
+ * results of the same, a new version makes the older ones count no more. `sources` is a hash over that code; `test/unit/evaluation/versions.test.ts` says which
  * files it is, and fails when they change, so that somebody decides.
  */
 
@@ -12,10 +12,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "7749c84ce61d1b88" },
+  answers: { version: 2, sources: "c9a98ff1f7957ed4" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "ca5b46fedb4de8fa" },
-  rewards: { version: 1, sources: "04f003d8761ec449" },
+  scores: { version: 1, sources: "c31c6ec1e351e2ac" },
+  rewards: { version: 1, sources: "6a97048f046aea32" },
   /** What a judge or teacher replied, word for word. */
-  opinions: { version: 2, sources: "d1c1f468cdae1899" },
+  opinions: { version: 2, sources: "143bd4325f776eb5" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

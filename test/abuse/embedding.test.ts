@@ -6,7 +6,7 @@ import { runInNewContext } from "node:vm";
 import { expect, it } from "vitest";
 import { loadEmbedder } from "../../src/retrieval/local-embedder.ts";
 
-const module = new URL("../unit/embedding-thread.mjs", import.meta.url);
+const module = new URL("../unit/retrieval/scripted-embedding-thread.mjs", import.meta.url);
 setFlagsFromString("--expose-gc");
 const collect: () => void = runInNewContext("gc");
 

@@ -1,0 +1,26 @@
+/** The benchmark of reports, with few answers: that it measures all that it says, not how long that takes. */
+import { expect, it } from "vitest";
+import { reportsBench } from "../../../src/bench/reports.ts";
+
+it("measures reports, and writes with and without them", { timeout: 60_000 }, async () => {
+  const said: string[] = [];
+  const { signal } = new AbortController();
+  const built = new URL("../../../dist/bench/reports.js", import.meta.url).href;
+  const { benchCase, close } = await reportsBench({ answers: 3_000, report: (line) => said.push(line), signal, built });
+  try {
+    const measurements = await benchCase.run(0);
+    expect(measurements.map(({ unit, against }) => [unit, against !== undefined])).toEqual([
+      ["ms", false],
+      ["ms", false],
+      ["ms", true],
+      ["ms", true],
+      ["MB", false],
+    ]);
+    expect(measurements.every(({ name }) => !name.includes("a report") || name.includes("3,000 answers"))).toBe(true);
+    for (const { value, against } of measurements)
+      for (const figure of [value, against?.value ?? 0]) expect(figure).toBeGreaterThanOrEqual(0);
+    expect(said).toEqual([]);
+  } finally {
+    await close();
+  }
+});

@@ -1,0 +1,79 @@
+import { describe, expect, it } from "vitest";
+import { type DatasetFormat, detectFormat, type Example, readExample, type Unusable } from "../../../src/demonstrations/datasets.ts";
+
+function read(line: unknown): Example | Unusable {
+  return readExample(detectFormat(line) as DatasetFormat, line);
+}
+
+const transcripts = (chosen: string, rejected: string) => read({ chosen, rejected });
+/** The same dialogue before two responses. */
+const dialogue = (before: string, chosen = "good", rejected = "bad") =>
+  transcripts(`${before}\n\nAssistant: ${chosen}`, `${before}\n\nAssistant: ${rejected}`);
+const user = (content: string) => ({ role: "user", content });
+const assistant = (content: string) => ({ role: "assistant", content });
+
+describe("a transcript of HH-RLHF", () => {
+  it("is its prompt's turns and the last answer", () => {
+    const before = "\n\nHuman: Hi\n\nAssistant: Hello.\n\nHuman: Say\n\nmore:";
+    expect(dialogue(before, "One\n\nTwo\nHuman: three", " worse ")).toEqual({
+      messages: [user("Hi"), assistant("Hello."), user("Say\n\nmore:")],
+      chosen: "One\n\nTwo\nHuman: three",
+      rejected: "worse",
+    });
+  });
+
+  it.each([
+    ["chosen", "\n\nHuman: a\n\nAssistant: good\n\nHuman: thanks", "\n\nHuman: a\n\nAssistant: bad"],
+    ["rejected", "\n\nHuman: a\n\nAssistant: good", "\n\nHuman: a\n\nAssistant: bad\n\nHuman: no"],
+    ["both", "\n\nHuman: a\n\nAssistant: good\n\nHuman: b", "\n\nHuman: a\n\nAssistant: bad\n\nHuman: b"],
+    ["an empty one", "\n\nHuman: a\n\nAssistant: good\n\nHuman:", "\n\nHuman: a\n\nAssistant: bad"],
+    ["without a space", "\n\nHuman: a\n\nAssistant: good\n\nHuman:b", "\n\nHuman: a\n\nAssistant: bad"],
+  ])("that ends with a Human turn is dropped, never part of a response: %s", (_, chosen, rejected) => {
+    expect(transcripts(chosen, rejected)).toEqual({ reason: "the transcript ends with a Human turn" });
+  });
+
+  it("tells two turns of one side in a row from one", () => {
+    expect(dialogue("\n\nHuman: a\n\nHuman: b")).toMatchObject({ messages: [user("a"), user("b")] });
+    expect(dialogue("\n\nHuman: a\n\nb")).toMatchObject({ messages: [user("a\n\nb")] });
+    const twice = "\n\nHuman: a\n\nAssistant: b\n\nAssistant: c\n\nHuman: d";
+    expect(dialogue(twice)).toMatchObject({ messages: [user("a"), assistant("b"), assistant("c"), user("d")] });
+    // The last of two answers in a row is an answer to no user's turn.
+    expect(dialogue("\n\nHuman: a\n\nAssistant: b")).toEqual({ reason: "the prompt does not end with the user's turn" });
+    expect(transcripts("\n\nHuman: a\n\nAssistant: b\n\nAssistant: c", "\n\nHuman: a\n\nAssistant: b")).toEqual({
+      reason: "the two responses have different prompts",
+    });
+  });
+
+  it.each([
+    ["\n\nHuman: a", "\n\nHuman: a", "no assistant turn"],
+    ["Read this.\n\nHuman: a\n\nAssistant: b", "Read this.\n\nHuman: a\n\nAssistant: c", "text before the first turn"],
+    ["\n\nHuman: a\n\nAssistant: b", "\n\nHuman: other\n\nAssistant: c", "the two responses have different prompts"],
+    ["\n\nHuman:\n\nHuman: a\n\nAssistant: b", "\n\nHuman:\n\nHuman: a\n\nAssistant: c", "an empty prompt"],
+    ["\n\nHuman: a\n\nAssistant: ", "\n\nHuman: a\n\nAssistant: c", "an empty response"],
+    ["\n\nHuman: a\n\nAssistant: b", "\n\nHuman: a\n\nAssistant: b ", "both responses are the same"],
+    ["\n\nAssistant: a\n\nAssistant: b", "\n\nAssistant: a\n\nAssistant: c", "the prompt does not end with the user's turn"],
+  ])("is dropped with its reason: %j", (chosen, rejected, reason) => {
+    expect(transcripts(chosen, rejected)).toEqual({ reason });
+  });
+});
+
+describe("other formats", () => {
+  it("drop a prompt that is itself a transcript, rather than call all of it the user's turn", () => {
+    const line = { prompt: "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:", chosen: "d", rejected: "e" };
+    expect(read(line)).toEqual({ reason: "the prompt holds several turns" });
+    expect(read({ ...line, prompt: "a\n\nb" })).toEqual({ messages: [user("a\n\nb")], chosen: "d", rejected: "e" });
+  });
+
+  it("tell a response of two turns from one", () => {
+    const line = {
+      input: { messages: [user("a")] },
+      preferred_output: [assistant("b"), assistant("c")],
+      non_preferred_output: [assistant("d")],
+    };
+    expect(read(line)).toEqual({ reason: "a response of several turns" });
+    expect(read({ ...line, preferred_output: [assistant("b\nc")] })).toEqual({ messages: [user("a")], chosen: "b\nc", rejected: "d" });
+    expect(read({ messages: [user("a"), assistant("b"), assistant("c")] })).toEqual({
+      reason: "the prompt does not end with the user's turn",
+    });
+  });
+});

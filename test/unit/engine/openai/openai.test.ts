@@ -1,0 +1,296 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterEach, describe, expect, it } from "vitest";
+import type { RunningEngine, SampleEvent, SampleRequest } from "../../../../src/engine/engine.ts";
+import type { RemoteSettings } from "../../../../src/engine/engines.ts";
+import { onlyEngine } from "../../../../src/engine/engines.ts";
+import { openOpenAi } from "../../../../src/engine/openai/index.ts";
+import { counted, noWork } from "../../../../src/icdpo/token-usage.ts";
+import { buildPolicySet } from "../../../../src/policy/build.ts";
+import { gateway, readStream } from "../../scripted-gateway.ts";
+
+interface Call {
+  readonly path: string;
+  readonly body: Record<string, unknown>;
+  readonly authorization: string | undefined;
+}
+type Answer = (call: Call, response: ServerResponse) => void;
+
+const request: SampleRequest = { temperature: 1, topP: 1, topK: 0, maxTokens: 16, stop: [], seeds: [7], logprobs: false };
+const whole: SampleRequest = { ...request, whole: true };
+const servers: Server[] = [];
+afterEach(() => {
+  for (const server of servers.splice(0)) server.closeAllConnections();
+});
+
+/** A service on this machine, the engine that calls it, and what it was asked. */
+async function service(answer: Answer, settings: Partial<RemoteSettings> = {}): Promise<{ engine: RunningEngine; calls: Call[] }> {
+  const calls: Call[] = [];
+  const server = createServer((incoming: IncomingMessage, response) => {
+    let text = "";
+    incoming.on("data", (piece: Buffer) => {
+      text += piece.toString();
+    });
+    incoming.on("end", () => {
+      const { url = "", headers } = incoming;
+      const call = {
+        path: url,
+        body: text === "" ? {} : (JSON.parse(text) as Record<string, unknown>),
+        authorization: headers.authorization,
+      };
+      calls.push(call);
+      answer(call, response);
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  servers.push(server);
+  const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+  const world = { fetch, now: () => performance.now(), log: () => {} };
+  return { engine: openOpenAi({ urls: [url], model: "gpt-x", timeoutMs: 60_000, retries: 0, ...settings }, world), calls };
+}
+
+const json =
+  (body: unknown, status = 200, headers: Record<string, string> = {}): Answer =>
+  (_, response) => {
+    response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
+  };
+const stream =
+  (...events: readonly unknown[]): Answer =>
+  (_, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" });
+    for (const event of events) response.write(`data: ${JSON.stringify(event)}\n\n`);
+    response.end("data: [DONE]\n\n");
+  };
+const message = (content: string | null, index = 0, finish_reason = "stop") => ({
+  index,
+  message: { role: "assistant", content },
+  finish_reason,
+});
+const delta = (content: string, index = 0, finish_reason: string | null = null) => ({
+  choices: [{ index, delta: { content }, finish_reason }],
+});
+
+async function events(engine: RunningEngine, overrides: SampleRequest, signal?: AbortSignal): Promise<SampleEvent[]> {
+  const prompt = await engine.chatPrompt([
+    { role: "system", content: "Be brief." },
+    { role: "user", content: "Hi" },
+  ]);
+  const all: SampleEvent[] = [];
+  for await (const event of engine.sample(prompt, overrides, signal)) all.push(event);
+  return all;
+}
+const samplesOf = (all: readonly SampleEvent[]) => all.flatMap((event) => (event.type === "done" ? [event.sample] : []));
+
+describe("an answer that nobody reads before its end", () => {
+  it("is fetched by one plain call, with OpenAI's defaults left unsaid", async () => {
+    const { engine, calls } = await service(json({ choices: [message("Hello")], usage: { prompt_tokens: 9, completion_tokens: 3 } }), {
+      apiKey: "k",
+    });
+    const [sample] = samplesOf(await events(engine, whole));
+    expect(sample).toMatchObject({ text: "Hello", finish: "stop", logprobs: [], endLogprobs: [] });
+    expect(sample?.tokens).toHaveLength(3);
+    const messages = [
+      { role: "system", content: "Be brief." },
+      { role: "user", content: "Hi" },
+    ];
+    expect(calls).toEqual([
+      { path: "/v1/chat/completions", body: { model: "gpt-x", messages, max_tokens: 16, seed: 3 }, authorization: "Bearer k" },
+    ]);
+  });
+
+  it("comes n times by one call, and an answer that is missing is an error", async () => {
+    const { engine, calls } = await service(json({ choices: [message("b", 1, "length"), message("a")] }));
+    const request = { ...whole, seeds: [1, 2] };
+    expect(samplesOf(await events(engine, request)).map(({ text, finish }) => [text, finish])).toEqual([
+      ["a", "stop"],
+      ["b", "length"],
+    ]);
+    expect(calls[0]?.body).toMatchObject({ n: 2 });
+    await expect(events(engine, { ...whole, seeds: [1, 2, 3] })).rejects.toMatchObject({ code: "engine_failure" });
+  });
+
+  it("says what is asked for otherwise, and leaves top_k out", async () => {
+    const { engine, calls } = await service(json({ choices: [message(null)] }));
+    const asked = {
+      temperature: 0.5,
+      topP: 0.9,
+      topK: 40,
+      stop: ["x"],
+      presencePenalty: 1,
+      frequencyPenalty: -1,
+      logitBias: new Map([[5, -100]]),
+    };
+    const [sample] = samplesOf(await events(engine, { ...whole, ...asked }));
+    expect(sample).toMatchObject({ text: "", tokens: [] });
+    const { model: _, messages: __, ...body } = calls[0]?.body ?? {};
+    expect(body).toEqual({
+      max_tokens: 16,
+      seed: 3,
+      temperature: 0.5,
+      top_p: 0.9,
+      stop: ["x"],
+      presence_penalty: 1,
+      frequency_penalty: -1,
+      logit_bias: { 5: -100 },
+    });
+  });
+});
+
+describe("usage", () => {
+  const usage = { prompt_tokens: 123, completion_tokens: 45, total_tokens: 168 };
+  const policies = new Map([["plain", "candidates: 1\nscore: { type: none }\n"]]);
+
+  async function chat(answer: Answer, body: object = {}) {
+    const { engine } = await service(answer);
+    const files = { policies, routes: "routes: { plain: { policy: plain } }", demonstrations: new Map() };
+    const set = await buildPolicySet(files, { engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) });
+    const { chat } = await gateway({}, { policies: () => set });
+    return chat({ model: "plain", ...body });
+  }
+
+  it("is what the service counts, whole and streamed", async () => {
+    const answered = await chat(json({ choices: [message("Hello")], usage }));
+    expect(answered.headers.get("x-icdpo-tokens")).toContain("prompt=123");
+    expect((await answered.json()) as object).toMatchObject({ usage });
+    const streamed = await chat(stream(delta("Hel"), delta("lo", 0, "stop"), { choices: [], usage }), {
+      stream: true,
+      stream_options: { include_usage: true },
+    });
+    expect((await readStream(streamed)).chunks.at(-1)).toMatchObject({ choices: [], usage });
+  });
+
+  it("is estimated where the service does not count, or counts several answers together", async () => {
+    const [prompt, completion] = [14, 2];
+    const silent = (await (await chat(json({ choices: [message("Hello")] }))).json()) as object;
+    expect(silent).toMatchObject({ usage: { prompt_tokens: prompt, completion_tokens: completion } });
+    const several = await chat(json({ choices: [message("Hello"), message("Hallo", 1)], usage }), { n: 2 });
+    expect((await several.json()) as object).toMatchObject({ usage: { prompt_tokens: 123, completion_tokens: 2 * completion } });
+  });
+});
+
+describe("a stream", () => {
+  it("is passed on as it comes, and counted by the service", async () => {
+    const { engine, calls } = await service(stream(delta("Hel"), delta("lo", 0, "stop"), { choices: [], usage: { completion_tokens: 2 } }));
+    const all = await events(engine, request);
+    expect(all.slice(0, -1)).toEqual([
+      { type: "prefill", fed: 0 },
+      { type: "prompt", cached: 0 },
+      { type: "text", index: 0, text: "Hel", tokens: 1 },
+      { type: "text", index: 0, text: "lo", tokens: 1 },
+    ]);
+    expect(samplesOf(all)[0]?.tokens).toHaveLength(2);
+    expect(calls[0]?.body).toMatchObject({ stream: true, stream_options: { include_usage: true } });
+  });
+
+  it("that the service refuses has counted nothing; one that breaks off, what it gave", async () => {
+    const work = noWork();
+    const asked = async (answer: Answer): Promise<void> => {
+      const { engine } = await service(answer);
+      const prompt = await engine.chatPrompt([{ role: "user", content: "Hello" }]);
+      for await (const _ of counted(engine.sample(prompt, request), prompt.tokens.length, work));
+    };
+    await expect(asked(json({ error: { message: "No such model." } }, 404))).rejects.toMatchObject({ code: "engine_failure" });
+    expect(work).toEqual(noWork());
+    await expect(asked(stream(delta("Hello wor")))).rejects.toMatchObject({ code: "engine_failure" });
+    expect(work).toEqual({ prompt: 10, cached: 0, sampled: 3, scored: 0 });
+  });
+
+  it("gives details of tokens where the service does, half characters too", async () => {
+    const token = (text: string, bytes: number[], logprob: number) => ({
+      token: text,
+      bytes,
+      logprob,
+      top_logprobs: [{ token: text, bytes, logprob }],
+    });
+    const first = { index: 0, delta: { content: "" }, logprobs: { content: [token("\\xf0\\x9f", [0xf0, 0x9f], -1)] } };
+    const second = {
+      index: 0,
+      delta: { content: "😊!" },
+      logprobs: { content: [token("", [0x98, 0x8a], -2), token("!", [33], -3)] },
+      finish_reason: "stop",
+    };
+    const { engine } = await service(stream({ choices: [first] }, { choices: [second] }));
+    const [sample] = samplesOf(await events(engine, { ...request, topLogprobs: 1 }));
+    expect(sample?.details?.map(({ offset, bytes, logprob, top }) => [offset, bytes, logprob, top.length])).toEqual([
+      [0, [0xf0, 0x9f], -1, 1],
+      [0, [0x98, 0x8a], -2, 1],
+      [2, [33], -3, 1],
+    ]);
+    const { engine: silent } = await service(stream(delta("Hi", 0, "stop")));
+    await expect(events(silent, { ...request, topLogprobs: 1 })).rejects.toMatchObject({
+      code: "unsupported_parameter",
+      param: "logprobs",
+    });
+  });
+
+  it("that breaks off is an error; one that is left is closed", async () => {
+    const { engine } = await service((_, response) => {
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.end(`data: ${JSON.stringify(delta("Hel"))}\n\n`);
+    });
+    await expect(events(engine, request)).rejects.toMatchObject({ code: "engine_unavailable" });
+    let closed = (): void => {};
+    const left = new Promise<void>((resolve) => {
+      closed = resolve;
+    });
+    const { engine: endless } = await service((_, response) => {
+      response.on("close", closed);
+      response.writeHead(200, { "content-type": "text/event-stream" });
+      response.write(`data: ${JSON.stringify(delta("Hel"))}\n\n`);
+    });
+    const prompt = await endless.chatPrompt([{ role: "user", content: "Hi" }]);
+    for await (const event of endless.sample(prompt, request)) if (event.type === "text") break;
+    await left;
+    const abort = new AbortController();
+    setTimeout(() => abort.abort(), 50);
+    await expect(events(endless, request, abort.signal)).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
+
+describe("what the service refuses", () => {
+  it("is told to whom it concerns, without the key", async () => {
+    const refusal = (status: number, headers: Record<string, string> = {}) =>
+      service(json({ error: { message: "no: sk-secret" } }, status, headers), { apiKey: "sk-secret" });
+    for (const [status, code] of [
+      [401, "engine_failure"],
+      [404, "engine_failure"],
+      [400, "invalid_request"],
+      [500, "engine_unavailable"],
+    ] as const) {
+      const failed = events((await refusal(status)).engine, whole);
+      await expect(failed).rejects.toMatchObject({ code });
+      await expect(failed).rejects.not.toThrow("sk-secret");
+    }
+    await expect(events((await refusal(429, { "retry-after": "60" })).engine, whole)).rejects.toMatchObject({
+      code: "overloaded",
+      retryAfter: 60,
+    });
+  });
+});
+
+describe("what such a service cannot do", () => {
+  it("is declared, and refused where it is asked for", async () => {
+    const { engine, calls } = await service(json({}));
+    expect((await engine.info()).capabilities).toEqual({ chat: true, text: false, score: false, grammar: false, tools: null });
+    await expect(events(engine, { ...whole, grammar: 'root ::= "a"' })).rejects.toMatchObject({ code: "unsupported_parameter" });
+    await expect(engine.textPrompt("a")).rejects.toMatchObject({ code: "unsupported_parameter" });
+    await expect(engine.detokenize([1])).rejects.toMatchObject({ code: "unsupported_parameter" });
+    expect(() => engine.score({ tokens: [1], end: 2 }, [[1, 2]])).toThrow("cannot score");
+    expect(calls).toEqual([]);
+    const world = { fetch, now: () => 0, log: () => {} };
+    expect(() => openOpenAi({ urls: ["http://127.0.0.1:1"], timeoutMs: 1, retries: 0 }, world)).toThrow("needs a model");
+  });
+
+  it("is no reason not to count: about four bytes a token", async () => {
+    const { engine } = await service(json({}));
+    const text = "Place the pot on a sunny sill – 今天天气很好 😊";
+    const [tokens] = await engine.tokenize([text]);
+    expect(tokens).toHaveLength(Math.ceil(new TextEncoder().encode(text).length / 4));
+    expect((await engine.chatPrompt([{ role: "user", content: text }])).tokens.length).toBeGreaterThan(tokens?.length ?? 0);
+  });
+
+  it("says whether the service can be reached", async () => {
+    expect(await (await service(json({ data: [] }))).engine.state()).toMatchObject({ status: "ready" });
+    expect(await (await service(json({}, 401))).engine.state()).toMatchObject({ status: "unreachable" });
+  });
+});

@@ -1,0 +1,133 @@
+/** Block-wise ICDPO: the best of n blocks is kept, given, and gone on from. */
+import { describe, expect, it } from "vitest";
+import type { SampleRequest } from "../../../src/engine/engine.ts";
+import { policySchema } from "../../../src/policy/schema.ts";
+import type { Script } from "../scripted-engine.ts";
+import { gateway, json, readStream } from "../scripted-gateway.ts";
+
+const policy = (more = "") =>
+  `candidates: 3\ninstructions: { positive: "Good.", negative: "Bad." }\nscore: { type: contrast, negative: rejected }\nblock: { tokens: 4 }\n${more}`;
+
+/** What has been answered before a block. */
+const said = (context: string): string => context.split("<assistant>").at(-1) ?? "";
+
+/** Candidate i writes its own letter, `length` times in all; the context likes `liked` best. */
+const letters = (length: number, liked: (at: number) => string): Script => ({
+  sample: (index, context, request: SampleRequest) => {
+    const left = length - said(context).length;
+    const text = ("abc"[index] ?? "?").repeat(Math.min(left, request.maxTokens));
+    return { text, finish: left < request.maxTokens ? "stop" : "length" };
+  },
+  sum: (context, response) => (context.includes("Good.") && response.startsWith(liked(said(context).length)) ? -1 : -5),
+});
+
+const open = (script: Script, more?: string) => gateway(script, {}, { blocks: policy(more) });
+
+describe("block-wise ICDPO", () => {
+  it("keeps the block that Ŝ prefers at each step, and goes on from it", async () => {
+    const { chat, engine } = await open(letters(10, (at) => (at < 4 ? "b" : at < 8 ? "c" : "a")));
+    const body = await json(await chat({ model: "blocks", icdpo: { explain: true } }));
+    expect(body.choices[0]).toMatchObject({ message: { content: "bbbbccccaa" }, finish_reason: "stop" });
+    // The scripted engine spreads −1 over a block and its end, and only the last block ends: 4/5 + 4/5 + 1; −5 under C⁻ for each.
+    expect(body.icdpo.candidates).toMatchObject([{ content: "bbbbccccaa", negative: -15, chosen: true }]);
+    expect(body.icdpo.candidates[0].positive).toBeCloseTo(-2.6, 10);
+    expect(body.icdpo.candidates[0].score).toBeCloseTo(12.4, 10);
+    expect(body.usage.completion_tokens).toBe(10);
+    expect(engine.calls.filter(({ type }) => type === "sample").map(({ context }) => said(context))).toEqual(["", "bbbb", "bbbbcccc"]);
+  });
+
+  it("streams each block as soon as it is chosen, and says so nowhere else", async () => {
+    const { chat } = await open(letters(10, () => "b"));
+    const { chunks, comments } = await readStream(await chat({ model: "blocks", stream: true }));
+    const pieces = chunks.map(({ choices }) => choices[0]?.delta?.content).filter((text) => text);
+    expect(pieces).toEqual(["bbbb", "bbbb", "bb"]);
+    expect(comments).toEqual([]);
+  });
+
+  it("scores the end of an answer with it", async () => {
+    // Ending is what C⁺ likes.
+    const script: Script = {
+      sample: (index) => (index === 1 ? { text: "Yes", finish: "stop" } : { text: "No, ", finish: "length" }),
+      sum: (context, response) => (context.includes("Good.") && response === "Yes" ? -1 : -6),
+    };
+    const body = await json(await (await open(script)).chat({ model: "blocks" }));
+    expect(body.choices[0]).toMatchObject({ message: { content: "Yes" }, finish_reason: "stop" });
+  });
+
+  it("never takes an answer that a marker cuts before it begins, unless all are", async () => {
+    // The marker is what C⁺ likes.
+    const script: Script = {
+      sample: (index) => (index === 1 ? { text: " Yes", finish: "stop" } : { text: " ##No", finish: "length" }),
+      sum: (context, response) => (context.includes("polite/") && response.includes("##") ? -1 : -6),
+    };
+    const body = await json(await (await open(script, "prompt: hh-rlhf\n")).chat({ model: "blocks" }));
+    expect(body.choices[0]).toMatchObject({ message: { content: "Yes" }, finish_reason: "stop" });
+    const allCut: Script = { ...script, sample: () => ({ text: " ##No", finish: "length" }) };
+    const cut = await json(await (await open(allCut, "prompt: hh-rlhf\n")).chat({ model: "blocks" }));
+    expect(cut.choices[0]).toMatchObject({ message: { content: "" }, finish_reason: "stop" });
+  });
+
+  it("never takes an answer that ends before it begins, unless all do", async () => {
+    const script: Script = {
+      sample: (index, context) => (said(context) === "" && index === 0 ? { text: "", finish: "stop" } : { text: "word", finish: "stop" }),
+      sum: (context, response) => (context.includes("Good.") && response === "" ? 0 : -6),
+    };
+    const body = await json(await (await open(script)).chat({ model: "blocks" }));
+    expect(body.choices[0].message.content).toBe("word");
+    const empty = await open({ ...script, sample: () => ({ text: "", finish: "stop" }) });
+    expect((await json(await empty.chat({ model: "blocks" }))).choices[0].message.content).toBe("");
+  });
+
+  it("ends at the client's limit, and before its stop string wherever blocks part", async () => {
+    const { chat } = await open(letters(100, (at) => (at < 4 ? "a" : "b")));
+    const limited = await json(await chat({ model: "blocks", max_tokens: 6 }));
+    expect(limited.choices[0]).toMatchObject({ message: { content: "aaaabb" }, finish_reason: "length" });
+    const cut = await json(await chat({ model: "blocks", stop: "aab" }));
+    expect(cut.choices[0]).toMatchObject({ message: { content: "aa" }, finish_reason: "stop" });
+    const { chunks } = await readStream(await chat({ model: "blocks", stop: ["aab"], stream: true }));
+    expect(chunks.map(({ choices }) => choices[0]?.delta?.content ?? "").join("")).toBe("aa");
+  });
+
+  it("samples other blocks at each step, and the same ones for the same seed", async () => {
+    const { chat, engine } = await open(letters(8, () => "a"));
+    await chat({ model: "blocks", seed: 5 });
+    await chat({ model: "blocks", seed: 5 });
+    const seeds = engine.calls.flatMap((call) => (call.type === "sample" ? [call.request.seeds.join()] : []));
+    expect(new Set(seeds).size).toBe(seeds.length / 2);
+    expect(seeds.slice(0, seeds.length / 2)).toEqual(seeds.slice(seeds.length / 2));
+  });
+
+  it("ends with the blocks it has when its budget is spent", async () => {
+    let rounds = 0;
+    const endless: Script = {
+      ...letters(100, () => "a"),
+      // The third round of samples does not end before the budget does.
+      pause: (what, signal, index) => {
+        if (what !== "sample" || index > 0 || ++rounds < 3) return Promise.resolve();
+        return new Promise((resolve) => signal?.addEventListener("abort", () => resolve(), { once: true }));
+      },
+    };
+    const { chat } = await open(endless, "budget_ms: 1000\n");
+    const body = await json(await chat({ model: "blocks", icdpo: { explain: true } }));
+    expect(body.icdpo.fallback).toBe("budget");
+    expect(body.choices[0].finish_reason).toBe("length");
+    expect(body.choices[0].message.content).toBe("aaaaaaaa");
+  });
+
+  it("answers whole where several answers, a grammar or log-probabilities are asked for", async () => {
+    const { chat, engine } = await open(letters(10, () => "a"));
+    for (const more of [{ n: 2 }, { response_format: { type: "json_object" } }, { logprobs: true }]) {
+      const before = engine.calls.length;
+      await chat({ model: "blocks", ...more });
+      const [sample] = engine.calls.slice(before);
+      expect(sample?.type === "sample" && sample.request.maxTokens).toBe(512);
+    }
+  });
+
+  it("needs a score", () => {
+    expect(policySchema.safeParse({ score: { type: "none" }, block: {} }).error?.issues[0]?.message).toContain(
+      "blocks are chosen by a score",
+    );
+    expect(policySchema.parse({ score: { type: "likelihood" }, block: {} }).block).toEqual({ tokens: 16 });
+  });
+});
