@@ -2,10 +2,9 @@
 import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
-import type { Report } from "../node/runtime.ts";
-import type { Settings } from "../node/settings.ts";
 import { readText } from "../system/text-files.ts";
 import { GatewayError } from "../types/error.ts";
+import type { Report } from "../types/operator.ts";
 import { type ApiKey, hashKey } from "./access.ts";
 import { isNoKey, type KeysState, parseKeys } from "./api-keys.ts";
 
@@ -13,7 +12,12 @@ const keyBytes = 32;
 /** A file that has not changed for so long is taken to be whole. */
 const settleMs = 50;
 
-export type KeySettings = Pick<Settings, "ICDPO_KEYS_FILE" | "ICDPO_API_KEYS" | "ICDPO_ADMIN_KEYS">;
+/** As the environment has them. */
+export interface KeySettings {
+  readonly ICDPO_KEYS_FILE?: string | undefined;
+  readonly ICDPO_API_KEYS?: string | undefined;
+  readonly ICDPO_ADMIN_KEYS?: string | undefined;
+}
 
 /** The keys that count now. A file that is wrong changes nothing: the keys of the last good one go on counting, and the complaint stays until it is mended. */
 export class KeyRing {

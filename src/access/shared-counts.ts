@@ -2,8 +2,8 @@
 import { mkdir, open } from "node:fs/promises";
 import path from "node:path";
 import type { Client, ResultSet } from "@libsql/client";
-import type { Report } from "../node/runtime.ts";
 import { type DatabaseAddress, fileOf, openClient } from "../records/libsql.ts";
+import type { Report } from "../types/operator.ts";
 import type { Count, LimitKind, UsageCounts, Uses } from "./key-limits.ts";
 import { MemoryCounts } from "./minute-counts.ts";
 

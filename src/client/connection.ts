@@ -4,9 +4,9 @@
  */
 import { createParser } from "eventsource-parser";
 import { LinkedSignal } from "../async/linked-signal.ts";
-import type { FetchAnswer } from "../engine/engines.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
 import type { AnswerSize } from "./answer-size.ts";
+import type { FetchAnswer } from "./fetch.ts";
 import { ServerError } from "./server-error.ts";
 
 export interface ConnectionOptions {

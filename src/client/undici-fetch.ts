@@ -3,7 +3,7 @@
  * a plain request costs, and it ends whatever is silent for five minutes, though engines have time limits of their own.
  */
 import { Agent, request } from "undici";
-import type { Fetch } from "../engine/engines.ts";
+import type { Fetch } from "./fetch.ts";
 import { isRedirect, redirected } from "./redirect.ts";
 
 const userAgent = "icdpo-gateway";

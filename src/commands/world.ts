@@ -1,9 +1,10 @@
 /** @module What the commands get from the program. */
 import type { Engine } from "../engine/engine.ts";
 import { openLlama } from "../node/open-engines.ts";
-import type { Report, Runtime } from "../node/runtime.ts";
+import type { Runtime } from "../node/runtime.ts";
 import { openModelStore, openRuntime } from "../node/runtime.ts";
 import type { Settings } from "../node/settings.ts";
+import type { Report } from "../types/operator.ts";
 
 export interface World {
   readonly settings: () => Settings;

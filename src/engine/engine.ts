@@ -184,6 +184,17 @@ export interface EngineState {
   readonly status: string;
 }
 
+/** Tasks and sequences in the engine's process: what a leak would show in, and what a hang. */
+export interface EngineLoad {
+  readonly active: number;
+  readonly waiting: number;
+  readonly freeSequences: number;
+  /** What the step under way has taken; 0 between steps. */
+  readonly stepMs: number;
+  /** Threads that are fastest in its steps at present, if it need not share the cores; 0: not known yet. */
+  readonly threads: number;
+}
+
 /** An engine that runs as long as the program does, or is reached over the network as long. */
 export interface RunningEngine extends Engine {
   /** For /health and /ready; whatever else is worth knowing may stand beside the status. Never throws. */

@@ -1,5 +1,6 @@
 /** @module Engines by name, as policies ask for them, and what a remote one is told. */
-import type { Capabilities, Engine } from "./engine.ts";
+import type { Fetch } from "../client/fetch.ts";
+import type { Capabilities, Engine, EngineLoad, EngineState } from "./engine.ts";
 
 /** A model: an engine of the engines file, and one of the adapters it can wear. */
 export interface ModelReference {
@@ -24,6 +25,10 @@ export interface OwnedEngines extends Engines {
   /** These are needed, and no others: those are closed when their last call has ended, and no longer count in what is ready. */
   retain(models: readonly ModelReference[]): void;
 }
+
+/** What the engines say of themselves together, and each by its name; restarts of those closed since are in the sum. */
+export type EnginesState = EngineState &
+  Partial<EngineLoad> & { readonly restarts: number; readonly engines: Readonly<Record<string, EngineState & Partial<EngineLoad>>> };
 
 /** One engine, by whatever name it is asked for. */
 export function onlyEngine(engine: Engine): Engines {
@@ -52,25 +57,6 @@ export interface RemoteSettings {
   readonly timeoutMs: number;
   /** How often a call that failed for a reason that may pass is made again. */
   readonly retries: number;
-}
-
-/** As much of `fetch` as engines need. */
-export type Fetch = (
-  url: string,
-  init: {
-    readonly method: "GET" | "POST";
-    readonly headers: Readonly<Record<string, string>>;
-    readonly body?: string;
-    readonly signal: AbortSignal;
-  },
-) => Promise<FetchAnswer>;
-
-export interface FetchAnswer {
-  readonly ok: boolean;
-  readonly status: number;
-  /** Names in lower case. */
-  readonly headers: { get(name: string): string | null };
-  readonly body: AsyncIterable<Uint8Array> | null;
 }
 
 /** What remote engines need of the world. */

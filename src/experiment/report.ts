@@ -1,7 +1,7 @@
 /** @module What an experiment shows so far: per arm and metric means and intervals that hold however often one looks, and a sentence. */
 import type { MetricRange } from "../policy/feedback-metrics.ts";
-import type { CohortMoments, Totals } from "../records/read-totals.ts";
 import { differenceSequence, type Estimate, fewestUnits, type Moments, meanSequence, sampleRatioEvidence } from "./sequence.ts";
+import type { CohortMoments, Totals } from "./totals-of-arms.ts";
 
 /** What the report is about; from the routes' file. */
 export interface ExperimentDescription {

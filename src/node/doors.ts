@@ -1,18 +1,8 @@
 /** @module The server's doors: how many connections may be open, in all and from one address, and how much of answers may wait for those who do not read them. */
 import type { Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
+import type { DoorState } from "../telemetry/door-state.ts";
 import type { Settings } from "./settings.ts";
-
-export interface DoorState {
-  /** Connections. */
-  readonly open: number;
-  /** Connections that were refused: of all there were as many as there may be, or of one address. */
-  readonly refused: { readonly all: number; readonly address: number };
-  /** Characters of answers that wait for their readers. */
-  readonly waiting: number;
-  /** Answers that were given up, because their readers took too long. */
-  readonly cut: number;
-}
 
 type Limits = Pick<Settings, "ICDPO_MAX_CONNECTIONS" | "addressConnections" | "bodiesBytes">;
 

@@ -2,10 +2,9 @@
 
 import { LinkedSignal } from "../async/linked-signal.ts";
 import { openConnections } from "../client/undici-fetch.ts";
-import type { Capabilities, EngineState, RunningEngine } from "../engine/engine.ts";
-import { engineName, type ModelReference, type OwnedEngines } from "../engine/engines.ts";
+import type { Capabilities, EngineLoad, EngineState, RunningEngine } from "../engine/engine.ts";
+import { type EnginesState, engineName, type ModelReference, type OwnedEngines } from "../engine/engines.ts";
 import { HeldEngine } from "../engine/held-engine.ts";
-import type { EngineLoad } from "../engine/llama-cpp/child-messages.ts";
 import { Cores } from "../engine/llama-cpp/cores.ts";
 import { LlamaEngine, type LlamaEngineOptions } from "../engine/llama-cpp/index.ts";
 import { openRemote } from "../engine/server/dialects.ts";
@@ -22,7 +21,7 @@ import {
   withDefault,
 } from "../policy/engines-file.ts";
 import { readText } from "../system/text-files.ts";
-import type { Report } from "./runtime.ts";
+import type { Report } from "../types/operator.ts";
 import type { Settings } from "./settings.ts";
 
 export interface NodeEnginesOptions {
@@ -39,10 +38,6 @@ export interface NodeEnginesOptions {
 }
 
 const usualLingerMs = 10_000;
-
-/** What the engines say of themselves together, and each by its name; restarts of those closed since are in the sum. */
-export type EnginesState = EngineState &
-  Partial<EngineLoad> & { readonly restarts: number; readonly engines: Readonly<Record<string, EngineState & Partial<EngineLoad>>> };
 
 export class NodeEngines implements OwnedEngines {
   readonly #options: NodeEnginesOptions;

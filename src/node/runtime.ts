@@ -13,6 +13,7 @@ import { openArtifacts } from "../retrieval/index-files.ts";
 import { loadEmbedder } from "../retrieval/local-embedder.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
+import type { Report } from "../types/operator.ts";
 import { NodeEngines, readEngines } from "./open-engines.ts";
 import type { Settings } from "./settings.ts";
 
@@ -25,9 +26,6 @@ export interface Runtime {
   readonly embedder: () => Promise<EmbeddingModel>;
   close(): Promise<void>;
 }
-
-/** Lines for the person at the terminal; results go elsewhere. */
-export type Report = (line: string) => void;
 
 export function openModelStore(settings: Settings, report: Report): ModelStore {
   return new ModelStore({

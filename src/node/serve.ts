@@ -24,9 +24,10 @@ import { keepRecent } from "../telemetry/recent.ts";
 import { createTelemetry } from "../telemetry/telemetry.ts";
 import { openTraces } from "../telemetry/traces.ts";
 import { GatewayError } from "../types/error.ts";
+import type { Report } from "../types/operator.ts";
 import { Doors } from "./doors.ts";
 import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
-import type { Report, Runtime } from "./runtime.ts";
+import type { Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
 
 const pingMs = 5_000;

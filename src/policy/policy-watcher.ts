@@ -3,7 +3,7 @@
  * Files that were refused for a reason that may pass are tried again without a change.
  */
 
-import type { Report } from "../node/runtime.ts";
+import type { Report } from "../types/operator.ts";
 import type { PolicyFolder } from "./policy-files.ts";
 import type { PolicyStore } from "./policy-store.ts";
 import { Retries } from "./retries.ts";

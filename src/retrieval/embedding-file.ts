@@ -9,7 +9,7 @@ import { hash } from "node:crypto";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import type { Report } from "../node/runtime.ts";
+import type { Report } from "../types/operator.ts";
 import type { EmbeddingModel } from "./retriever.ts";
 
 const mark = Buffer.from("\x93icdpo\x02\n", "latin1");

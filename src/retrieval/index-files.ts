@@ -2,8 +2,8 @@
 import { createHash } from "node:crypto";
 import { open, readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
-import type { Report } from "../node/runtime.ts";
 import { writeWhole } from "../system/whole-file.ts";
+import type { Report } from "../types/operator.ts";
 import type { ArtifactStore } from "./retriever.ts";
 
 const mark = Buffer.from("icdpo/2\n", "latin1");

@@ -3,10 +3,10 @@
  * policy with an id of its own, and ids would be as many series as there are settings.
  */
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from "prom-client";
+import type { EnginesState } from "../engine/engines.ts";
 import type { RequestRecord } from "../gateway/observation.ts";
-import type { DoorState } from "../node/doors.ts";
-import type { EnginesState } from "../node/open-engines.ts";
 import type { StoreState } from "../records/record.ts";
+import type { DoorState } from "./door-state.ts";
 import type { Recorder } from "./telemetry.ts";
 
 export interface MetricsSources {

@@ -2,8 +2,8 @@
 
 import { type DifferenceReport, type ExperimentReport, leftOutSentence, type MetricReport } from "../experiment/report.ts";
 import type { StoreState } from "../records/record.ts";
+import { numbers, Table, texts } from "./data-table.tsx";
 import { Alert } from "./layout.tsx";
-import { numbers, Table, texts } from "./table.tsx";
 
 export function ExperimentList({
   experiments,

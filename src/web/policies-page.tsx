@@ -1,8 +1,8 @@
 /** @module Policies and routes as they are in force, and what is wrong with the files. */
 import type { PolicySet, Route } from "../policy/policy.ts";
 import type { PolicyState } from "../policy/policy-store.ts";
+import { Table, texts } from "./data-table.tsx";
 import { Alert } from "./layout.tsx";
-import { Table, texts } from "./table.tsx";
 
 export function Policies({
   set,

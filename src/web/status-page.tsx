@@ -2,8 +2,8 @@
 
 import type { RequestRecord } from "../gateway/observation.ts";
 import type { StoreState } from "../records/record.ts";
+import { numbers, Table, texts } from "./data-table.tsx";
 import { Alert, Facts } from "./layout.tsx";
-import { numbers, Table, texts } from "./table.tsx";
 
 export interface StatusProps {
   readonly version: string;

@@ -7,13 +7,14 @@ import { openJournal, writeLines } from "../../demonstrations/demonstration-file
 import type { Engine } from "../../engine/engine.ts";
 import { type Arm, changedArm } from "../../evaluation/arms.ts";
 import { type CacheEntry, ResultCache } from "../../evaluation/cache.ts";
-import type { Report, Runtime } from "../../node/runtime.ts";
+import type { Runtime } from "../../node/runtime.ts";
 import { buildPolicySet, type PolicyFiles, textFile } from "../../policy/build.ts";
 import { defaultEngine } from "../../policy/engines-file.ts";
 import type { Policy } from "../../policy/policy.ts";
 import { writeWhole } from "../../system/whole-file.ts";
 import type { Demonstration } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
+import type { Report } from "../../types/operator.ts";
 import { type World, withRuntime } from "../world.ts";
 import type { RunOptions } from "./options.ts";
 

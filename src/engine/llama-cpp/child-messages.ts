@@ -2,7 +2,7 @@
 
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import type { ErrorCode } from "../../types/error.ts";
-import type { EngineInfo, Prompt, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../engine.ts";
+import type { EngineInfo, EngineLoad, Prompt, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../engine.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 
 export type Call =
@@ -23,17 +23,6 @@ export type ParentMessage =
   | { readonly id: number; readonly abort: true }
   /** Steps may use so many threads from now on: the engines of a program share the cores. */
   | { readonly threads: number };
-
-/** Tasks and sequences in the engine's process: what a leak would show in, and what a hang. */
-export interface EngineLoad {
-  readonly active: number;
-  readonly waiting: number;
-  readonly freeSequences: number;
-  /** What the step under way has taken; 0 between steps. */
-  readonly stepMs: number;
-  /** Threads that are fastest in its steps at present, if it need not share the cores; 0: not known yet. */
-  readonly threads: number;
-}
 
 export interface Loaded {
   readonly info: EngineInfo;

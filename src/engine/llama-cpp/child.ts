@@ -2,9 +2,9 @@
 
 import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
-import type { Prompt, SampleRequest, Token } from "../engine.ts";
+import type { EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
 import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.ts";
-import type { Call, ChildMessage, EngineLoad, ParentMessage, Result } from "./child-messages.ts";
+import type { Call, ChildMessage, ParentMessage, Result } from "./child-messages.ts";
 import { type LoadedModel, loadModel } from "./loaded-model.ts";
 import { Scheduler, type Work } from "./scheduler.ts";
 import { type Ownership, undivided } from "./sequences.ts";

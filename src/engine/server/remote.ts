@@ -2,10 +2,11 @@
 import { z } from "zod";
 import { type AnswerSize, answerTo, errorBytes } from "../../client/answer-size.ts";
 import { Connection } from "../../client/connection.ts";
+import type { FetchAnswer } from "../../client/fetch.ts";
 import { type Fate, ServerError } from "../../client/server-error.ts";
 import { quoted } from "../../text/quoted.ts";
 import { GatewayError } from "../../types/error.ts";
-import type { FetchAnswer, RemoteSettings, RemoteWorld } from "../engines.ts";
+import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 
 export interface RemoteCall<Answer> {
   /** Behind the base URL, with a slash before it. */

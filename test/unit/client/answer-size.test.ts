@@ -3,8 +3,8 @@ import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import { answerTo, describedAnswer, embeddedAnswer, errorBytes, sampledAnswer, vocabularyAnswer } from "../../../src/client/answer-size.ts";
+import type { Fetch } from "../../../src/client/fetch.ts";
 import { openConnections } from "../../../src/client/undici-fetch.ts";
-import type { Fetch } from "../../../src/engine/engines.ts";
 import { RemoteServer } from "../../../src/engine/server/remote.ts";
 import { type Handler, type StubServer, stubServer } from "../stub-server.ts";
 
