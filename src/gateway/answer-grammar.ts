@@ -16,6 +16,8 @@ const longestSchemas = 1_000_000;
 /** Bytes of the grammars and refusals that are kept, and of each beside its text. */
 const mostKept = 16 * 2 ** 20;
 const entrySize = 512;
+/** Characters of schemas that are hashed in no time. */
+const quicklyHashed = 2 ** 14;
 
 /** A grammar, or why there is none. */
 type Compiled = string | Pick<GatewayError, "code" | "message" | "param">;
@@ -27,10 +29,15 @@ export class AnswerGrammars {
     sizeCalculation: (compiled) => entrySize + 2 * (typeof compiled === "string" ? compiled : compiled.message).length,
   });
 
-  /** As `answerGrammar`. */
-  of(wanted: Wanted, syntax: ToolSyntax): string | undefined {
+  /** As `answerGrammar`. What is large, or not known yet, waits for its `turn`. */
+  async of(wanted: Wanted, syntax: ToolSyntax, turn: () => Promise<void>): Promise<string | undefined> {
     if (wanted.tools.length === 0 && wanted.format.type === "text") return undefined;
-    const key = keyOf(wanted, syntax);
+    const text = textOf(wanted, syntax);
+    const isQuick = text.length <= quicklyHashed;
+    if (!isQuick) await turn();
+    const key = sha256Hex(text);
+    if (isQuick && !this.#compiled.has(key)) await turn();
+    // Somebody else may have waited for the same.
     let compiled = this.#compiled.get(key);
     if (compiled === undefined) {
       compiled = compile(wanted, syntax);
@@ -42,8 +49,8 @@ export class AnswerGrammars {
   }
 }
 
-/** Throws "invalid_request" for more than can be hashed and compiled at once. */
-function keyOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax: ToolSyntax): string {
+/** All that a grammar depends on. Throws "invalid_request" for more than can be hashed and compiled at once. */
+function textOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax: ToolSyntax): string {
   const callable = tools.map(({ name, parameters, path }) => [name, path, parameters]);
   const text = JSON.stringify([callable, toolChoice, parallelToolCalls, format, syntax]);
   if (text.length > longestSchemas)
@@ -52,7 +59,7 @@ function keyOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax:
       `The request's schemas hold more than ${longestSchemas} characters together; leave out what the answer does not need.`,
       { param: tools.length > 0 ? "tools" : "response_format" },
     );
-  return sha256Hex(text);
+  return text;
 }
 
 function compile(wanted: Wanted, syntax: ToolSyntax): Compiled {

@@ -61,6 +61,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   /** The largest `n`. */
   readonly maxAnswers: number;
   readonly maxBodyBytes: number;
+  /** Resolves when it is the caller's turn at work that holds the event loop up for long. */
+  readonly turn: () => Promise<void>;
   /** For what is held of all requests' bodies. */
   readonly bodyRoom: BodyRoom;
   /** Seconds since 1970. */

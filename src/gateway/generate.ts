@@ -164,7 +164,7 @@ async function prepare(
     conversation,
     sampling,
     tools,
-    grammar: grammars.of(generation, syntax),
+    grammar: await grammars.of(generation, syntax, dependencies.turn),
     topLogprobs: topLogprobs ?? undefined,
     answers,
     seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,

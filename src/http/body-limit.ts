@@ -11,6 +11,8 @@ import { GatewayError } from "../types/error.ts";
 const slowest = 2 ** 16;
 const patience = 5;
 const secondMs = 1_000;
+/** Larger bodies hold the event loop up while they are parsed. */
+const quicklyParsed = 2 ** 14;
 
 declare module "hono" {
   interface ContextVariableMap {
@@ -23,7 +25,8 @@ export function bodyLimit({
   bodyRoom,
   clientAddress,
   maxBodyBytes,
-}: Pick<AppDependencies, "bodyRoom" | "clientAddress" | "maxBodyBytes">): MiddlewareHandler {
+  turn,
+}: Pick<AppDependencies, "bodyRoom" | "clientAddress" | "maxBodyBytes" | "turn">): MiddlewareHandler {
   return async (c, next) => {
     const announced = c.req.header("transfer-encoding") === undefined ? c.req.header("content-length") : undefined;
     const length = announced === undefined ? undefined : Number(announced);
@@ -31,7 +34,7 @@ export function bodyLimit({
     const sender = c.get("caller")?.name ?? clientAddress(c) ?? "";
     const share = bodyRoom.share(sender);
     const end = share.use();
-    c.set("body", new RequestBody(c.req, length, share, maxBodyBytes));
+    c.set("body", new RequestBody(c.req, length, { share, limit: maxBodyBytes, turn }));
     try {
       await next();
     } finally {
@@ -40,22 +43,40 @@ export function bodyLimit({
   };
 }
 
+interface BodyTerms {
+  readonly share: BodyShare;
+  /** Bytes. */
+  readonly limit: number;
+  readonly turn: () => Promise<void>;
+}
+
 export class RequestBody {
   readonly share: BodyShare;
   readonly #request: HonoRequest;
   readonly #length: number | undefined;
   readonly #limit: number;
+  readonly #turn: () => Promise<void>;
 
   /** `length`: as it is announced. */
-  constructor(request: HonoRequest, length: number | undefined, share: BodyShare, limit: number) {
+  constructor(request: HonoRequest, length: number | undefined, { share, limit, turn }: BodyTerms) {
     this.#request = request;
     this.#length = length;
     this.share = share;
     this.#limit = limit;
+    this.#turn = turn;
   }
 
-  /** All of it; once. Throws "payload_too_large", "out_of_room", "body_too_slow", or "cancelled" where the client leaves. */
+  /**
+   * All of it; once, and of a large one when it is its turn to be parsed. Throws "payload_too_large", "out_of_room", "body_too_slow", or "cancelled" where the
+   * client leaves.
+   */
   async bytes(): Promise<Uint8Array> {
+    const bytes = await this.#bytes();
+    if (bytes.length > quicklyParsed) await this.#turn();
+    return bytes;
+  }
+
+  async #bytes(): Promise<Uint8Array> {
     const length = this.#length;
     // What is announced is certain to have room to its end, and short bodies are not worth a stream.
     if (length !== undefined) this.share.take(length);

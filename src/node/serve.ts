@@ -29,6 +29,7 @@ import { Doors } from "./doors.ts";
 import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
+import { turns } from "./turns.ts";
 
 const pingMs = 5_000;
 const readerMs = 60_000;
@@ -109,6 +110,7 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     maxAnswers: settings.ICDPO_MAX_N,
     maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
     bodyRoom,
+    turn: turns(),
     startedAt: unixTime(),
     version,
   });

@@ -39,12 +39,12 @@ const pagePaths = ["/", "/rate", "/experiments", "/experiments/:route", "/polici
 
 export function web(dependencies: AppDependencies): Hono {
   const app = new Hono();
-  const { bodyRoom, clientAddress, policies, policyState, records } = dependencies;
+  const { bodyRoom, clientAddress, policies, policyState, records, turn } = dependencies;
   app.get("/style.css", (c) => c.body(styleSheet, 200, { "content-type": "text/css; charset=utf-8", "cache-control": "max-age=300" }));
   app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml", "cache-control": "max-age=86400" }));
   for (const path of [...pagePaths, "/sign-in", "/sign-out"]) app.use(path, csrf({ origin: (origin, c) => isOwn(origin, c.req.url) }));
   const limitBody = bodyLimit(dependencies);
-  app.post("/sign-in", bodyLimit({ bodyRoom, clientAddress, maxBodyBytes: mostSignInBytes }), signIn(dependencies));
+  app.post("/sign-in", bodyLimit({ bodyRoom, clientAddress, maxBodyBytes: mostSignInBytes, turn }), signIn(dependencies));
   app.post("/sign-out", signOut(dependencies));
   for (const path of pagePaths) app.use(path, signedIn(dependencies));
   for (const path of ["/policies", "/status"]) app.use(path, onlyAdmins());

@@ -6,6 +6,7 @@ import type { AppDependencies } from "../../src/gateway/dependencies.ts";
 import type { RequestRecord } from "../../src/gateway/observation.ts";
 import { listen } from "../../src/node/http-server.ts";
 import { readSettings } from "../../src/node/settings.ts";
+import { turns } from "../../src/node/turns.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
 import type { Script } from "../unit/scripted-engine.ts";
 import { gateway } from "../unit/scripted-gateway.ts";
@@ -46,6 +47,7 @@ export async function servedSite(script: Script = {}, dependencies: Partial<AppD
     admission,
     keys,
     maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
+    turn: turns(),
     ...dependencies,
   });
   const server = await listen(site.app.fetch, settings);

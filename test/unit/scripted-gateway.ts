@@ -109,6 +109,7 @@ export async function gateway(
     readerMs: 60_000,
     maxAnswers: 16,
     maxBodyBytes: 100_000,
+    turn: async () => {},
     bodyRoom: new BodyRoom(2 ** 27),
     sessions: new Sessions({ secret: new Uint8Array(32), unixTime: () => 1_700_000_000 }),
     startedAt: 1_600_000_000,

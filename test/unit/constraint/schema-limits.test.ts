@@ -20,6 +20,8 @@ function gbnfOf(schema: unknown, budget?: Budget): string {
   return grammar.toGbnf(addJsonSchema(grammar, schema, "schema"));
 }
 
+const atOnce = async (): Promise<void> => {};
+
 function refusal(make: () => unknown): GatewayError {
   try {
     make();
@@ -268,7 +270,7 @@ describe("a request's schemas", () => {
   it.each([
     ["compiled", {}],
     ["refused", { not: {} }],
-  ])("are %s once", (_, more) => {
+  ])("are %s once, when it is their turn", async (_, more) => {
     const grammars = new AnswerGrammars();
     let reads = 0;
     const schema = {
@@ -278,35 +280,58 @@ describe("a request's schemas", () => {
         return "string";
       },
     };
-    const ask = () => {
+    let turns = 0;
+    const turn = async () => {
+      turns += 1;
+    };
+    const ask = async () => {
       reads = 0;
       try {
-        return grammars.of({ ...wanted(0, 0), format: { type: "json-schema", path: "f", schema } }, genericToolSyntax);
+        return await grammars.of({ ...wanted(0, 0), format: { type: "json-schema", path: "f", schema } }, genericToolSyntax, turn);
       } catch (error) {
         const { code, message, param } = error as GatewayError;
         return { code, message, param };
       }
     };
-    const first = ask();
+    const first = await ask();
     expect(reads).toBeGreaterThan(1);
-    expect(ask()).toEqual(first);
-    // To see that it is the same.
+    expect(await ask()).toEqual(first);
+    // To see that it is the same, which takes no turn.
     expect(reads).toBe(1);
+    expect(turns).toBe(1);
   });
 
-  it("are told apart by all that a grammar depends on", () => {
+  it("are compiled once where several wait for their turn, and large ones wait for it to be told from each other as well", async () => {
+    const grammars = new AnswerGrammars();
+    let turns = 0;
+    const turn = async () => {
+      turns += 1;
+    };
+    const ask = (description: string) =>
+      grammars.of({ ...wanted(0, 0), format: { type: "json-schema", path: "f", schema: { description } } }, genericToolSyntax, turn);
+    const together = await Promise.all([ask("small"), ask("small")]);
+    expect(new Set(together).size).toBe(1);
+    expect(turns).toBe(2);
+    const large = "large".repeat(10_000);
+    await ask(large);
+    await ask(large);
+    expect(turns).toBe(4);
+  });
+
+  it("are told apart by all that a grammar depends on", async () => {
     const grammars = new AnswerGrammars();
     const one = wanted(2, 1);
     const variants = [one, { ...one, toolChoice: "required" as const }, { ...one, parallelToolCalls: false }, wanted(1, 1)];
-    const texts = variants.map((variant) => grammars.of(variant, genericToolSyntax));
+    const texts = await Promise.all(variants.map((variant) => grammars.of(variant, genericToolSyntax, atOnce)));
     expect(new Set(texts).size).toBe(variants.length);
-    expect(grammars.of(one, { ...genericToolSyntax, name: "function" })).not.toBe(texts[0]);
+    expect(await grammars.of(one, { ...genericToolSyntax, name: "function" }, atOnce)).not.toBe(texts[0]);
   });
 
-  it("may not be larger than can be compiled", () => {
+  it("may not be larger than can be compiled", async () => {
     const format = { type: "json-schema", path: "f", schema: { description: "x".repeat(1_000_001) } } as const;
-    const { message } = refusal(() => new AnswerGrammars().of({ ...wanted(0, 0), format }, genericToolSyntax));
-    expect(message).toContain("more than 1000000 characters");
+    await expect(new AnswerGrammars().of({ ...wanted(0, 0), format }, genericToolSyntax, atOnce)).rejects.toThrow(
+      "more than 1000000 characters",
+    );
   });
 });
 

@@ -1,0 +1,63 @@
+/** Heavy work takes turns: however much of it comes at once, the event loop goes round in between. */
+import { expect, it } from "vitest";
+import { BodyRoom } from "../../src/gateway/body-room.ts";
+import { turns } from "../../src/node/turns.ts";
+import { gateway } from "./scripted-gateway.ts";
+
+/** Counts the rounds of the event loop. */
+class Rounds {
+  count = 0;
+  #next = setImmediate(() => this.#round());
+
+  #round(): void {
+    this.count += 1;
+    this.#next = setImmediate(() => this.#round());
+  }
+
+  end(): void {
+    clearImmediate(this.#next);
+  }
+}
+
+const many = <Item>(count: number, make: (index: number) => Item): Item[] => Array.from({ length: count }, (_, i) => make(i));
+
+it("each turn has a round of its own, in the order in which they were asked for", async () => {
+  const turn = turns();
+  const rounds = new Rounds();
+  const seen: [index: number, round: number][] = [];
+  await Promise.all(
+    many(10, async (i) => {
+      await turn();
+      seen.push([i, rounds.count]);
+    }),
+  );
+  rounds.end();
+  expect(seen.map(([index]) => index)).toEqual(many(10, (i) => i));
+  expect(new Set(seen.map(([, round]) => round)).size).toBe(10);
+});
+
+it("whoever fails in a turn holds nobody up", async () => {
+  const turn = turns();
+  const failing = turn().then(() => Promise.reject(new Error("of no matter")));
+  await expect(Promise.all([failing, turn()])).rejects.toThrow("of no matter");
+  await turn();
+});
+
+it("is taken by large bodies and schemas that are new, and by nothing else", async () => {
+  let taken = 0;
+  const turn = async (): Promise<void> => {
+    taken += 1;
+  };
+  const { post } = await gateway({}, { turn, bodyRoom: new BodyRoom(2 ** 20) });
+  const turnsOf = async (more: object): Promise<number> => {
+    taken = 0;
+    const response = await post("/v1/chat/completions", { model: "plain", messages: [{ role: "user", content: "Hi" }], ...more });
+    expect(response.status).toBe(200);
+    return taken;
+  };
+  const format = { response_format: { type: "json_schema", json_schema: { name: "a", schema: { const: "taken by turns" } } } };
+  expect(await turnsOf({})).toBe(0);
+  expect(await turnsOf({ metadata: {}, ignored: "x".repeat(20_000) })).toBe(1);
+  expect(await turnsOf(format)).toBe(1);
+  expect(await turnsOf(format)).toBe(0);
+});
