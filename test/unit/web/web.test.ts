@@ -2,6 +2,7 @@
 import type { Hono } from "hono";
 import { describe, expect, it } from "vitest";
 import { type ApiKey, hashKey } from "../../../src/access/access.ts";
+import { MemoryRateLimiter } from "../../../src/access/minute-counts.ts";
 import { Sessions } from "../../../src/access/sessions.ts";
 import { noStore } from "../../../src/records/no-records.ts";
 import type { RecordStore } from "../../../src/records/record.ts";
@@ -223,6 +224,44 @@ describe("the pages", () => {
     const text = await (await app.request("/", form({ ...ask, route: "ab/treatment" }))).text();
     expect(text).toContain("Candidate number 2.");
     expect(noted.some((facts) => "experiment" in facts)).toBe(false);
+  });
+
+  it.each<[string, RequestInit]>([
+    ["/experiments", {}],
+    ["/experiments/ab", {}],
+    ["/rate", form({ id: "play-none", rating: "up" })],
+    ["/", form({ ...ask, route: "ab/control" })],
+  ])("count against a key's limit what takes work, and do none beyond it: %s", async (path, asked) => {
+    const routes = "routes: { ab: { experiment: { arms: { treatment: { policy: scored }, control: { policy: plain } } } } }\n";
+    let touched = 0;
+    const records: RecordStore = {
+      ...noStore,
+      report: async (...given) => {
+        touched += 1;
+        return noStore.report(...given);
+      },
+      feedback: async () => {
+        touched += 1;
+        return "kept";
+      },
+    };
+    const limits = { requestsPerMinute: 1 };
+    const keys = [{ name: "team", hash: await hashKey("a-long-secret-key"), routes: null, limits }];
+    const { app, engine } = await gateway({}, { keys, records, limiter: new MemoryRateLimiter({}) }, {}, routes);
+    const signedIn = await app.request("/sign-in", form({ key: "a-long-secret-key" }));
+    const cookie = (signedIn.headers.get("set-cookie") ?? "").split(";")[0] ?? "";
+    const visit = () => app.request(path, { ...asked, headers: { ...asked.headers, cookie } });
+    const first = await visit();
+    expect(first.headers.get("x-ratelimit-remaining-requests")).toBe("0");
+    // Nothing is recorded here that there could be a report of.
+    expect(first.status).toBe(path === "/experiments/ab" ? 404 : 200);
+    const worked = [touched, engine.calls.length];
+    const second = await visit();
+    expect(second.status).toBe(429);
+    expect(Number(second.headers.get("retry-after"))).toBeGreaterThan(0);
+    expect([touched, engine.calls.length]).toEqual(worked);
+    // What takes none is shown all the same.
+    expect((await app.request("/", { headers: { cookie } })).status).toBe(200);
   });
 
   it("say that records are lost, and keep ratings", async () => {
