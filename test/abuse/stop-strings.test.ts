@@ -6,7 +6,7 @@ import { plainAttack } from "./attacks.ts";
 import { expectUnblocked } from "./measures.ts";
 import { secret, servedSite } from "./site.ts";
 
-const tokens = 4_096;
+const tokens = 16_384;
 
 function write(text: string, stop: readonly string[]): string {
   const stream = new TextStream((pieces) => text.repeat(pieces.length), stop);
@@ -18,6 +18,7 @@ function write(text: string, stop: readonly string[]): string {
 it.each([
   ["one character again and again", "a", (end: string) => "a".repeat(127) + end],
   ["words that come again", "ab ab ", (end: string) => "ab ".repeat(42) + end],
+  ["tokens of many characters", "a".repeat(64), (end: string) => "a".repeat(127) + end],
 ])("the longest there can be hardly hold a text up: %s", async (_, text, stop) => {
   const { result } = await expectUnblocked(
     () => write(text, []),

@@ -19,10 +19,12 @@ export class TextStream {
   #pending: Token[] = [];
   #taken = 0;
   #waiting = 0;
-  #text = "";
+  /** What has been emitted. To read it takes time in its length, which a token must not. */
+  #emitted = "";
+  /** What comes after it: whatever a stop string may still begin in. */
+  #held = "";
   /** `[tokens]`: where each begins in the text. */
   readonly #offsets: number[] = [];
-  #emitted = 0;
   #stopString: string | undefined;
 
   constructor(detokenize: Detokenize, stop: readonly string[]) {
@@ -36,19 +38,19 @@ export class TextStream {
   }
 
   get text(): string {
-    return this.#text;
+    return this.#emitted + this.#held;
   }
 
   /** `[tokens]`: where each from the given one on that begins in the emitted text begins, in UTF-16 code units. */
   offsetsFrom(first: number): readonly number[] {
     let end = first;
-    while (end < this.#offsets.length && (this.#offsets[end] as number) < this.#emitted) end += 1;
+    while (end < this.#offsets.length && (this.#offsets[end] as number) < this.#emitted.length) end += 1;
     return this.#offsets.slice(first, end);
   }
 
   /** Adds a token; returns the text that is now certain to belong to the answer. */
   push(token: Token): string {
-    this.#offsets.push(this.#text.length);
+    this.#offsets.push(this.#emitted.length + this.#held.length);
     this.#pending.push(token);
     const piece = this.#detokenize(this.#pending, this.#previous);
     const whole = piece.replace(incompleteEnd, "");
@@ -64,29 +66,28 @@ export class TextStream {
       this.#taken = 0;
       this.#waiting = 0;
     }
-    return this.#emit(this.#stopString !== undefined ? this.#text.length : this.#text.length - heldBack(this.#text, this.#stop));
+    return this.#emit(this.#held.length - (this.#stopString === undefined ? heldBack(this.#held, this.#stop) : 0));
   }
 
   /** The answer is over: returns what was held back. Half a character at the end is dropped. */
   end(): string {
-    return this.#emit(this.#text.length);
+    return this.#emit(this.#held.length);
   }
 
   #append(piece: string): void {
-    const longest = Math.max(0, ...this.#stop.map((stop) => stop.length));
-    const from = Math.max(0, this.#text.length - longest);
-    this.#text += piece;
-    const met = this.#stop.map((stop) => ({ stop, at: this.#text.indexOf(stop, from) })).filter(({ at }) => at >= 0);
+    this.#held += piece;
+    const met = this.#stop.map((stop) => ({ stop, at: this.#held.indexOf(stop) })).filter(({ at }) => at >= 0);
     const [first, ...others] = met;
     if (first === undefined) return;
     const { stop, at } = others.reduce((earliest, one) => (one.at < earliest.at ? one : earliest), first);
-    this.#text = this.#text.slice(0, at);
+    this.#held = this.#held.slice(0, at);
     this.#stopString = stop;
   }
 
-  #emit(upTo: number): string {
-    const text = this.#text.slice(this.#emitted, upTo);
-    this.#emitted = Math.max(this.#emitted, upTo);
+  #emit(length: number): string {
+    const text = this.#held.slice(0, length);
+    this.#held = this.#held.slice(length);
+    this.#emitted += text;
     return text;
   }
 }
