@@ -30,10 +30,8 @@ const functionCall = z.object({ type: z.literal("function_call"), call_id: z.str
 const functionCallOutput = z.object({ type: z.literal("function_call_output"), call_id: z.string(), output: content });
 /** Clients send back what they were given; this model was not shown its reasoning. */
 const reasoning = z.object({ type: z.literal("reasoning") });
-const item = z.union(
-  [message, functionCall, functionCallOutput, reasoning],
-  "must be a message, a function_call or a function_call_output (there is no state on the server that an item_reference could refer to)",
-);
+/** Told by their type: a wrong one of many is held against one of them, not all four. */
+const item = z.discriminatedUnion("type", [message, functionCall, functionCallOutput, reasoning]);
 
 const tool = z.object({
   type: z.literal("function", "only tools of type function can be called"),
@@ -67,7 +65,10 @@ const refusals = {
 export const responsesBodySchema = z
   .looseObject({
     model: modelName,
-    input: z.union([z.string(), z.array(item).min(1).max(maxMessages)]),
+    input: z.union(
+      [z.string(), z.array(item).min(1).max(maxMessages)],
+      `must be a text or up to ${maxMessages} messages, function_calls and their outputs; no state is kept to refer to`,
+    ),
     instructions: z.string().nullish(),
     stream: z.boolean().nullish(),
     temperature: z.number().min(0).max(2).nullish(),

@@ -2,6 +2,7 @@ import OpenAI from "openai";
 import { zodTextFormat } from "openai/helpers/zod";
 import { describe, expect, it } from "vitest";
 import { z } from "zod";
+import { responsesBodySchema } from "../../../../src/http/responses/responses-request.ts";
 import { genericToolSyntax } from "../../../../src/icdpo/tool-prompt.ts";
 import type { Script } from "../../scripted-engine.ts";
 import { gateway, json } from "../../scripted-gateway.ts";
@@ -141,6 +142,20 @@ describe("POST /v1/responses", () => {
     const response = await post("/v1/responses", { model: "plain", input: "a", ...body });
     expect(response.status).toBe(400);
     expect((await json(response)).error.param).toBe(param);
+  });
+
+  it("holds a wrong item against one kind, which its type tells, and says what there may be", async () => {
+    let looks = 0;
+    const wrong = {
+      role: "nobody",
+      get call_id() {
+        looks += 1;
+        return "1";
+      },
+    };
+    const read = responsesBodySchema.safeParse({ model: "plain", input: [wrong] });
+    expect(read.error?.issues[0]?.message).toContain("messages, function_calls and their outputs");
+    expect(looks).toBe(0);
   });
 });
 
