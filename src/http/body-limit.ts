@@ -67,8 +67,8 @@ export class RequestBody {
   }
 
   /**
-   * All of it; once, and of a large one when it is its turn to be parsed. Throws "payload_too_large", "out_of_room", "body_too_slow", or "cancelled" where the
-   * client leaves.
+   * All of it; once. A large one comes when it is its turn to be parsed. Throws "payload_too_large", "out_of_room",
+   * "body_too_slow", or "cancelled" where the client leaves.
    */
   async bytes(): Promise<Uint8Array> {
     const bytes = await this.#bytes();

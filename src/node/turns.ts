@@ -1,8 +1,8 @@
-/** @module Turns at work that holds the event loop up: one in each of its rounds, so that whoever else waits for it is seen to in between. */
+/** @module Turns at work that holds the event loop up: one in each of its rounds, and all else in between. */
 
 /**
- * Resolves when it is the caller's turn, which lasts until the caller waits for something. Everybody's own `setImmediate` would not do: all of them are run in
- * the same round.
+ * What it returns resolves when it is the caller's turn, which lasts until the caller waits for something. An immediate
+ * for each caller would not do: Node runs all that wait in the same round.
  */
 export function turns(): () => Promise<void> {
   let last = Promise.resolve();

@@ -44,7 +44,8 @@ export function web(dependencies: AppDependencies): Hono {
   app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml", "cache-control": "max-age=86400" }));
   for (const path of [...pagePaths, "/sign-in", "/sign-out"]) app.use(path, csrf({ origin: (origin, c) => isOwn(origin, c.req.url) }));
   const limitBody = bodyLimit(dependencies);
-  app.post("/sign-in", bodyLimit({ bodyRoom, clientAddress, maxBodyBytes: mostSignInBytes, turn }), signIn(dependencies));
+  const limitSignIn = bodyLimit({ bodyRoom, clientAddress, maxBodyBytes: mostSignInBytes, turn });
+  app.post("/sign-in", limitSignIn, signIn(dependencies));
   app.post("/sign-out", signOut(dependencies));
   for (const path of pagePaths) app.use(path, signedIn(dependencies));
   for (const path of ["/policies", "/status"]) app.use(path, onlyAdmins());

@@ -19,20 +19,19 @@ class Rounds {
   }
 }
 
-const many = <Item>(count: number, make: (index: number) => Item): Item[] => Array.from({ length: count }, (_, i) => make(i));
-
 it("each turn has a round of its own, in the order in which they were asked for", async () => {
   const turn = turns();
   const rounds = new Rounds();
+  const order = Array.from({ length: 10 }, (_, i) => i);
   const seen: [index: number, round: number][] = [];
   await Promise.all(
-    many(10, async (i) => {
+    order.map(async (i) => {
       await turn();
       seen.push([i, rounds.count]);
     }),
   );
   rounds.end();
-  expect(seen.map(([index]) => index)).toEqual(many(10, (i) => i));
+  expect(seen.map(([index]) => index)).toEqual(order);
   expect(new Set(seen.map(([, round]) => round)).size).toBe(10);
 });
 
@@ -49,13 +48,15 @@ it("is taken by large bodies and schemas that are new, and by nothing else", asy
     taken += 1;
   };
   const { post } = await gateway({}, { turn, bodyRoom: new BodyRoom(2 ** 20) });
+  const greeting = { model: "plain", messages: [{ role: "user", content: "Hi" }] };
   const turnsOf = async (more: object): Promise<number> => {
     taken = 0;
-    const response = await post("/v1/chat/completions", { model: "plain", messages: [{ role: "user", content: "Hi" }], ...more });
+    const response = await post("/v1/chat/completions", { ...greeting, ...more });
     expect(response.status).toBe(200);
     return taken;
   };
-  const format = { response_format: { type: "json_schema", json_schema: { name: "a", schema: { const: "taken by turns" } } } };
+  const schema = { const: "taken by turns" };
+  const format = { response_format: { type: "json_schema", json_schema: { name: "a", schema } } };
   expect(await turnsOf({})).toBe(0);
   expect(await turnsOf({ metadata: {}, ignored: "x".repeat(20_000) })).toBe(1);
   expect(await turnsOf(format)).toBe(1);

@@ -259,6 +259,10 @@ describe("a request's schemas", () => {
     parallelToolCalls: true,
     format: { type: "text" } as const,
   });
+  const wantedOf = (schema: unknown) => ({
+    ...wanted(0, 0),
+    format: { type: "json-schema", path: "f", schema } as const,
+  });
 
   it("have one budget together", () => {
     expect(answerGrammar(wanted(128, 8), genericToolSyntax)).toContain("tool_127");
@@ -287,7 +291,7 @@ describe("a request's schemas", () => {
     const ask = async () => {
       reads = 0;
       try {
-        return await grammars.of({ ...wanted(0, 0), format: { type: "json-schema", path: "f", schema } }, genericToolSyntax, turn);
+        return await grammars.of(wantedOf(schema), genericToolSyntax, turn);
       } catch (error) {
         const { code, message, param } = error as GatewayError;
         return { code, message, param };
@@ -301,14 +305,13 @@ describe("a request's schemas", () => {
     expect(turns).toBe(1);
   });
 
-  it("are compiled once where several wait for their turn, and large ones wait for it to be told from each other as well", async () => {
+  it("are compiled once where several wait for their turn; to be told apart, large ones wait for it as well", async () => {
     const grammars = new AnswerGrammars();
     let turns = 0;
     const turn = async () => {
       turns += 1;
     };
-    const ask = (description: string) =>
-      grammars.of({ ...wanted(0, 0), format: { type: "json-schema", path: "f", schema: { description } } }, genericToolSyntax, turn);
+    const ask = (description: string) => grammars.of(wantedOf({ description }), genericToolSyntax, turn);
     const together = await Promise.all([ask("small"), ask("small")]);
     expect(new Set(together).size).toBe(1);
     expect(turns).toBe(2);
@@ -328,10 +331,8 @@ describe("a request's schemas", () => {
   });
 
   it("may not be larger than can be compiled", async () => {
-    const format = { type: "json-schema", path: "f", schema: { description: "x".repeat(1_000_001) } } as const;
-    await expect(new AnswerGrammars().of({ ...wanted(0, 0), format }, genericToolSyntax, atOnce)).rejects.toThrow(
-      "more than 1000000 characters",
-    );
+    const asked = new AnswerGrammars().of(wantedOf({ description: "x".repeat(1_000_001) }), genericToolSyntax, atOnce);
+    await expect(asked).rejects.toThrow("more than 1000000 characters");
   });
 });
 

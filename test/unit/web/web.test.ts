@@ -232,7 +232,7 @@ describe("the pages", () => {
     ["/rate", form({ id: "play-none", rating: "up" })],
     ["/", form({ ...ask, route: "ab/control" })],
   ])("count against a key's limit what takes work, and do none beyond it: %s", async (path, asked) => {
-    const routes = "routes: { ab: { experiment: { arms: { treatment: { policy: scored }, control: { policy: plain } } } } }\n";
+    const routes = "routes: { ab: { experiment: { arms: { a: { policy: scored }, control: { policy: plain } } } } }\n";
     let touched = 0;
     const records: RecordStore = {
       ...noStore,
