@@ -73,6 +73,8 @@ export const worstAttacks: readonly ((draw: Draw) => readonly [string, Drawn])[]
   () => ["600 MB, announced", { path: chat, key: null, sent: { type: "endless", megabytes: 600, isAnnounced: true } }],
   () => ["600 MB with a key", { path: chat, sent: { type: "endless", megabytes: 600, isAnnounced: false } }],
   () => ["100 bodies of 9 MB at once", json(chat, { ...short, user: "u".repeat(9_000_000) }, { times: 100 })],
+  () => ["30 bodies of 32,000 values at once", json(chat, { ...short, x: Array(32_000).fill(-1) }, { times: 30 })],
+  () => ["30 lists of 2,048 wrong items at once", json("/v1/responses", { model: "plain", input: Array(2_048).fill({}) }, { times: 30 })],
   () => ["a stop string of 23 kB", json(chat, { ...short, max_tokens: 20, stop: "a".repeat(23_000) })],
   () => [
     "stop strings that begin alike",

@@ -1,8 +1,8 @@
 /** Heavy work takes turns: however much of it comes at once, the event loop goes round in between. */
 import { expect, it } from "vitest";
-import { BodyRoom } from "../../src/gateway/body-room.ts";
-import { turns } from "../../src/node/turns.ts";
-import { gateway } from "./scripted-gateway.ts";
+import { BodyRoom } from "../../../src/gateway/body-room.ts";
+import { turns } from "../../../src/node/turns.ts";
+import { gateway } from "../scripted-gateway.ts";
 
 /** Counts the rounds of the event loop. */
 class Rounds {
