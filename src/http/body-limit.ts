@@ -55,7 +55,8 @@ export class RequestBody {
   readonly #request: HonoRequest;
   readonly #length: number | undefined;
   readonly #limit: number;
-  readonly #turn: () => Promise<void>;
+  /** Resolves when it is the caller's turn at work that holds the event loop up. */
+  readonly turn: () => Promise<void>;
 
   /** `length`: as it is announced. */
   constructor(request: HonoRequest, length: number | undefined, { share, limit, turn }: BodyTerms) {
@@ -63,7 +64,7 @@ export class RequestBody {
     this.#length = length;
     this.share = share;
     this.#limit = limit;
-    this.#turn = turn;
+    this.turn = turn;
   }
 
   /**
@@ -72,7 +73,7 @@ export class RequestBody {
    */
   async bytes(): Promise<Uint8Array> {
     const bytes = await this.#bytes();
-    if (bytes.length > quicklyParsed) await this.#turn();
+    if (bytes.length > quicklyParsed) await this.turn();
     return bytes;
   }
 

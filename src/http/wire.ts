@@ -173,7 +173,11 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
     const given = type === undefined ? "; the request does not say what it is" : `, not ${type}`;
     throw new GatewayError("unsupported_media_type", `The body must be JSON (content-type: application/json)${given}.`);
   }
-  const parsed = schema.safeParse(parseJson(decodeBody(await c.get("body").bytes())));
+  const body = c.get("body");
+  const text = decodeBody(await body.bytes());
+  const values = countValues(text);
+  if (values > quicklyRead) await body.turn();
+  const parsed = schema.safeParse(parseJson(text, values));
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = (issue?.path.join(".") ?? "").slice(0, longestPath);
@@ -197,17 +201,24 @@ function decodeBody(bytes: Uint8Array): string {
 const deepest = 100;
 /** Values and names, each of which takes zod a microsecond or two. */
 const mostValues = 200_000;
+/** More, and reading them holds the event loop up, above all where they are wrong. */
+const quicklyRead = 512;
 /** Of these, values that are not in a list of token ids: each that is wrong takes ten times as long. */
 const mostOthers = 2 ** 15;
 /** Half a surrogate pair can only come from an escape. */
 const surrogateEscape = /\\u[dD][89a-fA-F]/u;
 
-/** Half surrogate pairs, which no tokenizer can read, become U+FFFD. Throws "invalid_request". */
-function parseJson(text: string): unknown {
+/** Values and names. Throws "invalid_request" for too many, and where they stand too deep in each other. */
+function countValues(text: string): number {
   const { depth, values } = shapeOf(text);
   if (values > mostValues) throw new GatewayError("invalid_request", `The body holds more than ${mostValues} values and names.`);
   if (depth > deepest)
     throw new GatewayError("invalid_request", `The body's lists and objects stand more than ${deepest} deep in each other.`);
+  return values;
+}
+
+/** Half surrogate pairs, which no tokenizer can read, become U+FFFD. Throws "invalid_request". */
+function parseJson(text: string, values: number): unknown {
   try {
     const body: unknown = surrogateEscape.test(text) ? JSON.parse(text, wellFormed) : JSON.parse(text);
     if (values > mostOthers && countOthers(body) > mostOthers)
