@@ -89,6 +89,8 @@ export interface Telemetry {
 declare module "hono" {
   interface ContextVariableMap {
     observer: RequestObserver;
+    /** Of an answer that is streamed: settles when nothing of it waits for its reader any more. False: the reader left before. Absent: it is whole. */
+    reading: Promise<boolean>;
   }
 }
 
@@ -114,12 +116,13 @@ export function observe({ telemetry, newId, clientAddress }: ObserveDependencies
     observer.begin();
     const path = patternOf(c);
     const end = { path, status: c.res.status, ...(c.error && { error: failureOf(c.error).error }) };
-    const isStream = c.res.headers.get("content-type")?.startsWith("text/event-stream");
-    if (!isStream || c.res.body === null) return observer.end(end);
-    const done = (left: boolean): void => observer.end(left ? { path, ...hasLeft } : end);
+    const reading = c.get("reading");
+    // An error answers in a stream's place.
+    if (reading === undefined || c.error !== undefined) return observer.end(end);
+    const left = (): void => observer.end({ path, ...hasLeft });
+    reading.then((isRead) => (isRead ? observer.end(end) : left()));
     // Some runtimes cancel no stream whose reader has left, but say so here.
-    c.req.raw.signal.addEventListener("abort", () => done(true));
-    c.res = new Response(whenDone(c.res.body, done), c.res);
+    c.req.raw.signal.addEventListener("abort", left);
   };
 }
 
@@ -133,29 +136,4 @@ export function metrics({ telemetry }: { readonly telemetry: Telemetry }) {
 function patternOf(c: Context): string {
   const { path } = matchedRoutes(c).at(-1) ?? {};
   return path === undefined || path.endsWith("*") ? "none" : path;
-}
-
-/** The same stream; says when it has been read to its end, or has been left. Asks for a piece when it is asked for one. */
-function whenDone(body: ReadableStream<Uint8Array>, done: (left: boolean) => void): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
-  const source = {
-    start(controller: ReadableStreamDefaultController<Uint8Array>) {
-      // It may end while nobody asks for more: that is how one ends whose reader has stopped.
-      reader.closed.catch((error: unknown) => {
-        done(true);
-        controller.error(error);
-      });
-    },
-    async pull(controller: ReadableStreamDefaultController<Uint8Array>) {
-      const { done: isDone, value } = await reader.read();
-      if (!isDone) return controller.enqueue(value);
-      done(false);
-      controller.close();
-    },
-    async cancel(reason: unknown) {
-      done(true);
-      await reader.cancel(reason);
-    },
-  };
-  return new ReadableStream(source, { highWaterMark: 0 });
 }

@@ -31,7 +31,18 @@ export function streamAnswer(
   write: () => AsyncIterable<ServerSentEvent>,
   fail: (body: ErrorBody, error: unknown) => Iterable<ServerSentEvent>,
 ): Response {
-  const text = new TextStream({ onLeave: leave, onOver: release, readerMs });
+  let over = (_isRead: boolean): void => {};
+  c.set(
+    "reading",
+    new Promise<boolean>((resolve) => {
+      over = resolve;
+    }),
+  );
+  const onOver = (isRead: boolean): void => {
+    release();
+    over(isRead);
+  };
+  const text = new TextStream({ onLeave: leave, onOver, readerMs });
   const hurry = (): void => text.hurry();
   done.then(hurry, hurry);
   const observer = c.get("observer");
@@ -79,8 +90,8 @@ const enough = 4 * pieceLength;
 interface TextStreamOptions {
   /** The reader has gone before the end, or has stopped reading. */
   readonly onLeave: () => void;
-  /** Nothing waits for the reader any more, however it ended. */
-  readonly onOver: () => void;
+  /** Nothing waits for the reader any more: it has been handed all of it, or has left. */
+  readonly onOver: (isRead: boolean) => void;
   /** So long may the reader take for one piece, and for all that waits when no more is made, in milliseconds. */
   readonly readerMs: number;
 }
@@ -179,7 +190,7 @@ class TextStream {
     else if (this.#isEnding) {
       this.#controller = undefined;
       controller.close();
-      this.#over();
+      this.#over(true);
     }
   }
 
@@ -194,13 +205,13 @@ class TextStream {
     this.#waiting = "";
     this.#tellEmptied();
     this.#options.onLeave();
-    this.#over();
+    this.#over(false);
   }
 
-  #over(): void {
+  #over(isRead: boolean): void {
     clearTimeout(this.#patience);
     clearTimeout(this.#lastPatience);
-    this.#options.onOver();
+    this.#options.onOver(isRead);
   }
 
   #tellEmptied(): void {
