@@ -105,7 +105,7 @@ export class HeldEngine implements RunningEngine {
   async #call<Result>(signal: AbortSignal | undefined, work: (engine: RunningEngine) => Promise<Result>): Promise<Result> {
     const leave = this.#enter();
     try {
-      return await work(await untilAborted(this.begun(), signal));
+      return await work(await this.#at(signal));
     } finally {
       leave();
     }
@@ -114,10 +114,15 @@ export class HeldEngine implements RunningEngine {
   async *#stream<Event>(signal: AbortSignal | undefined, work: (engine: RunningEngine) => AsyncIterable<Event>): AsyncGenerator<Event> {
     const leave = this.#enter();
     try {
-      yield* work(await untilAborted(this.begun(), signal));
+      yield* work(await this.#at(signal));
     } finally {
       leave();
     }
+  }
+
+  /** One that runs is not waited for: a request makes several calls, each of which would listen to its signal. */
+  #at(signal: AbortSignal | undefined): RunningEngine | Promise<RunningEngine> {
+    return this.#running !== undefined && !signal?.aborted ? this.#running : untilAborted(this.begun(), signal);
   }
 
   #enter(): () => void {
