@@ -45,7 +45,7 @@ class Observer implements RequestObserver {
   readonly #startedAt: number;
   readonly #stages: { stage: Stage; startedAt: number; ms: number }[] = [];
   readonly #texts: Record<string, unknown> = {};
-  #facts: RequestFacts = {};
+  readonly #facts: RequestFacts = {};
   #work: TokenWork | undefined;
   #failure: Failure | undefined;
   #end: Pick<RequestRecord, "status" | "path" | "error" | "ms"> | undefined;
@@ -62,7 +62,7 @@ class Observer implements RequestObserver {
   }
 
   note(facts: RequestFacts): void {
-    this.#facts = { ...this.#facts, ...facts };
+    Object.assign(this.#facts, facts);
   }
 
   stage(stage: Stage): void {
