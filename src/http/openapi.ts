@@ -1,113 +1,8 @@
-/** @module GET /openapi.json: the API as the server's own schemas describe it. */
-import type { Context } from "hono";
+/** @module The API described, in OpenAPI's words, by the server's own table of endpoints and their schemas. */
 import { z } from "zod";
-import {
-  chatChunkSchema,
-  chatCompletionSchema,
-  embeddingsSchema,
-  errorSchema,
-  experimentListSchema,
-  experimentSchema,
-  healthSchema,
-  modelListSchema,
-  modelSchema,
-  responseEventSchema,
-  responseSchema,
-  scoreSchema,
-  textCompletionSchema,
-} from "./answer-schemas.ts";
-import { chatBodySchema } from "./chat/chat-request.ts";
-import { completionsBodySchema } from "./completions/completion-request.ts";
-import { embeddingsBodySchema } from "./endpoints/embeddings.ts";
-import { feedbackAnswerSchema, feedbackBodySchema } from "./endpoints/feedback.ts";
-import { scoreRequestSchema } from "./endpoints/given-completions.ts";
-import { countTokensBodySchema, messagesBodySchema } from "./messages/messages-request.ts";
-import { messageAnswerSchema, messageEventSchema, messagesErrorSchema, tokenCountSchema } from "./messages/messages-schemas.ts";
-import { responsesBodySchema } from "./responses/responses-request.ts";
-
-export interface Endpoint {
-  readonly method: "get" | "post";
-  /** As Hono writes it. */
-  readonly path: string;
-  readonly summary: string;
-  readonly request?: z.ZodType;
-  /** Absent: text. */
-  readonly answer?: z.ZodType;
-  /** One event of a streamed answer. */
-  readonly event?: z.ZodType;
-  /** Whose errors it gives; absent: OpenAI's. */
-  readonly words?: "anthropic";
-  /** Asked for also where there are no keys, and never for one. */
-  readonly isOpen?: boolean;
-}
-
-/** Those under /v1 exist under /routes/{route}/v1 as well, where the path names the route instead of `model`. */
-export const endpoints: readonly Endpoint[] = [
-  {
-    method: "post",
-    path: "/v1/chat/completions",
-    summary: "Answer a conversation",
-    request: chatBodySchema,
-    answer: chatCompletionSchema,
-    event: chatChunkSchema,
-  },
-  {
-    method: "post",
-    path: "/v1/responses",
-    summary: "Answer a conversation, in OpenAI's newer protocol",
-    request: responsesBodySchema,
-    answer: responseSchema,
-    event: responseEventSchema,
-  },
-  {
-    method: "post",
-    path: "/v1/messages",
-    summary: "Answer a conversation, in Anthropic's protocol",
-    request: messagesBodySchema,
-    answer: messageAnswerSchema,
-    event: messageEventSchema,
-    words: "anthropic",
-  },
-  {
-    method: "post",
-    path: "/v1/messages/count_tokens",
-    summary: "Count the tokens of a conversation, in Anthropic's protocol",
-    request: countTokensBodySchema,
-    answer: tokenCountSchema,
-    words: "anthropic",
-  },
-  {
-    method: "post",
-    path: "/v1/completions",
-    summary: "Go on from raw text, on plain routes",
-    request: completionsBodySchema,
-    answer: textCompletionSchema,
-    event: textCompletionSchema,
-  },
-  { method: "post", path: "/v1/embeddings", summary: "Sentence embeddings", request: embeddingsBodySchema, answer: embeddingsSchema },
-  {
-    method: "post",
-    path: "/v1/score",
-    summary: "Log-probability sums, S and Ŝ of given completions",
-    request: scoreRequestSchema,
-    answer: scoreSchema,
-  },
-  {
-    method: "post",
-    path: "/v1/feedback",
-    summary: "Say what you think of an answer",
-    request: feedbackBodySchema,
-    answer: feedbackAnswerSchema,
-  },
-  { method: "get", path: "/v1/experiments", summary: "The routes with experiments", answer: experimentListSchema },
-  { method: "get", path: "/v1/experiments/:id", summary: "What an experiment shows so far", answer: experimentSchema },
-  { method: "get", path: "/v1/models", summary: "The routes", answer: modelListSchema },
-  { method: "get", path: "/v1/models/:id", summary: "One route", answer: modelSchema },
-  { method: "get", path: "/health", summary: "Whether the process lives", answer: healthSchema, isOpen: true },
-  { method: "get", path: "/ready", summary: "Whether engine and policies can answer", answer: healthSchema, isOpen: true },
-  { method: "get", path: "/metrics", summary: "Metrics in Prometheus's format" },
-  { method: "get", path: "/openapi.json", summary: "This document", answer: z.looseObject({ openapi: z.string() }), isOpen: true },
-];
+import { errorSchema } from "./answer-schemas.ts";
+import type { Endpoint } from "./api.ts";
+import { messagesErrorSchema } from "./messages/messages-schemas.ts";
 
 const errorStatuses = {
   400: "a field is wrong",
@@ -124,12 +19,8 @@ const errorStatuses = {
 /** Anthropic's statuses, where they are others. */
 const anthropicStatuses = { ...errorStatuses, 429: "too many requests of this key", 504: "took too long", 529: "too many requests" };
 
-export function openapi({ version }: { readonly version: string }) {
-  const document = describeApi(version);
-  return (c: Context): Response => c.json(document);
-}
-
-export function describeApi(version: string) {
+/** An OpenAPI 3.1 document, as JSON. */
+export function describeApi(version: string, endpoints: readonly Endpoint[]) {
   const paths: Record<string, Record<string, unknown>> = {};
   for (const endpoint of endpoints) {
     const path = endpoint.path.replace(/:(\w+)/gu, "{$1}");
@@ -156,7 +47,7 @@ export function describeApi(version: string) {
   };
 }
 
-function operation({ summary, path, request, answer, event, words, isOpen }: Endpoint) {
+function operation({ summary, path, request, answer, event, words, access }: Endpoint) {
   const parameters = [...path.matchAll(/:(\w+)/gu)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
   const route = { name: "x-icdpo-route", in: "header", description: "names the route instead of `model`", schema: { type: "string" } };
   const [kind, statuses] = words === "anthropic" ? ["MessagesError", anthropicStatuses] : ["Error", errorStatuses];
@@ -167,7 +58,7 @@ function operation({ summary, path, request, answer, event, words, isOpen }: End
   };
   return {
     summary,
-    ...(isOpen && { security: [{}] }),
+    ...(access === "everybody" && { security: [{}] }),
     parameters: [...parameters, ...(request ? [route] : [])],
     ...(request && { requestBody: { required: true, content: { "application/json": { schema: jsonSchema(request, "input") } } } }),
     responses: {

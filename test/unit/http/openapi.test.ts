@@ -5,7 +5,7 @@ import { describe, expect, expectTypeOf, it } from "vitest";
 import type { z } from "zod";
 import type { chatChunkSchema, chatCompletionSchema, embeddingsSchema, modelSchema } from "../../../src/http/answer-schemas.ts";
 import { errorSchema } from "../../../src/http/answer-schemas.ts";
-import { endpoints } from "../../../src/http/openapi.ts";
+import { endpoints } from "../../../src/http/api.ts";
 import { genericToolSyntax } from "../../../src/icdpo/tool-prompt.ts";
 import { needing } from "../../needs.ts";
 import { gateway } from "../scripted-gateway.ts";
