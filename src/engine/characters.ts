@@ -1,7 +1,10 @@
-/** @module Texts that cannot fit into a context: they are refused by their characters, before they are rendered and tokenised, which takes long. */
+/**
+ * @module Prompts that cannot be. Texts that cannot fit into a context are refused by their characters, before they are
+ * rendered and tokenised, which takes long; tokens that the model does not have, before anything is sampled.
+ */
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import type { EngineInfo } from "./engine.ts";
+import type { EngineInfo, Token } from "./engine.ts";
 
 /** Where a vocabulary is not known: as long as the longest tokens of those in use, runs of spaces. */
 export const usualLongestToken = 128;
@@ -19,6 +22,17 @@ export function checkCharacters(info: EngineInfo, characters: number, param: str
 export function tooLong({ contextSize }: EngineInfo, count: number, unit: "characters" | "tokens", param: string): GatewayError {
   const message = `The model's context holds ${contextSize} tokens; ${count} ${unit} do not fit into it. Shorten '${param}'.`;
   return new GatewayError("context_length_exceeded", message, { param });
+}
+
+/** Throws "invalid_request" where a token is none of the model's, as far as that is known. */
+export function checkTokens({ vocabularySize }: EngineInfo, tokens: readonly Token[], param: string): void {
+  const unknown = vocabularySize === undefined ? undefined : tokens.find((token) => token >= vocabularySize);
+  if (unknown !== undefined) throw noSuchToken(unknown, vocabularySize as number, param);
+}
+
+export function noSuchToken(token: Token, vocabularySize: number, param: string): GatewayError {
+  const message = `The model has no token ${token}: its tokens are 0 to ${vocabularySize - 1}.`;
+  return new GatewayError("invalid_request", message, { param });
 }
 
 /** What a chat template writes out, but for its own words. */

@@ -34,6 +34,8 @@ export interface EngineInfo {
   readonly contextSize: number;
   /** A text of more characters takes more tokens than the context holds; absent: that is not known. */
   readonly mostCharacters?: number | undefined;
+  /** Tokens are 0 to this, less one; absent: that is not known. */
+  readonly vocabularySize?: number | undefined;
   readonly capabilities: Capabilities;
   /** Its cache of prefixes tells `Prompt.shared` from a tenant's own words. */
   readonly sharesPrefixes?: boolean | undefined;

@@ -12,10 +12,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "c9a98ff1f7957ed4" },
+  answers: { version: 2, sources: "4ab18cb37089b4e2" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "c31c6ec1e351e2ac" },
-  rewards: { version: 1, sources: "6a97048f046aea32" },
+  scores: { version: 1, sources: "c597619c9c60a57a" },
+  rewards: { version: 1, sources: "9c3d1ca43f976e6c" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "143bd4325f776eb5" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -67,7 +67,8 @@ export class ScriptedEngine implements Engine {
       model = "scripted",
       sharesPrefixes,
     } = this.#script;
-    return { model, contextSize, capabilities, ...(sharesPrefixes !== undefined && { sharesPrefixes }) };
+    const vocabularySize = 65_536;
+    return { model, contextSize, vocabularySize, capabilities, ...(sharesPrefixes !== undefined && { sharesPrefixes }) };
   }
 
   async tokenize(texts: readonly string[]): Promise<Token[][]> {

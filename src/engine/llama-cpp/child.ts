@@ -2,6 +2,7 @@
 
 import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
+import { noSuchToken } from "../characters.ts";
 import type { EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
 import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./child-messages.ts";
@@ -187,10 +188,7 @@ function decodeWhole(bytes: readonly number[]): string {
 /** llama.cpp would read beyond its tables. */
 function checkTokens(tokens: readonly Token[], { vocabularySize }: LoadedModel): void {
   const unknown = tokens.find((token) => !(token >= 0 && token < vocabularySize));
-  if (unknown !== undefined)
-    throw new GatewayError("invalid_request", `The model has no token ${unknown}: its tokens are 0 to ${vocabularySize - 1}.`, {
-      param: "prompt",
-    });
+  if (unknown !== undefined) throw noSuchToken(unknown, vocabularySize, "prompt");
 }
 
 function checkPrompt(prompt: Prompt, room: number, contextSize: number): void {

@@ -38,6 +38,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     model: options.model,
     contextSize: backend.contextSize,
     mostCharacters: backend.contextSize * model.longestToken,
+    vocabularySize: model.vocabularySize,
     capabilities: { chat: template !== undefined, text: true, score: true, grammar: true, tools: template?.tools ?? null },
     sharesPrefixes: true,
   };

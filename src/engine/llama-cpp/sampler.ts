@@ -1,6 +1,6 @@
 /** @module llama.cpp's samplers as node-llama-cpp's native context has them: how a request sets one up, and how log-probabilities are read. */
 
-import { GatewayError } from "../../types/error.ts";
+import { noSuchToken } from "../characters.ts";
 import type { SampleRequest, Token } from "../engine.ts";
 import type { Logits } from "./scheduler.ts";
 
@@ -47,11 +47,7 @@ export interface SamplerModel {
 export function samplerConfig(request: SampleRequest, model: SamplerModel, contextSize: number): SamplerConfig {
   const { temperature, topK, topP, presencePenalty = 0, frequencyPenalty = 0, grammar } = request;
   const bias = new Map(request.logitBias);
-  for (const token of bias.keys())
-    if (token >= model.vocabularySize)
-      throw new GatewayError("invalid_request", `The model has no token ${token}: its tokens are 0 to ${model.vocabularySize - 1}.`, {
-        param: "logit_bias",
-      });
+  for (const token of bias.keys()) if (token >= model.vocabularySize) throw noSuchToken(token, model.vocabularySize, "logit_bias");
   // A control token's spelling may fit the grammar, but the token would end the turn.
   if (grammar !== undefined) for (const token of model.controlTokens) bias.set(token, Number.NEGATIVE_INFINITY);
   return {

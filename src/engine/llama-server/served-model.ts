@@ -80,6 +80,7 @@ export async function readModel(
       model: name,
       contextSize,
       mostCharacters: contextSize * vocabulary.longestToken,
+      vocabularySize: vocabulary.size,
       capabilities: { chat: template !== null, text: true, score: true, grammar: true, tools: template?.tools ?? null },
     },
     slots: served.total_slots,

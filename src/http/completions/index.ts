@@ -2,7 +2,7 @@
 import type { Context } from "hono";
 import { mayUse } from "../../access/access.ts";
 import { LinkedSignal } from "../../async/linked-signal.ts";
-import { checkCharacters, tooLong } from "../../engine/characters.ts";
+import { checkCharacters, checkTokens, tooLong } from "../../engine/characters.ts";
 import type { Engine, EngineInfo, Prompt, Token, TokenDetail } from "../../engine/engine.ts";
 import { checkAnswerSize } from "../../gateway/answer-room.ts";
 import { completionsDemand, type Demand } from "../../gateway/demand.ts";
@@ -90,7 +90,7 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
     throw new GatewayError("invalid_request", "This route's engine takes chat messages only: use /v1/chat/completions.", {
       param: "model",
     });
-  for (const given of promptsOf(body)) checkLength(info, given);
+  for (const given of promptsOf(body)) checkGiven(info, given);
   // What every text begins with, BOS or nothing, and what closes one.
   const { tokens: beginning, end } = await engine.textPrompt("", signal);
   const prompts = await Promise.all(
@@ -125,10 +125,11 @@ function checkSize({ body, resolved: { policy } }: Call, prompts: readonly Promp
   checkAnswerSize(tokens * (body.n ?? 1), details, details > 1 ? "logprobs" : "n");
 }
 
-/** What cannot fit is not even tokenised. Throws "context_length_exceeded". */
-function checkLength(info: EngineInfo, given: string | readonly Token[]): void {
+/** Before any prompt is worked on, for a stream of several has begun when the last one's turn comes. Throws what is to be 400. */
+function checkGiven(info: EngineInfo, given: string | readonly Token[]): void {
   if (typeof given === "string") checkCharacters(info, given.length, "prompt");
   else if (given.length > info.contextSize) throw tooLong(info, given.length, "tokens", "prompt");
+  else checkTokens(info, given, "prompt");
 }
 
 /** All of the items' work, side by side. Where one of them fails, the others are stopped, and have stopped when its error is thrown. */

@@ -99,6 +99,17 @@ describe("POST /v1/completions", () => {
     expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 9, completion_tokens: 14, total_tokens: 23 } });
   });
 
+  it.each([false, true])(
+    "begins with no prompt where one of them holds a token that the model does not have (stream %s)",
+    async (stream) => {
+      const { post, engine } = await gateway(says(" a time"));
+      const response = await post("/v1/completions", { ...ask, prompt: [encode("a"), [65, 65_536]], stream });
+      expect(response.status).toBe(400);
+      expect((await json(response)).error).toMatchObject({ param: "prompt", message: expect.stringContaining("no token 65536") });
+      expect(engine.calls).toEqual([]);
+    },
+  );
+
   it("is for plain routes, and says which they are", async () => {
     const { post, engine } = await gateway();
     const response = await post("/v1/completions", { ...ask, model: "icdpo" });
