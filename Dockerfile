@@ -15,12 +15,12 @@ RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
 RUN npm run build && rm dist/.tsbuildinfo
-# What is left out: development's packages, other platforms' libraries, the sources of llama.cpp, browsers' copies.
+# What is left out: development's packages, other platforms' libraries, the sources of llama.cpp.
 ARG VARIANT
 RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
   && npm sbom --sbom-format=cyclonedx --omit=dev --package-lock-only > sbom.cdx.json \
   && arch=$(node -p process.arch) \
-  && rm -rf node_modules/@node-llama-cpp/*-vulkan node_modules/onnxruntime-web node_modules/node-llama-cpp/llama/gitRelease.bundle \
+  && rm -rf node_modules/@node-llama-cpp/*-vulkan node_modules/node-llama-cpp/llama/gitRelease.bundle \
   && find node_modules/@node-llama-cpp -mindepth 1 -maxdepth 1 ! -name "linux-$arch*" -exec rm -rf {} + \
   && find node_modules/onnxruntime-node/bin -mindepth 3 -maxdepth 3 ! -path "*/linux/$arch" -exec rm -rf {} + \
   && if [ "$VARIANT" = cpu ]; then rm -rf node_modules/@node-llama-cpp/*-cuda*; fi

@@ -1,7 +1,7 @@
 import { appendFile, mkdtemp, readdir, readFile, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { beforeAll, describe, expect, it } from "vitest";
+import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { embeddingModel } from "../../src/models/catalog.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
@@ -12,12 +12,14 @@ import { loadEmbedder } from "../../src/retrieval/local-embedder.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { twoStageRetriever } from "../../src/retrieval/two-stage.ts";
 import { promptText } from "../../src/types/conversation.ts";
+import { writeTinyEmbeddingModel } from "./tiny-embedding-model.ts";
 
+const thread = new URL("../../dist/retrieval/embedding-thread.js", import.meta.url);
 let load: () => Promise<EmbeddingModel>;
 let embedder: EmbeddingModel;
 beforeAll(async () => {
   const { path, id } = await openModelStore(readSettings(process.env, process.cwd()), () => {}).ensure(embeddingModel);
-  load = () => loadEmbedder(path, id, new URL("../../dist/retrieval/embedding-thread.js", import.meta.url));
+  load = () => loadEmbedder(path, id, thread);
   embedder = await load();
 });
 
@@ -36,6 +38,18 @@ describe("sentence embeddings", () => {
     ];
     for (const embedding of [cat, kitten, tax]) expect(dot(embedding, embedding)).toBeCloseTo(1, 5);
     expect(dot(cat, kitten)).toBeGreaterThan(dot(cat, tax) + 0.2);
+  });
+
+  it.each([
+    ["A man is eating food.", "A man is eating a piece of bread.", 0.755],
+    ["My cat is ill.", "How do I file taxes?", 0.133],
+    ["Où est la bibliothèque ?", "ou est la bibliotheque ?", 1],
+    ["猫が病気です。", "私の猫は病気だ。", 0.704],
+    ["[SEP] [CLS]", "brackets", 0.344],
+    ["", "Nothing.", 0.286],
+  ])("are as near as those of the weights in float32: %j and %j", async (a, b, cosine) => {
+    const [one, other] = (await embed(a, b)) as [Float32Array, Float32Array];
+    expect(Math.abs(dot(one, other) - cosine)).toBeLessThan(0.03);
   });
 
   it("do not depend on what is embedded beside them", async () => {
@@ -69,6 +83,47 @@ describe("sentence embeddings", () => {
 
   it("stop when they are no longer wanted", async () => {
     await expect(embedder.embed(["Anything."], AbortSignal.abort())).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
+
+describe("an embedding model of one's own", () => {
+  let folder: string;
+  beforeEach(async () => {
+    folder = await mkdtemp(path.join(tmpdir(), "icdpo-tiny-embedder-"));
+  });
+  afterEach(() => rm(folder, { recursive: true }));
+  const loadTiny = (model?: Parameters<typeof writeTinyEmbeddingModel>[1]) => {
+    writeTinyEmbeddingModel(folder, model);
+    return loadEmbedder(folder, "tiny", thread);
+  };
+
+  it("gives the mean of its tokens' states, of length one", async () => {
+    const tiny = await loadTiny();
+    const [counted] = await tiny.embedCounted(["A b."]);
+    expect(counted?.tokens).toBe(5);
+    expect([...(counted?.embedding ?? [])].map((one) => one.toFixed(6))).toEqual(["0.600000", "0.800000"]);
+  });
+
+  it("reads as many tokens as it has positions, or as its tokenizer says, if those are fewer", async () => {
+    for (const [tokenizerConfig, tokens] of [
+      [{}, 6],
+      [{ model_max_length: 1e30 }, 6],
+      [{ model_max_length: 3 }, 3],
+    ] as const) {
+      const tiny = await loadTiny({ tokenizerConfig });
+      // What is cut off would turn the embedding.
+      const counted = await tiny.embedCounted([`${"a ".repeat(tokens - 1)}b b b`]);
+      expect(counted).toEqual([{ tokens, embedding: Float32Array.of(1, 0) }]);
+    }
+  });
+
+  it("need not take the mask, and is refused where it takes what there is not, or gives something else", async () => {
+    const bare = await loadTiny({ inputs: ["input_ids"] });
+    expect(await bare.embed(["a"])).toEqual([Float32Array.of(1, 0)]);
+    await expect(loadTiny({ inputs: ["input_ids", "position_ids"] })).rejects.toThrow("takes position_ids");
+    const other = await loadTiny({ output: "scores" });
+    const refusal = { code: "engine_failure", message: expect.stringContaining("gives scores") };
+    await expect(other.embed(["a"])).rejects.toMatchObject(refusal);
   });
 });
 
