@@ -12,7 +12,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "4ab18cb37089b4e2" },
+  answers: { version: 2, sources: "4a4f864614da483f" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "c597619c9c60a57a" },
   rewards: { version: 1, sources: "9c3d1ca43f976e6c" },
