@@ -14,8 +14,9 @@ import { blocksCase, concurrencyCase, Requests, singleCase, streamCase } from ".
 import { retrievalCase } from "../bench/retrieval.ts";
 import { type Speeds, speedCase } from "../bench/speeds.ts";
 import { LlamaEngine } from "../engine/llama-cpp/index.ts";
+import { readAccess } from "../node/open-access.ts";
 import type { Runtime } from "../node/runtime.ts";
-import { readAccess, serve } from "../node/serve.ts";
+import { serve } from "../node/serve.ts";
 import { buildPolicySet, textFile } from "../policy/build.ts";
 import { defaultEngine } from "../policy/engines-file.ts";
 import { PolicyStore } from "../policy/policy-store.ts";

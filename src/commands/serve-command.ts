@@ -1,7 +1,8 @@
 /** @module `icdpo serve`. */
 import { Command } from "commander";
 import { watchKeys } from "../access/keys-file.ts";
-import { readAccess, serve } from "../node/serve.ts";
+import { readAccess } from "../node/open-access.ts";
+import { serve } from "../node/serve.ts";
 import type { Experiment, Policy, Route } from "../policy/policy.ts";
 import { watchPolicies } from "../policy/policy-watcher.ts";
 import { type World, withRuntime } from "./world.ts";

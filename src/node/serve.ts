@@ -1,32 +1,21 @@
 /** @module `icdpo serve`: the gateway over HTTP. */
-import { randomBytes, randomInt, randomUUID } from "node:crypto";
+import { randomInt, randomUUID } from "node:crypto";
 import { setMaxListeners } from "node:events";
-import { hostname } from "node:os";
-import type { AccessDependencies, RateLimiter } from "../access/access.ts";
-import type { BrowserSettings } from "../access/browsers.ts";
-import { KeyLimiter } from "../access/key-limits.ts";
-import { KeyRing } from "../access/keys-file.ts";
-import { MemoryCounts } from "../access/minute-counts.ts";
+import type { RateLimiter } from "../access/access.ts";
 import { Sessions } from "../access/sessions.ts";
-import { SharedCounts } from "../access/shared-counts.ts";
 import { createApp } from "../app.ts";
 import { Admission, shuttingDown } from "../gateway/admission.ts";
 import { BodyRoom } from "../gateway/body-room.ts";
-import { isFault } from "../gateway/errors.ts";
+import type { StageLimits } from "../gateway/deadlines.ts";
 import { remembered } from "../http/endpoints/health.ts";
 import { noStore } from "../records/no-records.ts";
 import type { RecordStore } from "../records/record.ts";
 import { ThreadedStore } from "../records/thread/threaded-records.ts";
-import { recordAnswers } from "../telemetry/answer-records.ts";
-import { openLog } from "../telemetry/log.ts";
-import { createMetrics, type MetricsSources } from "../telemetry/prometheus.ts";
-import { keepRecent } from "../telemetry/recent.ts";
-import { createTelemetry } from "../telemetry/telemetry.ts";
-import { openTraces } from "../telemetry/traces.ts";
-import { GatewayError } from "../types/error.ts";
 import type { Report } from "../types/operator.ts";
 import { Doors } from "./doors.ts";
-import { clientAddress, isLoopback, listen, loopbackNames } from "./http-server.ts";
+import { clientAddress, listen } from "./http-server.ts";
+import { type Access, sessionSecret } from "./open-access.ts";
+import { openTelemetry } from "./open-telemetry.ts";
 import type { Runtime } from "./runtime.ts";
 import type { Settings } from "./settings.ts";
 import { turns } from "./turns.ts";
@@ -37,14 +26,8 @@ const readerMs = 60_000;
 const sharedMs = 100;
 /** Hexadecimal digits. */
 const idLength = 24;
-const secretBytes = 32;
 /** After the gateway has stopped waiting, streams have so long to say so. */
 const farewellMs = 2_000;
-/** A request that has taken too long has so long to end. */
-const slackMs = 60_000;
-
-/** Who may come, from where. */
-export type Access = AccessDependencies & BrowserSettings & { readonly ring: KeyRing; readonly close: () => void };
 
 export interface RunningServer {
   /** `http://host:port` */
@@ -62,19 +45,14 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
   const doors = new Doors(settings, readerMs);
   const state = () => runtime.engines.state();
   const records = openRecords(settings, report);
-  const telemetry = await openTelemetry(
-    settings,
-    version,
-    {
-      engineState: remembered(state, now),
-      admitted: () => admission.admitted,
-      records: () => records.state(),
-      doors: () => doors.state,
-      bodies: () => bodyRoom,
-    },
-    records,
-    report,
-  );
+  const sources = {
+    engineState: remembered(state, now),
+    admitted: () => admission.admitted,
+    records: () => records.state(),
+    doors: () => doors.state,
+    bodies: () => bodyRoom,
+  };
+  const telemetry = await openTelemetry(settings, version, sources, records, report);
   const shutdown = new AbortController();
   setMaxListeners(0, shutdown.signal); // every request under way is one
   const app = createApp({
@@ -90,11 +68,7 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     records,
     telemetry: telemetry.telemetry,
     recentRequests: telemetry.recent,
-    stageLimits: {
-      retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS,
-      queue: settings.ICDPO_QUEUE_TIMEOUT_MS,
-      prefill: settings.ICDPO_PREFILL_TIMEOUT_MS,
-    },
+    stageLimits: stageLimits(settings),
     shutdown: shutdown.signal,
     report: telemetry.reportError,
     clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),
@@ -115,23 +89,33 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     version,
   });
   const server = await listen(app.fetch, settings, doors);
+  const drain = async (): Promise<void> => {
+    // The port stays open meanwhile: who comes is told 503, and when to come back.
+    const ended = admission.close().then(() => server.close());
+    const isDone = await Promise.race([ended.then(() => true), pause(settings.ICDPO_DRAIN_MS).then(() => false)]);
+    if (isDone) return;
+    report(`${admission.admitted} requests did not finish within ICDPO_DRAIN_MS (${settings.ICDPO_DRAIN_MS} ms); ending them`);
+    shutdown.abort(shuttingDown());
+    await Promise.race([ended, pause(farewellMs)]);
+    void server.close();
+    server.closeAll();
+  };
   return {
     url: server.url,
     async close() {
-      // The port stays open meanwhile: who comes is told 503, and when to come back.
-      const ended = admission.close().then(() => server.close());
-      const isDone = await Promise.race([ended.then(() => true), pause(settings.ICDPO_DRAIN_MS).then(() => false)]);
-      if (!isDone) {
-        report(`${admission.admitted} requests did not finish within ICDPO_DRAIN_MS (${settings.ICDPO_DRAIN_MS} ms); ending them`);
-        shutdown.abort(shuttingDown());
-        await Promise.race([ended, pause(farewellMs)]);
-        void server.close();
-        server.closeAll();
-      }
+      await drain();
       await telemetry.close();
       if (records instanceof ThreadedStore) await records.close();
       access.close();
     },
+  };
+}
+
+function stageLimits(settings: Settings): StageLimits {
+  return {
+    retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS,
+    queue: settings.ICDPO_QUEUE_TIMEOUT_MS,
+    prefill: settings.ICDPO_PREFILL_TIMEOUT_MS,
   };
 }
 
@@ -167,50 +151,6 @@ function pause(ms: number): Promise<void> {
   return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }
 
-/** Throws "configuration" where the keys or the limits cannot be had, or where there are no keys and strangers could come. */
-export async function readAccess(settings: Settings, report: Report): Promise<Access> {
-  const { HOST: host } = settings;
-  const ring = await KeyRing.open(settings, report);
-  // Whoever began with keys is never open later on, whatever becomes of their file.
-  const isOpen = ring.keys === null;
-  if (isOpen && !isLoopback(host) && !settings.ICDPO_ALLOW_ANONYMOUS) throw openToAll(host);
-  return {
-    ring,
-    keys: () => ring.keys,
-    // Whoever stands behind a proxy comes from somewhere else.
-    isLocal: isLoopback(host) && !settings.ICDPO_TRUST_PROXY,
-    ...(await openLimits(settings, report)),
-    corsOrigins: settings.ICDPO_CORS_ORIGINS,
-    allowedHosts: allowedHosts(settings, isOpen),
-  };
-}
-
-/** Without keys, wherever it listens: another site's page must not become its own page by a name. With keys only where names are given: such a page has none. */
-function allowedHosts({ HOST: host, ICDPO_ALLOWED_HOSTS: given }: Settings, isOpen: boolean): ReadonlySet<string> | null {
-  if (given.includes("*") || (!isOpen && given.length === 0)) return null;
-  return new Set([...loopbackNames, host, ...(isLoopback(host) ? [] : [hostname()]), ...given]);
-}
-
-function sessionSecret({ ICDPO_SESSION_SECRET: given }: Settings): Uint8Array<ArrayBuffer> {
-  return new Uint8Array(given === undefined ? randomBytes(secretBytes) : Buffer.from(given));
-}
-
-async function openLimits(settings: Settings, report: Report): Promise<Pick<Access, "limiter" | "close">> {
-  const { ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute, ICDPO_TOKENS_PER_MINUTE: tokensPerMinute, ICDPO_PARALLEL: parallel } = settings;
-  const defaults = { requestsPerMinute, tokensPerMinute, parallel };
-  const { limitsUrl: url, ICDPO_LIMITS_TOKEN: authToken, ICDPO_TIMEOUT_MS: timeoutMs } = settings;
-  if (url === null) return { limiter: new KeyLimiter(new MemoryCounts(), defaults, randomUUID), close: () => {} };
-  const counts = await SharedCounts.open({ url, authToken, longestMs: timeoutMs + slackMs, report }).catch((error: Error) => {
-    throw new GatewayError("configuration", `ICDPO_LIMITS cannot be opened: ${error.message}`, { cause: error });
-  });
-  return { limiter: new KeyLimiter(counts, defaults, randomUUID), close: () => counts.close() };
-}
-
-function openToAll(host: string): GatewayError {
-  const remedy = "Set ICDPO_KEYS_FILE or ICDPO_API_KEYS (`icdpo keys new` makes a key), or ICDPO_ALLOW_ANONYMOUS=1 if that is meant.";
-  return new GatewayError("configuration", `Without API keys, everybody who reaches ${host} could use this gateway. ${remedy}`);
-}
-
 function openRecords(settings: Settings, report: Report): RecordStore {
   const { databaseUrl: url, ICDPO_DATABASE_TOKEN: authToken } = settings;
   if (url === null) return noStore;
@@ -223,35 +163,4 @@ function openRecords(settings: Settings, report: Report): RecordStore {
     feedbackDays: settings.ICDPO_FEEDBACK_DAYS,
     report,
   });
-}
-
-async function openTelemetry(settings: Settings, version: string, sources: MetricsSources, records: RecordStore, report: Report) {
-  const metrics = createMetrics(sources);
-  let isReported = false;
-  const onDropped = (): void => {
-    metrics.logLinesDropped();
-    if (!isReported) report("The log cannot be written; its lines are lost (icdpo_log_lines_dropped_total counts them).");
-    isReported = true;
-  };
-  const log = openLog({ level: settings.ICDPO_LOG_LEVEL, file: settings.ICDPO_LOG_FILE, text: settings.ICDPO_LOG_TEXT, onDropped });
-  const traces = await openTraces(process.env, version);
-  if (settings.ICDPO_LOG_FILE !== undefined) process.on("SIGHUP", log.reopen);
-  const recent = keepRecent();
-  const recorders = [log, recent, metrics, recordAnswers(records), ...(traces === null ? [] : [traces])];
-  const onFailure = (error: unknown): void => {
-    metrics.telemetryFailed();
-    report(`telemetry: ${error}`);
-  };
-  return {
-    telemetry: createTelemetry({ recorders, metrics: () => metrics.render(), now: Date.now, onFailure }),
-    recent: () => recent.requests,
-    charged: metrics.charged,
-    // Only faults of the gateway's own need a stack; a client's leave-taking is no error.
-    reportError: (error: unknown) => isFault(error) && log.logger.error({ err: error }, "fault"),
-    async close() {
-      process.off("SIGHUP", log.reopen);
-      await traces?.close();
-      await log.close();
-    },
-  };
 }

@@ -10,7 +10,7 @@ import { type ApiKey, findKey, hashKey } from "../../../src/access/access.ts";
 import { createKey, KeyRing, type KeySettings, modeComplaint } from "../../../src/access/keys-file.ts";
 import { MemoryRateLimiter } from "../../../src/access/minute-counts.ts";
 import { clientAddress } from "../../../src/node/http-server.ts";
-import { readAccess } from "../../../src/node/serve.ts";
+import { readAccess } from "../../../src/node/open-access.ts";
 import { readSettings } from "../../../src/node/settings.ts";
 import { GatewayError } from "../../../src/types/error.ts";
 import { gateway, json } from "../scripted-gateway.ts";

@@ -1,0 +1,176 @@
+/** @module The playground's work: a message is answered, beside plain sampling where that is asked for, and rated. */
+import type { Context } from "hono";
+import type { ContentfulStatusCode } from "hono/utils/http-status";
+import { z } from "zod";
+import { generationDemand } from "../gateway/demand.ts";
+import type { AppDependencies } from "../gateway/dependencies.ts";
+import { isFault, renderError } from "../gateway/errors.ts";
+import { generate } from "../gateway/generate.ts";
+import type { Answer, Generation } from "../gateway/generation.ts";
+import type { ResolvedRoute } from "../gateway/route.ts";
+import { tenantOf } from "../gateway/tenant.ts";
+import { askerOf, withRequest } from "../gateway/work.ts";
+import { keepFeedback } from "../http/endpoints/feedback.ts";
+import { icdpo } from "../icdpo/pipeline.ts";
+import { plainly } from "../policy/bypass.ts";
+import type { Policy, PolicySet, Route } from "../policy/policy.ts";
+import type { Conversation } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
+import { readForm } from "./form.ts";
+import { page } from "./layout.tsx";
+import { type Choice, type Played, Playground } from "./playground-page.tsx";
+import { visibleRoutes } from "./visible-routes.ts";
+
+const playSchema = z.object({
+  message: z.string().trim().min(1, "Say something first.").max(20_000),
+  route: z.string(),
+  compare: z.literal("on").optional(),
+  history: z.string().max(500_000),
+});
+
+const historySchema = z.array(z.object({ role: z.enum(["user", "assistant", "system"]), content: z.string() })).max(200);
+
+export function play(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const { message, route: chosen, compare, history } = await readForm(c, playSchema);
+    const turns: Conversation = [...parseHistory(history), { role: "user", content: message }];
+    const asked = { conversation: turns, compare: compare === "on", chosen };
+    try {
+      const played = await answer(c, dependencies, resolve(c, dependencies.policies(), chosen), turns, asked.compare);
+      const conversation: Conversation = [...turns, { role: "assistant", content: played.answer.content ?? "" }];
+      return renderPlayground(c, dependencies, { ...asked, conversation, played, error: null });
+    } catch (error) {
+      if (isFault(error)) dependencies.report(error);
+      const { status, body } = renderError(error, c.get("isAdmin"));
+      // The message stays in the conversation's place, so that it can be sent again.
+      return renderPlayground(
+        c,
+        dependencies,
+        { ...asked, conversation: turns.slice(0, -1), played: null, error: body.error.message },
+        status,
+      );
+    }
+  };
+}
+
+function parseHistory(text: string): Conversation {
+  try {
+    return historySchema.parse(JSON.parse(text));
+  } catch (error) {
+    throw new GatewayError("invalid_request", "The conversation's history is damaged. Begin a new one.", { cause: error });
+  }
+}
+
+/** Answers as any client's request would be, but takes part in no experiment: who plays has chosen the arm. */
+async function answer(
+  c: Context,
+  dependencies: AppDependencies,
+  resolved: ResolvedRoute,
+  conversation: Conversation,
+  compare: boolean,
+): Promise<Played> {
+  c.get("observer").note({ route: resolved.route, policy: resolved.policy.id });
+  const id = dependencies.newId("play-");
+  const started = dependencies.now();
+  const generated = await generate(c, dependencies, resolved, plainGeneration(conversation), id);
+  const ms = dependencies.now() - started;
+  const isScored = resolved.policy.settings.score.type !== "none";
+  const plain = compare && isScored ? await playPlainly(c, dependencies, resolved.policy, conversation) : null;
+  return {
+    id,
+    policy: resolved.policy.id,
+    answer: generated.answers[0] as Answer,
+    outcome: generated.outcome,
+    plain,
+    ms,
+  };
+}
+
+/** What plain sampling answers. */
+async function playPlainly(c: Context, dependencies: AppDependencies, policy: Policy, conversation: Conversation): Promise<string> {
+  const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
+  const sampling = { temperature, topP, topK, maxTokens, stop: [] };
+  const { randomSeed, now } = dependencies;
+  const request = { conversation, sampling, answers: 1, seed: randomSeed(), tenant: tenantOf(c, dependencies), now };
+  const demand = generationDemand(plainly(policy), request);
+  const { ranked } = await withRequest(askerOf(c), dependencies, demand, ({ signal, attempt, enter: onStage }) =>
+    attempt((work) => icdpo(plainly(policy), { ...request, signal, onStage, work })),
+  );
+  return ranked[0]?.text ?? "";
+}
+
+function plainGeneration(conversation: Conversation): Generation {
+  return {
+    conversation,
+    user: undefined,
+    overrides: undefined,
+    sampling: {},
+    answers: 1,
+    tools: [],
+    toolChoice: "auto",
+    parallelToolCalls: false,
+    format: { type: "text" },
+    topLogprobs: null,
+  };
+}
+
+export function rate(dependencies: AppDependencies) {
+  return async (c: Context): Promise<Response> => {
+    const { id, rating } = await readForm(c, z.object({ id: z.string().max(128), rating: z.enum(["up", "down"]) }));
+    const at = dependencies.unixTime() * 1000;
+    const row = { answer: id, metric: "rating", value: Number(rating === "up"), comment: null, at };
+    await keepFeedback(dependencies, row, c.get("caller")?.name ?? null);
+    return c.html(
+      page(
+        { title: "Thank you", section: "/", isSignedIn: dependencies.keys() !== null },
+        <p>
+          Your rating is kept. <a href="/">Ask something else</a>
+        </p>,
+      ),
+    );
+  };
+}
+
+interface PlaygroundState {
+  readonly conversation: Conversation;
+  readonly compare: boolean;
+  readonly chosen: string;
+  readonly played: Played | null;
+  readonly error: string | null;
+}
+
+export function renderPlayground(
+  c: Context,
+  dependencies: AppDependencies,
+  state: PlaygroundState,
+  status = 200,
+): Response | Promise<Response> {
+  const choices = visibleRoutes(c, dependencies.policies()).flatMap(choicesOf);
+  const canRate = dependencies.records.state().status === "ok";
+  const content = <Playground {...state} choices={choices} canRate={canRate} />;
+  return c.html(
+    page({ title: "Playground", section: "/", isSignedIn: dependencies.keys() !== null }, content),
+    status as ContentfulStatusCode,
+  );
+}
+
+function choicesOf({ name, policy, experiment }: Route): Choice[] {
+  if (experiment === null) return [{ value: name, label: `${name} (${policy.id})` }];
+  return experiment.arms.map((arm) => ({ value: `${name}/${arm.name}`, label: `${name}, arm ${arm.name} (${arm.policy.id})` }));
+}
+
+function resolve(c: Context, set: PolicySet, chosen: string): ResolvedRoute {
+  const [name = "", armName] = chosen.split("/");
+  const route = visibleRoutes(c, set).find((one) => one.name === name);
+  const arm = route?.experiment?.arms.find((one) => one.name === armName) ?? null;
+  if (route === undefined || (route.experiment !== null && arm === null))
+    throw new GatewayError("model_not_found", `There is no route "${chosen}" any more. Choose another.`);
+  return {
+    route: name,
+    policy: arm?.policy ?? route.policy,
+    arm: arm?.name ?? null,
+    isUsers: false,
+    bringsOpening: false,
+    counterfactual: 0,
+  };
+}
