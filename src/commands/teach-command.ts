@@ -2,6 +2,7 @@
 import { createHash } from "node:crypto";
 import path from "node:path";
 import { Command, Option } from "commander";
+import { inOrder } from "../async/in-order.ts";
 import { detectFormat, readExample } from "../demonstrations/datasets.ts";
 import { type Journal, openJournal, readLines, refuseToOverwrite, writeLines } from "../demonstrations/demonstration-files.ts";
 import { type Lesson, type TaughtLesson, teach } from "../demonstrations/teach.ts";
@@ -13,7 +14,6 @@ import { locked } from "../system/file-lock.ts";
 import type { Message } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { addEndpointOptions, addPriceOptions, type EndpointOptions, endpointKey, type Priced, whole } from "./endpoint-options.ts";
-import { inOrder } from "./eval/run.ts";
 import { type World, withRuntime, withSignal } from "./world.ts";
 
 interface TeachCommandOptions extends EndpointOptions, Priced {

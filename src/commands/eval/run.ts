@@ -3,6 +3,7 @@ import { setMaxListeners } from "node:events";
 import { readdir, readFile } from "node:fs/promises";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
+import { inOrder } from "../../async/in-order.ts";
 import { openJournal, writeLines } from "../../demonstrations/demonstration-files.ts";
 import type { Engine } from "../../engine/engine.ts";
 import { type Arm, changedArm } from "../../evaluation/arms.ts";
@@ -95,16 +96,6 @@ async function filesOf(
     policies: new Map(names.map((name) => [name, textOf(name)])),
     routes: JSON.stringify({ routes: Object.fromEntries(names.map((name) => [name, { policy: name }])) }),
     demonstrations: new Map([...own.demonstrations].map(([name, file]) => [name, set ?? file])),
-  };
-}
-
-/** Writes of a file one after another; one that failed is its caller's, not the next one's. */
-export function inOrder<Entry>(add: (entry: Entry) => Promise<void>): (entry: Entry) => Promise<void> {
-  let last: Promise<void> = Promise.resolve();
-  return (entry) => {
-    const added = last.then(() => add(entry));
-    last = added.catch(() => {});
-    return added;
   };
 }
 

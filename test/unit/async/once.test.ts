@@ -1,7 +1,7 @@
 /** Promises that are remembered: a failure must not be for good. */
 import { describe, expect, it } from "vitest";
+import { inOrder } from "../../../src/async/in-order.ts";
 import { once } from "../../../src/async/once.ts";
-import { inOrder } from "../../../src/commands/eval/run.ts";
 
 describe("what is made once", () => {
   it("is one for all who ask", async () => {
