@@ -1,4 +1,5 @@
 import { availableParallelism } from "node:os";
+import { fileURLToPath } from "node:url";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 import { missingWorkerd } from "./test/needs.ts";
 
@@ -32,6 +33,9 @@ const patientGateway = {
   ICDPO_DRAIN_MS: String(5 * minute),
 };
 
+/** The laboratories' one import of the gateway is of its source, as the tests' own imports are. */
+const laboratories = { "icdpo-gateway/laboratory": fileURLToPath(new URL("src/laboratory.ts", import.meta.url)) };
+
 /** None where workerd has no binary for the machine. */
 async function workerProjects(): Promise<TestProjectConfiguration[]> {
   const reason = missingWorkerd();
@@ -57,7 +61,7 @@ export default defineConfig({
     // vitest leaves a core free: of two, that would be half.
     maxWorkers: Math.max(2, availableParallelism() - 1),
     projects: [
-      { test: { ...patience, name: "unit", include: ["test/unit/**/*.test.ts"] } },
+      { resolve: { alias: laboratories }, test: { ...patience, name: "unit", include: ["test/unit/**/*.test.ts"] } },
       ...(await workerProjects()),
       {
         test: {

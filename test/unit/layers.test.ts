@@ -3,18 +3,23 @@ import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
 
-const source = path.resolve(import.meta.dirname, "../../src");
+const root = path.resolve(import.meta.dirname, "../..");
+const source = path.join(root, "src");
 const rooms = [
   ..."types text async system client models constraint engine retrieval policy demonstrations".split(" "),
-  ..."experiment records icdpo access gateway telemetry http web app.ts node worker evaluation bench commands".split(" "),
+  ..."experiment records icdpo access gateway telemetry http web app.ts node worker commands laboratory.ts".split(" "),
 ];
 
 /** Each file of `src` with the files that it imports, relative to `src`, and the packages and built-in modules. */
-const files = readdirSync(source, { recursive: true, encoding: "utf8" }).filter((file) => /\.tsx?$/u.test(file));
-const imports = new Map(files.map((file) => [file, importsOf(file)]));
+const files = sourcesOf(source);
+const imports = new Map(files.map((file) => [file, importsOf(source, file)]));
 
-function importsOf(file: string): readonly string[] {
-  const text = readFileSync(path.join(source, file), "utf8");
+function sourcesOf(folder: string): readonly string[] {
+  return readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => /\.tsx?$/u.test(file));
+}
+
+function importsOf(folder: string, file: string): readonly string[] {
+  const text = readFileSync(path.join(folder, file), "utf8");
   const named = [...text.matchAll(/^(?:import|export)\s(?:[^"]*?\sfrom\s)?"([^"]+)"|import\("([^"]+)"\)/gmu)];
   return named.map(([, first, second]) => resolved(file, first ?? second ?? ""));
 }
@@ -52,6 +57,19 @@ describe("imports", () => {
   it("are of files whose names occur once, but for those that open a room", () => {
     const names = files.map((file) => path.posix.basename(file).replace(/\.tsx?$/u, "")).filter((name) => name !== "index");
     expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
+  });
+
+  it.each(["lab", "bench"])("of %s are of its own files, and of one of the gateway", (laboratory) => {
+    const folder = path.join(root, laboratory);
+    const own = sourcesOf(folder).filter((file) => !file.startsWith("dist/"));
+    const wrong = own.flatMap((file) =>
+      importsOf(folder, file)
+        .filter((name) => !own.includes(name) && !name.startsWith("node:"))
+        .filter((name) => /^\.|^@?icdpo/u.test(name) && name !== "icdpo-gateway/laboratory")
+        .map((name) => `${file} imports ${name}`),
+    );
+    expect(own).toContain("index.ts");
+    expect(wrong).toEqual([]);
   });
 
   it("of a worker need nothing of Node", () => {

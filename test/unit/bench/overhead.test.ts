@@ -1,7 +1,7 @@
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
-import { load, type Target } from "../../../src/bench/load.ts";
+import { load, type Target } from "../../../bench/load.ts";
 
 const servers: Server[] = [];
 

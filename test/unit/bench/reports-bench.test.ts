@@ -1,12 +1,13 @@
 /** The benchmark of reports, with few answers: that it measures all that it says, not how long that takes. */
 import { expect, it } from "vitest";
-import { reportsBench } from "../../../src/bench/reports.ts";
+import { reportsBench } from "../../../bench/reports.ts";
 
 it("measures reports, and writes with and without them", { timeout: 60_000 }, async () => {
   const said: string[] = [];
   const { signal } = new AbortController();
-  const built = new URL("../../../dist/bench/reports.js", import.meta.url).href;
-  const { benchCase, close } = await reportsBench({ answers: 3_000, report: (line) => said.push(line), signal, built });
+  const recorder = new URL("../../../bench/dist/recorded-answers.js", import.meta.url);
+  const threads = new URL("../../../dist/records/thread/", import.meta.url);
+  const { benchCase, close } = await reportsBench({ answers: 3_000, report: (line) => said.push(line), signal, recorder, threads });
   try {
     const measurements = await benchCase.run(0);
     expect(measurements.map(({ unit, against }) => [unit, against !== undefined])).toEqual([

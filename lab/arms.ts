@@ -1,0 +1,90 @@
+/** @module Arms of an evaluation, which are policies, and the two places where it calls the method. */
+import {
+  type Conversation,
+  contradiction,
+  GatewayError,
+  type IcdpoOutcome,
+  icdpo,
+  type Measurement,
+  type MeasureRequest,
+  measure,
+  type Policy,
+  type PolicySettings,
+  type PromptedModel,
+  policyId,
+} from "icdpo-gateway/laboratory";
+import type { ResultCache } from "./cache.ts";
+import { cachedEngine } from "./cached-engine.ts";
+
+export interface Arm {
+  /** As tables call it. */
+  readonly name: string;
+  readonly policy: Policy;
+}
+
+export interface ArmChanges {
+  readonly name?: string | undefined;
+  readonly prompt?: PolicySettings["prompt"] | undefined;
+  /** 0 shows no demonstrations: the instructions alone. */
+  readonly shots?: number | undefined;
+  readonly candidates?: number | undefined;
+  readonly maxTokens?: number | undefined;
+}
+
+/** The arm with other settings, under an id of its own. Throws "invalid_request" where they do not go together. */
+export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
+  const { policy } = arm;
+  const { prompt, shots = policy.settings.shots, candidates = policy.settings.candidates, maxTokens } = changes;
+  const sampling = { ...policy.settings.sampling, ...(maxTokens !== undefined && { max_tokens: maxTokens }) };
+  const settings: PolicySettings = { ...policy.settings, prompt: prompt ?? policy.settings.prompt, shots, candidates, sampling };
+  const use = async (model: PromptedModel) => {
+    const { capabilities } = await model.engine.info();
+    const format = prompt === "auto" ? (capabilities.chat ? "chat" : "hh-rlhf") : (prompt ?? model.format);
+    return { engine: model.engine, format, capabilities };
+  };
+  const { sampler, scorer, reference } = policy;
+  const models = { sampler: await use(sampler), scorer: await use(scorer), reference: reference && (await use(reference)) };
+  const problem = contradiction(settings, models, policy.demonstrations);
+  if (problem !== null)
+    throw new GatewayError(
+      "invalid_request",
+      `The policy ${policy.name} cannot be changed so: ${problem.path.join(".")}: ${problem.reason}.`,
+    );
+  const retriever = shots === 0 ? null : policy.retriever;
+  const id = await policyId({ ...policy, ...models, settings });
+  return { name: changes.name ?? arm.name, policy: { ...policy, ...models, id, settings, retriever } };
+}
+
+/** The three sums of given completions; what is known of them is not computed again. */
+export function measured(arm: Arm, cache: ResultCache, request: MeasureRequest): Promise<Measurement> {
+  const policy = heldOut(arm.policy, request.conversation);
+  const cached = ({ engine, format }: PromptedModel): PromptedModel => ({ engine: cachedEngine(engine, cache), format });
+  return measure({ ...policy, scorer: cached(policy.scorer), reference: policy.reference && cached(policy.reference) }, request);
+}
+
+/** A request as the gateway would answer it, were the prompt not among its demonstrations. */
+export function answered(
+  { policy }: Arm,
+  request: {
+    readonly conversation: Conversation;
+    readonly answers: number;
+    readonly seed: number;
+    readonly now: () => number;
+    readonly signal: AbortSignal;
+  },
+): Promise<IcdpoOutcome> {
+  const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
+  return icdpo(heldOut(policy, request.conversation), { ...request, sampling: { temperature, topP, topK, maxTokens, stop: [] } });
+}
+
+/** The policy without its demonstrations of the very prompt that it is tested on. */
+function heldOut(policy: Policy, prompt: Conversation): Policy {
+  const { retriever, demonstrations } = policy;
+  if (retriever === null) return policy;
+  const except = new Set(demonstrations.filter(({ messages }) => samePrompt(messages, prompt)).map(({ id }) => id));
+  return { ...policy, retriever: { retrieve: (conversation, options) => retriever.retrieve(conversation, { ...options, except }) } };
+}
+
+function samePrompt(a: Conversation, b: Conversation): boolean {
+  return a.length === b.length && a.every(({ role, content }, i) => role === b[i]?.role && content === b[i]?.content);
+}

@@ -1,0 +1,136 @@
+/** @module Reward models: how good a response is, a number for each. RM_test of the paper, or a teacher's log-probability. */
+
+import {
+  answerTo,
+  baseContext,
+  boundedFetch,
+  type Conversation,
+  cancelled,
+  closeResponse,
+  type Engine,
+  encodeContext,
+  forcedSums,
+  GatewayError,
+  isRedirect,
+  noWork,
+  type PromptFormat,
+  redirected,
+} from "icdpo-gateway/laboratory";
+import { z } from "zod";
+import type { Kind, ResultCache } from "./cache.ts";
+import { versions } from "./versions.ts";
+
+export interface RewardModel {
+  /** The same id, the same rewards. */
+  readonly id: string;
+  /** Larger is better. Throws "engine_unavailable". */
+  reward(conversation: Conversation, response: string, signal: AbortSignal): Promise<number>;
+  close(): Promise<void>;
+}
+
+const rewardKind: Kind<number> = { name: "reward", version: versions.rewards.version, schema: z.number() };
+
+/** No response is rewarded twice. */
+export function cachedReward(model: RewardModel, cache: ResultCache): RewardModel {
+  const { id } = model;
+  return {
+    id,
+    reward: (conversation, response, signal) =>
+      cache.recall(rewardKind, [id, turnsOf(conversation), response], () => model.reward(conversation, response, signal)),
+    close: () => model.close(),
+  };
+}
+
+/** log(p / (1 − p)), at most ±36, where a probability can say no more. */
+export function logit(probability: number): number {
+  const most = 36;
+  return Math.max(-most, Math.min(most, Math.log(probability / (1 - probability))));
+}
+
+export interface RewardEndpoint {
+  readonly url: string;
+  readonly apiKey?: string | undefined;
+  /** Of a call that failed for a reason that may pass. */
+  readonly retries: number;
+  readonly fetch: typeof fetch;
+  /** Resolves after so many milliseconds. */
+  readonly pause: (ms: number) => Promise<void>;
+}
+
+const plainAnswer = z.object({ reward: z.number() });
+const classifyAnswer = z.object({ data: z.array(z.object({ probs: z.array(z.number()).min(1).max(2) })).length(1) });
+
+/**
+ * An endpoint that rewards: POST `{messages, response}` → `{reward}`. A URL that ends in `/classify` is vLLM's, which is asked for raw logits: the
+ * only class's, or the second's less the first's.
+ */
+export function httpReward(endpoint: RewardEndpoint): RewardModel {
+  const isClassify = endpoint.url.endsWith("/classify");
+  return {
+    id: endpoint.url,
+    async reward(conversation, response, signal) {
+      const messages = turnsOf(conversation);
+      if (!isClassify) return understood(endpoint, plainAnswer, await post(endpoint, { messages, response }, signal)).reward;
+      const whole = [...messages, { role: "assistant", content: response }];
+      const body = { messages: whole, add_generation_prompt: false, use_activation: false };
+      const [{ probs } = { probs: [] }] = understood(endpoint, classifyAnswer, await post(endpoint, body, signal)).data;
+      return probs.length === 1 ? (probs[0] as number) : (probs[1] as number) - (probs[0] as number);
+    },
+    close: async () => {},
+  };
+}
+
+function understood<Answer>({ url }: RewardEndpoint, schema: z.ZodType<Answer>, answer: unknown): Answer {
+  const { data, success } = schema.safeParse(answer);
+  if (success) return data;
+  throw new GatewayError("engine_unavailable", `${url} gave no reward: what came is no reward`);
+}
+
+function turnsOf(conversation: Conversation) {
+  return conversation.map(({ role, content }) => ({ role, content }));
+}
+
+const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
+const firstPauseMs = 500;
+const callMs = 300_000;
+
+async function post({ url, apiKey, retries, fetch, pause }: RewardEndpoint, body: unknown, signal: AbortSignal): Promise<unknown> {
+  const headers = { "content-type": "application/json", ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }) };
+  const sent = JSON.stringify(body);
+  const bounded = boundedFetch(fetch, { name: url, most: answerTo(sent).whole, wholeMs: callMs });
+  for (let attempt = 0; ; attempt++) {
+    let problem: string;
+    try {
+      const answer = await bounded(url, { method: "POST", headers, body: sent, signal, redirect: "manual" });
+      if (answer.ok) return await answer.json();
+      await answer.body?.cancel();
+      const moved = isRedirect(answer.status) ? ` ${redirected(url, answer.headers.get("location")).message}` : "";
+      problem = `${answer.status}${moved}`;
+      if (!passing.has(answer.status)) attempt = retries;
+    } catch (error) {
+      if (signal.aborted) throw cancelled(signal);
+      if (error instanceof GatewayError) throw error;
+      // A parser would quote what it could not read.
+      problem = error instanceof SyntaxError ? "what came is no JSON" : (error as Error).message;
+    }
+    if (attempt >= retries) throw new GatewayError("engine_unavailable", `${url} gave no reward: ${problem}`);
+    await pause(firstPauseMs * 2 ** attempt);
+  }
+}
+
+/** log π(y ∣ x) of a model without demonstrations, in nats, as RM-BoN uses its teacher's: the sum with the closing token, or its mean per token. */
+export async function engineReward(engine: Engine, format: PromptFormat, normalize: "sum" | "token"): Promise<RewardModel> {
+  const { model } = await engine.info();
+  return {
+    id: `log-probability ${normalize} ${format} ${model}`,
+    async reward(conversation, text, signal) {
+      const prompt = await encodeContext(engine, baseContext(format, conversation), signal);
+      const candidate = { index: 0, text, finish: "stop", sample: null, details: [] } as const;
+      const side = { engine, format, prompt };
+      const { closed } = await closeResponse(candidate, [side], signal);
+      const [sum] = await forcedSums(side, [closed], { work: noWork(), signal });
+      return (sum as number) / (normalize === "token" ? closed.length : 1);
+    },
+    close: async () => {},
+  };
+}

@@ -1,0 +1,21 @@
+/**
+ * @module Versions of what evaluations keep. Keys cover what a result was computed from, not the code that computed it: where that code makes other
+ * results of the same, a new version makes the older ones count no more. `sources` is a hash over that code; `test/unit/lab/versions.test.ts` says which
+ * files it is, and fails when they change, so that somebody decides.
+ */
+
+export interface ResultVersion {
+  readonly version: number;
+  /** 16 hex digits of SHA-256. */
+  readonly sources: string;
+}
+
+export const versions = {
+  /** What a policy answers, and its candidates. */
+  answers: { version: 2, sources: "aa3f229139a6f64c" },
+  /** Log-probabilities of given tokens after given tokens. */
+  scores: { version: 1, sources: "b0c0c29d053b9c3f" },
+  rewards: { version: 1, sources: "6fbf81ba9ddf09f8" },
+  /** What a judge or teacher replied, word for word. */
+  opinions: { version: 2, sources: "3aff0f4375113514" },
+} as const satisfies Readonly<Record<string, ResultVersion>>;

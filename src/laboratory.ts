@@ -1,0 +1,47 @@
+/** @module All that the laboratories beside the gateway (`lab`, `bench`) may use of it. */
+
+export { inOrder } from "./async/in-order.ts";
+export { inPool } from "./async/pool.ts";
+export { answerTo } from "./client/answer-size.ts";
+export { boundedFetch } from "./client/bounded-fetch.ts";
+export { isRedirect, redirected } from "./client/redirect.ts";
+export { addPriceOptions, endpointKey, type Priced, whole } from "./commands/endpoint-options.ts";
+export { type World, withRuntime, withSignal } from "./commands/world.ts";
+export { detectFormat, type Example, readExample } from "./demonstrations/datasets.ts";
+export { openJournal, readLines, writeLines } from "./demonstrations/demonstration-files.ts";
+export { judgePair } from "./demonstrations/judge.ts";
+export { costOf, openTeacher, type Teacher, type TeacherAnswer } from "./demonstrations/teacher.ts";
+export type { Engine, Prompt, ScoreEvent, Token } from "./engine/engine.ts";
+export { LlamaEngine } from "./engine/llama-cpp/index.ts";
+export type { ExperimentDescription } from "./experiment/report.ts";
+export type { Estimate } from "./experiment/sequence.ts";
+export { type Measurement, type MeasureRequest, measure } from "./icdpo/measure.ts";
+export { type IcdpoOutcome, icdpo } from "./icdpo/pipeline.ts";
+export { baseContext, encodeContext } from "./icdpo/prompt.ts";
+export { closeResponse, forcedSums } from "./icdpo/score.ts";
+export { candidateSeed, randomFrom } from "./icdpo/seed.ts";
+export { noWork } from "./icdpo/token-usage.ts";
+export { readAccess } from "./node/open-access.ts";
+export type { Runtime } from "./node/runtime.ts";
+export { serve } from "./node/serve.ts";
+export { buildPolicySet, type PolicyFiles, policyId, textFile } from "./policy/build.ts";
+export { defaultEngine } from "./policy/engines-file.ts";
+export { parseDemonstrations } from "./policy/parse.ts";
+export type { Policy, PromptedModel } from "./policy/policy.ts";
+export { contradiction } from "./policy/policy-models.ts";
+export { PolicyStore } from "./policy/policy-store.ts";
+export { type PolicySettings, type PromptFormat, promptFormats } from "./policy/schema.ts";
+export { Database } from "./records/libsql-records.ts";
+export type { AnswerRow } from "./records/record.ts";
+export { ThreadedStore } from "./records/thread/threaded-records.ts";
+export { bm25Ranking } from "./retrieval/bm25.ts";
+export type { Embedder } from "./retrieval/retriever.ts";
+export { twoStageRetriever } from "./retrieval/two-stage.ts";
+export { writeWhole } from "./system/whole-file.ts";
+export { sha256Hex } from "./text/bytes.ts";
+export { type Conversation, type Demonstration, promptText } from "./types/conversation.ts";
+export { cancelled, GatewayError } from "./types/error.ts";
+export type { Report } from "./types/operator.ts";
+
+/** The built program. */
+export const program = new URL("./commands/cli.js", import.meta.url);
