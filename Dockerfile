@@ -14,7 +14,7 @@ COPY package.json package-lock.json .npmrc ./
 RUN npm ci --ignore-scripts --no-audit --no-fund
 COPY tsconfig.json tsconfig.build.json ./
 COPY src src
-RUN npm run build && rm dist/.tsbuildinfo
+RUN npm run build:gateway && rm dist/.tsbuildinfo && find dist -name "*.d.ts" -delete
 # What is left out: development's packages, other platforms' libraries, the sources of llama.cpp.
 ARG VARIANT
 RUN npm prune --omit=dev --ignore-scripts --no-audit --no-fund \
