@@ -19,7 +19,7 @@ export function benchCommand(world: World): Command {
   return laboratoryCommand("bench", "measure speed (in a checkout)", door, world);
 }
 
-/** Hands all that follows the name on to the laboratory, `--help` included. Throws "configuration" where that is not built. */
+/** Hands all that follows the name on, `--help` included. Throws "configuration" where the laboratory is not built. */
 export function laboratoryCommand(name: string, description: string, door: URL, world: World): Command {
   return new Command(name)
     .description(description)

@@ -1,4 +1,7 @@
-/** Imports point one way: a room may use those that stand before it in the list, never those after it. */
+/**
+ * Imports point one way: a room may use those that stand before it in the list, never those after it. The laboratories beside `src`
+ * use what one module lists.
+ */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
@@ -13,6 +16,10 @@ const rooms = [
 /** Each file of `src` with the files that it imports, relative to `src`, and the packages and built-in modules. */
 const files = sourcesOf(source);
 const imports = new Map(files.map((file) => [file, importsOf(source, file)]));
+const laboratories = ["lab", "bench"].map((name) => {
+  const folder = path.join(root, name);
+  return { name, folder, own: sourcesOf(folder) };
+});
 
 function sourcesOf(folder: string): readonly string[] {
   return readdirSync(folder, { recursive: true, encoding: "utf8" }).filter((file) => /\.tsx?$/u.test(file));
@@ -55,17 +62,16 @@ describe("imports", () => {
   });
 
   it("are of files whose names occur once, but for those that open a room", () => {
-    const names = files.map((file) => path.posix.basename(file).replace(/\.tsx?$/u, "")).filter((name) => name !== "index");
+    const all = [...files, ...laboratories.flatMap(({ own }) => own)];
+    const names = all.map((file) => path.posix.basename(file).replace(/\.tsx?$/u, "")).filter((name) => name !== "index");
     expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
   });
 
-  it.each(["lab", "bench"])("of %s are of its own files, and of one of the gateway", (laboratory) => {
-    const folder = path.join(root, laboratory);
-    const own = sourcesOf(folder).filter((file) => !file.startsWith("dist/"));
+  it.each(laboratories)("of $name are of its own files, and of one of the gateway", ({ folder, own }) => {
     const wrong = own.flatMap((file) =>
       importsOf(folder, file)
-        .filter((name) => !own.includes(name) && !name.startsWith("node:"))
-        .filter((name) => /^\.|^@?icdpo/u.test(name) && name !== "icdpo-gateway/laboratory")
+        .filter((name) => /^(?:\.|icdpo|@icdpo)/u.test(name) || name.endsWith(".ts"))
+        .filter((name) => !own.includes(name) && name !== "icdpo-gateway/laboratory")
         .map((name) => `${file} imports ${name}`),
     );
     expect(own).toContain("index.ts");
