@@ -2,7 +2,7 @@
 import { expect, it } from "vitest";
 import { reportsBench } from "../../../bench/reports.ts";
 
-it("measures reports, and writes with and without them", { timeout: 60_000 }, async () => {
+it("measures reports, and writes with and without them", async () => {
   const said: string[] = [];
   const { signal } = new AbortController();
   const recorder = new URL("../../../bench/dist/recorded-answers.js", import.meta.url);
