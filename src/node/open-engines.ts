@@ -4,7 +4,7 @@ import { LinkedSignal } from "../async/linked-signal.ts";
 import { openConnections } from "../client/undici-fetch.ts";
 import type { Capabilities, EngineLoad, EngineState, RunningEngine } from "../engine/engine.ts";
 import { type EnginesState, engineName, type ModelReference, type OwnedEngines } from "../engine/engines.ts";
-import { HeldEngine } from "../engine/held-engine.ts";
+import { HeldEngine } from "../engine/lease.ts";
 import { Cores } from "../engine/llama-cpp/cores.ts";
 import { LlamaEngine, type LlamaEngineOptions } from "../engine/llama-cpp/index.ts";
 import { openRemote } from "../engine/server/dialects.ts";

@@ -1,6 +1,6 @@
 /** Stop strings that begin as the text goes on: each token is held against all of them. */
 import { expect, it } from "vitest";
-import { TextStream } from "../../src/engine/llama-cpp/text-stream.ts";
+import { TextStream } from "../../src/engine/llama-cpp/completion-text.ts";
 import { attack } from "./attacker.ts";
 import { plainAttack } from "./attacks.ts";
 import { expectUnblocked } from "./measures.ts";

@@ -19,8 +19,8 @@ import type {
   TokenText,
 } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
+import { chunk, echoed, path, readServed, type Served } from "./llama-cpp-python-model.ts";
 import { Server } from "./one-call-server.ts";
-import { chunk, echoed, path, readServed, type Served } from "./probed-model.ts";
 
 /** What control tokens are spelled like. */
 const marker = /<(?=[^<>\s]{1,64}>)|\[(?=[^[\]\s]{1,64}\])/gu;

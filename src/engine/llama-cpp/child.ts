@@ -4,12 +4,12 @@ import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { noSuchToken } from "../characters.ts";
 import type { EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
-import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./branches.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./child-messages.ts";
+import { TextStream } from "./completion-text.ts";
 import { type LoadedModel, loadModel } from "./loaded-model.ts";
 import { Scheduler, type Work } from "./scheduler.ts";
-import { type Ownership, undivided } from "./sequences.ts";
-import { TextStream } from "./text-stream.ts";
+import { type Ownership, undivided } from "./slots.ts";
+import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./task-sequences.ts";
 
 /** A call under way. */
 interface Running {

@@ -5,10 +5,10 @@ import { GatewayError } from "../../types/error.ts";
 import { charactersOf, checkCharacters } from "../characters.ts";
 import type { EngineInfo, Prompt, Token } from "../engine.ts";
 import { ChatTemplate, renderedTokens, type Vocabulary } from "../template/chat-template.ts";
-import type { Describe } from "./branches.ts";
+import type { Detokenize } from "./completion-text.ts";
 import { type EngineSize, loadNative, type NativeModel, type NativeOptions } from "./native.ts";
 import type { Backend } from "./scheduler.ts";
-import type { Detokenize } from "./text-stream.ts";
+import type { Describe } from "./task-sequences.ts";
 import type { ThreadControl } from "./threads.ts";
 
 export interface LoadedModel {

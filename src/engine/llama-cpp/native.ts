@@ -19,11 +19,11 @@ import {
 import { GatewayError } from "../../types/error.ts";
 import type { SampleRequest, Token } from "../engine.ts";
 import { AvailableCores } from "./available-cores.ts";
+import type { Detokenize } from "./completion-text.ts";
 import { GrammarTurns } from "./grammar-turns.ts";
 import { type GrammarState, type NativeSampler, readLogprobs, type SamplerConfig, samplerConfig, type TokenSampling } from "./sampler.ts";
 import type { Backend, Feed, Logits, Sampler } from "./scheduler.ts";
 import { chooseSize, type Room } from "./sizing.ts";
-import type { Detokenize } from "./text-stream.ts";
 import { ThreadControl } from "./threads.ts";
 import { tokenBytes } from "./token-bytes.ts";
 

@@ -8,7 +8,7 @@ import { cancelled } from "../../types/error.ts";
 import type { SampleRequest, Token } from "../engine.ts";
 import { Pace } from "./pace.ts";
 import { allot, type Portion } from "./plan.ts";
-import { type Ownership, type Prefix, type SequenceMemory, Sequences, undivided } from "./sequences.ts";
+import { type Ownership, type Prefix, type SequenceMemory, Sequences, undivided } from "./slots.ts";
 
 /** A row of a step's logits, valid until the next step. */
 export type Logits = number & { readonly __logits: unique symbol };

@@ -3,8 +3,8 @@ import { z } from "zod";
 import { sampledAnswer } from "../../client/answer-size.ts";
 import type { PrefillEvent, Token, TokenDetail } from "../engine.ts";
 import type { Replicas } from "../server/replicas.ts";
-import type { ServedModel } from "./served-model.ts";
-import type { Vocabulary } from "./vocabulary.ts";
+import type { ServedModel } from "./llama-server-model.ts";
+import type { Vocabulary } from "./llama-server-vocabulary.ts";
 
 const alternative = z.object({ id: z.int(), logprob: z.number() });
 const probability = alternative.extend({ top_logprobs: z.array(alternative) });

@@ -20,10 +20,10 @@ import type {
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
-import { type Rescore, sampleTogether } from "./sampling.ts";
-import { properties, readModel, type ServedModel, tokenize } from "./served-model.ts";
-import { force, score } from "./teacher-forcing.ts";
-import { splitBy } from "./vocabulary.ts";
+import { properties, readModel, type ServedModel, tokenize } from "./llama-server-model.ts";
+import { type Rescore, sampleTogether } from "./llama-server-sampling.ts";
+import { force, score } from "./llama-server-scoring.ts";
+import { splitBy } from "./llama-server-vocabulary.ts";
 
 /** The server answers it at once, however busy it is. */
 const probeTimeoutMs = 5_000;

@@ -20,7 +20,7 @@ import type {
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
-import { type ChatEvent, Choice, chatAnswer, chatChunk, requestBody } from "./chat.ts";
+import { type ChatEvent, Choice, chatAnswer, chatChunk, requestBody } from "./openai-sampling.ts";
 
 /** What most services hold by now; who knows better says so in the settings. */
 const usualContextSize = 128_000;

@@ -19,10 +19,10 @@ import type {
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
-import { VllmScorer } from "./echoed-scores.ts";
-import { VllmTemplate } from "./probed-template.ts";
-import { sampleWithVllm } from "./sampled-stream.ts";
-import { type ServedModel, VllmTokens } from "./tokenizer.ts";
+import { sampleWithVllm } from "./vllm-sampling.ts";
+import { VllmScorer } from "./vllm-scoring.ts";
+import { VllmTemplate } from "./vllm-template.ts";
+import { type ServedModel, VllmTokens } from "./vllm-tokenizer.ts";
 
 const listed = z.object({ data: z.array(z.object({ id: z.string(), root: z.string().nullish(), max_model_len: z.int().nullish() })) });
 type Listed = z.infer<typeof listed>["data"][number];

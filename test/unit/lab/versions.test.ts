@@ -26,7 +26,12 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
     "lab/answers.ts",
     "lab/arms.ts",
   ],
-  scores: ["engine/llama-cpp/sampler.ts", "engine/vllm/echoed-scores.ts", "engine/llama-server/teacher-forcing.ts", "lab/cached-engine.ts"],
+  scores: [
+    "engine/llama-cpp/sampler.ts",
+    "engine/vllm/vllm-scoring.ts",
+    "engine/llama-server/llama-server-scoring.ts",
+    "lab/cached-engine.ts",
+  ],
   rewards: [...prompts, "icdpo/score.ts", "engine/llama-cpp/sampler.ts", "lab/ranking-head.ts", "lab/reward.ts"],
   opinions: ["demonstrations/teacher.ts", "lab/cached-teacher.ts"],
 };

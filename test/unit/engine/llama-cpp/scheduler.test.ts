@@ -2,7 +2,7 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Sample, SamplingParameters, Token } from "../../../../src/engine/engine.ts";
-import { SampleBranch, ScoreBranch } from "../../../../src/engine/llama-cpp/branches.ts";
+import { TextStream } from "../../../../src/engine/llama-cpp/completion-text.ts";
 import {
   type Backend,
   type Branch,
@@ -12,7 +12,7 @@ import {
   type Sampler,
   Scheduler,
 } from "../../../../src/engine/llama-cpp/scheduler.ts";
-import { TextStream } from "../../../../src/engine/llama-cpp/text-stream.ts";
+import { SampleBranch, ScoreBranch } from "../../../../src/engine/llama-cpp/task-sequences.ts";
 
 const end: Token = 0;
 /** A second control token, which ends a completion as well. */

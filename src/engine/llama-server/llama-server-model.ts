@@ -8,7 +8,7 @@ import type { EngineInfo, Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { Replicas } from "../server/replicas.ts";
 import { ChatTemplate } from "../template/chat-template.ts";
-import { Vocabulary } from "./vocabulary.ts";
+import { Vocabulary } from "./llama-server-vocabulary.ts";
 
 export const properties = z.object({
   default_generation_settings: z.object({ n_ctx: z.int().positive() }),

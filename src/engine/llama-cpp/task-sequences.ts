@@ -1,7 +1,7 @@
 /** @module The two kinds of work on a prompt: sampling a completion, and scoring a given one. */
 import type { FinishReason, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../engine.ts";
+import type { TextStream } from "./completion-text.ts";
 import type { Backend, Branch, Logits, Sampler } from "./scheduler.ts";
-import type { TextStream } from "./text-stream.ts";
 
 /** Text and bytes of a token. */
 export type Describe = (token: Token) => TokenText;

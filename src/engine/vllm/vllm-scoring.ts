@@ -8,7 +8,7 @@ import { describedAnswer } from "../../client/answer-size.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import type { Prompt, ScoreEvent, Token, TokenDetail } from "../engine.ts";
 import { detailOf, topOf } from "../server/token-details.ts";
-import { type ServedModel, saltOf } from "./tokenizer.ts";
+import { type ServedModel, saltOf } from "./vllm-tokenizer.ts";
 
 const logprob = z.number().nullable();
 const echoed = z.object({

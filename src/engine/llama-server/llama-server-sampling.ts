@@ -12,7 +12,7 @@ import {
   prefillOf,
   type Served,
 } from "./completion-events.ts";
-import type { ServedModel } from "./served-model.ts";
+import type { ServedModel } from "./llama-server-model.ts";
 
 /** A text's tokens, and their details if asked for, where the server has not shown all that were sampled. */
 export type Rescore = (text: string) => Promise<Pick<Sample, "tokens" | "details">>;

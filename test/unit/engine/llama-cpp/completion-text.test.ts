@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Detokenize, TextStream } from "../../../../src/engine/llama-cpp/text-stream.ts";
+import { type Detokenize, TextStream } from "../../../../src/engine/llama-cpp/completion-text.ts";
 
 /** A token's bytes, or its text. */
 type Piece = string | readonly number[];

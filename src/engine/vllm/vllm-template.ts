@@ -5,7 +5,7 @@ import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Token } from "../engine.ts";
 import { plainMarkers, withoutSystem } from "../template/chat-turns.ts";
-import { brokenUp, type ServedModel, type VllmTokens } from "./tokenizer.ts";
+import { brokenUp, type ServedModel, type VllmTokens } from "./vllm-tokenizer.ts";
 
 const rendered = z.object({ tokens: z.array(z.int()), token_strs: z.array(z.string()) });
 

@@ -5,7 +5,7 @@ import { quoted } from "../../text/quoted.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "../engine.ts";
 import { detailOf, topOf } from "../server/token-details.ts";
-import { type ServedModel, saltOf } from "./tokenizer.ts";
+import { type ServedModel, saltOf } from "./vllm-tokenizer.ts";
 
 const logprob = z.number().nullable();
 const chunk = z.object({
