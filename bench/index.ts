@@ -149,7 +149,7 @@ const paperTokens = 128;
 
 /** Throws "configuration" where the default engine is another. */
 async function embedded({ engines }: Runtime): Promise<LlamaEngine> {
-  const engine = await (await engines.open({ engine: defaultEngine })).begun();
+  const engine = await (await engines.open({ engine: defaultEngine })).opened();
   if (engine instanceof LlamaEngine) return engine;
   throw new GatewayError("configuration", "The benchmarks measure the embedded engine: the engines file must not name another as default.");
 }

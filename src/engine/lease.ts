@@ -1,13 +1,13 @@
-/** @module An engine with an owner: begun when it is needed, closed when nobody needs it any more and its last call has ended. */
+/** @module A lease of an engine: opened when it is needed, closed when nobody needs it any more and its last call has ended. */
 
 import { untilAborted } from "../async/until-aborted.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import type { EngineInfo, EngineState, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "./engine.ts";
 
-export interface HeldEngineOptions {
-  /** Begins the engine. */
-  readonly begin: () => Promise<RunningEngine>;
+export interface EngineLeaseOptions {
+  /** The engine itself, where nothing has to be started. */
+  readonly open: () => RunningEngine | Promise<RunningEngine>;
   /** An engine that is not needed stays for so long after its last call: a request makes several, with pauses between them. */
   readonly lingerMs: number;
   readonly log: (line: string) => void;
@@ -15,21 +15,22 @@ export interface HeldEngineOptions {
 
 /**
  * What policies hold of an engine, the same before and after it is closed. Who still holds it when it is no longer needed, a request that began under
- * an older set of policies, goes on with it; where it has been closed meanwhile, the call begins it once more.
+ * an older set of policies, goes on with it; where it has been closed meanwhile, the call opens it once more.
  */
-export class HeldEngine implements RunningEngine {
-  readonly #options: HeldEngineOptions;
+export class EngineLease implements RunningEngine {
+  readonly #options: EngineLeaseOptions;
   #isNeeded = true;
   #isShut = false;
   /** Calls under way. */
   #calls = 0;
-  #begun: Promise<RunningEngine> | undefined;
+  /** While it is opened, and from then on. */
+  #opened: RunningEngine | Promise<RunningEngine> | undefined;
   #running: RunningEngine | undefined;
-  /** The end of the engine before: two at once might not fit into memory. */
-  #ended: Promise<void> = Promise.resolve();
+  /** The end of the engine before, until it has come: two at once might not fit into memory. */
+  #ending: Promise<void> | undefined;
   #lingering: NodeJS.Timeout | undefined;
 
-  constructor(options: HeldEngineOptions) {
+  constructor(options: EngineLeaseOptions) {
     this.#options = options;
   }
 
@@ -49,10 +50,10 @@ export class HeldEngine implements RunningEngine {
     return this.#running !== undefined;
   }
 
-  /** The engine itself, begun where it does not run. Throws what beginning it throws; the next call tries again. */
-  begun(): Promise<RunningEngine> {
-    if (this.#isShut) return Promise.reject(new GatewayError("engine_unavailable", "The engine is shut down."));
-    return this.#begun ?? this.#begin();
+  /** The engine itself, opened where it does not run. Throws what opening it throws; the next call tries again. */
+  async opened(): Promise<RunningEngine> {
+    if (this.#isShut) throw new GatewayError("engine_unavailable", "The engine is shut down.");
+    return this.#opened ?? this.#open();
   }
 
   info(signal?: AbortSignal): Promise<EngineInfo> {
@@ -122,7 +123,7 @@ export class HeldEngine implements RunningEngine {
 
   /** One that runs is not waited for: a request makes several calls, each of which would listen to its signal. */
   #at(signal: AbortSignal | undefined): RunningEngine | Promise<RunningEngine> {
-    return this.#running !== undefined && !signal?.aborted ? this.#running : untilAborted(this.begun(), signal);
+    return this.#running !== undefined && !signal?.aborted ? this.#running : untilAborted(this.opened(), signal);
   }
 
   #enter(): () => void {
@@ -134,24 +135,28 @@ export class HeldEngine implements RunningEngine {
     };
   }
 
-  #begin(): Promise<RunningEngine> {
-    const begun = this.#ended.then(() => this.#options.begin());
-    this.#begun = begun;
-    begun.then(
+  #open(): RunningEngine | Promise<RunningEngine> {
+    const opened = this.#ending === undefined ? this.#options.open() : this.#ending.then(() => this.#options.open());
+    this.#opened = opened;
+    if (!(opened instanceof Promise)) {
+      this.#running = opened;
+      return opened;
+    }
+    opened.then(
       (engine) => {
-        if (this.#begun === begun) this.#running = engine;
+        if (this.#opened === opened) this.#running = engine;
       },
       () => {
-        if (this.#begun === begun) this.#begun = undefined;
+        if (this.#opened === opened) this.#opened = undefined;
       },
     );
-    return begun;
+    return opened;
   }
 
   #endWhenIdle(): void {
     const { lingerMs, log } = this.#options;
     clearTimeout(this.#lingering);
-    if (this.#isNeeded || this.#calls > 0 || this.#begun === undefined) return;
+    if (this.#isNeeded || this.#calls > 0 || this.#opened === undefined) return;
     this.#lingering = setTimeout(() => {
       log("no policy needs it any more; closing it");
       void this.#end();
@@ -160,15 +165,25 @@ export class HeldEngine implements RunningEngine {
 
   /** Never throws. */
   #end(): Promise<void> {
-    const begun = this.#begun;
+    const opened = this.#opened;
     clearTimeout(this.#lingering);
-    this.#begun = undefined;
+    this.#opened = undefined;
     this.#running = undefined;
-    const close = async (): Promise<void> => {
-      const engine = await begun?.catch(() => undefined); // one that could not be begun has no end
+    if (opened === undefined) return this.#ending ?? Promise.resolve();
+    const ending = this.#endOf(opened, this.#ending).finally(() => {
+      if (this.#ending === ending) this.#ending = undefined;
+    });
+    this.#ending = ending;
+    return ending;
+  }
+
+  async #endOf(opened: RunningEngine | Promise<RunningEngine>, before: Promise<void> | undefined): Promise<void> {
+    try {
+      await before;
+      const engine = await Promise.resolve(opened).catch(() => undefined); // one that could not be opened has no end
       await engine?.close();
-    };
-    this.#ended = this.#ended.then(close).catch((error: unknown) => this.#options.log(`it could not be closed: ${error}`));
-    return this.#ended;
+    } catch (error) {
+      this.#options.log(`it could not be closed: ${error}`);
+    }
   }
 }

@@ -2,6 +2,7 @@
 import path from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import { once } from "../async/once.ts";
+import type { EnginePool } from "../engine/engine-pool.ts";
 import { embeddingModel } from "../models/catalog.ts";
 import { ModelStore } from "../models/model-store.ts";
 import { folderId } from "../models/references.ts";
@@ -14,11 +15,11 @@ import { loadEmbedder } from "../retrieval/local-embedder.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
 import type { Report } from "../types/operator.ts";
-import { NodeEngines, readEngines } from "./open-engines.ts";
+import { openEngines, readEngines } from "./open-engines.ts";
 import type { Settings } from "./settings.ts";
 
 export interface Runtime {
-  readonly engines: NodeEngines;
+  readonly engines: EnginePool;
   readonly policies: PolicyStore;
   /** Where the policies come from. */
   readonly policyFolder: PolicyFolder;
@@ -60,7 +61,7 @@ export async function openRuntime(
   also: readonly string[] = [],
 ): Promise<Runtime> {
   const store = openModelStore(settings, report);
-  const engines = new NodeEngines({ settings, definitions: await readEngines(settings), store, report, signal });
+  const engines = openEngines({ settings, definitions: await readEngines(settings), store, report, signal });
   const giveUp = (): void => void engines.close();
   signal?.addEventListener("abort", giveUp, { once: true });
   try {

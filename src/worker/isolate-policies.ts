@@ -1,4 +1,6 @@
 /** @module The policies of a worker's isolate: built from the bundle when the first request comes, and looked at again now and then. */
+
+import type { EnginePool } from "../engine/engine-pool.ts";
 import type { RemoteWorld } from "../engine/engines.ts";
 import { PolicyBuilder, type PolicyDependencies } from "../policy/build.ts";
 import type { PolicySet } from "../policy/policy.ts";
@@ -6,7 +8,7 @@ import { type PolicyState, PolicyStore } from "../policy/policy-store.ts";
 import { Retries } from "../policy/retries.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Bundle, type BundleText, parseBundle, policyFiles, readBundle } from "./bundle.ts";
-import { openEngines, type WorkerEngines } from "./remote-engines.ts";
+import { openEngines } from "./remote-engines.ts";
 
 export interface WorkerPoliciesOptions extends Pick<PolicyDependencies, "embedder" | "artifacts"> {
   /** What was built into the worker. */
@@ -54,7 +56,7 @@ export class WorkerPolicies {
     return this.#store.state;
   }
 
-  get engines(): WorkerEngines {
+  get engines(): EnginePool {
     return this.#bundle.engines;
   }
 
@@ -101,13 +103,13 @@ class LiveBundle {
   readonly #options: WorkerPoliciesOptions;
   #seen = "";
   #version = "";
-  #inForce: { readonly text: string; readonly engines: WorkerEngines; readonly builder: PolicyBuilder } | undefined;
+  #inForce: { readonly text: string; readonly engines: EnginePool; readonly builder: PolicyBuilder } | undefined;
 
   constructor(options: WorkerPoliciesOptions) {
     this.#options = options;
   }
 
-  get engines(): WorkerEngines {
+  get engines(): EnginePool {
     if (this.#inForce === undefined) throw new GatewayError("engine_unavailable", "No engine has been begun yet.");
     return this.#inForce.engines;
   }

@@ -7,18 +7,20 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it, vi } from "vitest";
 import type { Engine } from "../../../src/engine/engine.ts";
-import { NodeEngines } from "../../../src/node/open-engines.ts";
+import { type EngineOpener, EnginePool } from "../../../src/engine/engine-pool.ts";
+import { openEngines } from "../../../src/node/open-engines.ts";
 import { openModelStore } from "../../../src/node/runtime.ts";
 import { readSettings } from "../../../src/node/settings.ts";
 import { PolicyBuilder } from "../../../src/policy/build.ts";
 import { parseEngines } from "../../../src/policy/engines-file.ts";
 import { PolicyFolder } from "../../../src/policy/policy-files.ts";
 import { PolicyStore } from "../../../src/policy/policy-store.ts";
+import { ScriptedEngine } from "../scripted-engine.ts";
 import { childModule, isAlive } from "./llama-cpp/scripted-child.ts";
 
 let folder: string;
 let said: string[];
-let engines: NodeEngines;
+let engines: EnginePool;
 beforeEach(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "icdpo-owned-"));
   said = [];
@@ -38,11 +40,11 @@ afterEach(async () => {
 });
 
 /** With the engines of an engines file. */
-function open(text: string): NodeEngines {
+function open(text: string): EnginePool {
   const settings = readSettings({ ICDPO_CACHE: folder }, folder);
   const definitions = parseEngines("engines.yaml", text, {});
   const report = (line: string): void => void said.push(line);
-  return new NodeEngines({ settings, definitions, store: openModelStore(settings, report), report, lingerMs: 20, childModule });
+  return openEngines({ settings, definitions, store: openModelStore(settings, report), report, lingerMs: 20, childModule });
 }
 
 /** Policies by route; those written before are gone. */
@@ -58,7 +60,7 @@ async function write(policies: Record<string, string>): Promise<void> {
 function openStore(): Promise<PolicyStore> {
   const files = new PolicyFolder({ policies: path.join(folder, "policies"), demonstrations: path.join(folder, "demos") });
   const builder = new PolicyBuilder({ engines, embedder: () => Promise.reject(new Error("not needed")) });
-  const retain: NodeEngines["retain"] = (models) => engines.retain(models);
+  const retain: EnginePool["retain"] = (models) => engines.retain(models);
   return PolicyStore.open({ read: () => files.read(), build: (read) => builder.build(read), retain, unixTime: () => 1 });
 }
 
@@ -183,6 +185,38 @@ describe("engines that were begun for a set that is then refused", () => {
     expect(isAlive(pidsOf("a")[0] ?? 0)).toBe(true);
     expect(pidsOf("a")).toHaveLength(1);
   });
+});
+
+it("forgets an engine of which nothing runs here, while who holds it goes on with it", async () => {
+  const opened: string[] = [];
+  const opener: EngineOpener = {
+    open({ engine }) {
+      opened.push(engine);
+      return Object.assign(new ScriptedEngine(), { state: async () => ({ status: "ready" }), close: vi.fn() });
+    },
+    declared: () => ({ chat: true, text: true, score: true, grammar: true, tools: null }),
+    close: async () => {},
+  };
+  const pool = new EnginePool(opener, { report: () => {}, lingerMs: null });
+  const held = await pool.open({ engine: "a" });
+  pool.retain([{ engine: "b" }]);
+  await pool.open({ engine: "b" });
+  expect(Object.keys((await pool.state()).engines)).toEqual(["b"]);
+  expect(await held.tokenize(["x"])).toHaveLength(1);
+  expect(opened).toEqual(["a", "b"]);
+  expect(await pool.open({ engine: "a" })).not.toBe(held);
+  expect(opened).toEqual(["a", "b", "a"]);
+});
+
+it("says that an engine which says nothing of itself is not ready", async () => {
+  const opener: EngineOpener = {
+    open: () => Object.assign(new ScriptedEngine(), { state: () => new Promise<never>(() => {}), close: vi.fn() }),
+    declared: () => ({ chat: true, text: true, score: true, grammar: true, tools: null }),
+    close: async () => {},
+  };
+  const pool = new EnginePool(opener, { report: () => {}, lingerMs: null, stateMs: 10 });
+  await pool.open({ engine: "a" });
+  expect(await pool.state()).toMatchObject({ status: "unresponsive", engines: { a: { status: "unresponsive" } } });
 });
 
 it("ends a build that waits for a server when the gateway ends", async () => {
