@@ -1,6 +1,6 @@
 /** Stop strings that begin as the text goes on: each token is held against all of them. */
 import { expect, it } from "vitest";
-import { TextStream } from "../../src/engine/llama-cpp/completion-text.ts";
+import { CompletionText } from "../../src/engine/llama-cpp/completion-text.ts";
 import { attack } from "./attacker.ts";
 import { plainAttack } from "./attacks.ts";
 import { expectUnblocked } from "./measures.ts";
@@ -9,7 +9,7 @@ import { secret, servedSite } from "./site.ts";
 const tokens = 16_384;
 
 function write(text: string, stop: readonly string[]): string {
-  const stream = new TextStream((pieces) => text.repeat(pieces.length), stop);
+  const stream = new CompletionText((pieces) => text.repeat(pieces.length), stop);
   let written = "";
   for (let token = 0; token < tokens; token++) written += stream.push(token);
   return written + stream.end();

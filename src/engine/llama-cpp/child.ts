@@ -5,11 +5,12 @@ import { cancelled, GatewayError } from "../../types/error.ts";
 import { noSuchToken } from "../characters.ts";
 import type { EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./child-messages.ts";
-import { TextStream } from "./completion-text.ts";
+import { CompletionText } from "./completion-text.ts";
 import { type LoadedModel, loadModel } from "./loaded-model.ts";
-import { Scheduler, type Work } from "./scheduler.ts";
+import { Scheduler } from "./scheduler.ts";
 import { type Ownership, undivided } from "./slots.ts";
-import { SampleBranch, ScoreBranch, type ScoreBranchOptions } from "./task-sequences.ts";
+import type { TaskRequest } from "./task.ts";
+import { SampledSequence, ScoredSequence, type ScoredSequenceOptions } from "./task-sequences.ts";
 
 /** A call under way. */
 interface Running {
@@ -106,21 +107,21 @@ async function sample(
   checkTokens(prompt.tokens, model);
   checkPrompt(prompt, room, backend.contextSize);
   const limits = { maxTokens: Math.min(request.maxTokens, room), logprobs: request.logprobs, topLogprobs: request.topLogprobs };
-  const branches = request.seeds.map(
+  const sequences = request.seeds.map(
     (seed, index) =>
-      new SampleBranch({
+      new SampledSequence({
         backend,
         sampler: backend.createSampler(request, seed),
-        text: new TextStream(model.detokenize, request.stop),
+        text: new CompletionText(model.detokenize, request.stop),
         request: limits,
         end: prompt.end,
-        closes: model.closes,
+        endsTurn: model.endsTurn,
         describe: model.describe,
         onText: (text, tokens, details) => send({ id, index, text, tokens, details }),
         onDone: (sample) => send({ id, index, sample }),
       }),
   );
-  await scheduler.run({ kind: "sample", prompt: prompt.tokens, owner: ownerOf(prompt), branches, signal, ...accountOf(id) });
+  await scheduler.run({ kind: "sample", prompt: prompt.tokens, owner: ownerOf(prompt), sequences, signal, ...accountOf(id) });
 }
 
 async function score(
@@ -135,7 +136,7 @@ async function score(
   const check = (tokens: number): void => checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
   checkTokens(prompt.tokens, model);
   check(1);
-  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, owner: ownerOf(prompt), branches: [], signal, ...accountOf(id) });
+  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, owner: ownerOf(prompt), sequences: [], signal, ...accountOf(id) });
   task.done.catch((error: unknown) => completions.fail(error));
   signal.addEventListener("abort", () => completions.fail(cancelled(signal)), { once: true });
   let count = 0;
@@ -143,9 +144,9 @@ async function score(
     const index = count++;
     check(completion.length);
     checkTokens(completion, model);
-    const onDone: ScoreBranchOptions["onDone"] = (logprobs, details) => send({ id, index, logprobs, details });
+    const onDone: ScoredSequenceOptions["onDone"] = (logprobs, details) => send({ id, index, logprobs, details });
     if (completion.length === 0) onDone([], []);
-    else task.add(new ScoreBranch(backend, completion, { topLogprobs, describe: model.describe, onDone }));
+    else task.add(new ScoredSequence(backend, completion, { topLogprobs, describe: model.describe, onDone }));
   }
   task.close();
   await task.done;
@@ -176,7 +177,7 @@ async function tokenizeInTurns(texts: readonly string[], model: LoadedModel, sig
 }
 
 /** What a call tells of its prompt. */
-function accountOf(id: number): Pick<Work, "onPrefill" | "onPrompt"> {
+function accountOf(id: number): Pick<TaskRequest, "onPrefill" | "onPrompt"> {
   return { onPrefill: (fed) => send({ id, fed }), onPrompt: (cached) => send({ id, cached }) };
 }
 

@@ -11,7 +11,7 @@ const longestCharacter = 4;
 /** The detokeniser looks back no further than this. */
 const lookBack = 8;
 
-export class TextStream {
+export class CompletionText {
   readonly #detokenize: Detokenize;
   readonly #stop: readonly string[];
   #previous: Token[] = [];

@@ -5,9 +5,9 @@ import { GatewayError } from "../../types/error.ts";
 import { charactersOf, checkCharacters } from "../characters.ts";
 import type { EngineInfo, Prompt, Token } from "../engine.ts";
 import { ChatTemplate, renderedTokens, type Vocabulary } from "../template/chat-template.ts";
+import type { Backend } from "./backend.ts";
 import type { Detokenize } from "./completion-text.ts";
 import { type EngineSize, loadNative, type NativeModel, type NativeOptions } from "./native.ts";
-import type { Backend } from "./scheduler.ts";
 import type { Describe } from "./task-sequences.ts";
 import type { ThreadControl } from "./threads.ts";
 
@@ -18,7 +18,7 @@ export interface LoadedModel {
   readonly threads: ThreadControl;
   readonly detokenize: Detokenize;
   /** End of generation, or any other control token: the model has left its turn. */
-  readonly closes: (token: Token) => boolean;
+  readonly endsTurn: (token: Token) => boolean;
   readonly vocabularySize: number;
   readonly describe: Describe;
   tokenize(text: string): Token[];
@@ -48,7 +48,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     backend,
     threads,
     detokenize: model.detokenize,
-    closes: (token) => model.endsGeneration(token) || model.kind(token) === "control",
+    endsTurn: (token) => model.endsGeneration(token) || model.kind(token) === "control",
     vocabularySize: model.vocabularySize,
     describe(token) {
       const bytes = model.bytes(token);

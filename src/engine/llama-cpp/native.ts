@@ -19,10 +19,10 @@ import {
 import { GatewayError } from "../../types/error.ts";
 import type { SampleRequest, Token } from "../engine.ts";
 import { AvailableCores } from "./available-cores.ts";
+import type { Backend, BatchChunk, Logits, Sampler } from "./backend.ts";
 import type { Detokenize } from "./completion-text.ts";
 import { GrammarTurns } from "./grammar-turns.ts";
 import { type GrammarState, type NativeSampler, readLogprobs, type SamplerConfig, samplerConfig, type TokenSampling } from "./sampler.ts";
-import type { Backend, Feed, Logits, Sampler } from "./scheduler.ts";
 import { chooseSize, type Room } from "./sizing.ts";
 import { ThreadControl } from "./threads.ts";
 import { tokenBytes } from "./token-bytes.ts";
@@ -180,12 +180,12 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
       return threads.threads;
     },
 
-    async decode(feeds: readonly Feed[]): Promise<Logits[][]> {
-      const tokens = feeds.reduce((sum, feed) => sum + feed.tokens.length, 0);
+    async decode(batch: readonly BatchChunk[]): Promise<Logits[][]> {
+      const tokens = batch.reduce((sum, chunk) => sum + chunk.tokens.length, 0);
       native.initBatch(tokens);
-      const rows = feeds.map((feed) =>
+      const rows = batch.map((chunk) =>
         Array.from(
-          native.addToBatch(feed.sequence, feed.position, Uint32Array.from(feed.tokens), Uint32Array.from(feed.logits)),
+          native.addToBatch(chunk.sequence, chunk.position, Uint32Array.from(chunk.tokens), Uint32Array.from(chunk.logits)),
           (row) => row as Logits,
         ),
       );

@@ -2,7 +2,7 @@
 
 import { noSuchToken } from "../characters.ts";
 import type { SampleRequest, Token } from "../engine.ts";
-import type { Logits } from "./scheduler.ts";
+import type { Logits } from "./backend.ts";
 
 export interface NativeSampler {
   applyConfig(config: SamplerConfig): void;

@@ -1,8 +1,8 @@
 /**
- * @module What each of llama.cpp's sequences holds: the prefix cache. The first sequences are lanes, in which tasks run; a lane that is given
- * back keeps its tokens and their state. The others are the shelf: what a lane holds is copied there before the lane is used for something
- * else, the least recently used out. A new prompt begins with the longest prefix of it that any sequence holds, running ones included; of
- * what another tenant's sequence holds, no further than where that tenant's own words begin.
+ * @module What each slot holds: the prefix cache. A slot is one of llama.cpp's sequences, under the same number. Tasks run in the first slots; one
+ * that is given back keeps its tokens and their state. The others are cached slots: what a slot holds is copied there before the slot is used for
+ * something else, the least recently used out. A new prompt begins with the longest prefix of it that any slot holds, running ones included; of
+ * what another tenant's slot holds, no further than where that tenant's own words begin.
  */
 import { LRUCache } from "lru-cache";
 import type { Token } from "../engine.ts";
@@ -19,9 +19,9 @@ export interface SequenceMemory {
   clear(sequence: number): void;
 }
 
-/** The first `length` tokens of what a sequence holds. */
+/** The first `length` tokens of what a slot holds. */
 export interface Prefix {
-  readonly sequence: number;
+  readonly slot: number;
   readonly length: number;
 }
 
@@ -36,113 +36,116 @@ export const undivided: Ownership = { tenant: "", shared: 0 };
 
 /** Fewer tokens are not worth a copy: llama.cpp copies a whole sequence, however little of it is in use (20 ms for 4,096 positions of 135M weights). */
 const fewestWorthKeeping = 32;
-/** A sequence that differs less from another one is not worth a place beside it. */
+/** A slot that differs less from another one is not worth a place beside it. */
 const ownShareWorthKeeping = 1 / 4;
 
-export class Sequences {
+export class Slots {
   readonly #memory: SequenceMemory;
   readonly #held: Token[][];
-  /** Of each sequence: whose tokens it holds. */
+  /** Of each slot: whose tokens it holds. */
   readonly #owners: Ownership[];
-  /** Lanes that nobody runs in, ascending. */
+  /** Slots that nobody runs in, ascending. */
   readonly #free: number[];
-  readonly #laneCount: number;
-  /** Sequences of the shelf that hold something. */
-  readonly #shelf: LRUCache<number, true> | null;
+  readonly #count: number;
+  /** Cached slots that hold something. */
+  readonly #cached: LRUCache<number, true> | null;
 
-  constructor(memory: SequenceMemory, laneCount: number) {
+  /** `count`: slots that tasks run in. */
+  constructor(memory: SequenceMemory, count: number) {
     this.#memory = memory;
-    this.#laneCount = laneCount;
+    this.#count = count;
     this.#held = Array.from({ length: memory.sequences }, () => []);
     this.#owners = Array.from({ length: memory.sequences }, () => undivided);
-    this.#free = Array.from({ length: laneCount }, (_, lane) => lane);
-    this.#shelf = memory.sequences > laneCount ? new LRUCache({ max: memory.sequences - laneCount }) : null;
+    this.#free = Array.from({ length: count }, (_, slot) => slot);
+    this.#cached = memory.sequences > count ? new LRUCache({ max: memory.sequences - count }) : null;
   }
 
-  get laneCount(): number {
-    return this.#laneCount;
+  /** Those that tasks run in. */
+  get count(): number {
+    return this.#count;
   }
 
-  get freeLanes(): number {
+  /** Of those that tasks run in. */
+  get freeCount(): number {
     return this.#free.length;
   }
 
-  /** Tokens in a sequence. */
-  length(sequence: number): number {
-    return this.#tokens(sequence).length;
+  /** Tokens in a slot. */
+  length(slot: number): number {
+    return this.#tokens(slot).length;
   }
 
   /**
-   * Lanes for a prompt: the lowest that are free, or the highest. The first holds what the cache had of the prompt, the others nothing. The
+   * Slots for a prompt: the lowest that are free, or the highest. The first holds what the cache had of the prompt, the others nothing. The
    * prompt's last token is never taken from the cache: it has to be fed for its logits.
    */
   async take(count: number, prompt: readonly Token[], end: "low" | "high", owner: Ownership): Promise<number[]> {
     const found = this.#longestPrefix(prompt.slice(0, -1), owner.tenant);
-    const lanes = this.#choose(count, end, found?.sequence);
-    const inPlace = lanes.find((lane) => lane === found?.sequence);
-    const first = inPlace ?? (lanes[0] as number);
-    for (const lane of lanes) {
-      await this.#shelve(lane, found);
-      if (lane !== inPlace) this.#empty(lane);
+    const slots = this.#choose(count, end, found?.slot);
+    const inPlace = slots.find((slot) => slot === found?.slot);
+    const first = inPlace ?? (slots[0] as number);
+    for (const slot of slots) {
+      await this.#cache(slot, found);
+      if (slot !== inPlace) this.#empty(slot);
     }
-    for (const lane of lanes) if (lane !== inPlace) this.#owners[lane] = owner;
+    for (const slot of slots) if (slot !== inPlace) this.#owners[slot] = owner;
     if (found !== undefined) await this.begin(first, found, owner);
-    for (const lane of lanes) this.#free.splice(this.#free.indexOf(lane), 1);
-    return [first, ...lanes.filter((lane) => lane !== first)];
+    for (const slot of slots) this.#free.splice(this.#free.indexOf(slot), 1);
+    return [first, ...slots.filter((slot) => slot !== first)];
   }
 
-  /** What other sequences have of a prompt, where that is further than its lane has come and worth a copy. Changes nothing. */
-  further(lane: number, prompt: readonly Token[]): Prefix | undefined {
-    const found = this.#longestPrefix(prompt.slice(0, -1), this.#owner(lane).tenant);
-    return found !== undefined && found.length - this.length(lane) >= fewestWorthKeeping ? found : undefined;
+  /** What other slots have of a prompt, where that is further than its slot has come and worth a copy. Changes nothing. */
+  further(slot: number, prompt: readonly Token[]): Prefix | undefined {
+    const found = this.#longestPrefix(prompt.slice(0, -1), this.#owner(slot).tenant);
+    return found !== undefined && found.length - this.length(slot) >= fewestWorthKeeping ? found : undefined;
   }
 
-  /** The lane holds the prefix and nothing else, by a copy or by cutting what it holds; where that fails, it holds nothing. It is the owner's then. */
-  async begin(lane: number, { sequence, length }: Prefix, owner = this.#owner(lane)): Promise<void> {
-    if (sequence >= this.#laneCount) this.#shelf?.get(sequence);
-    if (lane === sequence) this.truncate(lane, length);
-    else await this.#copy(sequence, lane, length);
-    this.#owners[lane] = owner;
+  /** The slot holds the prefix and nothing else, by a copy or by cutting what it holds; where that fails, it holds nothing. It is the owner's then. */
+  async begin(slot: number, { slot: source, length }: Prefix, owner = this.#owner(slot)): Promise<void> {
+    if (source >= this.#count) this.#cached?.get(source);
+    if (slot === source) this.truncate(slot, length);
+    else await this.#copy(source, slot, length);
+    this.#owners[slot] = owner;
   }
 
-  /** The lane is free; what it holds is kept until the lane is needed. */
-  release(lane: number): void {
-    this.#free.push(lane);
+  /** The slot is free; what it holds is kept until the slot is needed. */
+  release(slot: number): void {
+    this.#free.push(slot);
     this.#free.sort((a, b) => a - b);
   }
 
-  /** The state of a sequence is not known any more. */
-  forget(sequence: number): void {
-    this.#empty(sequence);
+  /** The state of a slot is not known any more. */
+  forget(slot: number): void {
+    this.#empty(slot);
   }
 
   /** Tokens have been decoded. */
-  fed(sequence: number, tokens: readonly Token[]): void {
-    this.#tokens(sequence).push(...tokens);
+  fed(slot: number, tokens: readonly Token[]): void {
+    this.#tokens(slot).push(...tokens);
   }
 
-  /** Only where `rewinds`, if it is shorter than what the sequence holds. */
-  truncate(sequence: number, length: number): void {
-    if (length === this.length(sequence)) return;
+  /** Only where `rewinds`, if it is shorter than what the slot holds. */
+  truncate(slot: number, length: number): void {
+    if (length === this.length(slot)) return;
     try {
-      this.#memory.truncate(sequence, length);
+      this.#memory.truncate(slot, length);
     } catch (error) {
-      this.#empty(sequence);
+      this.#empty(slot);
       throw error;
     }
-    this.#tokens(sequence).length = length;
+    this.#tokens(slot).length = length;
   }
 
-  /** A lane in the gap between `lanes`, so that the highest of them can move there and they become neighbours. */
-  gap(lanes: readonly number[]): { readonly from: number; readonly to: number } | undefined {
-    const from = Math.max(...lanes);
-    const to = this.#free.find((lane) => lane > Math.min(...lanes) && lane < from);
+  /** A slot in the gap between `slots`, so that the highest of them can move there and they become neighbours. */
+  gap(slots: readonly number[]): { readonly from: number; readonly to: number } | undefined {
+    const from = Math.max(...slots);
+    const to = this.#free.find((slot) => slot > Math.min(...slots) && slot < from);
     return to === undefined ? undefined : { from, to };
   }
 
-  /** What runs in a lane goes on in a free one. */
+  /** What runs in a slot goes on in a free one. */
   async move(from: number, to: number): Promise<void> {
-    await this.#shelve(to, undefined);
+    await this.#cache(to, undefined);
     await this.#copy(from, to, this.length(from));
     this.#empty(from);
     this.#free.splice(this.#free.indexOf(to), 1);
@@ -156,40 +159,40 @@ export class Sequences {
 
   #longestPrefix(prompt: readonly Token[], tenant: string): Prefix | undefined {
     let best: Prefix | undefined;
-    for (const sequence of this.#held.keys()) {
-      const length = this.#usable(sequence, prompt, tenant);
-      if (length > (best?.length ?? 0)) best = { sequence, length };
+    for (const slot of this.#held.keys()) {
+      const length = this.#usable(slot, prompt, tenant);
+      if (length > (best?.length ?? 0)) best = { slot, length };
     }
     return best;
   }
 
-  /** How many of the first tokens of a tenant's prompt could be had of a sequence. */
-  #usable(sequence: number, prompt: readonly Token[], tenant: string): number {
-    const held = this.#tokens(sequence);
-    const owner = this.#owner(sequence);
+  /** How many of the first tokens of a tenant's prompt could be had of a slot. */
+  #usable(slot: number, prompt: readonly Token[], tenant: string): number {
+    const held = this.#tokens(slot);
+    const owner = this.#owner(slot);
     const common = commonPrefix(held, prompt);
     const length = owner.tenant === tenant ? common : Math.min(common, owner.shared);
     return this.#memory.rewinds || length === held.length ? length : 0;
   }
 
-  /** Copies what a lane holds to the shelf if it is worth it: if enough of it stands nowhere else. `kept` stays where it is. */
-  async #shelve(lane: number, kept: Prefix | undefined): Promise<void> {
-    const held = this.#tokens(lane);
-    if (this.#shelf === null || held.length < fewestWorthKeeping) return;
-    const { tenant } = this.#owner(lane);
-    const staying = kept?.sequence === lane ? kept.length : 0;
-    const elsewhere = this.#held.map((_, sequence) => (sequence === lane ? staying : this.#usable(sequence, held, tenant)));
+  /** Copies what a slot holds to a cached slot if it is worth it: if enough of it stands nowhere else. `kept` stays where it is. */
+  async #cache(slot: number, kept: Prefix | undefined): Promise<void> {
+    const held = this.#tokens(slot);
+    if (this.#cached === null || held.length < fewestWorthKeeping) return;
+    const { tenant } = this.#owner(slot);
+    const staying = kept?.slot === slot ? kept.length : 0;
+    const elsewhere = this.#held.map((_, other) => (other === slot ? staying : this.#usable(other, held, tenant)));
     if (held.length - Math.max(...elsewhere) < held.length * ownShareWorthKeeping) return;
-    const place = this.#place(kept?.sequence);
-    if (place === undefined) return;
-    await this.#copy(lane, place, held.length);
-    this.#shelf.set(place, true);
+    const target = this.#cachedSlot(kept?.slot);
+    if (target === undefined) return;
+    await this.#copy(slot, target, held.length);
+    this.#cached.set(target, true);
   }
 
-  /** An empty sequence of the shelf, or the least recently used one. */
-  #place(kept: number | undefined): number | undefined {
-    for (let sequence = this.#laneCount; sequence < this.#memory.sequences; sequence++) if (this.length(sequence) === 0) return sequence;
-    for (const sequence of this.#shelf?.rkeys() ?? []) if (sequence !== kept) return sequence;
+  /** An empty cached slot, or the least recently used one. */
+  #cachedSlot(kept: number | undefined): number | undefined {
+    for (let slot = this.#count; slot < this.#memory.sequences; slot++) if (this.length(slot) === 0) return slot;
+    for (const slot of this.#cached?.rkeys() ?? []) if (slot !== kept) return slot;
     return undefined;
   }
 
@@ -205,18 +208,18 @@ export class Sequences {
     this.#owners[target] = this.#owner(source);
   }
 
-  #empty(sequence: number): void {
-    this.#memory.clear(sequence);
-    this.#held[sequence] = [];
+  #empty(slot: number): void {
+    this.#memory.clear(slot);
+    this.#held[slot] = [];
   }
 
-  #owner(sequence: number): Ownership {
-    return this.#owners[sequence] ?? undivided;
+  #owner(slot: number): Ownership {
+    return this.#owners[slot] ?? undivided;
   }
 
-  #tokens(sequence: number): Token[] {
-    const held = this.#held[sequence];
-    if (held === undefined) throw new RangeError(`There is no sequence ${sequence}`);
+  #tokens(slot: number): Token[] {
+    const held = this.#held[slot];
+    if (held === undefined) throw new RangeError(`There is no slot ${slot}`);
     return held;
   }
 }

@@ -1,12 +1,13 @@
-/** @module The two kinds of work on a prompt: sampling a completion, and scoring a given one. */
+/** @module The two kinds of sequences that follow a prompt: a completion that is sampled, and a given one that is scored. */
 import type { FinishReason, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../engine.ts";
-import type { TextStream } from "./completion-text.ts";
-import type { Backend, Branch, Logits, Sampler } from "./scheduler.ts";
+import type { Backend, Logits, Sampler } from "./backend.ts";
+import type { CompletionText } from "./completion-text.ts";
+import type { TaskSequence } from "./task.ts";
 
 /** Text and bytes of a token. */
 export type Describe = (token: Token) => TokenText;
 
-/** Details of a token that was or will be fed, from the logits at its place. */
+/** Details of a token, from the logits at its place. */
 type Detail = Omit<TokenDetail, "offset">;
 
 async function detailOf(backend: Backend, describe: Describe, row: Logits, token: Token, count: number): Promise<Detail> {
@@ -18,24 +19,24 @@ async function detailOf(backend: Backend, describe: Describe, row: Logits, token
   };
 }
 
-export interface SampleBranchOptions {
+export interface SampledSequenceOptions {
   readonly backend: Backend;
   readonly sampler: Sampler;
-  readonly text: TextStream;
+  readonly text: CompletionText;
   readonly request: Pick<SampleRequest, "maxTokens" | "logprobs" | "topLogprobs">;
   readonly describe: Describe;
-  /** The token that closes a response; its log-probability is noted at every step. */
+  /** The token that closes a response; its log-probability is read at every step. */
   readonly end: Token;
   /** Tokens that end a completion: end of generation, or any other control token (the model has left its turn). */
-  readonly closes: (token: Token) => boolean;
+  readonly endsTurn: (token: Token) => boolean;
   /** `tokens`: sampled since the text before. */
   readonly onText: (text: string, tokens: number, details: readonly TokenDetail[]) => void;
   readonly onDone: (sample: Sample) => void;
 }
 
-export class SampleBranch implements Branch {
+export class SampledSequence implements TaskSequence {
   readonly start: readonly Token[] = [];
-  readonly #options: SampleBranchOptions;
+  readonly #options: SampledSequenceOptions;
   readonly #tokens: Token[] = [];
   readonly #logprobs: number[] = [];
   readonly #endLogprobs: number[] = [];
@@ -45,12 +46,12 @@ export class SampleBranch implements Branch {
   /** Tokens that have been told of with text. */
   #told = 0;
 
-  constructor(options: SampleBranchOptions) {
+  constructor(options: SampledSequenceOptions) {
     this.#options = options;
   }
 
   async accept([row]: readonly Logits[]): Promise<readonly Token[]> {
-    const { backend, sampler, text, request, end, closes, describe } = this.#options;
+    const { backend, sampler, text, request, end, endsTurn, describe } = this.#options;
     if (row === undefined) throw new Error("A sampling step returned no logits");
     if (this.#tokens.length === request.maxTokens) {
       this.#endLogprobs.push(...(await backend.logprobs(row, [end])));
@@ -60,14 +61,14 @@ export class SampleBranch implements Branch {
     if (request.logprobs) {
       const [logprob, endLogprob] = await backend.logprobs(row, [token, end]);
       this.#endLogprobs.push(endLogprob as number);
-      if (!closes(token)) this.#logprobs.push(logprob as number);
+      if (!endsTurn(token)) this.#logprobs.push(logprob as number);
     }
-    if (closes(token)) return this.#finish("stop");
+    if (endsTurn(token)) return this.#finish("stop");
     this.#tokens.push(token);
     if (request.topLogprobs !== undefined) this.#details.push(await detailOf(backend, describe, row, token, request.topLogprobs));
     this.#emit(text.push(token));
     if (text.stopString !== undefined) return this.#finish("stop");
-    // The last token is fed only for the log-probability of ending after it.
+    // The last token is decoded only for the log-probability of ending after it.
     return this.#tokens.length < request.maxTokens || request.logprobs ? [token] : this.#finish("length");
   }
 
@@ -100,7 +101,7 @@ export class SampleBranch implements Branch {
   }
 }
 
-export interface ScoreBranchOptions {
+export interface ScoredSequenceOptions {
   /** Absent: no details of tokens. */
   readonly topLogprobs?: number | undefined;
   readonly describe: Describe;
@@ -108,16 +109,16 @@ export interface ScoreBranchOptions {
 }
 
 /** Teacher forcing: log π(token i ∣ prompt, tokens before i), each read off the logits of the token before. */
-export class ScoreBranch implements Branch {
+export class ScoredSequence implements TaskSequence {
   readonly start: readonly Token[];
   readonly #backend: Backend;
   readonly #completion: readonly Token[];
   readonly #logprobs: number[] = [];
   readonly #details: TokenDetail[] = [];
-  readonly #options: ScoreBranchOptions;
+  readonly #options: ScoredSequenceOptions;
   #offset = 0;
 
-  constructor(backend: Backend, completion: readonly Token[], options: ScoreBranchOptions) {
+  constructor(backend: Backend, completion: readonly Token[], options: ScoredSequenceOptions) {
     this.start = completion.slice(0, -1);
     this.#backend = backend;
     this.#completion = completion;

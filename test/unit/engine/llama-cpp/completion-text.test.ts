@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { type Detokenize, TextStream } from "../../../../src/engine/llama-cpp/completion-text.ts";
+import { CompletionText, type Detokenize } from "../../../../src/engine/llama-cpp/completion-text.ts";
 
 /** A token's bytes, or its text. */
 type Piece = string | readonly number[];
@@ -14,7 +14,7 @@ const detokenizerOf =
 
 /** Pushes one token a piece until the stream stops. */
 function run(pieces: readonly Piece[], stop: readonly string[] = []) {
-  const stream = new TextStream(detokenizerOf(pieces), stop);
+  const stream = new CompletionText(detokenizerOf(pieces), stop);
   const emitted: string[] = [];
   for (const token of pieces.keys()) {
     if (stream.stopString !== undefined) break;
@@ -42,7 +42,7 @@ describe("text without stop strings", () => {
   });
 
   it("is not emitted again at the end", () => {
-    const stream = new TextStream(detokenizerOf(["a"]), []);
+    const stream = new CompletionText(detokenizerOf(["a"]), []);
     expect([stream.push(0), stream.end(), stream.end()]).toEqual(["a", "", ""]);
   });
 });
@@ -124,7 +124,7 @@ describe("several stop strings", () => {
     ["a END b STOP", "END"],
     ["a EN", undefined],
   ])("are told apart: %s", (text, met) => {
-    const stream = new TextStream(detokenizerOf([text]), ["END", "STOP"]);
+    const stream = new CompletionText(detokenizerOf([text]), ["END", "STOP"]);
     stream.push(0);
     expect(stream.stopString).toBe(met);
   });
@@ -261,7 +261,7 @@ describe("the tokens before", () => {
       const text = tokens.map((token) => pieces[token]).join("");
       return previous.length === 0 ? text.trimStart() : text;
     };
-    const stream = new TextStream(trimming, []);
+    const stream = new CompletionText(trimming, []);
     expect([0, 1, 2].map((token) => stream.push(token))).toEqual(["Hello", " dear", " world"]);
   });
 
@@ -269,7 +269,7 @@ describe("the tokens before", () => {
     const seen: (readonly number[])[] = [];
     const pieces: Piece[] = ["a", "b", [euro[0]], [euro[1]], [euro[2]], "c"];
     const bytes = detokenizerOf(pieces);
-    const stream = new TextStream((tokens, previous) => {
+    const stream = new CompletionText((tokens, previous) => {
       seen.push([...previous]);
       return bytes(tokens, previous);
     }, []);

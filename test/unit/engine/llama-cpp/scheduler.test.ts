@@ -2,17 +2,11 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Sample, SamplingParameters, Token } from "../../../../src/engine/engine.ts";
-import { TextStream } from "../../../../src/engine/llama-cpp/completion-text.ts";
-import {
-  type Backend,
-  type Branch,
-  type Feed,
-  type Logits,
-  type OpenTask,
-  type Sampler,
-  Scheduler,
-} from "../../../../src/engine/llama-cpp/scheduler.ts";
-import { SampleBranch, ScoreBranch } from "../../../../src/engine/llama-cpp/task-sequences.ts";
+import type { Backend, BatchChunk, Logits, Sampler } from "../../../../src/engine/llama-cpp/backend.ts";
+import { CompletionText } from "../../../../src/engine/llama-cpp/completion-text.ts";
+import { type OpenTask, Scheduler } from "../../../../src/engine/llama-cpp/scheduler.ts";
+import type { TaskSequence } from "../../../../src/engine/llama-cpp/task.ts";
+import { SampledSequence, ScoredSequence } from "../../../../src/engine/llama-cpp/task-sequences.ts";
 
 const end: Token = 0;
 /** A second control token, which ends a completion as well. */
@@ -26,8 +20,8 @@ function logprob(history: readonly Token[], token: Token): number {
 }
 
 interface BackendOptions {
-  /** Sequences that tasks run in; half as many more keep prefixes. */
-  readonly lanes?: number;
+  /** Slots that tasks run in; half as many more keep prefixes. */
+  readonly slots?: number;
   /** Tokens of prompts and completions in a step. */
   readonly chunk?: number;
   readonly contextSize?: number;
@@ -35,8 +29,8 @@ interface BackendOptions {
   readonly rewinds?: boolean;
   /** More decodes and copies are an error: the scheduler does not get on. */
   readonly mostSteps?: number;
-  /** Called before each decode with its feeds; may act or throw. */
-  readonly beforeDecode?: (feeds: readonly Feed[], step: number) => void;
+  /** Called before each decode with its batch; may act or throw. */
+  readonly beforeDecode?: (batch: readonly BatchChunk[], step: number) => void;
   /** What a sampler draws after a history. */
   readonly draw?: (history: readonly Token[], seed: number) => Token;
 }
@@ -47,7 +41,7 @@ class RecordingBackend implements Backend {
   readonly contextSize: number;
   readonly prefillSpeed = 1e9;
   readonly threads = 1;
-  readonly steps: (readonly Feed[])[] = [];
+  readonly steps: (readonly BatchChunk[])[] = [];
   readonly copies: { source: number; target: number; length: number }[] = [];
   readonly violations: string[] = [];
   openSamplers = 0;
@@ -59,9 +53,9 @@ class RecordingBackend implements Backend {
 
   constructor(options: BackendOptions = {}) {
     this.#options = options;
-    const lanes = options.lanes ?? 4;
-    this.sequences = lanes + Math.floor(lanes / 2);
-    this.stepTokens = (options.chunk ?? 64) + lanes;
+    const slots = options.slots ?? 4;
+    this.sequences = slots + Math.floor(slots / 2);
+    this.stepTokens = (options.chunk ?? 64) + slots;
     this.contextSize = options.contextSize ?? 1000;
   }
 
@@ -70,18 +64,18 @@ class RecordingBackend implements Backend {
     return this.steps.flat().reduce((sum, { tokens, logits }) => sum + (logits.length === 0 ? tokens.length : 0), 0);
   }
 
-  async decode(feeds: readonly Feed[]): Promise<Logits[][]> {
+  async decode(batch: readonly BatchChunk[]): Promise<Logits[][]> {
     this.#act();
-    const step = this.steps.push(feeds) - 1;
-    const total = feeds.reduce((sum, { tokens }) => sum + tokens.length, 0);
-    this.#check(feeds.length > 0 && total > 0, "a decode without tokens");
+    const step = this.steps.push(batch) - 1;
+    const total = batch.reduce((sum, { tokens }) => sum + tokens.length, 0);
+    this.#check(batch.length > 0 && total > 0, "a decode without tokens");
     this.#check(total <= this.stepTokens, `${total} tokens in a step of ${this.stepTokens}`);
-    this.#check(new Set(feeds.map(({ sequence }) => sequence)).size === feeds.length, "a sequence fed twice in one decode");
+    this.#check(new Set(batch.map(({ sequence }) => sequence)).size === batch.length, "a sequence fed twice in one decode");
     await tick();
-    this.#options.beforeDecode?.(feeds, step);
+    this.#options.beforeDecode?.(batch, step);
     this.#firstRow += this.#rows.length;
     this.#rows = [];
-    return feeds.map(({ sequence, position, tokens, logits }) => {
+    return batch.map(({ sequence, position, tokens, logits }) => {
       const held = this.#tokensOf(sequence);
       this.#check(position === held.length, `sequence ${sequence} holds ${held.length} tokens and is fed at ${position}`);
       const whole = [...held, ...tokens];
@@ -179,7 +173,7 @@ function tick(): Promise<void> {
 }
 
 /** Feeds `count` further tokens, one a step. */
-class SteppingBranch implements Branch {
+class SteppingSequence implements TaskSequence {
   readonly start: readonly Token[] = [];
   readonly rows: Logits[] = [];
   disposals = 0;
@@ -199,11 +193,12 @@ class SteppingBranch implements Branch {
   }
 }
 
-const stepping = (branches: number, steps: number): SteppingBranch[] => Array.from({ length: branches }, () => new SteppingBranch(steps));
+const stepping = (sequences: number, steps: number): SteppingSequence[] =>
+  Array.from({ length: sequences }, () => new SteppingSequence(steps));
 /** Completions are scored, everything else is sampled. */
-function run(scheduler: Scheduler, prompt: readonly Token[], branches: readonly Branch[], signal: AbortSignal): Promise<void> {
-  const kind = branches.some((branch) => branch instanceof ScoreBranch) ? "score" : "sample";
-  return scheduler.run({ kind, prompt, branches, signal });
+function run(scheduler: Scheduler, prompt: readonly Token[], sequences: readonly TaskSequence[], signal: AbortSignal): Promise<void> {
+  const kind = sequences.some((sequence) => sequence instanceof ScoredSequence) ? "score" : "sample";
+  return scheduler.run({ kind, prompt, sequences, signal });
 }
 
 const forever = () => new AbortController().signal;
@@ -216,10 +211,11 @@ function expectIdle(backend: RecordingBackend, scheduler: Scheduler): void {
   expect(backend.openSamplers).toBe(0);
 }
 
-const tokensOf = (steps: readonly (readonly Feed[])[]): (readonly Token[])[][] => steps.map((feeds) => feeds.map(({ tokens }) => tokens));
+const tokensOf = (steps: readonly (readonly BatchChunk[])[]): (readonly Token[])[][] =>
+  steps.map((batch) => batch.map(({ tokens }) => tokens));
 
 describe("one task", () => {
-  it("prefills its prompt once and copies it to a sequence for each branch", async () => {
+  it("prefills its prompt once and copies it to a slot for each sequence", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
     await run(scheduler, [5, 6, 7, 8], stepping(3, 1), forever());
@@ -246,7 +242,7 @@ describe("one task", () => {
     expectIdle(backend, scheduler);
   });
 
-  it("with one branch copies nothing", async () => {
+  it("with one sequence copies nothing", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
     await run(scheduler, range(10), stepping(1, 2), forever());
@@ -259,7 +255,7 @@ describe("one task", () => {
     const scheduler = new Scheduler(backend);
     await run(scheduler, [2, 3, 4, 5, 6, 7, 8, 9, 10, 11], stepping(1, 0), forever());
     expect(tokensOf(backend.steps)).toEqual([[[2, 3, 4, 5]], [[6, 7, 8, 9]], [[10]], [[11]]]);
-    expect(backend.steps.map((feeds) => feeds[0]?.position)).toEqual([0, 4, 8, 9]);
+    expect(backend.steps.map((batch) => batch[0]?.position)).toEqual([0, 4, 8, 9]);
     expectIdle(backend, scheduler);
   });
 
@@ -272,7 +268,7 @@ describe("one task", () => {
       onPrompt: (cached: number) => void told.push(["cached", cached]),
     };
     const ask = (prompt: readonly Token[]) =>
-      scheduler.run({ kind: "sample", prompt, branches: stepping(2, 1), signal: forever(), ...account });
+      scheduler.run({ kind: "sample", prompt, sequences: stepping(2, 1), signal: forever(), ...account });
     await ask(range(11));
     expect(told.splice(0)).toEqual([
       ["fed", 4],
@@ -290,28 +286,28 @@ describe("one task", () => {
     expectIdle(backend, scheduler);
   });
 
-  it("with more branches than sequences runs them in waves over one prefill", async () => {
-    const backend = new RecordingBackend({ lanes: 2 });
+  it("with more sequences than slots runs them in waves over one prefill", async () => {
+    const backend = new RecordingBackend({ slots: 2 });
     const scheduler = new Scheduler(backend);
-    const branches = [3, 0, 1, 2, 0].map((count) => new SteppingBranch(count));
-    await run(scheduler, [5, 6, 7], branches, forever());
+    const sequences = [3, 0, 1, 2, 0].map((count) => new SteppingSequence(count));
+    await run(scheduler, [5, 6, 7], sequences, forever());
     expect(backend.steps.flat().filter(({ position }) => position === 0)).toHaveLength(1);
-    expect(Math.max(...backend.steps.map((feeds) => feeds.length))).toBe(2);
-    expect(branches.map(({ rows }) => rows.length)).toEqual([4, 1, 2, 3, 1]);
-    expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1, 1, 1, 1]);
+    expect(Math.max(...backend.steps.map((batch) => batch.length))).toBe(2);
+    expect(sequences.map(({ rows }) => rows.length)).toEqual([4, 1, 2, 3, 1]);
+    expect(sequences.map(({ disposals }) => disposals)).toEqual([1, 1, 1, 1, 1]);
     expectIdle(backend, scheduler);
   });
 
-  it("with 500 branches on 3 sequences finishes them all", async () => {
-    const backend = new RecordingBackend({ lanes: 3 });
+  it("with 500 sequences on 3 slots finishes them all", async () => {
+    const backend = new RecordingBackend({ slots: 3 });
     const scheduler = new Scheduler(backend);
-    const branches = stepping(500, 0);
-    await run(scheduler, [5, 6], branches, forever());
-    expect(branches.every(({ rows, disposals }) => rows.length === 1 && disposals === 1)).toBe(true);
+    const sequences = stepping(500, 0);
+    await run(scheduler, [5, 6], sequences, forever());
+    expect(sequences.every(({ rows, disposals }) => rows.length === 1 && disposals === 1)).toBe(true);
     expectIdle(backend, scheduler);
   });
 
-  it("with no branches is done at once", async () => {
+  it("with no sequences is done at once", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
     // A loop that never ends would hold up the test's own clock: this signal fires when it has been looked at a thousand times.
@@ -324,22 +320,23 @@ describe("one task", () => {
 });
 
 describe("neighbouring sequences", () => {
-  const sequencesOf = (steps: readonly (readonly Feed[])[]): number[][] => steps.map((feeds) => feeds.map(({ sequence }) => sequence));
+  const sequencesOf = (steps: readonly (readonly BatchChunk[])[]): number[][] =>
+    steps.map((batch) => batch.map(({ sequence }) => sequence));
 
-  it("stay together when a branch between others ends", async () => {
-    const backend = new RecordingBackend({ lanes: 3 });
+  it("stay together when a sequence between others ends", async () => {
+    const backend = new RecordingBackend({ slots: 3 });
     const scheduler = new Scheduler(backend);
-    const branches = [new SteppingBranch(4), new SteppingBranch(0), new SteppingBranch(4)];
-    await run(scheduler, [5, 6], branches, forever());
-    // prefill; all three; then the third branch in the second one's place
+    const sequences = [new SteppingSequence(4), new SteppingSequence(0), new SteppingSequence(4)];
+    await run(scheduler, [5, 6], sequences, forever());
+    // prefill; all three; then the third sequence in the second one's place
     expect(sequencesOf(backend.steps)).toEqual([[0], [0, 1, 2], [0, 1], [0, 1], [0, 1], [0, 1]]);
     expect(backend.copies.at(-1)).toEqual({ source: 2, target: 1, length: 2 });
-    expect(branches.map(({ rows }) => rows.length)).toEqual([5, 1, 5]);
+    expect(sequences.map(({ rows }) => rows.length)).toEqual([5, 1, 5]);
     expectIdle(backend, scheduler);
   });
 
   it("are fed in ascending order, whatever the order of arrival", async () => {
-    const backend = new RecordingBackend({ lanes: 4 });
+    const backend = new RecordingBackend({ slots: 4 });
     const scheduler = new Scheduler(backend);
     const first = run(scheduler, [5, 6], stepping(2, 1), forever());
     const second = run(scheduler, [5, 6], stepping(2, 9), forever());
@@ -350,11 +347,11 @@ describe("neighbouring sequences", () => {
     expectIdle(backend, scheduler);
   });
 
-  it("are given to a waiting task as soon as branches end", async () => {
-    const backend = new RecordingBackend({ lanes: 3 });
+  it("are given to a waiting task as soon as sequences end", async () => {
+    const backend = new RecordingBackend({ slots: 3 });
     const scheduler = new Scheduler(backend);
     const order: string[] = [];
-    const long = [new SteppingBranch(0), new SteppingBranch(20), new SteppingBranch(0)];
+    const long = [new SteppingSequence(0), new SteppingSequence(20), new SteppingSequence(0)];
     const first = run(scheduler, [5, 6], long, forever()).then(() => order.push("first"));
     const second = run(scheduler, [7, 8], stepping(2, 2), forever()).then(() => order.push("second"));
     await Promise.all([first, second]);
@@ -364,12 +361,12 @@ describe("neighbouring sequences", () => {
 });
 
 describe("several tasks", () => {
-  it("step together: one decode holds the branches of all", async () => {
+  it("step together: one decode holds the sequences of all", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
     await Promise.all([run(scheduler, [5, 6], stepping(2, 3), forever()), run(scheduler, [7, 8], stepping(1, 3), forever())]);
     // The first step prefills what was there first; the rest are shared.
-    expect(backend.steps.some((feeds) => feeds.length === 3 && feeds.every(({ tokens }) => tokens.length === 1))).toBe(true);
+    expect(backend.steps.some((batch) => batch.length === 3 && batch.every(({ tokens }) => tokens.length === 1))).toBe(true);
     expect(backend.steps.length).toBeLessThanOrEqual(6);
     expectIdle(backend, scheduler);
   });
@@ -384,41 +381,41 @@ describe("several tasks", () => {
     ]);
     const shared = tokensOf(backend.steps).slice(1, 3);
     // The samples' tokens come on top of a chunk of 4.
-    expect(shared.map((feeds) => feeds.map((tokens) => tokens.length))).toEqual([
+    expect(shared.map((batch) => batch.map((tokens) => tokens.length))).toEqual([
       [1, 4],
       [1, 4],
     ]);
     expect(shared[0]?.[1]?.[0]).toBeLessThan(40);
-    const firstOf = (from: number) => backend.steps.findIndex((feeds) => feeds.some(({ tokens }) => (tokens[0] as number) >= from));
+    const firstOf = (from: number) => backend.steps.findIndex((batch) => batch.some(({ tokens }) => (tokens[0] as number) >= from));
     expect(firstOf(40)).toBeGreaterThan(firstOf(20));
     expectIdle(backend, scheduler);
   });
 
   it("are served in the order they came: a narrow task does not overtake a wide one", async () => {
-    const backend = new RecordingBackend({ lanes: 3 });
+    const backend = new RecordingBackend({ slots: 3 });
     const scheduler = new Scheduler(backend);
     const order: string[] = [];
-    const start = (name: string, prompt: Token[], branches: number) =>
-      run(scheduler, prompt, stepping(branches, 4), forever()).then(() => order.push(name));
+    const start = (name: string, prompt: Token[], sequences: number) =>
+      run(scheduler, prompt, stepping(sequences, 4), forever()).then(() => order.push(name));
     const done = [start("first", [5], 2), start("wide", [6], 3), start("narrow", [7], 1)];
     expect(scheduler.load.active + scheduler.load.waiting).toBe(3);
     await Promise.all(done);
     expect(order).toEqual(["first", "wide", "narrow"]);
-    const narrow = backend.steps.findIndex((feeds) => feeds.some(({ tokens }) => tokens[0] === 7));
-    const wide = backend.steps.findIndex((feeds) => feeds.some(({ tokens }) => tokens[0] === 6));
+    const narrow = backend.steps.findIndex((batch) => batch.some(({ tokens }) => tokens[0] === 7));
+    const wide = backend.steps.findIndex((batch) => batch.some(({ tokens }) => tokens[0] === 6));
     expect(narrow).toBeGreaterThan(wide);
     expectIdle(backend, scheduler);
   });
 
   it("start as soon as there are sequences for them, while others run", async () => {
-    const backend = new RecordingBackend({ lanes: 2 });
+    const backend = new RecordingBackend({ slots: 2 });
     const scheduler = new Scheduler(backend);
     await Promise.all([
       run(scheduler, [5], stepping(1, 10), forever()),
       run(scheduler, [6], stepping(1, 1), forever()),
       run(scheduler, [7], stepping(1, 1), forever()),
     ]);
-    const last = backend.steps.findIndex((feeds) => feeds.some(({ tokens }) => tokens[0] === 7));
+    const last = backend.steps.findIndex((batch) => batch.some(({ tokens }) => tokens[0] === 7));
     expect(last).toBeLessThan(10);
     expect(backend.steps[last]).toHaveLength(2);
     expectIdle(backend, scheduler);
@@ -437,31 +434,31 @@ describe("cancellation", () => {
   it("before a task begins decodes nothing for it", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    const branches = stepping(2, 3);
-    await expect(run(scheduler, [5, 6], branches, AbortSignal.abort())).rejects.toMatchObject({ code: "cancelled" });
+    const sequences = stepping(2, 3);
+    await expect(run(scheduler, [5, 6], sequences, AbortSignal.abort())).rejects.toMatchObject({ code: "cancelled" });
     expect(backend.steps).toEqual([]);
-    expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1]);
+    expect(sequences.map(({ disposals }) => disposals)).toEqual([1, 1]);
     expectIdle(backend, scheduler);
   });
 
   it("while waiting takes the task out of the queue, and the others go on", async () => {
     const leave = new AbortController();
     const backend = new RecordingBackend({
-      lanes: 1,
+      slots: 1,
       beforeDecode: (_, step) => {
         if (step === 1) leave.abort();
       },
     });
     const scheduler = new Scheduler(backend);
-    const branches = stepping(1, 1);
+    const sequences = stepping(1, 1);
     const first = run(scheduler, [5], stepping(1, 5), forever());
-    const second = run(scheduler, [6], branches, leave.signal);
+    const second = run(scheduler, [6], sequences, leave.signal);
     const third = run(scheduler, [7], stepping(1, 1), forever());
     await expect(second).rejects.toMatchObject({ code: "cancelled" });
     expect(scheduler.load).toMatchObject({ active: 1, waiting: 1 });
     await Promise.all([first, third]);
     expect(backend.steps.flat().some(({ tokens }) => tokens[0] === 6)).toBe(false);
-    expect(branches[0]?.disposals).toBe(1);
+    expect(sequences[0]?.disposals).toBe(1);
     expectIdle(backend, scheduler);
   });
 
@@ -474,33 +471,33 @@ describe("cancellation", () => {
       },
     });
     const scheduler = new Scheduler(backend);
-    const branches = stepping(3, 2);
-    await expect(run(scheduler, range(30), branches, leave.signal)).rejects.toMatchObject({ code: "cancelled" });
+    const sequences = stepping(3, 2);
+    await expect(run(scheduler, range(30), sequences, leave.signal)).rejects.toMatchObject({ code: "cancelled" });
     expect(backend.steps).toHaveLength(2);
-    expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1, 1]);
+    expect(sequences.map(({ disposals }) => disposals)).toEqual([1, 1, 1]);
     expectIdle(backend, scheduler);
   });
 
-  it("while decoding frees all sequences of the task within a step, waiting branches among them", async () => {
+  it("while decoding frees all sequences of the task within a step, waiting sequences among them", async () => {
     const leave = new AbortController();
     const backend = new RecordingBackend({
-      lanes: 3,
+      slots: 3,
       beforeDecode: (_, step) => {
         if (step === 4) leave.abort();
       },
     });
     const scheduler = new Scheduler(backend);
-    const branches = stepping(5, 50);
-    await expect(run(scheduler, [5, 6], branches, leave.signal)).rejects.toMatchObject({ code: "cancelled" });
+    const sequences = stepping(5, 50);
+    await expect(run(scheduler, [5, 6], sequences, leave.signal)).rejects.toMatchObject({ code: "cancelled" });
     expect(backend.steps).toHaveLength(5);
-    expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1, 1, 1, 1]);
+    expect(sequences.map(({ disposals }) => disposals)).toEqual([1, 1, 1, 1, 1]);
     expectIdle(backend, scheduler);
   });
 
   it("of one task leaves the tokens and positions of the others alone", async () => {
     const leave = new AbortController();
     const backend = new RecordingBackend({
-      lanes: 3,
+      slots: 3,
       beforeDecode: (_, step) => {
         if (step === 3) leave.abort();
       },
@@ -542,18 +539,18 @@ describe("failures", () => {
 
   it("of a decode reject every task in the step", async () => {
     const backend = new RecordingBackend({
-      beforeDecode: (feeds) => {
-        if (feeds.length === 3) throw failure;
+      beforeDecode: (batch) => {
+        if (batch.length === 3) throw failure;
       },
     });
     const scheduler = new Scheduler(backend);
-    const branches = stepping(3, 9);
-    const tasks = [run(scheduler, [5], branches.slice(0, 1), forever()), run(scheduler, [6], branches.slice(1), forever())];
+    const sequences = stepping(3, 9);
+    const tasks = [run(scheduler, [5], sequences.slice(0, 1), forever()), run(scheduler, [6], sequences.slice(1), forever())];
     expect(await Promise.allSettled(tasks)).toEqual([
       { status: "rejected", reason: failure },
       { status: "rejected", reason: failure },
     ]);
-    expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1, 1]);
+    expect(sequences.map(({ disposals }) => disposals)).toEqual([1, 1, 1]);
     expectIdle(backend, scheduler);
   });
 
@@ -585,20 +582,20 @@ describe("failures", () => {
     expectIdle(backend, scheduler);
   });
 
-  it("of a branch reject its task only, and dispose of each branch once", async () => {
-    class FailingBranch extends SteppingBranch {
+  it("of a sequence reject its task only, and dispose of each sequence once", async () => {
+    class FailingSequence extends SteppingSequence {
       override async accept(): Promise<never> {
         throw failure;
       }
     }
-    const backend = new RecordingBackend({ lanes: 4 });
+    const backend = new RecordingBackend({ slots: 4 });
     const scheduler = new Scheduler(backend);
-    const branches = [new FailingBranch(0), ...stepping(4, 0)];
-    const failing = run(scheduler, [5, 6], branches, forever());
+    const sequences = [new FailingSequence(0), ...stepping(4, 0)];
+    const failing = run(scheduler, [5, 6], sequences, forever());
     const fine = run(scheduler, [8, 9], stepping(1, 3), forever());
     await expect(failing).rejects.toBe(failure);
     await fine;
-    expect(branches.map(({ disposals }) => disposals)).toEqual([1, 1, 1, 1, 1]);
+    expect(sequences.map(({ disposals }) => disposals)).toEqual([1, 1, 1, 1, 1]);
     expectIdle(backend, scheduler);
   });
 
@@ -613,7 +610,7 @@ describe("failures", () => {
     const tasks = run(
       scheduler,
       [5, 6],
-      [sampling(backend, { sampler: failing }).branch, sampling(backend, { sampler: healthy }).branch],
+      [sampling(backend, { sampler: failing }).sequence, sampling(backend, { sampler: healthy }).sequence],
       forever(),
     );
     await expect(tasks).rejects.toBe(failure);
@@ -623,14 +620,14 @@ describe("failures", () => {
 
   it("to return as many rows as were asked for are errors, never short scores", async () => {
     class ShortBackend extends RecordingBackend {
-      override async decode(feeds: readonly Feed[]): Promise<Logits[][]> {
-        return (await super.decode(feeds)).map((rows) => rows.slice(1));
+      override async decode(batch: readonly BatchChunk[]): Promise<Logits[][]> {
+        return (await super.decode(batch)).map((rows) => rows.slice(1));
       }
     }
     const backend = new ShortBackend();
     const scheduler = new Scheduler(backend);
-    const { branch } = scoring(backend, [10, 11, 12, end]);
-    await expect(run(scheduler, [5, 6], [branch], forever())).rejects.toThrow();
+    const { sequence } = scoring(backend, [10, 11, 12, end]);
+    await expect(run(scheduler, [5, 6], [sequence], forever())).rejects.toThrow();
     expectIdle(backend, scheduler);
   });
 });
@@ -643,19 +640,19 @@ interface SamplingOptions {
   readonly sampler?: Sampler;
 }
 
-/** A branch that samples, with what it says and what it ends in. */
+/** A sequence that samples, with what it says and what it ends in. */
 function sampling(backend: RecordingBackend, options: SamplingOptions = {}) {
   const { maxTokens = 8, logprobs = true, stop = [], seed = 1 } = options;
   const said: string[] = [];
   const told: number[] = [];
   const done: Sample[] = [];
-  const branch = new SampleBranch({
+  const sequence = new SampledSequence({
     backend,
     sampler: options.sampler ?? backend.createSampler(parameters, seed),
-    text: new TextStream((tokens) => tokens.map((token) => String.fromCharCode(token)).join(""), stop),
+    text: new CompletionText((tokens) => tokens.map((token) => String.fromCharCode(token)).join(""), stop),
     request: { maxTokens, logprobs },
     end,
-    closes: (token) => token === end || token === otherControl,
+    endsTurn: (token) => token === end || token === otherControl,
     describe: describeToken,
     onText: (text, tokens) => {
       said.push(text);
@@ -663,7 +660,7 @@ function sampling(backend: RecordingBackend, options: SamplingOptions = {}) {
     },
     onDone: (sample) => void done.push(sample),
   });
-  return { branch, said, told, done };
+  return { sequence, said, told, done };
 }
 
 const describeToken = (token: Token) => ({ text: String.fromCharCode(token), bytes: [token] });
@@ -671,7 +668,7 @@ const describeToken = (token: Token) => ({ text: String.fromCharCode(token), byt
 function scoring(backend: RecordingBackend, completion: readonly Token[]) {
   const done: number[][] = [];
   return {
-    branch: new ScoreBranch(backend, completion, { describe: describeToken, onDone: (logprobs) => void done.push([...logprobs]) }),
+    sequence: new ScoredSequence(backend, completion, { describe: describeToken, onDone: (logprobs) => void done.push([...logprobs]) }),
     done,
   };
 }
@@ -692,8 +689,8 @@ describe("teacher forcing", () => {
   it("reads each token's log-probability off the row of the token before it", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    const { branch, done } = scoring(backend, [70, 71, 72, end]);
-    await run(scheduler, prompt, [branch], forever());
+    const { sequence, done } = scoring(backend, [70, 71, 72, end]);
+    await run(scheduler, prompt, [sequence], forever());
     expect(done).toEqual([expected(prompt, [70, 71, 72, end])]);
     // The prompt's last token and the completion but for its last: nothing is fed in vain.
     expect(backend.steps[1]).toMatchObject([{ position: 2, tokens: [22, 70, 71, 72], logits: [0, 1, 2, 3] }]);
@@ -704,25 +701,25 @@ describe("teacher forcing", () => {
     const backend = new RecordingBackend({ chunk: 3 });
     const scheduler = new Scheduler(backend);
     const completion = [...range(10, 60), end];
-    const { branch, done } = scoring(backend, completion);
-    await run(scheduler, prompt, [branch], forever());
+    const { sequence, done } = scoring(backend, completion);
+    await run(scheduler, prompt, [sequence], forever());
     expect(backend.steps.length).toBeGreaterThan(4);
     expect(done).toEqual([expected(prompt, completion)]);
     expectIdle(backend, scheduler);
   });
 
   it("scores completions of different lengths after one prompt, that of the end token alone among them", async () => {
-    const backend = new RecordingBackend({ lanes: 2, chunk: 5 });
+    const backend = new RecordingBackend({ slots: 2, chunk: 5 });
     const scheduler = new Scheduler(backend);
     const completions = [[end], [70, end], range(9, 60), [70, end]];
-    const branches = completions.map((completion) => scoring(backend, completion));
+    const sequences = completions.map((completion) => scoring(backend, completion));
     await run(
       scheduler,
       prompt,
-      branches.map(({ branch }) => branch),
+      sequences.map(({ sequence }) => sequence),
       forever(),
     );
-    expect(branches.map(({ done }) => done)).toEqual(completions.map((completion) => [expected(prompt, completion)]));
+    expect(sequences.map(({ done }) => done)).toEqual(completions.map((completion) => [expected(prompt, completion)]));
     expectIdle(backend, scheduler);
   });
 });
@@ -731,8 +728,8 @@ describe("sampling", () => {
   const sample = async (draw: (history: readonly Token[]) => Token, options: SamplingOptions = {}) => {
     const backend = new RecordingBackend({ draw });
     const scheduler = new Scheduler(backend);
-    const { branch, said, told, done } = sampling(backend, options);
-    await run(scheduler, prompt, [branch], forever());
+    const { sequence, said, told, done } = sampling(backend, options);
+    await run(scheduler, prompt, [sequence], forever());
     expect(done).toHaveLength(1);
     expectIdle(backend, scheduler);
     return { sample: done[0] as Sample, said, told, backend };
@@ -763,7 +760,7 @@ describe("sampling", () => {
     expect(ended.endLogprobs[3]).toBe(logprob([...prompt, 101, 110, 100], end));
   });
 
-  it("does not feed the last token where nothing is noted", async () => {
+  it("does not decode the last token where no log-probabilities are asked for", async () => {
     const { backend, sample: ended } = await sample(drawing("endless text"), { maxTokens: 3, logprobs: false });
     expect(ended).toEqual({ details: [], text: "end", finish: "length", tokens: [101, 110, 100], logprobs: [], endLogprobs: [] });
     // One prefill, then the prompt's last token and two of the three sampled ones.
@@ -802,22 +799,22 @@ describe("sampling", () => {
   it("notes the same sum as teacher forcing gives", async () => {
     const { sample: ended } = await sample(drawing("abc"));
     const backend = new RecordingBackend();
-    const { branch, done } = scoring(backend, [97, 98, 99, end]);
-    await run(new Scheduler(backend), prompt, [branch], forever());
+    const { sequence, done } = scoring(backend, [97, 98, 99, end]);
+    await run(new Scheduler(backend), prompt, [sequence], forever());
     expect([...ended.logprobs, ended.endLogprobs[3]]).toEqual(done[0]);
   });
 
-  it("gives each branch its own sampler", async () => {
+  it("gives each sequence its own sampler", async () => {
     const backend = new RecordingBackend({ draw: (history, seed) => (history.length < 6 ? 64 + seed : end) });
     const scheduler = new Scheduler(backend);
-    const branches = [1, 2, 3].map((seed) => sampling(backend, { seed }));
+    const sequences = [1, 2, 3].map((seed) => sampling(backend, { seed }));
     await run(
       scheduler,
       prompt,
-      branches.map(({ branch }) => branch),
+      sequences.map(({ sequence }) => sequence),
       forever(),
     );
-    expect(branches.map(({ done }) => done[0]?.text)).toEqual(["AAA", "BBB", "CCC"]);
+    expect(sequences.map(({ done }) => done[0]?.text)).toEqual(["AAA", "BBB", "CCC"]);
     expectIdle(backend, scheduler);
   });
 });
@@ -841,15 +838,15 @@ describe("prefixes", () => {
     backend: RecordingBackend,
     scheduler: Scheduler,
     given: readonly Token[],
-    branches: readonly Branch[] = stepping(1, 2),
+    sequences: readonly TaskSequence[] = stepping(1, 2),
   ) {
     const before = backend.prefilled;
     let cached = -1;
     const onPrompt = (tokens: number): void => {
       cached = tokens;
     };
-    const kind = branches.some((branch) => branch instanceof ScoreBranch) ? "score" : "sample";
-    await scheduler.run({ kind, prompt: given, branches, signal: forever(), onPrompt });
+    const kind = sequences.some((sequence) => sequence instanceof ScoredSequence) ? "score" : "sample";
+    await scheduler.run({ kind, prompt: given, sequences, signal: forever(), onPrompt });
     expect(cached).toBe(given.length - 1 - (backend.prefilled - before));
     return { prefilled: backend.prefilled - before, cached };
   }
@@ -866,8 +863,8 @@ describe("prefixes", () => {
   it("end where a sampled answer ended: a second turn pays only for what is new", async () => {
     const backend = new RecordingBackend({ draw: (history) => (history.length < 86 ? 65 : end) });
     const scheduler = new Scheduler(backend);
-    const { branch, done } = sampling(backend);
-    await ask(backend, scheduler, story, [branch]);
+    const { sequence, done } = sampling(backend);
+    await ask(backend, scheduler, story, [sequence]);
     const answer = done[0]?.tokens ?? [];
     expect(answer).toHaveLength(6);
     expect(await ask(backend, scheduler, [...story, ...answer, 3, 4, 5])).toEqual({ prefilled: 2, cached: 86 });
@@ -882,8 +879,8 @@ describe("prefixes", () => {
       [...story, 202, ...range(40, 300)],
     ];
     for (const given of [positive, negative, positive, negative]) {
-      const { branch, done } = scoring(backend, [70, 71, end]);
-      await ask(backend, scheduler, given, [branch]);
+      const { sequence, done } = scoring(backend, [70, 71, end]);
+      await ask(backend, scheduler, given, [sequence]);
       expect(done).toEqual([expected(given, [70, 71, end])]);
     }
     expect(backend.prefilled).toBe(120 + 40);
@@ -891,12 +888,12 @@ describe("prefixes", () => {
   });
 
   it("are the least recently used to go", async () => {
-    const backend = new RecordingBackend({ lanes: 1 });
+    const backend = new RecordingBackend({ slots: 1 });
     expect(backend.sequences).toBe(1);
-    const roomy = new RecordingBackend({ lanes: 4 });
+    const roomy = new RecordingBackend({ slots: 4 });
     const scheduler = new Scheduler(roomy);
     const prompts = [1, 2, 3, 4, 5].map((i) => range(64, i * 1000));
-    // Two places on the shelf, and what stands in the lane.
+    // Two places among the cached slots, and what stands in the slot.
     for (const given of prompts.slice(0, 3)) await ask(roomy, scheduler, given);
     expect((await ask(roomy, scheduler, prompts[0] as Token[])).cached).toBe(63);
     for (const given of prompts.slice(3)) await ask(roomy, scheduler, given);
@@ -906,7 +903,7 @@ describe("prefixes", () => {
   });
 
   it("that several tasks have in common are prefilled by one of them", async () => {
-    const backend = new RecordingBackend({ lanes: 8, chunk: 16 });
+    const backend = new RecordingBackend({ slots: 8, chunk: 16 });
     const scheduler = new Scheduler(backend);
     const tasks = range(6, 500).map((last) => run(scheduler, [...story, last, 1, 2], stepping(1, 3), forever()));
     await Promise.all(tasks);
@@ -919,8 +916,8 @@ describe("prefixes", () => {
     const backend = new RecordingBackend({ rewinds: false });
     const scheduler = new Scheduler(backend);
     for (const given of [story, [...story, 5, 6], [...story.slice(0, 40), 7, 8]]) {
-      const { branch, done } = scoring(backend, [70, end]);
-      await ask(backend, scheduler, given, [branch]);
+      const { sequence, done } = scoring(backend, [70, end]);
+      await ask(backend, scheduler, given, [sequence]);
       expect(done).toEqual([expected(given, [70, end])]);
     }
     expectIdle(backend, scheduler);
@@ -955,12 +952,12 @@ describe("tenants", () => {
       cached = tokens;
     };
     const owner = { tenant, shared };
-    await scheduler.run({ kind: "sample", prompt, owner, branches: stepping(count, 2), signal: forever(), onPrompt });
+    await scheduler.run({ kind: "sample", prompt, owner, sequences: stepping(count, 2), signal: forever(), onPrompt });
     return cached;
   }
 
   it("have what is nobody's own in common, and nothing else", async () => {
-    const backend = new RecordingBackend({ lanes: 8 });
+    const backend = new RecordingBackend({ slots: 8 });
     const scheduler = new Scheduler(backend);
     expect(await ask(scheduler, "alice", common)).toBe(0);
     expect(await ask(scheduler, "alice", common)).toBe(99);
@@ -973,8 +970,8 @@ describe("tenants", () => {
     expectIdle(backend, scheduler);
   });
 
-  it("keep their own when another begins in their lane", async () => {
-    const backend = new RecordingBackend({ lanes: 4 });
+  it("keep their own when another begins in their slot", async () => {
+    const backend = new RecordingBackend({ slots: 4 });
     const scheduler = new Scheduler(backend);
     expect(await ask(scheduler, "alice", common)).toBe(0);
     expect(await ask(scheduler, "bob", [...opening, ...range(40, 5000)])).toBe(60);
@@ -984,7 +981,7 @@ describe("tenants", () => {
   });
 
   it("do not wait for another's prompt beyond what is nobody's own", async () => {
-    const backend = new RecordingBackend({ lanes: 8, chunk: 16 });
+    const backend = new RecordingBackend({ slots: 8, chunk: 16 });
     const scheduler = new Scheduler(backend);
     const cached = await Promise.all(["alice", "bob", "alice"].map((tenant) => ask(scheduler, tenant, common)));
     expect(cached[1]).toBeLessThanOrEqual(60);
@@ -1014,7 +1011,7 @@ describe("tenants", () => {
     /** Before it is sent, so many turns go by. */
     after: fc.nat({ max: 40 }),
   });
-  const machine = fc.record({ rewinds: fc.boolean(), lanes: fc.integer({ min: 1, max: 8 }), chunk: fc.constantFrom(7, 16, 64) });
+  const machine = fc.record({ rewinds: fc.boolean(), slots: fc.integer({ min: 1, max: 8 }), chunk: fc.constantFrom(7, 16, 64) });
 
   it("are told of nothing that another has said, whatever they ask at once and one after another", async () => {
     await fc.assert(
@@ -1026,7 +1023,7 @@ describe("tenants", () => {
         for (const { tenant, opening, shared, own, samples, after } of requests) {
           for (let turn = 0; turn < after; turn++) await tick();
           const prompt = [...range(shared, 100 + opening * 1000), ...own];
-          // What follows a prompt is what its branches feed: nines.
+          // What follows a prompt is what its sequences decode: nines.
           sent.push({ tenant, shared, tokens: [...prompt, 9, 9, 9] });
           const one = ask(scheduler, tenant, prompt, shared, samples).then((cached) => {
             const known = sent.map((other) => {
@@ -1052,18 +1049,18 @@ describe("an open task", () => {
     for (let turn = 0; turn < 50; turn++) await tick();
   };
 
-  it("prefills before a branch comes, and scores each as it comes", async () => {
+  it("prefills before a sequence comes, and scores each as it comes", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    const task = scheduler.open({ kind: "score", prompt: given, branches: [], signal: forever() });
+    const task = scheduler.open({ kind: "score", prompt: given, sequences: [], signal: forever() });
     await settled();
     expect(backend.prefilled).toBe(39);
     for (const completion of [
       [70, end],
       [71, 72, end],
     ]) {
-      const { branch, done } = scoring(backend, completion);
-      task.add(branch);
+      const { sequence, done } = scoring(backend, completion);
+      task.add(sequence);
       await settled();
       expect(done).toEqual([expected(given, completion)]);
     }
@@ -1072,30 +1069,30 @@ describe("an open task", () => {
     expectIdle(backend, scheduler);
   });
 
-  it("ends at once where it is closed without a branch, and where it is left", async () => {
+  it("ends at once where it is closed without a sequence, and where it is left", async () => {
     const backend = new RecordingBackend({ chunk: 8 });
     const scheduler = new Scheduler(backend);
-    const closed = scheduler.open({ kind: "score", prompt: given, branches: [], signal: forever() });
+    const closed = scheduler.open({ kind: "score", prompt: given, sequences: [], signal: forever() });
     closed.close();
     await closed.done;
     const leave = new AbortController();
-    const left = scheduler.open({ kind: "score", prompt: given, branches: [], signal: leave.signal });
+    const left = scheduler.open({ kind: "score", prompt: given, sequences: [], signal: leave.signal });
     await settled();
     leave.abort();
     await expect(left.done).rejects.toMatchObject({ code: "cancelled" });
-    const { branch } = scoring(backend, [70, end]);
-    left.add(branch);
+    const { sequence } = scoring(backend, [70, end]);
+    left.add(sequence);
     expectIdle(backend, scheduler);
   });
 
-  it("only rides along until a branch comes", async () => {
+  it("only rides along until a sequence comes", async () => {
     const backend = new RecordingBackend({ chunk: 8 });
     const scheduler = new Scheduler(backend);
-    const task = scheduler.open({ kind: "score", prompt: given, branches: [], signal: forever() });
+    const task = scheduler.open({ kind: "score", prompt: given, sequences: [], signal: forever() });
     const other = run(scheduler, range(60, 500), stepping(1, 1), forever());
     await other;
     const firstOf = (from: number, to: number) =>
-      backend.steps.map((feeds) => feeds.some(({ tokens }) => (tokens[0] as number) >= from && (tokens[0] as number) < to));
+      backend.steps.map((batch) => batch.some(({ tokens }) => (tokens[0] as number) >= from && (tokens[0] as number) < to));
     expect(firstOf(10, 60).indexOf(true)).toBeGreaterThanOrEqual(firstOf(500, 552).lastIndexOf(true));
     task.close();
     await task.done;
@@ -1104,12 +1101,12 @@ describe("an open task", () => {
 });
 
 describe("tasks of both kinds", () => {
-  it.each([1, 2, 3, 4, 5, 8, 11])("all get their turn on %i lanes, whatever the other kind does", async (lanes) => {
-    const backend = new RecordingBackend({ lanes });
+  it.each([1, 2, 3, 4, 5, 8, 11])("all get their turn on %i slots, whatever the other kind does", async (slots) => {
+    const backend = new RecordingBackend({ slots });
     const scheduler = new Scheduler(backend);
     let busy = true;
-    const stream = async (branches: number): Promise<void> => {
-      while (busy) await run(scheduler, [5, 6, 7], stepping(branches, 2), forever());
+    const stream = async (sequences: number): Promise<void> => {
+      while (busy) await run(scheduler, [5, 6, 7], stepping(sequences, 2), forever());
     };
     const narrow = [stream(1), stream(1), stream(1)];
     for (let i = 0; i < 5; i++) await run(scheduler, [8, 9], stepping(3, 2), forever());
@@ -1124,7 +1121,7 @@ describe("tasks of both kinds", () => {
   });
 
   it("do not keep a short plain prompt waiting for long ones", async () => {
-    const backend = new RecordingBackend({ lanes: 8, chunk: 16 });
+    const backend = new RecordingBackend({ slots: 8, chunk: 16 });
     const scheduler = new Scheduler(backend);
     const long = [1, 2, 3, 4].map((i) => run(scheduler, range(300, i * 1000), stepping(3, 20), forever()));
     for (let turn = 0; turn < 20; turn++) await tick();
@@ -1143,7 +1140,7 @@ describe("where states cannot be cut", () => {
   function request(backend: RecordingBackend, scheduler: Scheduler, given: readonly Token[], completions: readonly Token[][], samples = 0) {
     const scores = completions.map((completion) => scoring(backend, completion));
     const sampled = Array.from({ length: samples }, (_, seed) => sampling(backend, { seed }));
-    const branches = [...scores, ...sampled].map(({ branch }) => branch);
+    const sequences = [...scores, ...sampled].map(({ sequence }) => sequence);
     const check = (): void => {
       expect(scores.map(({ done }) => done)).toEqual(completions.map((completion) => [expected(given, completion)]));
       for (const { done } of sampled) {
@@ -1151,7 +1148,7 @@ describe("where states cannot be cut", () => {
         expect(ended.logprobs).toEqual(expected(given, ended.tokens));
       }
     };
-    return run(scheduler, given, branches, forever()).then(check);
+    return run(scheduler, given, sequences, forever()).then(check);
   }
 
   it.each([
@@ -1161,7 +1158,7 @@ describe("where states cannot be cut", () => {
     ["one prompt that the other begins", [...story, ...range(70, 500)], story],
   ])("requests with %s all end, at once and one after another", async (_, first, second) => {
     for (const chunk of [4, 16, 64]) {
-      const backend = new RecordingBackend({ rewinds: false, lanes: 6, chunk, draw: drawing("Hello") });
+      const backend = new RecordingBackend({ rewinds: false, slots: 6, chunk, draw: drawing("Hello") });
       const scheduler = new Scheduler(backend);
       const requests = [first, second, first].flatMap((given) => [
         request(backend, scheduler, given, [[70, 71, end]]),
@@ -1174,8 +1171,8 @@ describe("where states cannot be cut", () => {
     }
   });
 
-  it.each([1, 2, 3, 4, 8])("more samples than lanes, and many completions, all follow the prompt on %i lanes", async (lanes) => {
-    const backend = new RecordingBackend({ rewinds: false, lanes, draw: (history) => (history.length % 5 === 0 ? end : 65) });
+  it.each([1, 2, 3, 4, 8])("more samples than slots, and many completions, all follow the prompt on %i slots", async (slots) => {
+    const backend = new RecordingBackend({ rewinds: false, slots, draw: (history) => (history.length % 5 === 0 ? end : 65) });
     const scheduler = new Scheduler(backend);
     for (const given of [story, [5], [5, 6]]) {
       await request(backend, scheduler, given, [], 9);
@@ -1184,8 +1181,8 @@ describe("where states cannot be cut", () => {
     expectIdle(backend, scheduler);
   });
 
-  it("a prompt is prefilled once for all of its branches, where there are two lanes for it", async () => {
-    const backend = new RecordingBackend({ rewinds: false, lanes: 4 });
+  it("a prompt is prefilled once for all of its sequences, where there are two slots for it", async () => {
+    const backend = new RecordingBackend({ rewinds: false, slots: 4 });
     const scheduler = new Scheduler(backend);
     await request(backend, scheduler, story, [], 9);
     expect(backend.prefilled).toBe(79);
@@ -1207,10 +1204,10 @@ describe("where states cannot be cut", () => {
     const backend = new RecordingBackend({ rewinds: false });
     const scheduler = new Scheduler(backend);
     let told = 0;
-    const task = scheduler.open({ kind: "score", prompt: story, branches: [], signal: forever(), onPrompt: () => told++ });
+    const task = scheduler.open({ kind: "score", prompt: story, sequences: [], signal: forever(), onPrompt: () => told++ });
     for (const completion of [[70, end], [end], [71, 72, end]]) {
-      const { branch, done } = scoring(backend, completion);
-      task.add(branch);
+      const { sequence, done } = scoring(backend, completion);
+      task.add(sequence);
       for (let turn = 0; turn < 50; turn++) await tick();
       expect(done).toEqual([expected(story, completion)]);
     }
@@ -1244,7 +1241,7 @@ describe("whatever requests come at once", () => {
     after: fc.boolean(),
     leaveAfter: fc.option(fc.nat({ max: 30 }), { freq: 4 }),
   });
-  const machine = fc.record({ rewinds: fc.boolean(), lanes: fc.integer({ min: 1, max: 8 }), chunk: fc.constantFrom(1, 7, 16, 64) });
+  const machine = fc.record({ rewinds: fc.boolean(), slots: fc.integer({ min: 1, max: 8 }), chunk: fc.constantFrom(1, 7, 16, 64) });
 
   it("each ends, and its sequences hold its prompt and what follows it, token for token", async () => {
     await fc.assert(
@@ -1266,9 +1263,9 @@ describe("whatever requests come at once", () => {
     const { signal } = leave;
     const sampled = Array.from({ length: asked.samples }, (_, seed) => sampling(backend, { seed }));
     const scored = asked.completions.map((completion) => ({ completion, ...scoring(backend, completion) }));
-    const scoreLater = (): OpenTask => scheduler.open({ kind: "score", prompt, branches: [], signal });
+    const scoreLater = (): OpenTask => scheduler.open({ kind: "score", prompt, sequences: [], signal });
     const scoreNow = (task = scoreLater()): Promise<void> => {
-      for (const { branch } of scored) task.add(branch);
+      for (const { sequence } of scored) task.add(sequence);
       task.close();
       return task.done;
     };
@@ -1280,8 +1277,8 @@ describe("whatever requests come at once", () => {
         later = scoreLater();
         later.done.catch(() => {}); // awaited once the samples are done; until then they fail by the same signal
       };
-      const branches = sampled.map(({ branch }) => branch);
-      const sampling = scheduler.run({ kind: "sample", prompt, branches, signal, onPrompt });
+      const sequences = sampled.map(({ sequence }) => sequence);
+      const sampling = scheduler.run({ kind: "sample", prompt, sequences, signal, onPrompt });
       await Promise.all([sampling, asked.after ? sampling.then(() => scoreNow(later)) : scoreNow()]);
     };
     const outcome = sample().then(
@@ -1299,16 +1296,16 @@ describe("whatever requests come at once", () => {
 
 describe("200 random tasks", () => {
   it.each([
-    ["sampling, scoring and cancelling on 5 lanes", 1, 5, 16, 0],
+    ["sampling, scoring and cancelling on 5 slots", 1, 5, 16, 0],
     ["the same with steps of 2 tokens", 2, 3, 2, 0],
     ["with every 40th decode failing", 3, 6, 24, 40],
-  ])("%s leak no sequence, and every score is that of the task alone", async (_, seed, lanes, chunk, failEvery) => {
+  ])("%s leak no sequence, and every score is that of the task alone", async (_, seed, slots, chunk, failEvery) => {
     const random = seeded(seed);
     const backend = new RecordingBackend({
-      lanes,
+      slots,
       chunk,
       draw: (history, drawn) => (history.length % 7 === drawn % 7 ? end : 65 + ((history.length + drawn) % 20)),
-      beforeDecode: (_feeds, step) => {
+      beforeDecode: (_batch, step) => {
         if (failEvery > 0 && step % failEvery === failEvery - 1) throw new Error("the backend failed");
       },
     });
@@ -1328,7 +1325,7 @@ describe("200 random tasks", () => {
       const running = run(
         scheduler,
         given,
-        [...scores, ...samples].map(({ branch }) => branch),
+        [...scores, ...samples].map(({ sequence }) => sequence),
         leave.signal,
       );
       const settled = running.then(

@@ -1,0 +1,44 @@
+/** @module What the scheduler needs of llama.cpp. */
+import type { SampleRequest, Token } from "../engine.ts";
+import type { SequenceMemory } from "./slots.ts";
+
+/** A row of a step's logits, valid until the next step. */
+export type Logits = number & { readonly __logits: unique symbol };
+
+/** Consecutive tokens of one sequence; logits are wanted at the given offsets. */
+export interface BatchChunk {
+  readonly sequence: number;
+  readonly position: number;
+  readonly tokens: readonly Token[];
+  readonly logits: readonly number[];
+}
+
+/** Draws the tokens of one completion. */
+export interface Sampler {
+  sample(row: Logits): Promise<Token>;
+  dispose(): void;
+}
+
+export interface TopLogprobs {
+  readonly logprob: number;
+  readonly top: readonly (readonly [token: Token, logprob: number])[];
+}
+
+export interface Backend extends SequenceMemory {
+  /** Tokens per sequence. */
+  readonly contextSize: number;
+  /** Tokens per step, at most. */
+  readonly stepTokens: number;
+  /** Prompt tokens a second, measured at the start. */
+  readonly prefillSpeed: number;
+  /** Threads that steps use at present. */
+  readonly threads: number;
+  /** `[chunks][offsets]`: rows of logits. */
+  decode(batch: readonly BatchChunk[]): Promise<Logits[][]>;
+  /** log π of each token at a row, in nats. */
+  logprobs(row: Logits, tokens: readonly Token[]): Promise<number[]>;
+  /** log π of a token at a row, and `[count]` of the likeliest ones, the likeliest first. */
+  topLogprobs(row: Logits, token: Token, count: number): Promise<TopLogprobs>;
+  /** Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
+  createSampler(parameters: SampleRequest, seed: number): Sampler;
+}
