@@ -7,7 +7,8 @@ import type { EngineInfo, Prompt, Token } from "../engine.ts";
 import { ChatTemplate, renderedTokens, type Vocabulary } from "../template/chat-template.ts";
 import type { Backend } from "./backend.ts";
 import type { Detokenize } from "./completion-text.ts";
-import { type EngineSize, loadNative, type NativeModel, type NativeOptions } from "./native.ts";
+import { type EngineSize, loadNative, type NativeOptions } from "./native.ts";
+import type { NativeModel } from "./native-model.ts";
 import type { Describe } from "./task-sequences.ts";
 import type { ThreadControl } from "./threads.ts";
 

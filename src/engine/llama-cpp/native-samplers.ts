@@ -1,0 +1,75 @@
+/** @module The samplers of a context: each completion has one of its own, set up as its request says, and given back to be used again. */
+import type { SampleRequest, Token } from "../engine.ts";
+import type { Logits, Sampler, TopLogprobs } from "./backend.ts";
+import { GrammarTurns } from "./grammar-turns.ts";
+import type { NativeLibrary } from "./native-context.ts";
+import { type GrammarState, type NativeSampler, readLogprobs, type SamplerConfig, type SamplerModel, samplerConfig } from "./sampler.ts";
+
+export class NativeSamplers {
+  readonly #library: NativeLibrary;
+  readonly #model: SamplerModel;
+  readonly #contextSize: number;
+  /** Without a temperature the chain is greedy and leaves the logits as they are: the selected token is then the maximum. */
+  readonly #greedy: NativeSampler;
+  /** Not in use at present. Each holds a vocabulary's worth of memory, which only the garbage collector would free, and it does not know of it. */
+  readonly #spare: NativeSampler[] = [];
+  /** Before any text: read once for all the samples of a request. */
+  readonly #grammars = new WeakMap<SampleRequest, GrammarState>();
+  readonly #oneByOne = new GrammarTurns();
+
+  constructor(library: NativeLibrary, model: SamplerModel, contextSize: number) {
+    this.#library = library;
+    this.#model = model;
+    this.#contextSize = contextSize;
+    this.#greedy = library.createSampler({});
+  }
+
+  /** Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
+  create(request: SampleRequest, seed: number): Sampler {
+    const { context } = this.#library;
+    const sampler = this.#setUp(request, seed);
+    return {
+      sample: async (row: Logits): Promise<Token> => {
+        const draw = () => context.sampleToken(row, sampler);
+        const token = await (request.grammar === undefined ? draw() : this.#oneByOne.take(draw));
+        if (token === -1) throw new Error("llama.cpp could not sample a token");
+        return token;
+      },
+      dispose: (): void => {
+        if (sampler === this.#greedy) return;
+        sampler.applyConfig({}); // lets go of the grammar's state
+        this.#spare.push(sampler);
+      },
+    };
+  }
+
+  /** log π of each token at a row, in nats. */
+  async logprobs(row: Logits, tokens: readonly Token[]): Promise<number[]> {
+    const logprobs = await readLogprobs(this.#library.context, this.#greedy, row, tokens, 0);
+    return tokens.map((token) => logprobs.get(token) ?? Number.NEGATIVE_INFINITY);
+  }
+
+  async topLogprobs(row: Logits, token: Token, count: number): Promise<TopLogprobs> {
+    const logprobs = await readLogprobs(this.#library.context, this.#greedy, row, [token], count);
+    const top = [...logprobs].sort(([a, x], [b, y]) => y - x || a - b).slice(0, count);
+    return { logprob: logprobs.get(token) ?? Number.NEGATIVE_INFINITY, top };
+  }
+
+  #setUp(request: SampleRequest, seed: number): NativeSampler {
+    const config = { ...samplerConfig(request, this.#model, this.#contextSize), ...this.#beginGrammar(request) };
+    if (Object.keys(config).length === 0) return this.#greedy;
+    const sampler = this.#spare.pop() ?? this.#library.createSampler({});
+    // Random numbers start anew only where the seed changes, and penalties forget what was sampled only where there were none in between.
+    const { temperature, topK, topP } = request;
+    sampler.applyConfig({ ...(temperature > 0 && { temperature, topK, topP }), seed: ~seed >>> 0 });
+    sampler.applyConfig({ ...config, seed });
+    return sampler;
+  }
+
+  #beginGrammar(request: SampleRequest): SamplerConfig {
+    if (request.grammar === undefined) return {};
+    const known = this.#grammars.get(request) ?? this.#library.readGrammar(request.grammar);
+    this.#grammars.set(request, known);
+    return { grammarEvaluationState: request.seeds.length === 1 ? known : this.#library.copyGrammar(known) };
+  }
+}
