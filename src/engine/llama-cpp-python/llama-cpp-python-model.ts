@@ -1,9 +1,10 @@
 /** @module What llama-cpp-python's server lets one find out about the model that it runs. */
 import { z } from "zod";
 import { ServerError } from "../../client/server-error.ts";
-import type { EngineInfo, Token } from "../engine.ts";
+import { GatewayError } from "../../types/error.ts";
+import type { EngineInfo, Prompt, Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
-import type { Server } from "./one-call-server.ts";
+import type { OneCallServer } from "./one-call-server.ts";
 
 const listed = z.object({ data: z.array(z.object({ id: z.string() })).min(1) });
 export const chunk = z.object({ choices: z.array(z.object({ text: z.string(), finish_reason: z.string().nullish() })) });
@@ -28,7 +29,7 @@ const endings = [
 ];
 const decisive = 1000;
 
-export interface Served {
+export interface LlamaCppPythonModel {
   readonly info: EngineInfo;
   /** BOS, or nothing. */
   readonly opening: readonly Token[];
@@ -37,7 +38,12 @@ export interface Served {
   readonly ending: string;
 }
 
-export async function readServed(server: Server, settings: RemoteSettings, world: RemoteWorld, signal?: AbortSignal): Promise<Served> {
+export async function readModel(
+  server: OneCallServer,
+  settings: RemoteSettings,
+  world: RemoteWorld,
+  signal?: AbortSignal,
+): Promise<LlamaCppPythonModel> {
   const { data } = await server.json({ path: "/v1/models", answer: listed, signal });
   const model = settings.model ?? data[0]?.id ?? "";
   const opening = await server.tokenize("", signal);
@@ -56,8 +62,25 @@ export async function readServed(server: Server, settings: RemoteSettings, world
   };
 }
 
+/** In a stream, the server breaks off without a word. */
+export function checkLength({ info: { contextSize } }: LlamaCppPythonModel, { tokens }: Prompt): void {
+  if (tokens.length >= contextSize)
+    throw new GatewayError(
+      "context_length_exceeded",
+      `The model's context holds ${contextSize} tokens, but the prompt takes ${tokens.length}.`,
+    );
+}
+
+export function noDetails(): GatewayError {
+  return new GatewayError(
+    "unsupported_parameter",
+    "llama-cpp-python's server tells no log-probabilities that can be matched with tokens.",
+    { param: "logprobs" },
+  );
+}
+
 async function findEnding(
-  server: Server,
+  server: OneCallServer,
   opening: number,
   signal: AbortSignal | undefined,
 ): Promise<{ end: Token; ending: string } | null> {
@@ -71,7 +94,7 @@ async function findEnding(
   return null;
 }
 
-async function tellsLogprobs(server: Server, signal: AbortSignal | undefined): Promise<boolean> {
+async function tellsLogprobs(server: OneCallServer, signal: AbortSignal | undefined): Promise<boolean> {
   try {
     await server.json({ path, body: { prompt: "a", max_tokens: 1, echo: true, logprobs: 1 }, answer: echoed, signal });
     return true;

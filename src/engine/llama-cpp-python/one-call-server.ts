@@ -14,7 +14,7 @@ const probeTimeoutMs = 5_000;
 /** A character's bytes may be spread over so many tokens. */
 const longestCharacter = 4;
 
-export class Server {
+export class OneCallServer {
   readonly #replicas: Replicas;
   readonly #model: string | undefined;
   /** Who holds a server, and who waits, in order. */

@@ -3,8 +3,8 @@ import { z } from "zod";
 import { sampledAnswer } from "../../client/answer-size.ts";
 import type { PrefillEvent, Token, TokenDetail } from "../engine.ts";
 import type { Replicas } from "../server/replicas.ts";
-import type { ServedModel } from "./llama-server-model.ts";
-import type { Vocabulary } from "./llama-server-vocabulary.ts";
+import type { LlamaServerModel } from "./llama-server-model.ts";
+import type { ServedVocabulary } from "./llama-server-tokenizer.ts";
 
 const alternative = z.object({ id: z.int(), logprob: z.number() });
 const probability = alternative.extend({ top_logprobs: z.array(alternative) });
@@ -41,7 +41,7 @@ export interface CompletionBody {
 /** Throws what the server's errors mean, as `RemoteServer` does. */
 export function complete(
   replicas: Replicas,
-  { adapters, caches }: Served,
+  { adapters, caches }: CompletionModel,
   prompt: readonly Token[],
   body: CompletionBody,
   signal: AbortSignal | undefined,
@@ -78,7 +78,7 @@ export function logprobAt(entry: TokenProbability | undefined, token: Token): nu
   return found === undefined ? null : logprobOf(found);
 }
 
-export function detailOf(vocabulary: Vocabulary, entry: TokenProbability, top: number, offset: number): TokenDetail {
+export function detailOf(vocabulary: ServedVocabulary, entry: TokenProbability, top: number, offset: number): TokenDetail {
   const described = ({ id, logprob }: { readonly id: Token; readonly logprob: number }) => ({
     ...vocabulary.describe(id),
     logprob: logprobOf({ logprob }),
@@ -86,4 +86,4 @@ export function detailOf(vocabulary: Vocabulary, entry: TokenProbability, top: n
   return { ...described(entry), offset, top: entry.top_logprobs.slice(0, top).map(described) };
 }
 
-export type Served = Pick<ServedModel, "vocabulary" | "adapters" | "caches">;
+export type CompletionModel = Pick<LlamaServerModel, "vocabulary" | "adapters" | "caches">;

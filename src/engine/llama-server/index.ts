@@ -20,10 +20,10 @@ import type {
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
-import { properties, readModel, type ServedModel, tokenize } from "./llama-server-model.ts";
+import { type LlamaServerModel, properties, readModel } from "./llama-server-model.ts";
 import { type Rescore, sampleTogether } from "./llama-server-sampling.ts";
 import { force, score } from "./llama-server-scoring.ts";
-import { splitBy } from "./llama-server-vocabulary.ts";
+import { splitBy, tokenize } from "./llama-server-tokenizer.ts";
 
 /** The server answers it at once, however busy it is. */
 const probeTimeoutMs = 5_000;
@@ -37,7 +37,7 @@ class LlamaServer implements RunningEngine {
   readonly #world: RemoteWorld;
   readonly #replicas: Replicas;
   /** Not a promise: what one request waits for is not awaited by another. */
-  #model: ServedModel | undefined;
+  #model: LlamaServerModel | undefined;
   #path: string | undefined;
 
   constructor(settings: RemoteSettings, world: RemoteWorld) {
@@ -125,13 +125,13 @@ class LlamaServer implements RunningEngine {
 
   async close(): Promise<void> {}
 
-  async #open(signal: AbortSignal | undefined): Promise<ServedModel> {
+  async #open(signal: AbortSignal | undefined): Promise<LlamaServerModel> {
     this.#model ??= await readModel(this.#replicas, this.#settings, this.#world, signal);
     return this.#model;
   }
 
   /** Its cache knows no tenants: where they are to be kept apart, nothing is taken from it. */
-  #servedFor({ tenant }: Prompt, model: ServedModel): ServedModel {
+  #servedFor({ tenant }: Prompt, model: LlamaServerModel): LlamaServerModel {
     return tenant === undefined || this.#settings.prefixCache === "shared" ? model : { ...model, caches: false };
   }
 

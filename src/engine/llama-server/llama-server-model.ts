@@ -1,14 +1,13 @@
 /** @module What llama.cpp's server says of the model that it runs: its sizes, its whole vocabulary, its chat template, its adapters. */
 import { z } from "zod";
 import { vocabularyAnswer } from "../../client/answer-size.ts";
-import { quoted } from "../../text/quoted.ts";
-import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { EngineInfo, Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { Replicas } from "../server/replicas.ts";
-import { ChatTemplate } from "../template/chat-template.ts";
-import { Vocabulary } from "./llama-server-vocabulary.ts";
+import type { ChatTemplate } from "../template/chat-template.ts";
+import { readTemplate } from "./llama-server-template.ts";
+import { ServedVocabulary, tokenize, tokens } from "./llama-server-tokenizer.ts";
 
 export const properties = z.object({
   default_generation_settings: z.object({ n_ctx: z.int().positive() }),
@@ -24,17 +23,16 @@ const models = z.object({
   data: z.array(z.object({ meta: z.object({ n_vocab: z.int().max(largestVocabulary), size: z.int() }).nullish() })),
 });
 const adapters = z.array(z.object({ id: z.int(), path: z.string(), scale: z.number() }));
-const tokens = z.object({ tokens: z.array(z.int()) });
 const pieces = z.object({ tokens: z.array(z.object({ piece: z.union([z.string(), z.array(z.int())]) })) });
 
 /** How much of each LoRA adapter a request wears. */
 export type Worn = readonly { readonly id: number; readonly scale: number }[];
 
-export interface ServedModel {
+export interface LlamaServerModel {
   readonly info: EngineInfo;
   /** Completions that run side by side. */
   readonly slots: number;
-  readonly vocabulary: Vocabulary;
+  readonly vocabulary: ServedVocabulary;
   readonly template: ChatTemplate | null;
   /** What the tokenizer puts before a prompt: BOS, or nothing. */
   readonly opening: readonly Token[];
@@ -46,24 +44,13 @@ export interface ServedModel {
   readonly caches: boolean;
 }
 
-/** Text as tokens, in one call. Numbers in `content` are tokens already. */
-export async function tokenize(
-  replicas: Replicas,
-  content: string | readonly (string | Token)[],
-  special: boolean,
-  signal?: AbortSignal,
-): Promise<Token[]> {
-  const body = { content, add_special: false, parse_special: special };
-  return (await replicas.json({ path: "/tokenize", body, answer: tokens, signal })).tokens;
-}
-
 /** Throws "engine_failure" where the server is no llama-server that can be used, "configuration" where it has no such adapter. */
 export async function readModel(
   replicas: Replicas,
   settings: RemoteSettings,
   world: RemoteWorld,
   signal?: AbortSignal,
-): Promise<ServedModel> {
+): Promise<LlamaServerModel> {
   const served = await replicas.json({ path: "/props", answer: properties, signal });
   const { data } = await replicas.json({ path: "/v1/models", answer: models, signal });
   const meta = data.find((model) => model.meta)?.meta;
@@ -98,32 +85,17 @@ async function readVocabulary(
   served: z.output<typeof properties>,
   size: number,
   signal?: AbortSignal,
-): Promise<Vocabulary> {
+): Promise<ServedVocabulary> {
   const body = { content: Array.from({ length: size }, (_, token) => token), with_pieces: true };
   const all = await replicas.json({ path: "/tokenize", body, answer: pieces, size: vocabularyAnswer(size), signal });
-  return Vocabulary.read(
+  return ServedVocabulary.read(
     all.tokens.map(({ piece }) => piece),
     { bos: served.bos_token, eos: served.eos_token },
     (content, special) => tokenize(replicas, content, special, signal),
   );
 }
 
-/** Null where there is none, or none that can be used; the log says why. */
-function readTemplate(source: string, vocabulary: Vocabulary, world: RemoteWorld): ChatTemplate | null {
-  const probe: Conversation = [{ role: "user", content: "PROBE-TEXT" }];
-  if (source === "") return null;
-  try {
-    const template = new ChatTemplate(source, vocabulary);
-    const rendering = template.render(probe);
-    if (rendering.type === "text" && rendering.text.includes("PROBE-TEXT")) return template;
-    world.log("engine: llama-server's chat template does not show messages; chat formats cannot be used.");
-  } catch (error) {
-    world.log(`engine: llama-server's chat template cannot be used: ${quoted(error instanceof Error ? error.message : String(error))}`);
-  }
-  return null;
-}
-
-interface Adapters extends Pick<ServedModel, "adapters" | "caches"> {
+interface Adapters extends Pick<LlamaServerModel, "adapters" | "caches"> {
   /** Of those that are on. */
   readonly name?: string;
 }

@@ -5,14 +5,14 @@ import type { Replicas } from "../server/replicas.ts";
 import {
   type CompletionBody,
   type CompletionEvent,
+  type CompletionModel,
   complete,
   detailOf,
   logprobAt,
   logprobOf,
   prefillOf,
-  type Served,
 } from "./completion-events.ts";
-import type { ServedModel } from "./llama-server-model.ts";
+import type { LlamaServerModel } from "./llama-server-model.ts";
 
 /** A text's tokens, and their details if asked for, where the server has not shown all that were sampled. */
 export type Rescore = (text: string) => Promise<Pick<Sample, "tokens" | "details">>;
@@ -20,13 +20,13 @@ export type Rescore = (text: string) => Promise<Pick<Sample, "tokens" | "details
 /** As many samples as seeds. The server makes seeds of its own from the first. */
 export async function* sampleTogether(
   replicas: Replicas,
-  model: ServedModel,
+  model: LlamaServerModel,
   prompt: Prompt,
   request: SampleRequest,
   rescore: Rescore,
   signal?: AbortSignal,
 ): AsyncGenerator<SampleEvent> {
-  const running = new Map(request.seeds.map((_, index) => [index, new Completion(model, prompt, request)]));
+  const running = new Map(request.seeds.map((_, index) => [index, new LlamaServerSample(model, prompt, request)]));
   let isReady = false;
   for await (const event of complete(replicas, model, prompt.tokens, bodyOf(model, prompt, request), signal)) {
     const { prompt_progress: progress, index } = event;
@@ -53,7 +53,7 @@ export async function* sampleTogether(
 }
 
 /** Biases, penalties, top-k, top-p, temperature: the embedded engine's order. */
-function bodyOf({ info, vocabulary }: ServedModel, prompt: Prompt, request: SampleRequest): CompletionBody {
+function bodyOf({ info, vocabulary }: LlamaServerModel, prompt: Prompt, request: SampleRequest): CompletionBody {
   const { seeds, logprobs, topLogprobs, grammar, frequencyPenalty = 0, presencePenalty = 0 } = request;
   if (presencePenalty !== 0)
     throw new GatewayError(
@@ -97,8 +97,8 @@ interface Piece {
 }
 
 /** One completion as its tokens come. */
-class Completion {
-  readonly #model: Served;
+class LlamaServerSample {
+  readonly #model: CompletionModel;
   readonly #end: Token;
   readonly #request: SampleRequest;
   readonly #decoder = new TextDecoder();
@@ -122,7 +122,7 @@ class Completion {
   /** All tokens that were sampled have come. */
   isComplete = true;
 
-  constructor(model: Served, prompt: Prompt, request: SampleRequest) {
+  constructor(model: CompletionModel, prompt: Prompt, request: SampleRequest) {
     this.#model = model;
     this.#end = prompt.end;
     this.#request = request;
@@ -134,7 +134,7 @@ class Completion {
       this.isOver = true;
       if (type === "eos" || type === "word") this.#finish = "stop";
       if (type === "word" && word) this.#stopString = word;
-    } else this.#note(event);
+    } else this.#addToken(event);
     if (this.isOver && !event.stop) return;
     this.text += event.content;
     if (this.#sampled !== sampled) this.isComplete = false;
@@ -153,9 +153,9 @@ class Completion {
     return piece;
   }
 
-  /** `anew`: tokens of the text that stand for those sampled, of which some are missing; no log-probabilities are noted then. */
+  /** `anew`: tokens of the text that stand for those sampled, of which some are missing; there are no log-probabilities then. */
   end(anew: Pick<Sample, "tokens" | "details"> | null): Sample {
-    const { logprobs: isNoted, topLogprobs } = this.#request;
+    const { logprobs: wantsLogprobs, topLogprobs } = this.#request;
     this.#isDetailed = true;
     if (anew !== null) this.#details = anew.details ?? [];
     // The server keeps what may begin a stop string to itself, even where none comes.
@@ -166,13 +166,13 @@ class Completion {
       finish: this.#finish,
       stopString: this.#stopString,
       tokens: anew?.tokens ?? this.#tokens,
-      logprobs: isNoted && anew === null ? this.#logprobs : [],
-      endLogprobs: isNoted && anew === null ? this.#endLogprobs : [],
+      logprobs: wantsLogprobs && anew === null ? this.#logprobs : [],
+      endLogprobs: wantsLogprobs && anew === null ? this.#endLogprobs : [],
       ...(topLogprobs !== undefined && { details }),
     };
   }
 
-  #note({ tokens: [token], completion_probabilities: probabilities }: CompletionEvent): void {
+  #addToken({ tokens: [token], completion_probabilities: probabilities }: CompletionEvent): void {
     if (token === undefined) return;
     // The server goes on after a control token that does not end a generation; the model has left its turn.
     if (this.#hasLeft) this.isOver = true;

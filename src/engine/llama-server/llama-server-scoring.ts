@@ -5,7 +5,15 @@
 import { GatewayError } from "../../types/error.ts";
 import type { PrefillEvent, PromptEvent, ScoreEvent, Token, TokenDetail } from "../engine.ts";
 import type { Replicas } from "../server/replicas.ts";
-import { type CompletionBody, complete, detailOf, logprobAt, prefillOf, type Served, type TokenProbability } from "./completion-events.ts";
+import {
+  type CompletionBody,
+  type CompletionModel,
+  complete,
+  detailOf,
+  logprobAt,
+  prefillOf,
+  type TokenProbability,
+} from "./completion-events.ts";
 
 export interface Forced {
   /** `[tokens]`, in nats. */
@@ -22,7 +30,7 @@ const greedy = { samplers: ["top_k"], top_k: 1, stop: [] };
 /** Has the prompt computed into the server's cache of prefixes. */
 async function* prefill(
   replicas: Replicas,
-  served: Served,
+  served: CompletionModel,
   prompt: readonly Token[],
   signal?: AbortSignal,
 ): AsyncGenerator<PrefillEvent | PromptEvent> {
@@ -37,7 +45,7 @@ async function* prefill(
 /** log π(token i ∣ prompt, tokens before i). The last token is the one that closes the completion. */
 export async function force(
   replicas: Replicas,
-  served: Served,
+  served: CompletionModel,
   prompt: readonly Token[],
   completion: readonly Token[],
   top: number,
@@ -66,7 +74,7 @@ export async function force(
 
 export async function* score(
   replicas: Replicas,
-  served: Served,
+  served: CompletionModel,
   prompt: readonly Token[],
   completions: Iterable<readonly Token[]> | AsyncIterable<readonly Token[]>,
   signal?: AbortSignal,
@@ -86,7 +94,7 @@ export async function* score(
  * Tokens that a grammar can force one after another: whole characters, and what closes the completion. Grammars do not match what ends in half a
  * character, and a server whose grammar allows nothing may end.
  */
-function textRun({ vocabulary }: Served, completion: readonly Token[], begin: number): Token[] {
+function textRun({ vocabulary }: CompletionModel, completion: readonly Token[], begin: number): Token[] {
   const isForced = (token: Token, i: number): boolean =>
     vocabulary.isText(token) || (i === completion.length - 1 && vocabulary.isControl(token));
   const end = completion.findIndex((token, i) => i >= begin && !isForced(token, i));
@@ -95,7 +103,7 @@ function textRun({ vocabulary }: Served, completion: readonly Token[], begin: nu
 
 async function sampleRun(
   replicas: Replicas,
-  served: Served,
+  served: CompletionModel,
   context: readonly Token[],
   run: readonly Token[],
   top: number,
@@ -120,7 +128,7 @@ async function sampleRun(
 /** Of a token that the server would not show: its place among the likeliest, while another is sampled. */
 async function searchToken(
   replicas: Replicas,
-  served: Served,
+  served: CompletionModel,
   context: readonly Token[],
   token: Token,
   top: number,
@@ -138,7 +146,7 @@ async function searchToken(
 
 async function readEntries(
   replicas: Replicas,
-  served: Served,
+  served: CompletionModel,
   context: readonly Token[],
   body: CompletionBody,
   signal: AbortSignal | undefined,

@@ -20,14 +20,13 @@ import type {
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
-import { type ChatEvent, Choice, chatAnswer, chatChunk, requestBody } from "./openai-sampling.ts";
+import { countTokens, Estimate, estimatedTokens, tokenBytes } from "./estimated-tokens.ts";
+import { type ChatEvent, chatAnswer, chatChunk, OpenAiSample, requestBody } from "./openai-sampling.ts";
 
 /** What most services hold by now; who knows better says so in the settings. */
 const usualContextSize = 128_000;
 /** A turn's own tokens, around its text. */
 const turnTokens = 4;
-/** UTF-8 bytes of a token, about: English, code, Chinese. */
-const tokenBytes = 4;
 const probeTimeoutMs = 5_000;
 const path = "/v1/chat/completions";
 
@@ -87,7 +86,7 @@ class OpenAi implements RunningEngine {
 
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
     if (!isMessages(prompt)) throw messagesOnly();
-    const choices = request.seeds.map(() => new Choice(request));
+    const samples = request.seeds.map(() => new OpenAiSample(request));
     const estimates = request.seeds.map(() => new Estimate());
     const body = requestBody(this.#model, prompt.messages, request);
     yield { type: "prefill", fed: 0 };
@@ -96,16 +95,16 @@ class OpenAi implements RunningEngine {
       if (!hasBegun) yield { type: "prompt", cached: 0 };
       hasBegun = true;
       for (const { index, ...news } of event.choices) {
-        const piece = choices[index]?.take(news);
+        const piece = samples[index]?.take(news);
         if (piece) yield { type: "text", index, ...piece, tokens: estimates[index]?.add(piece.text) ?? 0 };
       }
       const { usage } = event;
       // Of several answers the service tells only their sum.
-      const completion = choices.length === 1 ? (usage?.completion_tokens ?? null) : null;
-      if (usage) for (const choice of choices) choice.counted = { prompt: usage.prompt_tokens ?? null, completion };
+      const completion = samples.length === 1 ? (usage?.completion_tokens ?? null) : null;
+      if (usage) for (const sample of samples) sample.counted = { prompt: usage.prompt_tokens ?? null, completion };
     }
-    for (const [index, choice] of choices.entries())
-      yield { type: "done", index, sample: choice.end((text) => estimatedTokens(countTokens(text))) };
+    for (const [index, sample] of samples.entries())
+      yield { type: "done", index, sample: sample.end((text) => estimatedTokens(countTokens(text))) };
   }
 
   score(): AsyncIterable<ScoreEvent> {
@@ -146,33 +145,4 @@ function isMessages(prompt: Prompt): prompt is MessagesPrompt {
 
 function messagesOnly(): GatewayError {
   return new GatewayError("unsupported_parameter", "This route's engine takes chat messages only: it knows no raw text and no token ids.");
-}
-
-/** Tokens of a text that comes in pieces. */
-class Estimate {
-  #bytes = 0;
-
-  /** By how many the estimate has grown. */
-  add(piece: string): number {
-    const before = this.#bytes;
-    this.#bytes += countBytes(piece);
-    return Math.ceil(this.#bytes / tokenBytes) - Math.ceil(before / tokenBytes);
-  }
-}
-
-function countTokens(text: string): number {
-  return Math.ceil(countBytes(text) / tokenBytes);
-}
-
-function countBytes(text: string): number {
-  let bytes = text.length;
-  for (let i = 0; i < text.length; i++) {
-    const unit = text.charCodeAt(i);
-    if (unit > 0x7f) bytes += unit > 0x7ff && (unit < 0xd800 || unit > 0xdfff) ? 2 : 1;
-  }
-  return bytes;
-}
-
-function estimatedTokens(count: number): Token[] {
-  return new Array<Token>(count).fill(0);
 }

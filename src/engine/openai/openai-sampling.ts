@@ -58,8 +58,8 @@ interface Piece {
   readonly details?: readonly TokenDetail[];
 }
 
-/** One answer as it comes. */
-export class Choice {
+/** One sample as it comes. */
+export class OpenAiSample {
   readonly #isDetailed: boolean;
   readonly #decoder = new TextDecoder();
   readonly #details: TokenDetail[] = [];

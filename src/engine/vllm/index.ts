@@ -1,7 +1,6 @@
 /**
  * @module vLLM as an engine, tried with 0.32. A LoRA adapter is served there under a model name of its own: `settings.model` is then that name.
  */
-import { z } from "zod";
 import { quoted } from "../../text/quoted.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
@@ -19,19 +18,12 @@ import type {
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
+import { assertSame, findListing, type Listing, nameOf, probeTimeoutMs, readListing, shownName, type VllmModel } from "./vllm-model.ts";
 import { sampleWithVllm } from "./vllm-sampling.ts";
 import { VllmScorer } from "./vllm-scoring.ts";
 import { VllmTemplate } from "./vllm-template.ts";
-import { type ServedModel, VllmTokens } from "./vllm-tokenizer.ts";
+import { VllmTokens } from "./vllm-tokenizer.ts";
 
-const listed = z.object({ data: z.array(z.object({ id: z.string(), root: z.string().nullish(), max_model_len: z.int().nullish() })) });
-type Listed = z.infer<typeof listed>["data"][number];
-
-/** vLLM answers it at once, however busy it is. */
-const probeTimeoutMs = 5_000;
-/** Of a server's models, in a complaint: how many, and characters of each name. */
-const shownModels = 20;
-const shownName = 100;
 /** Scoring feeds the end token too, and must sample one more. */
 const reservedTokens = 2;
 
@@ -55,7 +47,8 @@ class Vllm implements RunningEngine {
   readonly #replicas: Replicas;
   /** Not a promise: what one request waits for is not awaited by another. */
   #opened: Opened | undefined;
-  #served: { readonly model: Listed; readonly by: RemoteServer } | undefined;
+  /** What replicas must serve as well. */
+  #listing: Listing | undefined;
 
   constructor(settings: RemoteSettings, world: RemoteWorld) {
     this.#settings = settings;
@@ -120,7 +113,8 @@ class Vllm implements RunningEngine {
 
   /** Throws "configuration" where replicas serve different models, "engine_unavailable" where none answers. */
   async #ask(signal?: AbortSignal): Promise<Opened> {
-    const { model: listing } = await this.#findModel(signal);
+    const listing = await findListing(this.#replicas, this.#settings.model, signal);
+    this.#listing = listing;
     const model = listing.id;
     const served = this.#serves(model);
     const tokens = new VllmTokens(served);
@@ -133,7 +127,7 @@ class Vllm implements RunningEngine {
         `vLLM does not tell the end-of-sequence token of ${quoted(model, shownName)}: it has no grammars.`,
       );
     const most = this.#settings.contextSize ?? Number.POSITIVE_INFINITY;
-    const contextSize = Math.min(most, (listing.max_model_len ?? most) - reservedTokens);
+    const contextSize = Math.min(most, (listing.contextSize ?? most) - reservedTokens);
     if (!Number.isFinite(contextSize))
       throw new GatewayError("configuration", `vLLM does not tell the context size of ${quoted(model, shownName)}: set context_size.`);
     const capabilities = { chat: template !== null, text: true, score: true, grammar: endOfSequence !== null, tools: null };
@@ -147,54 +141,12 @@ class Vllm implements RunningEngine {
     };
   }
 
-  #serves(model: string): ServedModel {
+  #serves(model: string): VllmModel {
     return { model, replicas: this.#replicas, isSeparate: this.#settings.prefixCache !== "shared" };
-  }
-
-  async #findModel(signal?: AbortSignal): Promise<{ model: Listed; by: RemoteServer }> {
-    const listings = await Promise.allSettled(this.#replicas.servers.map(async (by) => ({ model: await this.#listing(by, signal), by })));
-    const found = listings.flatMap((listing) => (listing.status === "fulfilled" ? [listing.value] : []));
-    const refused = listings.flatMap((listing) => (listing.status === "rejected" ? [listing.reason] : []));
-    const [first] = found;
-    const grave = refused.find((error) => first === undefined || !(error instanceof GatewayError) || error.code !== "engine_unavailable");
-    if (first === undefined || grave !== undefined) throw grave;
-    for (const other of found) assertSame(first, other);
-    this.#served = first;
-    return first;
-  }
-
-  async #listing(server: RemoteServer, signal?: AbortSignal): Promise<Listed> {
-    const { data } = await server.json({ path: "/v1/models", answer: listed, signal, timeoutMs: probeTimeoutMs });
-    const wanted = this.#settings.model;
-    const model = wanted === undefined ? data[0] : data.find(({ id }) => id === wanted);
-    if (model !== undefined) return model;
-    const names = data.slice(0, shownModels).map(({ id }) => quoted(id, shownName));
-    const all = names.join(", ") || "none";
-    throw new GatewayError(
-      "configuration",
-      `The server at ${server.name} serves no model ${wanted ?? ""}; it has: ${all}. Set the engine's model.`,
-    );
   }
 
   async #probe(server: RemoteServer): Promise<void> {
     await server.text({ path: "/health", timeoutMs: probeTimeoutMs });
-    if (this.#served !== undefined) assertSame(this.#served, { model: await this.#listing(server), by: server });
+    if (this.#listing !== undefined) assertSame(this.#listing, await readListing(server, this.#settings.model));
   }
-}
-
-/**
- * As it is served, and its weights, where those have a name of their own: other weights may be served under the same name. They may lie elsewhere on
- * another machine: the last part of their path counts.
- */
-function nameOf({ id, root }: Listed): string {
-  const weights = (root ?? id).split("/").at(-1);
-  return weights === id.split("/").at(-1) ? id : `${id} (${weights})`;
-}
-
-/** Throws "configuration". */
-function assertSame(one: { model: Listed; by: RemoteServer }, other: { model: Listed; by: RemoteServer }): void {
-  const [a, b] = [one, other].map(({ model }) => `${quoted(nameOf(model), shownName)}, ${model.max_model_len} tokens`);
-  if (a === b) return;
-  const message = `The servers at ${one.by.name} and ${other.by.name} serve different models: ${a}, and ${b}. Replicas must be equal; name them as two engines.`;
-  throw new GatewayError("configuration", message);
 }

@@ -5,7 +5,7 @@ import { quoted } from "../../text/quoted.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Prompt, Sample, SampleEvent, SampleRequest, Token, TokenDetail } from "../engine.ts";
 import { detailOf, topOf } from "../server/token-details.ts";
-import { type ServedModel, saltOf } from "./vllm-tokenizer.ts";
+import { saltOf, type VllmModel } from "./vllm-model.ts";
 
 const logprob = z.number().nullable();
 const chunk = z.object({
@@ -28,11 +28,11 @@ const chunk = z.object({
   /** In the last one; its details only where the server runs with --enable-prompt-tokens-details. */
   usage: z.object({ prompt_tokens_details: z.object({ cached_tokens: z.int().nullish() }).nullish() }).nullish(),
 });
-type Choice = z.infer<typeof chunk>["choices"][number];
+type ChoiceChunk = z.infer<typeof chunk>["choices"][number];
 
 /** `textOf`: the text of tokens behind others. */
 export async function* sampleWithVllm(
-  served: ServedModel,
+  served: VllmModel,
   textOf: (tokens: readonly Token[], signal?: AbortSignal) => Promise<string>,
   prompt: Prompt,
   request: SampleRequest,
@@ -42,7 +42,7 @@ export async function* sampleWithVllm(
   const body = { model, ...requestBody(prompt, request), ...saltOf(served, prompt) };
   // The token that is looked ahead to, and the end token's log-probability, come beside what was asked for.
   const size = sampledAnswer(request.seeds.length * (request.maxTokens + 1), (request.topLogprobs ?? 0) + 1, prompt.tokens.length);
-  const answers = request.seeds.map(() => new Answer(prompt.end, request));
+  const samples = request.seeds.map(() => new VllmSample(prompt.end, request));
   let hasBegun = false;
   for await (const { choices, usage } of replicas.events({ path: "/v1/completions", body, answer: chunk, size, signal }, prompt.tokens)) {
     if (!hasBegun) yield { type: "prompt", cached: 0 };
@@ -52,19 +52,19 @@ export async function* sampleWithVllm(
     const cached = isOwn ? (usage?.prompt_tokens_details?.cached_tokens ?? 0) : 0;
     if (cached > 0) yield { type: "prompt", cached };
     for (const choice of choices) {
-      const answer = answers[choice.index];
-      if (answer === undefined) continue;
-      const { text, details } = answer.push(choice);
-      if (text !== "") yield { type: "text", index: choice.index, text, tokens: answer.tell(), ...(details && { details }) };
-      const sample = answer.end(choice);
+      const sampled = samples[choice.index];
+      if (sampled === undefined) continue;
+      const { text, details } = sampled.push(choice);
+      if (text !== "") yield { type: "text", index: choice.index, text, tokens: sampled.tell(), ...(details && { details }) };
+      const sample = sampled.end(choice);
       if (sample === null) continue;
-      const whole = answer.isCut ? (await textOf(sample.tokens, signal)).replace(/\uFFFD+$/u, "") : sample.text;
+      const whole = sampled.isCut ? (await textOf(sample.tokens, signal)).replace(/\uFFFD+$/u, "") : sample.text;
       const rest = whole.startsWith(sample.text) ? whole.slice(sample.text.length) : "";
-      if (rest !== "") yield { type: "text", index: choice.index, text: rest, tokens: answer.tell() };
+      if (rest !== "") yield { type: "text", index: choice.index, text: rest, tokens: sampled.tell() };
       yield { type: "done", index: choice.index, sample: { ...sample, text: sample.text + rest } };
     }
   }
-  if (answers.some(({ isDone }) => !isDone))
+  if (samples.some(({ isDone }) => !isDone))
     throw new GatewayError("engine_failure", "The vLLM server ended its answer before all samples were done.");
 }
 
@@ -108,7 +108,7 @@ function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<st
 }
 
 /** One sample as it comes. */
-class Answer {
+class VllmSample {
   readonly #end: Token;
   readonly #request: SampleRequest;
   readonly #tokens: Token[] = [];
@@ -131,10 +131,10 @@ class Answer {
     this.#request = request;
   }
 
-  push(choice: Choice): { text: string; details?: TokenDetail[] } {
-    const closing = isClosed(choice) ? choice.token_ids.length - 1 : -1;
+  push(choice: ChoiceChunk): { text: string; details?: TokenDetail[] } {
+    const closing = endsWithEos(choice) ? choice.token_ids.length - 1 : -1;
     for (const [i, token] of choice.token_ids.entries()) {
-      this.#note(choice, i, token);
+      this.#addEndLogprob(choice, i, token);
       if (i === closing) continue;
       if (this.#tokens.length === this.#request.maxTokens) this.isCut = true;
       else this.#add(choice, i, token);
@@ -157,24 +157,26 @@ class Answer {
   }
 
   /** The sample, if this was its last piece. Throws "engine_unavailable" where the server gave it up. */
-  end({ finish_reason: finish, stop_reason: reason }: Choice): Sample | null {
+  end({ finish_reason: finish, stop_reason: reason }: ChoiceChunk): Sample | null {
     if (finish === null || finish === undefined) return null;
     if (finish !== "stop" && finish !== "length")
       throw new GatewayError("engine_unavailable", `The vLLM server ended a sample with ${quoted(finish, 40)}. Retry the request.`);
     this.isDone = true;
     const sample = { text: this.#text, finish: this.isCut ? "length" : finish, tokens: this.#tokens } as const;
-    const noted = this.#request.logprobs ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs } : { logprobs: [], endLogprobs: [] };
+    const logprobs = this.#request.logprobs
+      ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs }
+      : { logprobs: [], endLogprobs: [] };
     const stopped = finish === "stop" && typeof reason === "string" && { stopString: reason };
-    return { ...sample, ...noted, ...stopped, ...(this.#request.topLogprobs !== undefined && { details: this.#details }) };
+    return { ...sample, ...logprobs, ...stopped, ...(this.#request.topLogprobs !== undefined && { details: this.#details }) };
   }
 
   /** What is known of ending before token `i` of the piece. */
-  #note({ logprobs }: Choice, i: number, token: Token): void {
+  #addEndLogprob({ logprobs }: ChoiceChunk, i: number, token: Token): void {
     const own = logprobs?.token_logprobs[i] ?? null;
     this.#endLogprobs.push(token === this.#end ? own : (logprobs?.top_logprobs[i]?.[`token_id:${this.#end}`] ?? null));
   }
 
-  #add({ logprobs }: Choice, i: number, token: Token): void {
+  #add({ logprobs }: ChoiceChunk, i: number, token: Token): void {
     this.#tokens.push(token);
     const own = logprobs?.token_logprobs[i] ?? Number.NaN;
     this.#logprobs.push(own);
@@ -186,6 +188,6 @@ class Answer {
 }
 
 /** Its last token is one that closes it: the model's end of sequence (no reason given), or the prompt's end token (its number). */
-function isClosed({ finish_reason, stop_reason }: Choice): boolean {
+function endsWithEos({ finish_reason, stop_reason }: ChoiceChunk): boolean {
   return finish_reason === "stop" && typeof stop_reason !== "string";
 }

@@ -8,7 +8,7 @@ import { describedAnswer } from "../../client/answer-size.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import type { Prompt, ScoreEvent, Token, TokenDetail } from "../engine.ts";
 import { detailOf, topOf } from "../server/token-details.ts";
-import { type ServedModel, saltOf } from "./vllm-tokenizer.ts";
+import { saltOf, type VllmModel } from "./vllm-model.ts";
 
 const logprob = z.number().nullable();
 const echoed = z.object({
@@ -39,11 +39,11 @@ interface Job {
 }
 
 export class VllmScorer {
-  readonly #served: ServedModel;
+  readonly #served: VllmModel;
   readonly #gathering: Job[][] = [];
   readonly #stops = new WeakMap<Job[], AbortController>();
 
-  constructor(served: ServedModel) {
+  constructor(served: VllmModel) {
     this.#served = served;
   }
 

@@ -5,7 +5,8 @@ import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Token } from "../engine.ts";
 import { plainMarkers, withoutSystem } from "../template/chat-turns.ts";
-import { brokenUp, type ServedModel, type VllmTokens } from "./vllm-tokenizer.ts";
+import type { VllmModel } from "./vllm-model.ts";
+import { brokenUp, type VllmTokens } from "./vllm-tokenizer.ts";
 
 const rendered = z.object({ tokens: z.array(z.int()), token_strs: z.array(z.string()) });
 
@@ -26,18 +27,18 @@ interface Probed {
 }
 
 export class VllmTemplate {
-  readonly #served: ServedModel;
+  readonly #served: VllmModel;
   readonly #tokens: VllmTokens;
   readonly #probed: Probed;
 
-  private constructor(served: ServedModel, tokens: VllmTokens, probed: Probed) {
+  private constructor(served: VllmModel, tokens: VllmTokens, probed: Probed) {
     this.#served = served;
     this.#tokens = tokens;
     this.#probed = probed;
   }
 
   /** Null where the model has no chat template. */
-  static async open(served: ServedModel, tokens: VllmTokens, signal?: AbortSignal): Promise<VllmTemplate | null> {
+  static async open(served: VllmModel, tokens: VllmTokens, signal?: AbortSignal): Promise<VllmTemplate | null> {
     const probe = async (conversation: Conversation, prompt: boolean) => renderOrNull(served, conversation, prompt, signal);
     const withSystem = await probe([...system, ...turns], true);
     const text = withSystem && (await tokens.detokenize(withSystem.tokens, signal));
@@ -47,10 +48,10 @@ export class VllmTemplate {
     const control = await controlSpellings(whole, tokens, signal);
     const delimiters = plainDelimiters(await tokens.detokenize(whole.tokens, signal), control);
     // Two answers, so that what follows both closes the turn.
-    const closed = await Promise.all(
+    const renderings = await Promise.all(
       ["ASSISTANT-TEXT", "OTHER"].map((content) => probe([...turns.slice(0, 1), { role: "assistant", content }], false)),
     );
-    const end = await closingToken(closed, tokens, signal);
+    const end = await closingToken(renderings, tokens, signal);
     return new VllmTemplate(served, tokens, { hasSystem, delimiters, end });
   }
 
@@ -82,7 +83,7 @@ export class VllmTemplate {
   }
 }
 
-async function render({ model, replicas }: ServedModel, conversation: Conversation, prompt: boolean, signal: AbortSignal | undefined) {
+async function render({ model, replicas }: VllmModel, conversation: Conversation, prompt: boolean, signal: AbortSignal | undefined) {
   const messages = conversation.map(({ role, content }) => ({ role, content }));
   const body = { model, messages, add_generation_prompt: prompt, return_token_strs: true };
   try {
@@ -127,11 +128,11 @@ function plainDelimiters(text: string, control: readonly string[]): string[] {
 }
 
 async function closingToken(
-  closed: readonly (z.infer<typeof rendered> | null)[],
+  renderings: readonly (z.infer<typeof rendered> | null)[],
   own: VllmTokens,
   signal?: AbortSignal,
 ): Promise<Token | null> {
-  const [one, other] = closed;
+  const [one, other] = renderings;
   if (!one || !other) return null;
   let common = 0;
   while (common < one.tokens.length && one.tokens.at(-1 - common) === other.tokens.at(-1 - common)) common += 1;

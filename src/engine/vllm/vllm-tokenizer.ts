@@ -7,8 +7,8 @@ import { z } from "zod";
 import { describedAnswer } from "../../client/answer-size.ts";
 import { quoted } from "../../text/quoted.ts";
 import { GatewayError } from "../../types/error.ts";
-import type { Prompt, Token, TokenText } from "../engine.ts";
-import type { Replicas } from "../server/replicas.ts";
+import type { Token, TokenText } from "../engine.ts";
+import type { VllmModel } from "./vllm-model.ts";
 
 const tokenized = z.object({ tokens: z.array(z.int()), token_strs: z.array(z.string()).nullish() });
 const detokenized = z.object({ prompt: z.string() });
@@ -30,21 +30,6 @@ const anchor = "a";
 
 const utf8 = new TextEncoder();
 
-export interface ServedModel {
-  readonly model: string;
-  readonly replicas: Replicas;
-  /** Tenants do not get what others' prompts have left in its cache. */
-  readonly isSeparate: boolean;
-}
-
-/** What parts a tenant's blocks in vLLM's cache from those of others. */
-export function saltOf(
-  { isSeparate }: Pick<ServedModel, "isSeparate">,
-  { tenant }: Pick<Prompt, "tenant">,
-): { readonly cache_salt?: string } {
-  return isSeparate && tenant !== undefined ? { cache_salt: tenant } : {};
-}
-
 /** What `/v1/completions` ended with, in tokens. */
 interface Completed {
   readonly text: string;
@@ -52,7 +37,7 @@ interface Completed {
 }
 
 export class VllmTokens {
-  readonly #served: ServedModel;
+  readonly #served: VllmModel;
   readonly #described = new LRUCache<Token, TokenText>({ max: describedTokens });
   /** Tokens that look like control tokens, and whether they are. */
   readonly #control = new Map<Token, boolean>();
@@ -60,7 +45,7 @@ export class VllmTokens {
   #prefix: readonly Token[] | undefined;
   #endOfSequence: { readonly token: Token | null } | undefined;
 
-  constructor(served: ServedModel) {
+  constructor(served: VllmModel) {
     this.#served = served;
   }
 

@@ -1,7 +1,11 @@
-/** @module A served model's vocabulary: what each token spells, and which spellings are control tokens. */
+/** @module llama-server's tokenizer, and the vocabulary of its model: what each token spells, and which spellings are control tokens. */
+import { z } from "zod";
 import { GatewayError } from "../../types/error.ts";
 import type { Token, TokenText } from "../engine.ts";
+import type { Replicas } from "../server/replicas.ts";
 import type { TemplateVocabulary } from "../template/chat-template.ts";
+
+export const tokens = z.object({ tokens: z.array(z.int()) });
 
 /** A token's text, or its bytes where they are not whole characters. */
 export type Piece = string | readonly number[];
@@ -13,7 +17,18 @@ export type Tokenize = (content: readonly (string | Token)[], special: boolean) 
 const groupSize = 256;
 const plainMarker = /^\s*(?:<+[^<>\s]+>+|\[[^[\]\s]+\])\s*$/u;
 
-export class Vocabulary implements TemplateVocabulary {
+/** Text as tokens, in one call. Numbers in `content` are tokens already. */
+export async function tokenize(
+  replicas: Replicas,
+  content: string | readonly (string | Token)[],
+  special: boolean,
+  signal?: AbortSignal,
+): Promise<Token[]> {
+  const body = { content, add_special: false, parse_special: special };
+  return (await replicas.json({ path: "/tokenize", body, answer: tokens, signal })).tokens;
+}
+
+export class ServedVocabulary implements TemplateVocabulary {
   readonly bos: string;
   readonly eos: string;
   readonly endOfSequence: Token;
@@ -48,7 +63,7 @@ export class Vocabulary implements TemplateVocabulary {
     pieces: readonly Piece[],
     names: { readonly bos: string; readonly eos: string },
     tokenize: Tokenize,
-  ): Promise<Vocabulary> {
+  ): Promise<ServedVocabulary> {
     const spelled = [...pieces.entries()].filter((entry): entry is [Token, string] => typeof entry[1] === "string" && entry[1] !== "");
     const separator = pieces.indexOf(names.eos);
     const differing = async <Item>(items: readonly Item[], spelling: (item: Item) => string): Promise<Item[]> => {
@@ -69,7 +84,7 @@ export class Vocabulary implements TemplateVocabulary {
     const suspicious = (await differing(groups, text)).flat().filter(([, spelling]) => spelling !== names.eos);
     const found = await differing(suspicious, ([, spelling]) => spelling);
     const control = found.map(([token, spelling]): [string, Token] => [spelling, token]);
-    return new Vocabulary(pieces, names, new Map(separator < 0 ? control : [...control, [names.eos, separator]]));
+    return new ServedVocabulary(pieces, names, new Map(separator < 0 ? control : [...control, [names.eos, separator]]));
   }
 
   get size(): number {
