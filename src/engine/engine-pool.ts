@@ -1,4 +1,7 @@
-/** @module The one pool of engines: each is opened when a policy first asks for it, and counts as long as a policy needs it. */
+/**
+ * @module The one pool of engines: each is opened when a policy first asks for it, and counts as long as a policy needs
+ * it.
+ */
 import type { Capabilities, EngineLoad, EngineState, RunningEngine } from "./engine.ts";
 import { type EnginesState, engineName, type ModelReference, type OwnedEngines } from "./engines.ts";
 import { EngineLease } from "./lease.ts";
@@ -14,11 +17,15 @@ export interface PoolEvents {
 /** What differs between the runtimes: how an engine comes into being. */
 export interface EngineOpener {
   /**
-   * The engine itself where nothing has to be started or loaded: no request waits for a promise of another one then, which Workers forbid. Throws
-   * "configuration" where there is none of that name, no such adapter, or none that runs here.
+   * The engine itself where nothing has to be started or loaded: no request waits for a promise of another one then,
+   * which Workers forbid. Throws "configuration" where there is none of that name, no such adapter, or none that runs
+   * here.
    */
   open(model: ModelReference, events: PoolEvents): RunningEngine | Promise<RunningEngine>;
-  /** What it can do at best, as far as that is known without opening it. Throws where the engines file names no such model. */
+  /**
+   * What it can do at best, as far as that is known without opening it. Throws where the engines file names no such
+   * model.
+   */
   declared(model: ModelReference): Capabilities;
   /** Ends what is being opened, and what the engines share. */
   close(): Promise<void>;
@@ -27,8 +34,8 @@ export interface EngineOpener {
 export interface EnginePoolOptions {
   readonly report: (line: string) => void;
   /**
-   * An engine that is not needed any more is closed so long after its last call. Null: nothing of the engines runs here, so they need no end; who holds
-   * one goes on with it, and the pool forgets it.
+   * An engine that is not needed any more is closed so long after its last call. Null: nothing of the engines runs
+   * here, so they need no end; who holds one goes on with it, and the pool forgets it.
    */
   readonly lingerMs: number | null;
   /** An engine that says nothing of itself for so long is not ready; absent: each engine has a limit of its own. */
@@ -61,7 +68,10 @@ export class EnginePool implements OwnedEngines {
     this.#options = options;
   }
 
-  /** Stays the same for a model, whether the engine is closed meanwhile or not. It is kept until `retain` is called without it. */
+  /**
+   * Stays the same for a model, whether the engine is closed meanwhile or not. It is kept until `retain` is called
+   * without it.
+   */
   async open(model: ModelReference): Promise<EngineLease> {
     const lease = this.#leaseOf(model);
     lease.keep();

@@ -8,7 +8,10 @@ export interface Prompt {
   readonly tokens: readonly Token[];
   /** End of sequence for raw text; the closing token of an assistant turn for a chat template. */
   readonly end: Token;
-  /** Whose words it holds, by an opaque name: no other tenant may learn from a cache what they are. Absent: there are no others. */
+  /**
+   * Whose words it holds, by an opaque name: no other tenant may learn from a cache what they are. Absent: there are no
+   * others.
+   */
   readonly tenant?: string | undefined;
   /** So many of its first tokens hold no tenant's words, and may be had from a cache by all; absent: none. */
   readonly shared?: number | undefined;
@@ -50,7 +53,10 @@ export interface SamplingParameters {
   readonly maxTokens: number;
   /** Generation ends before the first of these strings. */
   readonly stop: readonly string[];
-  /** Subtracted from the logit of each token that the completion holds already, and as often as it does: OpenAI's definition. */
+  /**
+   * Subtracted from the logit of each token that the completion holds already, once (presence) and as often as it does
+   * (frequency): OpenAI's definition.
+   */
   readonly presencePenalty?: number | undefined;
   readonly frequencyPenalty?: number | undefined;
   /** Added to tokens' logits. */
@@ -76,7 +82,7 @@ export interface TokenDetail extends TokenText {
 export interface SampleRequest extends SamplingParameters {
   /** One seed a sample; their number is n. */
   readonly seeds: readonly number[];
-  /** Note the log-probabilities of sampled tokens, and of ending before each. */
+  /** Return the log-probabilities of sampled tokens, and of ending before each. */
   readonly logprobs: boolean;
   /** Details of each token, with so many alternatives. */
   readonly topLogprobs?: number | undefined;
@@ -89,7 +95,10 @@ export interface SampleRequest extends SamplingParameters {
 /** "stop": the model closed its turn, or a stop string was met. "length": `maxTokens` or the context's end. */
 export type FinishReason = "stop" | "length";
 
-/** One sampled completion. Log-probabilities are the model's own (raw logits, in nats), not those after top-p or temperature. */
+/**
+ * One sampled completion. Log-probabilities are the model's own (raw logits, in nats), not those after top-p or
+ * temperature.
+ */
 export interface Sample {
   readonly text: string;
   readonly finish: FinishReason;
@@ -99,7 +108,10 @@ export interface Sample {
   readonly tokens: readonly Token[];
   /** `[tokens]`, if asked for: log π(token i ∣ prompt, tokens before i). */
   readonly logprobs: readonly number[];
-  /** `[tokens + 1]` or one less, if asked for: log π(end ∣ prompt, the first i tokens); null where the engine does not know it. */
+  /**
+   * `[tokens + 1]` or one less, if asked for: log π(end ∣ prompt, the first i tokens); null where the engine does not
+   * know it.
+   */
   readonly endLogprobs: readonly (number | null)[];
   /** `[tokens in the text]`, if asked for. */
   readonly details?: readonly TokenDetail[] | undefined;
@@ -108,15 +120,19 @@ export interface Sample {
 }
 
 /**
- * Waiting is over, and so many of the prompt's tokens have been fed by now, those found in a cache not among them. A sign of progress: it comes again
- * and again until the prompt is at hand. 0, from a server that tells no more: the call has gone out.
+ * Waiting is over, and so many of the prompt's tokens have been prefilled by now, those found in a cache not among
+ * them. A sign of progress: it comes again and again until the prompt is at hand. 0, from a server that tells no more:
+ * the call has gone out.
  */
 export interface PrefillEvent {
   readonly type: "prefill";
   readonly fed: number;
 }
 
-/** The prompt is at hand; so many of its tokens were found in a cache of prefixes. Comes again where that is known only later. */
+/**
+ * The prompt is at hand; so many of its tokens were found in a cache of prefixes. Comes again where that is known only
+ * later.
+ */
 export interface PromptEvent {
   readonly type: "prompt";
   readonly cached: number;
@@ -127,7 +143,10 @@ export interface TextEvent {
   readonly type: "text";
   readonly index: number;
   readonly text: string;
-  /** Sampled since the text before. Where a server does not tell, an estimate; the sample's own tokens, at its end, hold then. */
+  /**
+   * Sampled since the text before. Where a server does not tell, an estimate; the sample's own tokens, at its end, hold
+   * then.
+   */
   readonly tokens: number;
   readonly details?: readonly TokenDetail[] | undefined;
 }
@@ -141,7 +160,10 @@ export type SampleEvent =
 export type ScoreEvent =
   | PrefillEvent
   | PromptEvent
-  /** `[tokens]`: log π(token i ∣ prompt, tokens before i) of the completion that came as number `index`; details if asked for. */
+  /**
+   * `[tokens]`: log π(token i ∣ prompt, tokens before i) of the completion that came as number `index`; details if
+   * asked for.
+   */
   | {
       readonly type: "scored";
       readonly index: number;
@@ -150,9 +172,16 @@ export type ScoreEvent =
     };
 
 /**
- * An engine tokenises, renders its chat template, samples completions of a prompt, and returns log-probabilities of given completions.
- * Text from clients and demonstrations never becomes a control token. Every method throws a `GatewayError`: "engine_unavailable" when the
- * engine is down, "context_length_exceeded" when a prompt leaves no room, "cancelled" when the signal fires.
+ * An engine tokenises, renders its chat template, samples completions of a prompt, and returns log-probabilities of
+ * given completions. Text from clients and demonstrations never becomes a control token. Every method throws a
+ * `GatewayError`: "engine_unavailable" when the engine is down, "context_length_exceeded" when a prompt leaves no room,
+ * "cancelled" when the signal fires.
+ *
+ * @example
+ * const prompt = await engine.chatPrompt([{ role: "user", content: "Hi" }], signal);
+ * const parameters = { temperature: 1, topP: 1, topK: 0, maxTokens: 64, stop: [] };
+ * for await (const event of engine.sample(prompt, { ...parameters, seeds: [1, 2], logprobs: true }, signal))
+ *   if (event.type === "done") console.log(event.index, event.sample.text); // two samples
  */
 export interface Engine {
   /** Resolves when the engine is ready. */
@@ -165,13 +194,24 @@ export interface Engine {
   detokenize(tokens: readonly Token[], signal?: AbortSignal): Promise<string>;
   /** Raw text as a context: BOS where the model's tokenizer says so; responses end with EOS. */
   textPrompt(text: string, signal?: AbortSignal): Promise<Prompt>;
-  /** The model's chat template applied to the messages and tools (only where it has a syntax for them), ready for the assistant's turn. */
+  /**
+   * The model's chat template applied to the messages and tools (only where it has a syntax for them), ready for the
+   * assistant's turn.
+   */
   chatPrompt(messages: Conversation, signal?: AbortSignal, tools?: readonly Tool[]): Promise<Prompt>;
-  /** n samples, stepped together; "text" events as they decode, one "done" a sample. Leaving the loop stops the work. */
+  /**
+   * n samples, stepped together; "text" events as they decode, one "done" a sample. Leaving the loop stops the work.
+   */
   sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncIterable<SampleEvent>;
   /**
-   * Teacher forcing: the log-probabilities of each completion after the prompt. Completions are scored as they come, in any order; the prompt is
-   * made ready while the first is awaited. Leaving the loop stops the work. With `topLogprobs`: details of each token, with so many alternatives.
+   * Teacher forcing: the log-probabilities of each completion after the prompt. Completions are scored as they come, in
+   * any order; the prompt is made ready while the first is awaited. Leaving the loop stops the work. With
+   * `topLogprobs`: details of each token, with so many alternatives.
+   *
+   * @example
+   * const [tokens = []] = await engine.tokenize(["Hello!"]);
+   * for await (const event of engine.score(prompt, [[...tokens, prompt.end]]))
+   *   if (event.type === "scored") console.log(event.logprobs); // log π of each token, and of ending there
    */
   score(
     prompt: Prompt,

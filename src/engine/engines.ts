@@ -14,7 +14,10 @@ export function engineName({ engine, adapter }: ModelReference): string {
 }
 
 export interface Engines {
-  /** The engine, begun where it does not run. Throws "configuration" where there is none of that name, or no such adapter. */
+  /**
+   * The engine, begun where it does not run. Throws "configuration" where there is none of that name, or no such
+   * adapter.
+   */
   open(model: ModelReference): Promise<Engine>;
   /** What it can do at best, as far as that is known without beginning it. Throws as `open` does. */
   declared(model: ModelReference): Promise<Capabilities>;
@@ -22,7 +25,10 @@ export interface Engines {
 
 /** Engines whose owner, the policies in force, says which are needed. */
 export interface OwnedEngines extends Engines {
-  /** These are needed, and no others: those are closed when their last call has ended, and no longer count in what is ready. */
+  /**
+   * These are needed, and no others: those are closed when their last call has ended, and no longer count in what is
+   * ready.
+   */
   retain(models: readonly ModelReference[]): void;
 }
 
@@ -49,8 +55,8 @@ export interface RemoteSettings {
   /** Tokens that a prompt and its completion may take together, where the server does not say, or less is wanted. */
   readonly contextSize?: number | undefined;
   /**
-   * Of the server's cache of prefixes: "separate", the default: where there are several tenants, none gets what another's prompt has left there; "shared":
-   * all do, which tells by its speed what others have asked.
+   * Of the server's cache of prefixes: "separate", the default: where there are several tenants, none gets what
+   * another's prompt has left there; "shared": all do, which tells by its speed what others have asked.
    */
   readonly prefixCache?: "separate" | "shared" | undefined;
   /** A server that sends nothing for so long is taken for dead. */

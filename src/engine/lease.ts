@@ -1,4 +1,7 @@
-/** @module A lease of an engine: opened when it is needed, closed when nobody needs it any more and its last call has ended. */
+/**
+ * @module A lease of an engine: opened when it is needed, closed when nobody needs it any more and its last call has
+ * ended.
+ */
 
 import { untilAborted } from "../async/until-aborted.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
@@ -8,14 +11,18 @@ import type { EngineInfo, EngineState, Prompt, RunningEngine, SampleEvent, Sampl
 export interface EngineLeaseOptions {
   /** The engine itself, where nothing has to be started. */
   readonly open: () => RunningEngine | Promise<RunningEngine>;
-  /** An engine that is not needed stays for so long after its last call: a request makes several, with pauses between them. */
+  /**
+   * An engine that is not needed stays for so long after its last call: a request makes several, with pauses between
+   * them.
+   */
   readonly lingerMs: number;
   readonly log: (line: string) => void;
 }
 
 /**
- * What policies hold of an engine, the same before and after it is closed. Who still holds it when it is no longer needed, a request that began under
- * an older set of policies, goes on with it; where it has been closed meanwhile, the call opens it once more.
+ * What policies hold of an engine, the same before and after it is closed. Who still holds it when it is no longer
+ * needed, a request that began under an older set of policies, goes on with it; where it has been closed meanwhile, the
+ * call opens it once more.
  */
 export class EngineLease implements RunningEngine {
   readonly #options: EngineLeaseOptions;

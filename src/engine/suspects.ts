@@ -1,7 +1,7 @@
 /**
- * @module Calls that may have ended a server. One that was alone under way when a server ended by itself, and one that was there at two ends, is not
- * sent again for a while, to no replica. The others are sent once more, those that had not begun to be answered one at a time: the next end tells
- * which it was.
+ * @module Calls that may have ended a server. One that was alone under way when a server ended by itself, and one that
+ * was there at two ends, is not sent again for a while, to no replica. The others are sent once more, those that had
+ * not begun to be answered one at a time: the next end tells which it was.
  */
 import { sha256Hex } from "../text/bytes.ts";
 import { GatewayError } from "../types/error.ts";
@@ -17,8 +17,8 @@ export interface SentCall {
 }
 
 /**
- * How a server ended: by a fault of its own code, for certain; by itself or by somebody, as far as can be told from here; by somebody, or by something
- * that says nothing of what it was doing.
+ * How a server ended: by a fault of its own code, for certain; by itself or by somebody, as far as can be told from
+ * here; by somebody, or by something that says nothing of what it was doing.
  */
 export type End = "fault" | "unknown" | "outside";
 
@@ -52,7 +52,10 @@ export class Suspects {
     this.#now = now;
   }
 
-  /** Resolves when the call may be sent; costs nothing where no server has ended lately. Throws "engine_unavailable" where it may not. */
+  /**
+   * Resolves when the call may be sent; costs nothing where no server has ended lately. Throws "engine_unavailable"
+   * where it may not.
+   */
   async admit(call: SentCall, signal: AbortSignal | undefined): Promise<void> {
     for (;;) {
       this.check(call);
@@ -88,7 +91,8 @@ export class Suspects {
     const waiting = calls.filter(({ hasBegun }) => !hasBegun);
     const likely = waiting.length > 0 ? waiting : calls;
     const likelyKeys = new Set(likely.map(keyOf));
-    // A fault is that of the only one whose answer had not begun; elsewhere somebody may have ended a server that was at work for many.
+    // A fault is that of the only one whose answer had not begun; elsewhere somebody may have ended a server that was
+    // at work for many.
     const isCertain = end !== "outside" && ownersOf(end === "fault" ? likely : calls) === 1;
     for (const key of new Set(calls.map(keyOf))) {
       const isLikely = likelyKeys.has(key);

@@ -114,7 +114,7 @@ describe("prefixes kept from earlier prompts", () => {
     expect(await as("bob")).toBe(shared);
     expect(await as("alice")).toBe(tokens.length - 1);
     expect(await as("bob")).toBe(tokens.length - 1);
-    // Token by token, a guess is no better. The shelf has room for a few tenants only.
+    // Token by token, a guess is no better. The cached slots have room for a few tenants only.
     for (const length of [60, 61]) expect(await as(`who guesses ${length}`, tokens.slice(0, length))).toBe(shared);
     expect(await cachedOf({ tokens, end })).toBe(shared);
   });

@@ -1,7 +1,7 @@
 /**
- * @module llama-cpp-python's server as an engine, for the paper's text formats: it renders no chat template without answering. Completions are scored
- * by having the server echo them, which needs `--logits_all true`, and a model whose tokenizer puts BOS first: without one, the server (0.3.36) pairs
- * each token with the log-probabilities of the next.
+ * @module llama-cpp-python's server as an engine, for the paper's text formats: it renders no chat template without
+ * answering. Completions are scored by having the server echo them, which needs `--logits_all true`, and a model whose
+ * tokenizer puts BOS first: without one, the server (0.3.36) pairs each token with the log-probabilities of the next.
  */
 import { GatewayError } from "../../types/error.ts";
 import type {

@@ -1,4 +1,7 @@
-/** @module Sampling by llama-cpp-python's server: one call a sample, for it has no others, and its stream read as events. */
+/**
+ * @module Sampling by llama-cpp-python's server: one call a sample, for it has no others, and its stream read as
+ * events.
+ */
 import type { z } from "zod";
 import { EventQueue } from "../../async/event-queue.ts";
 import { sampledAnswer } from "../../client/answer-size.ts";

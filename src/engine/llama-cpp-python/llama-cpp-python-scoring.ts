@@ -1,4 +1,6 @@
-/** @module Scoring by llama-cpp-python's server: each completion is echoed behind its context, with log-probabilities. */
+/**
+ * @module Scoring by llama-cpp-python's server: each completion is echoed behind its context, with log-probabilities.
+ */
 import { describedAnswer } from "../../client/answer-size.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Prompt, ScoreEvent, Token } from "../engine.ts";

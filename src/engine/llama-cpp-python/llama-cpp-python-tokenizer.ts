@@ -1,4 +1,7 @@
-/** @module llama-cpp-python's tokenizer. It recognises control tokens everywhere: text that spells one is parted, broken up or refused. */
+/**
+ * @module llama-cpp-python's tokenizer. It recognises control tokens everywhere: text that spells one is parted, broken
+ * up or refused.
+ */
 import { GatewayError } from "../../types/error.ts";
 import type { Prompt, Token } from "../engine.ts";
 import type { OneCallServer } from "./one-call-server.ts";

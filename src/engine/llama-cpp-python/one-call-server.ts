@@ -1,4 +1,6 @@
-/** @module llama-cpp-python's server, one call at a time: it does one, and breaks off a stream when another call comes. */
+/**
+ * @module llama-cpp-python's server, one call at a time: it does one, and breaks off a stream when another call comes.
+ */
 import { z } from "zod";
 import { describedAnswer } from "../../client/answer-size.ts";
 import { ServerError } from "../../client/server-error.ts";

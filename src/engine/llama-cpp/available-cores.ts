@@ -26,7 +26,10 @@ export class AvailableCores {
     this.#available = this.#last === undefined ? undefined : cores;
   }
 
-  /** Over the last half second or longer, all before that; undefined: the system does not tell. `at`: milliseconds, as in `Times`. */
+  /**
+   * Over the last half second or longer, all before that; undefined: the system does not tell. `at`: milliseconds, as
+   * in `Times`.
+   */
   get(at: number): number | undefined {
     if (this.#last === undefined || at - this.#last.at < shortestMs) return this.#available;
     const now = this.#read();

@@ -1,4 +1,7 @@
-/** @module What one step decodes: a token of every running sample, and a chunk of what can wait, prompts and completions to score. */
+/**
+ * @module What one step decodes: a token of every running sample, and a chunk of what can wait, prompts and completions
+ * to score.
+ */
 import type { Token } from "../engine.ts";
 import type { BatchChunk } from "./backend.ts";
 import { allot, type Portion } from "./plan.ts";

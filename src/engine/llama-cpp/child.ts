@@ -1,4 +1,7 @@
-/** @module The engine's own process: llama.cpp decodes on libuv's pool, which must have one thread, and a crash there must not take the gateway down. */
+/**
+ * @module The engine's own process: llama.cpp decodes on libuv's pool, which must have one thread, and a crash there
+ * must not take the gateway down.
+ */
 
 import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";

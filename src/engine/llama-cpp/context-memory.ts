@@ -6,8 +6,9 @@ import type { Room } from "./sizing.ts";
 export const stepTokens = 512;
 
 /**
- * Who loads F32 weights wants exact sums. llama.cpp's flash attention on a CPU and its F16 cache move a sum by up to 0.12 nat (measured over
- * contexts of 300 to 700 tokens); without both it is 0.01. Quantised weights move it by more, and flash attention is a seventh faster.
+ * Who loads F32 weights wants exact sums. llama.cpp's flash attention on a CPU and its F16 cache move a sum by up to
+ * 0.12 nat (measured over contexts of 300 to 700 tokens); without both it is 0.01. Quantised weights move it by more,
+ * and flash attention is a seventh faster.
  */
 export const exactAttention = {
   flashAttention: false,

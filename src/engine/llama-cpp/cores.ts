@@ -1,4 +1,7 @@
-/** @module The embedded engines of one program share the cores: those at work divide them, since threads that wait for a core spin. */
+/**
+ * @module The embedded engines of one program share the cores: those at work divide them, since threads that wait for a
+ * core spin.
+ */
 
 export interface Sharer {
   /** Cores of the machine that are good at arithmetic. */
@@ -10,8 +13,8 @@ export interface Sharer {
 }
 
 /**
- * `[engines]`: threads of each, at least one, at most as many as it wants, and together no more than there are cores, where there are as many cores
- * as engines. What one does not want the others get; what is left over goes to the first.
+ * `[engines]`: threads of each, at least one, at most as many as it wants, and together no more than there are cores,
+ * where there are as many cores as engines. What one does not want the others get; what is left over goes to the first.
  */
 export function divideCores(cores: number, most: readonly number[]): number[] {
   const shares = most.map(() => 1);

@@ -132,8 +132,8 @@ export class EngineProcess {
   }
 
   /**
-   * A signal that no fault raises comes from outside, perhaps from a system that had no memory left: one such end proves nothing. A process that
-   * hung had perhaps done so before it was asked at all.
+   * A signal that no fault raises comes from outside, perhaps from a system that had no memory left: one such end
+   * proves nothing. A process that hung had perhaps done so before it was asked at all.
    */
   #endBy(signal: NodeJS.Signals | null): End {
     const isFault = this.#hasHung ? this.#calls.hasAnswered : signal === null || faults.has(signal);
@@ -166,7 +166,8 @@ export class EngineProcess {
 
 function forkChild(childModule = new URL("./child.js", import.meta.url)): ChildProcess {
   return fork(childModule, {
-    // Linux shares the cores between sessions first: in one of its own, what is busy in the gateway's leaves the engine more.
+    // Linux shares the cores between sessions first: in one of its own, what is busy in the gateway's leaves the engine
+    // more.
     detached: process.platform === "linux",
     // One pool thread: with more, each decode lands on another thread and takes twice as long.
     env: { ...engineEnvironment(process.env), UV_THREADPOOL_SIZE: "1" },

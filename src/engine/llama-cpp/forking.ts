@@ -2,7 +2,9 @@
 import type { Slots } from "./slots.ts";
 import type { Task, TaskSequence } from "./task.ts";
 
-/** Starts waiting sequences on the task's idle slots, once its prompt is filled. `rewinds`: states of slots can be cut. */
+/**
+ * Starts waiting sequences on the task's idle slots, once its prompt is filled. `rewinds`: states of slots can be cut.
+ */
 export async function forkTask(task: Task, slots: Slots, rewinds: boolean): Promise<void> {
   const length = task.prompt.length - 1;
   const [first, ...others] = task.slots as [number, ...number[]];

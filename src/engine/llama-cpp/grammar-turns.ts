@@ -1,12 +1,15 @@
 /** @module Tokens under a grammar, drawn one after another, so that each can be told what it takes. */
 import { GatewayError } from "../../types/error.ts";
 
-/** Processor time for one token, in microseconds. Six hundred alternatives over a large vocabulary take a third of it. */
+/**
+ * Processor time for one token, in microseconds. Six hundred alternatives over a large vocabulary take a third of it.
+ */
 const mostPerToken = 2_000_000;
 
 /**
- * Alternatives that begin alike and hold themselves can double with every character, which no look at the grammar tells beforehand. llama.cpp
- * follows them all. A text that comes there ends, before it takes seconds a token. What counts is work: a busy machine is no reason.
+ * Alternatives that begin alike and hold themselves can double with every character, which no look at the grammar tells
+ * beforehand. llama.cpp follows them all. A text that comes there ends, before it takes seconds a token. What counts is
+ * work: a busy machine is no reason.
  */
 export class GrammarTurns {
   #last: Promise<unknown> = Promise.resolve();

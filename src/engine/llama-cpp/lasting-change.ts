@@ -9,7 +9,10 @@ export class LastingChange<Value> {
     this.#lastingMs = lastingMs;
   }
 
-  /** The first value is taken for what it is. Returns a change when the new value has been seen for so long: what was before, and what is now. */
+  /**
+   * The first value is taken for what it is. Returns a change when the new value has been seen for so long: what was
+   * before, and what is now.
+   */
   see(value: Value, at: number): { readonly before: Value; readonly now: Value } | undefined {
     this.#told ??= value;
     if (this.#seen?.value !== value) this.#seen = { value, since: at };

@@ -27,7 +27,10 @@ export function halves(cores: number): number[] {
   return cores <= 1 ? [1] : [cores, ...halves(Math.floor(cores / 2))];
 }
 
-/** Times a short prompt and a few steps with each number of threads; the fastest stays. Then tries whether their state can be cut. */
+/**
+ * Times a short prompt and a few steps with each number of threads; the fastest stays. Then tries whether their state
+ * can be cut.
+ */
 export async function measureThreads(context: NativeContext, choices: readonly number[]): Promise<MeasuredThreads> {
   await measure(context, choices[0] as number); // touches the weights for the first time
   const measured: Speed[] = [];

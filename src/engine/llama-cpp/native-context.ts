@@ -1,7 +1,7 @@
 /**
- * @module The native context of node-llama-cpp, behind the library's types: its internals, hence the exact version in package.json. A batch may hold
- * decode tokens, scored tokens and prefill chunks of many sequences. Which sequence holds what is the scheduler's business; the library's own
- * `LlamaContextSequence` must never be used on this context.
+ * @module The native context of node-llama-cpp, behind the library's types: its internals, hence the exact version in
+ * package.json. A batch may hold decode tokens, scored tokens and prefill chunks of many sequences. Which sequence
+ * holds what is the scheduler's business; the library's own `LlamaContextSequence` must never be used on this context.
  */
 import type { Llama, LlamaContext, LlamaModel } from "node-llama-cpp";
 import { GatewayError } from "../../types/error.ts";

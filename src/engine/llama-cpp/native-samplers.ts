@@ -1,4 +1,7 @@
-/** @module The samplers of a context: each completion has one of its own, set up as its request says, and given back to be used again. */
+/**
+ * @module The samplers of a context: each completion has one of its own, set up as its request says, and given back to
+ * be used again.
+ */
 import type { SampleRequest, Token } from "../engine.ts";
 import type { Logits, Sampler, TopLogprobs } from "./backend.ts";
 import { GrammarTurns } from "./grammar-turns.ts";
@@ -9,9 +12,15 @@ export class NativeSamplers {
   readonly #library: NativeLibrary;
   readonly #model: SamplerModel;
   readonly #contextSize: number;
-  /** Without a temperature the chain is greedy and leaves the logits as they are: the selected token is then the maximum. */
+  /**
+   * Without a temperature the chain is greedy and leaves the logits as they are: the selected token is then the
+   * maximum.
+   */
   readonly #greedy: NativeSampler;
-  /** Not in use at present. Each holds a vocabulary's worth of memory, which only the garbage collector would free, and it does not know of it. */
+  /**
+   * Not in use at present. Each holds a vocabulary's worth of memory, which only the garbage collector would free, and
+   * it does not know of it.
+   */
   readonly #spare: NativeSampler[] = [];
   /** Before any text: read once for all the samples of a request. */
   readonly #grammars = new WeakMap<SampleRequest, GrammarState>();
@@ -59,7 +68,8 @@ export class NativeSamplers {
     const config = { ...samplerConfig(request, this.#model, this.#contextSize), ...this.#beginGrammar(request) };
     if (Object.keys(config).length === 0) return this.#greedy;
     const sampler = this.#spare.pop() ?? this.#library.createSampler({});
-    // Random numbers start anew only where the seed changes, and penalties forget what was sampled only where there were none in between.
+    // Random numbers start anew only where the seed changes, and penalties forget what was sampled only where there
+    // were none in between.
     const { temperature, topK, topP } = request;
     sampler.applyConfig({ ...(temperature > 0 && { temperature, topK, topP }), seed: ~seed >>> 0 });
     sampler.applyConfig({ ...config, seed });

@@ -44,7 +44,10 @@ export interface Native {
   readonly threads: ThreadControl;
 }
 
-/** Loads the model and its context. Throws "model_unavailable" where they do not fit, and what llama.cpp says when it cannot load them. */
+/**
+ * Loads the model and its context. Throws "model_unavailable" where they do not fit, and what llama.cpp says when it
+ * cannot load them.
+ */
 export async function loadNative(options: NativeOptions): Promise<Native> {
   const llama = await getLlama({ gpu: options.gpu, logLevel: LlamaLogLevel.error, build: "never" });
   const { contextSize, sequences, why, isExact } = await fittingSize(llama, options);

@@ -1,6 +1,9 @@
 /** @module How many tokens a step may take, from the speed that was measured: no step holds up the others for long. */
 
-/** What a step should take at most, in seconds; the chunk is a power of two, so that small changes of speed do not change it. */
+/**
+ * What a step should take at most, in seconds; the chunk is a power of two, so that small changes of speed do not
+ * change it.
+ */
 const stepSeconds = 0.3;
 const smallestChunk = 8;
 const smoothing = 0.1;

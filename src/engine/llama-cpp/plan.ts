@@ -1,4 +1,7 @@
-/** @module Which of the waiting prompts and completions get a step's chunk. Nothing starves: the oldest always gets a quarter of it. */
+/**
+ * @module Which of the waiting prompts and completions get a step's chunk. Nothing starves: the oldest always gets a
+ * quarter of it.
+ */
 
 export interface Portion<Item> {
   readonly item: Item;
@@ -11,8 +14,8 @@ export interface Portion<Item> {
 const shortShare = 3 / 4;
 
 /**
- * Shares out `budget` tokens: what has least left first, up to three quarters, so that a short request does not wait for long ones; then in
- * the given order (of arrival); then what only rides along. Portions of 0 tokens are left out.
+ * Shares out `budget` tokens: what has least left first, up to three quarters, so that a short request does not wait
+ * for long ones; then in the given order (of arrival); then what only rides along. Portions of 0 tokens are left out.
  */
 export function allot<Item>(portions: readonly Portion<Item>[], budget: number): Portion<Item>[] {
   const urgent = portions.filter((portion) => portion.urgent && portion.tokens > 0);

@@ -1,4 +1,7 @@
-/** @module Calls to the engine's process that are under way: sent under a number, and settled by the messages that come under it. */
+/**
+ * @module Calls to the engine's process that are under way: sent under a number, and settled by the messages that come
+ * under it.
+ */
 import type { ChildProcess } from "node:child_process";
 import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
@@ -59,7 +62,10 @@ export class ProcessCalls {
     return this.sent.some(({ hasBegun, owner }) => hasBegun || this.#answered.has(owner as object));
   }
 
-  /** Throws "engine_unavailable" where the process has ended or ends meanwhile, "cancelled" when the signal fires, and what the process throws. */
+  /**
+   * Throws "engine_unavailable" where the process has ended or ends meanwhile, "cancelled" when the signal fires, and
+   * what the process throws.
+   */
   send(call: Call, { signal, events = new EventQueue(), completions = [], sent }: CallOptions = {}): Promise<Result> {
     if (!this.#child.connected) return Promise.reject(new ProcessDied());
     if (signal?.aborted) return Promise.reject(cancelled(signal));

@@ -1,4 +1,7 @@
-/** @module llama.cpp's samplers as node-llama-cpp's native context has them: how a request sets one up, and how log-probabilities are read. */
+/**
+ * @module llama.cpp's samplers as node-llama-cpp's native context has them: how a request sets one up, and how
+ * log-probabilities are read.
+ */
 
 import { noSuchToken } from "../characters.ts";
 import type { SampleRequest, Token } from "../engine.ts";
@@ -63,8 +66,8 @@ export function samplerConfig(request: SampleRequest, model: SamplerModel, conte
 }
 
 /**
- * log π of the given tokens and of the `top` likeliest: logit − max − log Σ exp(logit − max). The library's `includeMax` does not work;
- * "selected" of a greedy chain is the maximum.
+ * log π of the given tokens and of the `top` likeliest: logit − max − log Σ exp(logit − max). The library's
+ * `includeMax` does not work; "selected" of a greedy chain is the maximum.
  */
 export async function readLogprobs(
   native: TokenSampling,

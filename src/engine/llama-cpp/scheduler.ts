@@ -1,6 +1,7 @@
 /**
- * @module Continuous batching: one loop owns all slots. A task is one prompt with one or more sequences (samples, or completions to score). Its
- * prompt is prefilled once, copied to a slot per sequence, and all sequences of all tasks step together (`batch.ts`).
+ * @module Continuous batching: one loop owns all slots. A task is one prompt with one or more sequences (samples, or
+ * completions to score). Its prompt is prefilled once, copied to a slot per sequence, and all sequences of all tasks
+ * step together (`batch.ts`).
  */
 
 import { cancelled } from "../../types/error.ts";

@@ -1,4 +1,7 @@
-/** @module How many sequences of what length fit the machine, and why; a model that does not fit is refused with numbers. */
+/**
+ * @module How many sequences of what length fit the machine, and why; a model that does not fit is refused with
+ * numbers.
+ */
 import { GatewayError } from "../../types/error.ts";
 
 export interface ModelNeeds {

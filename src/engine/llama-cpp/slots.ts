@@ -1,8 +1,9 @@
 /**
- * @module What each slot holds: the prefix cache. A slot is one of llama.cpp's sequences, under the same number. Tasks run in the first slots; one
- * that is given back keeps its tokens and their state. The others are cached slots: what a slot holds is copied there before the slot is used for
- * something else, the least recently used out. A new prompt begins with the longest prefix of it that any slot holds, running ones included; of
- * what another tenant's slot holds, no further than where that tenant's own words begin.
+ * @module What each slot holds: the prefix cache. A slot is one of llama.cpp's sequences, under the same number. Tasks
+ * run in the first slots; one that is given back keeps its tokens and their state. The others are cached slots: what a
+ * slot holds is copied there before the slot is used for something else, the least recently used out. A new prompt
+ * begins with the longest prefix of it that any slot holds, running ones included; of what another tenant's slot holds,
+ * no further than where that tenant's own words begin.
  */
 import { LRUCache } from "lru-cache";
 import type { Token } from "../engine.ts";
@@ -10,7 +11,9 @@ import type { Token } from "../engine.ts";
 /** What the cache needs of llama.cpp. All of it takes effect before the next step. */
 export interface SequenceMemory {
   readonly sequences: number;
-  /** States can be cut to a beginning. Those of recurrent and hybrid models cannot: they are used whole or not at all. */
+  /**
+   * States can be cut to a beginning. Those of recurrent and hybrid models cannot: they are used whole or not at all.
+   */
   readonly rewinds: boolean;
   /** The first `length` positions of the source become the target's; all of them, where states cannot be cut. */
   copy(source: number, target: number, length: number): Promise<void>;
@@ -25,7 +28,10 @@ export interface Prefix {
   readonly length: number;
 }
 
-/** Whose tokens a prompt holds, and those that follow it: the first `shared` are nobody's own, and may be the beginning of anybody's prompt. */
+/**
+ * Whose tokens a prompt holds, and those that follow it: the first `shared` are nobody's own, and may be the beginning
+ * of anybody's prompt.
+ */
 export interface Ownership {
   readonly tenant: string;
   readonly shared: number;
@@ -34,7 +40,10 @@ export interface Ownership {
 /** There is one tenant only. */
 export const undivided: Ownership = { tenant: "", shared: 0 };
 
-/** Fewer tokens are not worth a copy: llama.cpp copies a whole sequence, however little of it is in use (20 ms for 4,096 positions of 135M weights). */
+/**
+ * Fewer tokens are not worth a copy: llama.cpp copies a whole sequence, however little of it is in use (20 ms for 4,096
+ * positions of 135M weights).
+ */
 const fewestWorthKeeping = 32;
 /** A slot that differs less from another one is not worth a place beside it. */
 const ownShareWorthKeeping = 1 / 4;
@@ -76,8 +85,8 @@ export class Slots {
   }
 
   /**
-   * Slots for a prompt: the lowest that are free, or the highest. The first holds what the cache had of the prompt, the others nothing. The
-   * prompt's last token is never taken from the cache: it has to be fed for its logits.
+   * Slots for a prompt: the lowest that are free, or the highest. The first holds what the cache had of the prompt, the
+   * others nothing. The prompt's last token is never taken from the cache: it has to be fed for its logits.
    */
   async take(count: number, prompt: readonly Token[], end: "low" | "high", owner: Ownership): Promise<number[]> {
     const found = this.#longestPrefix(prompt.slice(0, -1), owner.tenant);
@@ -94,13 +103,18 @@ export class Slots {
     return [first, ...slots.filter((slot) => slot !== first)];
   }
 
-  /** What other slots have of a prompt, where that is further than its slot has come and worth a copy. Changes nothing. */
+  /**
+   * What other slots have of a prompt, where that is further than its slot has come and worth a copy. Changes nothing.
+   */
   further(slot: number, prompt: readonly Token[]): Prefix | undefined {
     const found = this.#longestPrefix(prompt.slice(0, -1), this.#owner(slot).tenant);
     return found !== undefined && found.length - this.length(slot) >= fewestWorthKeeping ? found : undefined;
   }
 
-  /** The slot holds the prefix and nothing else, by a copy or by cutting what it holds; where that fails, it holds nothing. It is the owner's then. */
+  /**
+   * The slot holds the prefix and nothing else, by a copy or by cutting what it holds; where that fails, it holds
+   * nothing. It is the owner's then.
+   */
   async begin(slot: number, { slot: source, length }: Prefix, owner = this.#owner(slot)): Promise<void> {
     if (source >= this.#count) this.#cached?.get(source);
     if (slot === source) this.truncate(slot, length);
@@ -175,7 +189,10 @@ export class Slots {
     return this.#memory.rewinds || length === held.length ? length : 0;
   }
 
-  /** Copies what a slot holds to a cached slot if it is worth it: if enough of it stands nowhere else. `kept` stays where it is. */
+  /**
+   * Copies what a slot holds to a cached slot if it is worth it: if enough of it stands nowhere else. `kept` stays
+   * where it is.
+   */
   async #cache(slot: number, kept: Prefix | undefined): Promise<void> {
     const held = this.#tokens(slot);
     if (this.#cached === null || held.length < fewestWorthKeeping) return;

@@ -1,4 +1,7 @@
-/** @module Keeps the engine's process alive: starts it again whenever it ends, more and more slowly where that does not help. */
+/**
+ * @module Keeps the engine's process alive: starts it again whenever it ends, more and more slowly where that does not
+ * help.
+ */
 import { setTimeout as pause } from "node:timers/promises";
 import { growingPause } from "../../async/growing-pause.ts";
 import { untilAborted } from "../../async/until-aborted.ts";
@@ -67,8 +70,8 @@ export class Supervisor {
   }
 
   /**
-   * `owner`: stands for the request that the call is made for. Throws "engine_unavailable" where the process ends meanwhile, or where the call may
-   * be why others have ended.
+   * `owner`: stands for the request that the call is made for. Throws "engine_unavailable" where the process ends
+   * meanwhile, or where the call may be why others have ended.
    */
   async call(call: Call, owner: object | undefined, options: CallOptions): Promise<Result> {
     const { signal } = options;
@@ -151,8 +154,8 @@ export class Supervisor {
   }
 
   /**
-   * Tries until a process is ready, or the engine is closed: more and more slowly, where processes cannot be started, or die before they have done
-   * any work. Calls wait while one loads, and are refused during a pause.
+   * Tries until a process is ready, or the engine is closed: more and more slowly, where processes cannot be started,
+   * or die before they have done any work. Calls wait while one loads, and are refused during a pause.
    */
   async #startAgain(reason: string, hasWorked: boolean): Promise<void> {
     this.#status = "restarting";

@@ -1,6 +1,7 @@
 /**
- * @module Tasks in order of arrival: those that wait for slots, and those under way. Tasks of several slots and single samples wait in a queue each:
- * a quarter of the slots is kept for single samples, so that neither kind waits for the other.
+ * @module Tasks in order of arrival: those that wait for slots, and those under way. Tasks of several slots and single
+ * samples wait in a queue each: a quarter of the slots is kept for single samples, so that neither kind waits for the
+ * other.
  */
 import type { Slots } from "./slots.ts";
 import type { Task, TaskRequest } from "./task.ts";
@@ -25,7 +26,10 @@ export class TaskQueue {
     return this.#waiting;
   }
 
-  /** Slots of a task. To copy one costs more than scoring side by side saves; where states cannot be cut, a second one keeps the prompt. */
+  /**
+   * Slots of a task. To copy one costs more than scoring side by side saves; where states cannot be cut, a second one
+   * keeps the prompt.
+   */
   width(kind: TaskRequest["kind"], sequences: number, open: boolean): number {
     const wanted = kind === "sample" ? sequences : this.#rewinds || (sequences === 1 && !open) ? 1 : 2;
     return Math.min(wanted, this.#wideSlots);
@@ -44,7 +48,10 @@ export class TaskQueue {
     this.#waiting = this.#waiting.filter((other) => other !== task);
   }
 
-  /** The next task that there are slots for, active from now on: first come, first served among the wide ones, and among single samples. */
+  /**
+   * The next task that there are slots for, active from now on: first come, first served among the wide ones, and among
+   * single samples.
+   */
   next(): Task | undefined {
     const task =
       this.#waiting.find(({ isSingle }) => !isSingle && this.#fits(false)) ??

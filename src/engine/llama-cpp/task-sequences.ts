@@ -1,4 +1,7 @@
-/** @module The two kinds of sequences that follow a prompt: a completion that is sampled, and a given one that is scored. */
+/**
+ * @module The two kinds of sequences that follow a prompt: a completion that is sampled, and a given one that is
+ * scored.
+ */
 import type { FinishReason, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../engine.ts";
 import type { Backend, Logits, Sampler } from "./backend.ts";
 import type { CompletionText } from "./completion-text.ts";

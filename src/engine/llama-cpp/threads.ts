@@ -1,10 +1,12 @@
 /**
- * @module How many threads a step should use. llama.cpp's threads wait for each other by spinning, some hundred times a step: where another
- * process has the core of one of them, all wait, and a step takes ten times as long, while fewer threads would go on almost as fast as ever.
+ * @module How many threads a step should use. llama.cpp's threads wait for each other by spinning, some hundred times a
+ * step: where another process has the core of one of them, all wait, and a step takes ten times as long, while fewer
+ * threads would go on almost as fast as ever.
  *
- * Numbers of threads are compared with each other on the work itself. A trial runs a few steps with another number, beside the mean of the
- * latest steps of about as many tokens with the present one. Slow steps begin a trial of fewer threads at once. Trials of more threads are
- * broken off at their first slow step, and the more such a step has cost, the later the next one comes.
+ * Numbers of threads are compared with each other on the work itself. A trial runs a few steps with another number,
+ * beside the mean of the latest steps of about as many tokens with the present one. Slow steps begin a trial of fewer
+ * threads at once. Trials of more threads are broken off at their first slow step, and the more such a step has cost,
+ * the later the next one comes.
  */
 
 import { StepCosts } from "./step-costs.ts";
@@ -25,7 +27,10 @@ interface Trial {
   expected: number;
 }
 
-/** When a trial of more, or of fewer threads ended, and what it cost: milliseconds beyond what the steps would have taken without it. */
+/**
+ * When a trial of more, or of fewer threads ended, and what it cost: milliseconds beyond what the steps would have
+ * taken without it.
+ */
 interface Ended {
   readonly at: number;
   /** Milliseconds of steps until then. */
@@ -35,11 +40,17 @@ interface Ended {
 
 const never: Ended = { at: Number.NEGATIVE_INFINITY, worked: Number.NEGATIVE_INFINITY, loss: 0 };
 
-/** Steps this much longer than quiet ones count as slow; what is beyond adds up, in quiet steps, and is forgotten by a fifth each step. */
+/**
+ * Steps this much longer than quiet ones count as slow; what is beyond adds up, in quiet steps, and is forgotten by a
+ * fifth each step.
+ */
 const slow = 1.5;
 const forgotten = 0.8;
 const tooSlow = 3;
-/** Fewer threads must be this much faster to be kept, and more threads hardly slower: what is nearly the same does not go back and forth. */
+/**
+ * Fewer threads must be this much faster to be kept, and more threads hardly slower: what is nearly the same does not
+ * go back and forth.
+ */
 const gain = 0.9;
 const parity = 1.02;
 const stepsDown = { enough: 3, most: 4 };
@@ -106,8 +117,8 @@ export class ThreadControl {
   }
 
   /**
-   * Threads for the next step, of so many tokens. `at`: milliseconds, from any origin. `available`: cores that others leave to this process,
-   * where that is known; it says when trials are worth their while, never how they end.
+   * Threads for the next step, of so many tokens. `at`: milliseconds, from any origin. `available`: cores that others
+   * leave to this process, where that is known; it says when trials are worth their while, never how they end.
    */
   next(tokens: number, at: number, available?: number): number {
     this.#trial ??= this.#begin(at, available);
@@ -165,7 +176,10 @@ export class ThreadControl {
     }
   }
 
-  /** What a step would take with the present number of threads, in milliseconds; undefined: none of this size has been seen. */
+  /**
+   * What a step would take with the present number of threads, in milliseconds; undefined: none of this size has been
+   * seen.
+   */
   #expected(tokens: number, at: number): number | undefined {
     return this.#costsOf(this.threads).expected(tokens, at, this.#trial?.forSlowness ?? false);
   }
@@ -197,7 +211,8 @@ export class ThreadControl {
     const before = this.threads;
     const isUp = threads > before;
     const done = { at, worked: this.#worked };
-    // Where one trial helped, the next in its direction begins at once. What made fewer threads necessary is what going back would cost.
+    // Where one trial helped, the next in its direction begins at once. What made fewer threads necessary is what going
+    // back would cost.
     this.#up = isUp ? never : { ...done, loss: rungs(before).at(-2) === threads ? this.#excessMs : 0 };
     this.#down = isUp ? { ...done, loss: 0 } : never;
     this.#settled = threads;

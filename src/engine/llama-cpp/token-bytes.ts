@@ -15,7 +15,10 @@ export function tokenBytes(vocabulary: string, entry: string): Uint8Array | unde
   return undefined;
 }
 
-/** GPT-2 writes each byte as one printable character: those that are printable stand for themselves, the others follow from U+0100 on. */
+/**
+ * GPT-2 writes each byte as one printable character: those that are printable stand for themselves, the others follow
+ * from U+0100 on.
+ */
 const byteOf: ReadonlyMap<string, number> = (() => {
   const isPrintable = (byte: number): boolean => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
   let shifted = 0x100;

@@ -12,8 +12,8 @@ export interface WatchdogOptions {
 }
 
 /**
- * Beats are counted, not time: when this process itself has stood still, in a container that was paused, say, that is no fault of the one that it
- * watches.
+ * Beats are counted, not time: when this process itself has stood still, in a container that was paused, say, that is
+ * no fault of the one that it watches.
  */
 export class Watchdog {
   readonly #options: WatchdogOptions;

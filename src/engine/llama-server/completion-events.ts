@@ -1,4 +1,7 @@
-/** @module The events of llama-server's own /completion, streamed: a token each, with its log-probability from the raw logits. */
+/**
+ * @module The events of llama-server's own /completion, streamed: a token each, with its log-probability from the raw
+ * logits.
+ */
 import { z } from "zod";
 import { sampledAnswer } from "../../client/answer-size.ts";
 import type { PrefillEvent, Token, TokenDetail } from "../engine.ts";
@@ -65,7 +68,9 @@ export function prefillOf({ processed, cache }: Progress): PrefillEvent {
   return { type: "prefill", fed: Math.max(0, processed - cache) };
 }
 
-/** The server computes probabilities in 32 bits, and writes −3.4e38 for the logarithm of what is less than any of them. */
+/**
+ * The server computes probabilities in 32 bits, and writes −3.4e38 for the logarithm of what is less than any of them.
+ */
 const leastLogprob = Math.log(2 ** -149);
 
 export function logprobOf({ logprob }: { readonly logprob: number }): number {

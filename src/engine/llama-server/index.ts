@@ -1,6 +1,6 @@
 /**
- * @module llama.cpp's own server as an engine, by its native calls. `settings.model` is only needed where the server was started with LoRA adapters
- * (`--lora`): the number or file name of the one to wear; any other name wears none.
+ * @module llama.cpp's own server as an engine, by its native calls. `settings.model` is only needed where the server
+ * was started with LoRA adapters (`--lora`): the number or file name of the one to wear; any other name wears none.
  */
 
 import { quoted } from "../../text/quoted.ts";
@@ -53,7 +53,8 @@ class LlamaServer implements RunningEngine {
   async tokenize(texts: readonly string[], signal?: AbortSignal): Promise<Token[][]> {
     if (texts.length === 0) return [];
     const { vocabulary, space } = await this.#open(signal);
-    // Plain text never makes the end token. After a line break, a tokenizer that puts a space before a text has put it there.
+    // Plain text never makes the end token. After a line break, a tokenizer that puts a space before a text has put it
+    // there.
     const separator = vocabulary.endOfSequence;
     const content = texts.flatMap((text) => [space.length > 0 ? `\n${text}` : text, separator]);
     const all = splitBy(await tokenize(this.#replicas, content, false, signal), separator, texts.length);

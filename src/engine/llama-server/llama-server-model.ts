@@ -1,4 +1,7 @@
-/** @module What llama.cpp's server says of the model that it runs: its sizes, its whole vocabulary, its chat template, its adapters. */
+/**
+ * @module What llama.cpp's server says of the model that it runs: its sizes, its whole vocabulary, its chat template,
+ * its adapters.
+ */
 import { z } from "zod";
 import { vocabularyAnswer } from "../../client/answer-size.ts";
 import { GatewayError } from "../../types/error.ts";
@@ -44,7 +47,10 @@ export interface LlamaServerModel {
   readonly caches: boolean;
 }
 
-/** Throws "engine_failure" where the server is no llama-server that can be used, "configuration" where it has no such adapter. */
+/**
+ * Throws "engine_failure" where the server is no llama-server that can be used, "configuration" where it has no such
+ * adapter.
+ */
 export async function readModel(
   replicas: Replicas,
   settings: RemoteSettings,
@@ -100,7 +106,10 @@ interface Adapters extends Pick<LlamaServerModel, "adapters" | "caches"> {
   readonly name?: string;
 }
 
-/** The adapter that `model` names, by number, path or file name, and no other; without a name, those that the server has on. */
+/**
+ * The adapter that `model` names, by number, path or file name, and no other; without a name, those that the server has
+ * on.
+ */
 async function readAdapters(
   replicas: Replicas,
   model: string | undefined,

@@ -153,7 +153,10 @@ class LlamaServerSample {
     return piece;
   }
 
-  /** `anew`: tokens of the text that stand for those sampled, of which some are missing; there are no log-probabilities then. */
+  /**
+   * `anew`: tokens of the text that stand for those sampled, of which some are missing; there are no log-probabilities
+   * then.
+   */
   end(anew: Pick<Sample, "tokens" | "details"> | null): Sample {
     const { logprobs: wantsLogprobs, topLogprobs } = this.#request;
     this.#isDetailed = true;

@@ -1,6 +1,7 @@
 /**
- * @module Teacher forcing on a server that returns no log-probabilities of given text: tokens are sampled under a grammar that allows them alone, and
- * the server tells what the raw logits, before grammar and bias, made of each. A step a token, so slower than a prompt of as many.
+ * @module Teacher forcing on a server that returns no log-probabilities of given text: tokens are sampled under a
+ * grammar that allows them alone, and the server tells what the raw logits, before grammar and bias, made of each. A
+ * step a token, so slower than a prompt of as many.
  */
 import { GatewayError } from "../../types/error.ts";
 import type { PrefillEvent, PromptEvent, ScoreEvent, Token, TokenDetail } from "../engine.ts";
@@ -91,8 +92,8 @@ export async function* score(
 }
 
 /**
- * Tokens that a grammar can force one after another: whole characters, and what closes the completion. Grammars do not match what ends in half a
- * character, and a server whose grammar allows nothing may end.
+ * Tokens that a grammar can force one after another: whole characters, and what closes the completion. Grammars do not
+ * match what ends in half a character, and a server whose grammar allows nothing may end.
  */
 function textRun({ vocabulary }: CompletionModel, completion: readonly Token[], begin: number): Token[] {
   const isForced = (token: Token, i: number): boolean =>

@@ -1,4 +1,7 @@
-/** @module llama-server's tokenizer, and the vocabulary of its model: what each token spells, and which spellings are control tokens. */
+/**
+ * @module llama-server's tokenizer, and the vocabulary of its model: what each token spells, and which spellings are
+ * control tokens.
+ */
 import { z } from "zod";
 import { GatewayError } from "../../types/error.ts";
 import type { Token, TokenText } from "../engine.ts";

@@ -1,6 +1,7 @@
 /**
- * @module Any service that speaks OpenAI's chat completions, and tells nothing of the tokens of given text: for plain routes and judges. Tokens are
- * estimates, good for counting until the service has counted. top_k is not part of that API, so it does not apply.
+ * @module Any service that speaks OpenAI's chat completions, and tells nothing of the tokens of given text: for plain
+ * routes and judges. Tokens are estimates, good for counting until the service has counted. top_k is not part of that
+ * API, so it does not apply.
  */
 
 import { describedAnswer, sampledAnswer } from "../../client/answer-size.ts";

@@ -28,7 +28,10 @@ interface News {
   readonly finish_reason?: string | null | undefined;
 }
 
-/** What is OpenAI's default is left out: some models refuse to be told it. Throws "unsupported_parameter" where a grammar is asked for. */
+/**
+ * What is OpenAI's default is left out: some models refuse to be told it. Throws "unsupported_parameter" where a
+ * grammar is asked for.
+ */
 export function requestBody(model: string, messages: Conversation, request: SampleRequest): object {
   const { temperature, topP, seeds, stop, presencePenalty = 0, frequencyPenalty = 0, logitBias, topLogprobs, grammar } = request;
   if (grammar !== undefined)
@@ -88,7 +91,10 @@ export class OpenAiSample {
     return text === "" && details.length === 0 ? null : { text, ...(this.#isDetailed && { details }) };
   }
 
-  /** Throws "engine_failure" where the service left the answer out, "unsupported_parameter" where it told no log-probabilities that were asked for. */
+  /**
+   * Throws "engine_failure" where the service left the answer out, "unsupported_parameter" where it told no
+   * log-probabilities that were asked for.
+   */
   end(estimate: (text: string) => readonly Token[]): Sample {
     if (this.#finish === null)
       throw new GatewayError(

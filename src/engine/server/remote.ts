@@ -1,4 +1,7 @@
-/** @module One server reached by HTTP: JSON calls and streams of server-sent events, each tried once, with errors for who runs the gateway. */
+/**
+ * @module One server reached by HTTP: JSON calls and streams of server-sent events, each tried once, with errors for
+ * who runs the gateway.
+ */
 import { z } from "zod";
 import { type AnswerSize, answerTo, errorBytes } from "../../client/answer-size.ts";
 import { Connection } from "../../client/connection.ts";
@@ -24,7 +27,10 @@ export interface RemoteCall<Answer> {
   readonly endsPlainly?: boolean;
 }
 
-/** Resolves where a server is well. Throws "engine_unavailable" where it may be later, "configuration" where it must not be used. */
+/**
+ * Resolves where a server is well. Throws "engine_unavailable" where it may be later, "configuration" where it must not
+ * be used.
+ */
 export type Probe = (server: RemoteServer) => Promise<void>;
 
 /** How servers word errors: OpenAI's way, and FastAPI's. */
@@ -38,10 +44,15 @@ const errorAnswer = z.object({
 const contextWords = /context (?:length|size|window)|context_length|maximum model length|max_model_len/iu;
 /** A name, and no words. */
 const codeShape = /^[\w.-]{1,64}$/u;
-/** What a server that may be well again soon answers; and of these, what does not tell of a failure with this very call. */
+/**
+ * What a server that may be well again soon answers; and of these, what does not tell of a failure with this very call.
+ */
 const passing: ReadonlySet<number> = new Set([500, 502, 503, 504]);
 const refusing: ReadonlySet<number> = new Set([429, 503]);
-/** A call that nobody can end, such as those while policies are built, ends by itself after so long, or after so many times a server's silence. */
+/**
+ * A call that nobody can end, such as those while policies are built, ends by itself after so long, or after so many
+ * times a server's silence.
+ */
 const longestCallMs = 600_000;
 const longestSilences = 10;
 /** Where in an answer something is wrong, as far as names there are the protocol's. */
@@ -68,8 +79,9 @@ export class RemoteServer {
   }
 
   /**
-   * Throws "engine_unavailable" or "overloaded" where trying again, here or elsewhere, may help; "context_length_exceeded", "invalid_request" or
-   * "engine_failure" where it will not; "cancelled" or "timeout" when the signal fires.
+   * Throws "engine_unavailable" or "overloaded" where trying again, here or elsewhere, may help;
+   * "context_length_exceeded", "invalid_request" or "engine_failure" where it will not; "cancelled" or "timeout" when
+   * the signal fires.
    */
   async json<Answer>(call: RemoteCall<Answer>): Promise<Answer> {
     return this.#read(call, await this.text(call));
@@ -89,7 +101,10 @@ export class RemoteServer {
     }
   }
 
-  /** The data of each server-sent event, until "[DONE]". Leaving the loop closes the connection. Throws as `json` does, and where a stream breaks off. */
+  /**
+   * The data of each server-sent event, until "[DONE]". Leaving the loop closes the connection. Throws as `json` does,
+   * and where a stream breaks off.
+   */
   async *events<Answer>(call: RemoteCall<Answer>): AsyncGenerator<Answer> {
     const connection = this.#connect(call.signal, call.timeoutMs);
     const sent = textOf(call.body);

@@ -1,7 +1,8 @@
 /**
- * @module Equal servers behind one engine. Prompts that begin alike go to the same replica, whose prefix cache knows them, unless it is much busier
- * than the others. One that fails is set aside and asked for its health now and then, when a call comes by; a call that failed before anything
- * of it was passed on is made again, within a budget, and not where it may be what ended the server.
+ * @module Equal servers behind one engine. Prompts that begin alike go to the same replica, whose prefix cache knows
+ * them, unless it is much busier than the others. One that fails is set aside and asked for its health now and then,
+ * when a call comes by; a call that failed before anything of it was passed on is made again, within a budget, and not
+ * where it may be what ended the server.
  */
 
 import { growingPause } from "../../async/growing-pause.ts";
@@ -42,7 +43,10 @@ interface Replica {
   aside: Aside | null;
 }
 
-/** Of a prompt, what decides which replica it goes to. Longer, and turns of one conversation part; shorter, and all of a policy's meet. */
+/**
+ * Of a prompt, what decides which replica it goes to. Longer, and turns of one conversation part; shorter, and all of a
+ * policy's meet.
+ */
 const prefixTokens = 128;
 /** No replica gets more than this times its share of calls. */
 const loadFactor = 1.25;
@@ -82,7 +86,10 @@ export class Replicas {
     throw new GatewayError("engine_failure", `No answer came to ${call.path}.`);
   }
 
-  /** A stream of one replica. It is begun again as long as nothing of it has been yielded. Throws as `RemoteServer.events` does. */
+  /**
+   * A stream of one replica. It is begun again as long as nothing of it has been yielded. Throws as
+   * `RemoteServer.events` does.
+   */
   events<Answer>(call: RemoteCall<Answer>, prompt: readonly Token[] = []): AsyncGenerator<Answer> {
     return this.#tries((server) => server.events(call), prompt, call);
   }
@@ -141,7 +148,10 @@ export class Replicas {
     }
   }
 
-  /** Whether another replica is tried at once. That one in service gets what another has lost is no load that was not there before. */
+  /**
+   * Whether another replica is tried at once. That one in service gets what another has lost is no load that was not
+   * there before.
+   */
   #mayMove(failure: GatewayError, tried: ReadonlySet<Replica>): boolean {
     const others = this.#usable.filter((other) => !tried.has(other));
     if (others.length === 0) return false;
@@ -150,8 +160,9 @@ export class Replicas {
   }
 
   /**
-   * Finds out whether the server has ended, and what is to be thought of the calls that were under way. A server that is well has lost this call's
-   * connection only; one that had been set aside before has ended earlier. Of the calls of one end, the first to come here judges.
+   * Finds out whether the server has ended, and what is to be thought of the calls that were under way. A server that
+   * is well has lost this call's connection only; one that had been set aside before has ended earlier. Of the calls of
+   * one end, the first to come here judges.
    */
   async #judge({ server, calls }: Replica, sent: SentCall, error: GatewayError, wasInService: boolean): Promise<void> {
     if (!isHarm(error)) return;

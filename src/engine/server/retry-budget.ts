@@ -1,4 +1,7 @@
-/** @module How much of an engine's load may be retries: a tenth of its calls and a few more. Retries beyond that make a bad hour worse. */
+/**
+ * @module How much of an engine's load may be retries: a tenth of its calls and a few more. Retries beyond that make a
+ * bad hour worse.
+ */
 
 const share = 0.1;
 /** Retries in a row, before any call has paid for them; */

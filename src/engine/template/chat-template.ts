@@ -1,6 +1,7 @@
 /**
- * @module The model's own chat template, rendered so that no content can act as a delimiter: the spelling of a control token inside a message
- * is tokenised as plain text; a delimiter that is itself plain text (`[INST]`, `<|user|>` in some vocabularies) is broken up by a space.
+ * @module The model's own chat template, rendered so that no content can act as a delimiter: the spelling of a control
+ * token inside a message is tokenised as plain text; a delimiter that is itself plain text (`[INST]`, `<|user|>` in
+ * some vocabularies) is broken up by a space.
  */
 import { Template } from "@huggingface/jinja";
 import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
@@ -29,8 +30,8 @@ export interface Vocabulary extends TemplateVocabulary {
 }
 
 /**
- * A conversation as the template writes it. "text": the spelling of a control token is one. "runs": some content holds such a spelling, so the
- * control tokens stand as ids between runs of plain text, in which none is to be recognised.
+ * A conversation as the template writes it. "text": the spelling of a control token is one. "runs": some content holds
+ * such a spelling, so the control tokens stand as ids between runs of plain text, in which none is to be recognised.
  */
 export type Rendering =
   | { readonly type: "text"; readonly text: string }
@@ -65,7 +66,10 @@ export class ChatTemplate {
     this.end = end;
   }
 
-  /** The conversation, ready for the assistant's turn. Throws "invalid_request" with the template's own words where it refuses. */
+  /**
+   * The conversation, ready for the assistant's turn. Throws "invalid_request" with the template's own words where it
+   * refuses.
+   */
   render(conversation: Conversation, tools: readonly Tool[] = []): Rendering {
     const messages = this.#systemRole ? conversation : withoutSystem(conversation);
     const mark = unusedMark(JSON.stringify([messages, tools]));

@@ -16,7 +16,10 @@ export function withoutSystem(conversation: Conversation): Conversation {
   return messages;
 }
 
-/** Beside control tokens, plain text delimits where it looks like a marker: `[INST]`, `<<SYS>>`, `<|user|>`, `### Response:`, `USER:`. */
+/**
+ * Beside control tokens, plain text delimits where it looks like a marker: `[INST]`, `<<SYS>>`, `<|user|>`, `###
+ * Response:`, `USER:`.
+ */
 const plainMarker = /<+[^<>\s]+>+|\[[^[\]\s]+\]|^#+ ?\S[^\n]*|^[A-Za-z]+:/gmu;
 
 /** What delimits in a piece of a rendered template that no control token parts. */

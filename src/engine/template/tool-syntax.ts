@@ -6,7 +6,10 @@ export type Render = (messages: Conversation, tools: readonly Tool[], addGenerat
 const tool: Tool = { name: "probe_tool", description: "PROBE-DESCRIPTION", parameters: { type: "object", properties: {} } };
 const user = { role: "user", content: "PROBE-USER" } as const;
 
-/** `closes`: what ends an assistant's turn. Null where the template knows no tools, or writes calls otherwise than as JSON objects in text. */
+/**
+ * `closes`: what ends an assistant's turn. Null where the template knows no tools, or writes calls otherwise than as
+ * JSON objects in text.
+ */
 export function probeToolSyntax(render: Render, closes: RegExp): ToolSyntax | null {
   try {
     const prompt = render([user], [tool], true);

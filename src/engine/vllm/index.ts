@@ -1,5 +1,6 @@
 /**
- * @module vLLM as an engine, tried with 0.32. A LoRA adapter is served there under a model name of its own: `settings.model` is then that name.
+ * @module vLLM as an engine, tried with 0.32. A LoRA adapter is served there under a model name of its own:
+ * `settings.model` is then that name.
  */
 import { quoted } from "../../text/quoted.ts";
 import type { Conversation } from "../../types/conversation.ts";

@@ -41,7 +41,10 @@ export function saltOf(
   return isSeparate && tenant !== undefined ? { cache_salt: tenant } : {};
 }
 
-/** `wanted`: absent: the first that is listed. Throws "configuration" where replicas serve different models, "engine_unavailable" where none answers. */
+/**
+ * `wanted`: absent: the first that is listed. Throws "configuration" where replicas serve different models,
+ * "engine_unavailable" where none answers.
+ */
 export async function findListing(replicas: Replicas, wanted: string | undefined, signal?: AbortSignal): Promise<Listing> {
   const listings = await Promise.allSettled(replicas.servers.map((server) => readListing(server, wanted, signal)));
   const found = listings.flatMap((listing) => (listing.status === "fulfilled" ? [listing.value] : []));
@@ -64,8 +67,8 @@ export async function readListing(server: RemoteServer, wanted: string | undefin
 }
 
 /**
- * As it is served, and its weights, where those have a name of their own: other weights may be served under the same name. They may lie elsewhere on
- * another machine: the last part of their path counts.
+ * As it is served, and its weights, where those have a name of their own: other weights may be served under the same
+ * name. They may lie elsewhere on another machine: the last part of their path counts.
  */
 export function nameOf({ id, root }: Pick<Listing, "id" | "root">): string {
   const weights = (root ?? id).split("/").at(-1);

@@ -69,8 +69,8 @@ export async function* sampleWithVllm(
 }
 
 /**
- * Where a sample ends by its length, the token after its last one tells what ending there would have cost: a step more in place of a second pass
- * over the whole context.
+ * Where a sample ends by its length, the token after its last one tells what ending there would have cost: a step more
+ * in place of a second pass over the whole context.
  */
 function looksAhead({ logprobs, topLogprobs }: SampleRequest): boolean {
   return logprobs && topLogprobs === undefined;
@@ -187,7 +187,10 @@ class VllmSample {
   }
 }
 
-/** Its last token is one that closes it: the model's end of sequence (no reason given), or the prompt's end token (its number). */
+/**
+ * Its last token is one that closes it: the model's end of sequence (no reason given), or the prompt's end token (its
+ * number).
+ */
 function endsWithEos({ finish_reason, stop_reason }: ChoiceChunk): boolean {
   return finish_reason === "stop" && typeof stop_reason !== "string";
 }

@@ -1,6 +1,6 @@
 /**
- * @module Scoring by vLLM: completions are given behind their contexts, echoed with log-probabilities. All that one request scores goes out in one
- * call; each completion's values come as they are ready.
+ * @module Scoring by vLLM: completions are given behind their contexts, echoed with log-probabilities. All that one
+ * request scores goes out in one call; each completion's values come as they are ready.
  */
 import { z } from "zod";
 import { EventQueue } from "../../async/event-queue.ts";

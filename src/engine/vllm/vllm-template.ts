@@ -1,4 +1,6 @@
-/** @module The model's chat template, as vLLM renders it; what delimits in it is read off conversations of known texts. */
+/**
+ * @module The model's chat template, as vLLM renders it; what delimits in it is read off conversations of known texts.
+ */
 import { z } from "zod";
 import { quoted } from "../../text/quoted.ts";
 import type { Conversation } from "../../types/conversation.ts";

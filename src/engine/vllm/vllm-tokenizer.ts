@@ -1,6 +1,6 @@
 /**
- * @module vLLM's tokenizer. It takes the spelling of a control token for the token itself, wherever it stands, so content is checked and the
- * spelling broken up by a space. Which tokens are control tokens is found out by trying.
+ * @module vLLM's tokenizer. It takes the spelling of a control token for the token itself, wherever it stands, so
+ * content is checked and the spelling broken up by a space. Which tokens are control tokens is found out by trying.
  */
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
@@ -49,7 +49,10 @@ export class VllmTokens {
     this.#served = served;
   }
 
-  /** Plain text, without BOS. Throws "invalid_request" where a control token is spelled in a way that cannot be broken up. */
+  /**
+   * Plain text, without BOS. Throws "invalid_request" where a control token is spelled in a way that cannot be broken
+   * up.
+   */
   async plain(text: string, signal?: AbortSignal): Promise<Token[]> {
     if (text === "") return [];
     const first = await this.#tokenize(text, signal);
@@ -115,7 +118,8 @@ export class VllmTokens {
   }
 
   /**
-   * The token that ends a text, found as the one that a grammar leaves after its only text; null where the server knows no such grammars.
+   * The token that ends a text, found as the one that a grammar leaves after its only text; null where the server knows
+   * no such grammars.
    */
   async endOfSequence(signal?: AbortSignal): Promise<Token | null> {
     this.#endOfSequence ??= await this.#findEnd(signal);
