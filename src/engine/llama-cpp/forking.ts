@@ -2,6 +2,11 @@
 import type { Slots } from "./slots.ts";
 import type { Task, TaskSequence } from "./task.ts";
 
+/** Its prompt is not filled, as far as it knows, or a sequence waits for a slot that is idle. */
+export function mayFork({ ready, idle, waiting }: Task): boolean {
+  return !ready || (idle.length > 0 && waiting.length > 0);
+}
+
 /**
  * Starts waiting sequences on the task's idle slots, once its prompt is filled. `rewinds`: states of slots can be cut.
  */

@@ -7,7 +7,7 @@
 import { cancelled } from "../../types/error.ts";
 import type { Backend, Logits } from "./backend.ts";
 import { fillBatch, findOvertaken, type PlannedChunk } from "./batch.ts";
-import { forkTask } from "./forking.ts";
+import { forkTask, mayFork } from "./forking.ts";
 import { Pace } from "./pace.ts";
 import { Slots } from "./slots.ts";
 import { createTask, type Task, type TaskRequest, type TaskSequence } from "./task.ts";
@@ -142,10 +142,10 @@ export class Scheduler {
   }
 
   async #plan(): Promise<PlannedChunk[]> {
-    const fork = (task: Task): Promise<void> => forkTask(task, this.#slots, this.#backend.rewinds);
     for (;;) {
       this.#endDone();
-      for (const task of [...this.#tasks.active]) await this.#attempt(task, fork);
+      for (const task of this.#tasks.active)
+        if (mayFork(task)) await this.#attempt(task, (forking) => forkTask(forking, this.#slots, this.#backend.rewinds));
       await this.#closeGap();
       const batch = fillBatch(this.#tasks.active, this.#slots, this.#pace.chunk(this.#backend.threads));
       const overtaken = findOvertaken(batch, this.#slots);
@@ -156,7 +156,7 @@ export class Scheduler {
   }
 
   #endDone(): void {
-    for (const task of [...this.#tasks.active])
+    for (const task of this.#tasks.active)
       if (!task.open && task.waiting.length === 0 && task.running.size === 0) this.#end(task, task.resolve);
   }
 

@@ -18,6 +18,7 @@ export class TaskQueue {
     this.#rewinds = rewinds;
   }
 
+  /** Stays as it is while its tasks end: whoever goes through it needs no copy. */
   get active(): readonly Task[] {
     return this.#active;
   }
