@@ -14,7 +14,7 @@ export const versions = {
   /** What a policy answers, and its candidates. */
   answers: { version: 2, sources: "aa3f229139a6f64c" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "b0c0c29d053b9c3f" },
+  scores: { version: 1, sources: "94c15f980ab31063" },
   rewards: { version: 1, sources: "6fbf81ba9ddf09f8" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "3aff0f4375113514" },
