@@ -49,7 +49,7 @@ export function answerOf(
     return {
       text: best?.text ?? "",
       finish: best?.finish ?? "stop",
-      tokens: best === undefined ? 0 : Math.max(0, best.closed.length - 1),
+      tokens: best === undefined ? 0 : Math.max(0, best.idsWithEos.length - 1),
       score: best?.score ?? null,
       candidates: ranked.length,
       ms: now() - started,

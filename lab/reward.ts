@@ -17,6 +17,8 @@ import {
   redirected,
 } from "icdpo-gateway/laboratory";
 import { z } from "zod";
+import { forcedSums, tokenizeResponse } from "../icdpo/score.ts";
+import { noUsage } from "../icdpo/token-usage.ts";
 import type { Kind, ResultCache } from "./cache.ts";
 import { versions } from "./versions.ts";
 
@@ -126,10 +128,10 @@ export async function engineReward(engine: Engine, format: PromptFormat, normali
     async reward(conversation, text, signal) {
       const prompt = await encodeContext(engine, baseContext(format, conversation), signal);
       const candidate = { index: 0, text, finish: "stop", sample: null, details: [] } as const;
-      const side = { engine, format, prompt };
-      const { closed } = await closeResponse(candidate, [side], signal);
-      const [sum] = await forcedSums(side, [closed], { work: noWork(), signal });
-      return (sum as number) / (normalize === "token" ? closed.length : 1);
+      const context = { engine, format, prompt };
+      const { idsWithEos } = await tokenizeResponse(candidate, [context], signal);
+      const [sum] = await forcedSums(context, [idsWithEos], { usage: noUsage(), signal });
+      return (sum as number) / (normalize === "token" ? idsWithEos.length : 1);
     },
     close: async () => {},
   };

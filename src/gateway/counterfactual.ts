@@ -40,7 +40,7 @@ export async function recordCounterfactual(
     const asker = { caller, observer, left: [], isBackground: true };
     const demand = comparisonDemand(answer.policy, request);
     const { score, chosenScore, text } = await withRequest(asker, dependencies, demand, ({ signal, attempt, enter }) =>
-      attempt((work) => compare(answer, { signal, work, onStage: enter })),
+      attempt((usage) => compare(answer, { signal, usage, onStage: enter })),
     );
     observer.end({ path, status: 200 });
     if (score === null || chosenScore === null) return;
@@ -52,16 +52,16 @@ export async function recordCounterfactual(
   }
 }
 
-type Given = Pick<MeasureRequest, "signal" | "work" | "onStage">;
+type Given = Pick<MeasureRequest, "signal" | "usage" | "onStage">;
 
 /** Plain sampling's answer, and the scores of both. */
-async function compare({ policy, request, outcome }: ScoredAnswer, { signal, work, onStage }: Given) {
+async function compare({ policy, request, outcome }: ScoredAnswer, { signal, usage, onStage }: Given) {
   const { conversation, sampling, seed, tenant, now } = request;
-  const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, tenant, now, signal, work, onStage });
+  const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, tenant, now, signal, usage, onStage });
   const text = plain.ranked[0]?.text ?? "";
   const chosen = outcome.ranked[0]?.text ?? "";
   const demonstrations = outcome.demonstrations.map(({ demonstration }) => demonstration);
   const completions = [text, chosen];
-  const { measured } = await measure(policy, { conversation, completions, demonstrations, seed, tenant, signal, work, onStage });
+  const { measured } = await measure(policy, { conversation, completions, demonstrations, seed, tenant, signal, usage, onStage });
   return { text, score: measured[0]?.score ?? null, chosenScore: measured[1]?.score ?? null };
 }

@@ -47,7 +47,7 @@ export async function generate(
   const terms = agree(dependencies, resolved, generation);
   const { prepared, outcome } = await withRequest(askerOf(c), dependencies, demandOf(terms, generation), async (work) => {
     const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
-    return { prepared, outcome: await work.attempt((tokens) => run(prepared, { ...prepared.request, work: tokens })) };
+    return { prepared, outcome: await work.attempt((tokens) => run(prepared, { ...prepared.request, usage: tokens })) };
   });
   setHeaders(c, outcomeHeaders(outcome));
   const responses = answersOf(outcome, generation.answers);
@@ -114,7 +114,7 @@ export async function generateStream(
       const onText = (index: number, text: string, details: readonly TokenDetail[]): void => {
         for (const event of readers[index]?.push(text, details) ?? []) push(event, sizeOfEvent(event));
       };
-      const request = { ...given.request, work: tokens, onSampling, onText: given.choosing ? undefined : onText };
+      const request = { ...given.request, usage: tokens, onSampling, onText: given.choosing ? undefined : onText };
       return { outcome: await run(given, request), readers };
     });
     const { generated, rest } = finishAnswers(outcome, generation, given.choosing, readers);
@@ -246,7 +246,10 @@ function answersOf({ ranked }: IcdpoOutcome, count: number): ScoredResponse[] {
 
 /** What a plain request would have used: the tokens of C⁰, and of the returned texts without their closing token. */
 function usageOf(outcome: IcdpoOutcome, responses: readonly ScoredResponse[]): Generated["usage"] {
-  const completionTokens = responses.reduce((sum, { sample, closed }) => sum + (sample?.counted?.completion ?? closed.length - 1), 0);
+  const completionTokens = responses.reduce(
+    (sum, { sample, idsWithEos }) => sum + (sample?.counted?.completion ?? idsWithEos.length - 1),
+    0,
+  );
   return { promptTokens: outcome.basePromptTokens, completionTokens };
 }
 

@@ -2,7 +2,7 @@
 import type { Context, MiddlewareHandler } from "hono";
 import { matchedRoutes } from "hono/route";
 import type { Stage } from "../icdpo/pipeline.ts";
-import type { TokenWork } from "../icdpo/token-usage.ts";
+import type { TokenUsage } from "../icdpo/token-usage.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Failure, failureOf } from "./errors.ts";
 
@@ -55,7 +55,7 @@ export interface RequestRecord extends RequestFacts, RequestEnd {
   readonly ms: number;
   readonly firstByteMs: number | undefined;
   /** Absent where the engine was not asked. */
-  readonly work?: Readonly<TokenWork>;
+  readonly work?: Readonly<TokenUsage>;
   readonly stages: readonly { readonly stage: Stage; readonly startedAt: number; readonly ms: number }[];
   readonly texts: Readonly<Record<string, unknown>>;
 }
@@ -68,7 +68,7 @@ export interface RequestObserver {
   /** Text of messages, and what a request says beside them; kept only where that is asked for. */
   text(of: "request" | "settings" | "answers", text: unknown): void;
   /** Tokens that were worked through, beside those told of before. */
-  worked(tokens: Readonly<TokenWork>): void;
+  worked(tokens: Readonly<TokenUsage>): void;
   /** The first byte of the answer goes out. */
   begin(): void;
   /** Something went wrong after the first byte. The first failure counts. */

@@ -7,7 +7,7 @@ import type { Caller, Reservation } from "../access/access.ts";
 import { EventQueue } from "../async/event-queue.ts";
 import type { TokenDetail } from "../engine/engine.ts";
 import type { Stage } from "../icdpo/pipeline.ts";
-import { noWork, type TokenWork, workedThrough } from "../icdpo/token-usage.ts";
+import { computedTokens, noUsage, type TokenUsage } from "../icdpo/token-usage.ts";
 import { GatewayError } from "../types/error.ts";
 import { detailSize } from "./answer-room.ts";
 import type { BodyShare } from "./body-room.ts";
@@ -39,7 +39,7 @@ export interface Work {
    * Runs what needs the engine, which counts its tokens in the given account as they are worked through. Where the engine ends in the middle of
    * it and nothing of it has been sent, it is run once more, with an account of its own: both are charged.
    */
-  readonly attempt: <Result>(run: (tokens: TokenWork) => Promise<Result>) => Promise<Result>;
+  readonly attempt: <Result>(run: (tokens: TokenUsage) => Promise<Result>) => Promise<Result>;
   /** A stage begins. */
   readonly enter: (stage: Stage) => void;
 }
@@ -65,10 +65,10 @@ export async function withRequest<Result>(
   const settle = observer.hold();
   const letGo = body?.use();
   const deadlines = new StageDeadlines(stageLimits, [...left, deadline(), shutdown]);
-  const accounts: TokenWork[] = [];
+  const accounts: TokenUsage[] = [];
   const attempt: Work["attempt"] = (run) =>
     onceMore(async () => {
-      const tokens = noWork();
+      const tokens = noUsage();
       accounts.push(tokens);
       try {
         return await run(tokens);
@@ -93,7 +93,7 @@ export async function withRequest<Result>(
     else void read.then(leave);
     for (const tokens of accounts) observer.worked(tokens);
     // An answer is not lost because it could not be charged.
-    await reservation?.settle(accounts.map(workedThrough).reduce((a, b) => a + b, 0)).catch(report);
+    await reservation?.settle(accounts.map(computedTokens).reduce((a, b) => a + b, 0)).catch(report);
     settle();
   }
 }

@@ -5,12 +5,12 @@
 import type { FinishReason, Sample, SamplingParameters, Token } from "../engine/engine.ts";
 import type { Score } from "../policy/schema.ts";
 import { isCancellation } from "../types/error.ts";
-import type { Contexts, Side } from "./contexts.ts";
+import type { Contexts, ScoringContext } from "./contexts.ts";
 import { cuts, responseTokens } from "./prompt.ts";
-import { Answer, type OnText } from "./sample.ts";
-import { closeResponse, forcedSums, type ScoredResponse, scoreOf } from "./score.ts";
+import { CandidateText, type OnText } from "./sample.ts";
+import { forcedSums, type ScoredResponse, scoreOf, tokenizeResponse } from "./score.ts";
 import { candidateSeed } from "./seed.ts";
-import { counted, type TokenWork } from "./token-usage.ts";
+import { counted, type TokenUsage } from "./token-usage.ts";
 
 export interface BlockOptions {
   readonly score: Score;
@@ -20,7 +20,7 @@ export interface BlockOptions {
   readonly count: number;
   readonly parameters: SamplingParameters;
   readonly seed: number;
-  readonly work: TokenWork;
+  readonly usage: TokenUsage;
   readonly signal: AbortSignal;
   /** When it fires, the answer ends with the blocks it has; the first one is waited for. */
   readonly budget?: AbortSignal | undefined;
@@ -52,7 +52,7 @@ interface Beginning {
 export async function answerByBlocks(contexts: Contexts, options: BlockOptions): Promise<BlockwiseAnswer> {
   const { signal, budget, onText } = options;
   const { format } = contexts.sampled;
-  const answer = new Answer(format, (text) => onText?.(0, text, []));
+  const answer = new CandidateText(format, (text) => onText?.(0, text, []));
   const text = new CutText(stopsOf(contexts.sampled, options));
   let chosen: Beginning = { tokens: [], text: "", positive: 0, negative: contexts.negative && 0, score: null, finish: null };
   let [blocks, isSpent] = [0, false];
@@ -73,9 +73,9 @@ export async function answerByBlocks(contexts: Contexts, options: BlockOptions):
   if (text.stopString === undefined) answer.push(text.end(), []);
   const finish = chosen.finish ?? "length";
   const candidate = { index: 0, ...answer.end(finish), finish, stopString: text.stopString, sample: null };
-  const closed = await closeResponse(candidate, [contexts.sampled], signal);
+  const tokenized = await tokenizeResponse(candidate, [contexts.sampled], signal);
   const { positive, negative, score } = chosen;
-  return { response: { ...closed, positive, negative, score }, blocks, isSpent };
+  return { response: { ...tokenized, positive, negative, score }, blocks, isSpent };
 }
 
 /** Longer by the block with the largest score; ties: the lower index. An answer that ends before it begins is taken only if all do. */
@@ -94,9 +94,9 @@ async function longerByABlock(contexts: Contexts, chosen: Beginning, step: numbe
   const begun = all.filter(({ block, text }) => step > 0 || !endsEmpty(block, text, stops));
   const open = begun.length > 0 ? begun : all;
   const [blocks, texts] = [open.map(({ block }) => block), open.map(({ text }) => text)];
-  const feed = { contexts, chosen, blocks, texts, work: options.work, signal: until };
+  const feed = { contexts, chosen, blocks, texts, usage: options.usage, signal: until };
   const [positives, negatives] = await Promise.all([
-    notedSums(feed) ?? sumsAfter(contexts.positive, feed),
+    sampledSums(feed) ?? sumsAfter(contexts.positive, feed),
     contexts.negative === null ? null : sumsAfter(contexts.negative, feed),
   ]);
   const longer = blocks.map((block, i): Beginning => {
@@ -110,7 +110,7 @@ async function longerByABlock(contexts: Contexts, chosen: Beginning, step: numbe
 }
 
 /** What ends an answer's text wherever it comes up. */
-function stopsOf({ format }: Side, { parameters: { stop } }: BlockOptions): readonly string[] {
+function stopsOf({ format }: ScoringContext, { parameters: { stop } }: BlockOptions): readonly string[] {
   return format === "chat" ? stop : [...stop, ...cuts];
 }
 
@@ -126,18 +126,18 @@ function firstOf(strings: readonly string[], text: string): number {
 }
 
 async function sampleBlocks(
-  { sampled: side, positive }: Contexts,
+  { sampled: context, positive }: Contexts,
   chosen: Beginning,
   limit: number,
   step: number,
   options: BlockOptions,
 ): Promise<Sample[]> {
-  const { parameters, count, seed, work, signal, onPrefill, onBegin } = options;
-  const prompt = { ...side.prompt, tokens: [...side.prompt.tokens, ...chosen.tokens] };
+  const { parameters, count, seed, usage, signal, onPrefill, onBegin } = options;
+  const prompt = { ...context.prompt, tokens: [...context.prompt.tokens, ...chosen.tokens] };
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, step * count + index));
   const samples: Sample[] = [];
-  const request = { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: positive === side };
-  for await (const event of counted(side.engine.sample(prompt, request, signal), prompt.tokens.length, work)) {
+  const request = { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: positive === context };
+  for await (const event of counted(context.engine.sample(prompt, request, signal), prompt.tokens.length, usage)) {
     if (event.type === "prefill" && step === 0) onPrefill?.();
     if (event.type === "prompt" && step === 0) onBegin?.();
     if (event.type === "done") samples[event.index] = event.sample;
@@ -151,12 +151,12 @@ interface Feed {
   readonly blocks: readonly Sample[];
   /** `[blocks]`: the answer up to the end of each. */
   readonly texts: readonly string[];
-  readonly work: TokenWork;
+  readonly usage: TokenUsage;
   readonly signal: AbortSignal;
 }
 
-/** `[blocks]`: log π(answer ∣ C⁺) up to the end of each block as noted while sampling, in nats; null where another model scores. */
-function notedSums({ contexts, chosen, blocks }: Feed): number[] | null {
+/** `[blocks]`: log π(answer ∣ C⁺) up to the end of each block by sampled log-probabilities, in nats; null where another model scores. */
+function sampledSums({ contexts, chosen, blocks }: Feed): number[] | null {
   if (contexts.positive !== contexts.sampled) return null;
   const sums = blocks.map(({ tokens, logprobs, endLogprobs, finish }) => {
     const end = finish === "stop" ? endLogprobs[tokens.length] : 0;
@@ -169,17 +169,17 @@ function notedSums({ contexts, chosen, blocks }: Feed): number[] | null {
  * `[blocks]`: log π of the answer up to the end of each block, by teacher forcing, in nats. The model that samples goes on from what was
  * chosen; another one has tokens of its own, and is fed all of the text.
  */
-async function sumsAfter(side: Side, { contexts, chosen, blocks, texts, work, signal }: Feed): Promise<number[]> {
-  if (side.engine === contexts.sampled.engine) {
-    const { tokens, end } = side.prompt;
-    const before = side === contexts.positive ? chosen.positive : (chosen.negative ?? 0);
-    const after = { ...side, prompt: { ...side.prompt, tokens: [...tokens, ...chosen.tokens] } };
+async function sumsAfter(context: ScoringContext, { contexts, chosen, blocks, texts, usage, signal }: Feed): Promise<number[]> {
+  if (context.engine === contexts.sampled.engine) {
+    const { tokens, end } = context.prompt;
+    const before = context === contexts.positive ? chosen.positive : (chosen.negative ?? 0);
+    const after = { ...context, prompt: { ...context.prompt, tokens: [...tokens, ...chosen.tokens] } };
     const fed = blocks.map((block) => (block.finish === "stop" ? [...block.tokens, end] : block.tokens));
-    return (await forcedSums(after, fed, { work, signal })).map((sum) => before + sum);
+    return (await forcedSums(after, fed, { usage, signal })).map((sum) => before + sum);
   }
-  const all = await responseTokens(side.engine, side.format, texts, side.prompt.end, signal);
+  const all = await responseTokens(context.engine, context.format, texts, context.prompt.end, signal);
   const fed = all.map((tokens, i) => (blocks[i]?.finish === "stop" ? tokens : tokens.slice(0, -1)));
-  return forcedSums(side, fed, { work, signal });
+  return forcedSums(context, fed, { usage, signal });
 }
 
 function isSame(a: Sample, b: Sample): boolean {

@@ -11,18 +11,18 @@ import { baseContext, type ContextParts, encodeContext, type Sign, signedContext
 export type Negative = Extract<Score, { type: "contrast" }>["negative"] | null;
 
 /** A model, and the context after which responses are sampled from it or fed to it. */
-export interface Side extends PromptedModel {
+export interface ScoringContext extends PromptedModel {
   readonly prompt: Prompt;
 }
 
 export interface Contexts {
   /** C⁺ of the model that samples; without demonstrations and instructions this is C⁰. */
-  readonly sampled: Side;
+  readonly sampled: ScoringContext;
   /** C⁺ of the model that scores: the same object where that is the one that samples. */
-  readonly positive: Side;
-  readonly negative: Side | null;
+  readonly positive: ScoringContext;
+  readonly negative: ScoringContext | null;
   /** C⁰ of the model that samples. */
-  readonly base: Side;
+  readonly base: ScoringContext;
   /** Demonstrations that fitted, of those retrieved. */
   readonly shots: number;
   /** Tokens that the longest context leaves for the response. */
@@ -51,14 +51,14 @@ export async function buildContexts(models: Models, parts: ContextParts, needs: 
   const { sampler, scorer } = models;
   const retrieved = parts.demonstrations.length;
   const most = await shotsAtMost([sampler, scorer], parts, needs.signal);
-  const base = await baseSide(sampler, parts, needs);
+  const base = await encodeBase(sampler, parts, needs);
   for (let shots = most; ; shots--) {
     const kept = { ...parts, demonstrations: parts.demonstrations.slice(0, shots) };
-    const sampled = await signedSide(sampler, "positive", kept, base, needs);
-    const positive = scorer.engine === sampler.engine ? sampled : await signedSide(scorer, "positive", kept, base, needs);
-    const negative = await negativeSide(models, kept, base, needs);
+    const sampled = await encodeSigned(sampler, "positive", kept, base, needs);
+    const positive = scorer.engine === sampler.engine ? sampled : await encodeSigned(scorer, "positive", kept, base, needs);
+    const negative = await encodeNegative(models, kept, base, needs);
     const rooms = await Promise.all(
-      [sampled, positive, ...(negative === null ? [] : [negative])].map((side) => roomOf(side, needs.signal)),
+      [sampled, positive, ...(negative === null ? [] : [negative])].map((context) => roomOf(context, needs.signal)),
     );
     const tightest = rooms.reduce((least, room) => (room.tokens < least.tokens ? room : least));
     if (shots > 0 && tightest.tokens < needs.reserve) continue;
@@ -89,30 +89,45 @@ async function shotsAtMost(models: readonly PromptedModel[], parts: ContextParts
   return beyond < 0 ? parts.demonstrations.length : beyond;
 }
 
-async function negativeSide(models: Models, parts: ContextParts, base: Side, needs: ContextNeeds): Promise<Side | null> {
+async function encodeNegative(
+  models: Models,
+  parts: ContextParts,
+  base: ScoringContext,
+  needs: ContextNeeds,
+): Promise<ScoringContext | null> {
   const { scorer, reference } = models;
   switch (needs.negative) {
     case null:
       return null;
     case "rejected":
-      return signedSide(scorer, "negative", parts, base, needs);
+      return encodeSigned(scorer, "negative", parts, base, needs);
     case "base":
-      return scorer.engine === base.engine ? base : baseSide(scorer, parts, needs);
+      return scorer.engine === base.engine ? base : encodeBase(scorer, parts, needs);
     case "reference":
       if (reference === null) throw new GatewayError("configuration", "This policy has no reference model to measure a response against.");
-      return signedSide(reference, "positive", parts, base, needs);
+      return encodeSigned(reference, "positive", parts, base, needs);
   }
 }
 
-async function baseSide(model: PromptedModel, { conversation, tools }: ContextParts, { tenant, signal }: ContextNeeds): Promise<Side> {
+async function encodeBase(
+  model: PromptedModel,
+  { conversation, tools }: ContextParts,
+  { tenant, signal }: ContextNeeds,
+): Promise<ScoringContext> {
   const prompt = await encodeContext(model.engine, baseContext(model.format, conversation, tools), signal);
   return { ...model, prompt: { ...prompt, tenant } };
 }
 
 /** C⁺ or C⁻; without demonstrations and instructions both are C⁰. */
-async function signedSide(model: PromptedModel, sign: Sign, parts: ContextParts, base: Side, needs: ContextNeeds): Promise<Side> {
+async function encodeSigned(
+  model: PromptedModel,
+  sign: Sign,
+  parts: ContextParts,
+  base: ScoringContext,
+  needs: ContextNeeds,
+): Promise<ScoringContext> {
   if (parts.demonstrations.length === 0 && parts.instructions === null)
-    return model.engine === base.engine ? base : baseSide(model, parts, needs);
+    return model.engine === base.engine ? base : encodeBase(model, parts, needs);
   const [prompt, opening] = await Promise.all([
     encodeContext(model.engine, signedContext(model.format, sign, parts), needs.signal),
     openingOf(model, sign, parts, needs),
@@ -140,7 +155,7 @@ function commonLength(a: readonly Token[], b: readonly Token[]): number {
   return differs < 0 ? a.length : differs;
 }
 
-async function roomOf({ engine, prompt }: Side, signal?: AbortSignal): Promise<{ tokens: number; contextSize: number }> {
+async function roomOf({ engine, prompt }: ScoringContext, signal?: AbortSignal): Promise<{ tokens: number; contextSize: number }> {
   const { contextSize } = await engine.info(signal);
   return { tokens: contextSize - prompt.tokens.length, contextSize };
 }

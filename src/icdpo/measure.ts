@@ -8,9 +8,9 @@ import { buildContexts, checkLength, type Tenancy } from "./contexts.ts";
 import type { Stage } from "./pipeline.ts";
 import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
-import { closeResponse, forcedSums, type ScoredResponse, type ScoringOptions, scoreOf } from "./score.ts";
+import { forcedSums, type ScoredResponse, type ScoringOptions, scoreOf, tokenizeResponse } from "./score.ts";
 import { randomFrom } from "./seed.ts";
-import { noWork, type TokenWork } from "./token-usage.ts";
+import { noUsage, type TokenUsage } from "./token-usage.ts";
 
 export interface MeasureRequest extends Tenancy {
   readonly conversation: Conversation;
@@ -21,7 +21,7 @@ export interface MeasureRequest extends Tenancy {
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;
   /** Grows by what has been worked through, as soon as that is known: right also where the request fails or is cancelled. */
-  readonly work?: TokenWork | undefined;
+  readonly usage?: TokenUsage | undefined;
   /** What is being done now, as in `IcdpoRequest`; once a context is at hand, it is "score" until the end. */
   readonly onStage?: ((stage: Stage) => void) | undefined;
 }
@@ -51,7 +51,7 @@ export interface Measurement {
 }
 
 export async function measure(policy: Policy, request: MeasureRequest): Promise<Measurement> {
-  const { conversation, completions, tenant, signal, work = noWork(), onStage } = request;
+  const { conversation, completions, tenant, signal, usage = noUsage(), onStage } = request;
   onStage?.("retrieve");
   const scorer = { ...policy.scorer, format: request.format ?? policy.scorer.format };
   await checkLength([scorer], { conversation }, signal);
@@ -65,9 +65,9 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const plain = completions.map((text, index) => ({ index, text, finish: "stop", sample: null, details: [] }) as const);
   const parts = { conversation, demonstrations, instructions };
   const prompt = await encodeContext(scorer.engine, baseContext(scorer.format, conversation), signal);
-  const sides = [{ ...scorer, prompt }] as const;
-  const responses = await Promise.all(plain.map((candidate) => closeResponse(candidate, sides, signal)));
-  const fed = responses.map(({ closed }) => closed);
+  const scoring = [{ ...scorer, prompt }] as const;
+  const responses = await Promise.all(plain.map((candidate) => tokenizeResponse(candidate, scoring, signal)));
+  const fed = responses.map(({ idsWithEos }) => idsWithEos);
   const bringsOpening = request.bringsOpening || request.demonstrations !== undefined;
   const needs = { reserve: Math.max(...fed.map(({ length }) => length)), tenant, bringsOpening, signal };
   const reference = policy.reference && { ...policy.reference, format: request.format ?? policy.reference.format };
@@ -75,14 +75,14 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const contexts = await buildContexts(models, parts, { ...needs, negative: paired ? "rejected" : "base" });
 
   onStage?.("queue");
-  const options = { work, signal, ...stagesOf(onStage) };
+  const options = { usage, signal, ...stagesOf(onStage) };
   const base = await forcedSums(contexts.base, fed, options);
   const positive = guided ? await forcedSums(contexts.positive, fed, options) : null;
   const negative = guided && paired && contexts.negative !== null ? await forcedSums(contexts.negative, fed, options) : null;
   const kept = { ...parts, demonstrations: demonstrations.slice(0, contexts.shots) };
   const referred = reference === null ? null : await referenceSums(models, kept, plain, { ...needs, ...options });
 
-  const measured = responses.map(({ index, text, closed: { length: tokens } }) => {
+  const measured = responses.map(({ index, text, idsWithEos: { length: tokens } }) => {
     const sums = { positive: positive?.[index] ?? null, negative: negative?.[index] ?? null, base: base[index] as number };
     const s = sums.positive === null ? null : sums.positive - sums.base;
     const sHat = sums.positive === null || sums.negative === null ? null : sums.positive - sums.negative;
@@ -128,10 +128,10 @@ async function referenceSums(
 ): Promise<number[]> {
   const { negative } = await buildContexts(models, parts, { ...needs, negative: "reference" });
   if (negative === null) throw new Error("A reference is a context of its own");
-  const closed = await Promise.all(candidates.map((candidate) => closeResponse(candidate, [negative], needs.signal)));
+  const idsWithEos = await Promise.all(candidates.map((candidate) => tokenizeResponse(candidate, [negative], needs.signal)));
   return forcedSums(
     negative,
-    closed.map((response) => response.closed),
+    idsWithEos.map((response) => response.idsWithEos),
     needs,
   );
 }

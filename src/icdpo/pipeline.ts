@@ -8,9 +8,9 @@ import { pickRandom, rank } from "./choose.ts";
 import { buildContexts, type Contexts, checkLength, type Tenancy } from "./contexts.ts";
 import type { ContextParts } from "./prompt.ts";
 import { type Candidate, type OnText, sampleCandidates } from "./sample.ts";
-import { closeResponse, negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, unscored } from "./score.ts";
+import { negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, tokenizeResponse, unscored } from "./score.ts";
 import { randomFrom } from "./seed.ts";
-import { noWork, type TokenWork } from "./token-usage.ts";
+import { noUsage, type TokenUsage } from "./token-usage.ts";
 
 export type Stage = "retrieve" | "queue" | "prefill" | "sample" | "score";
 
@@ -39,7 +39,7 @@ export interface IcdpoRequest extends Tenancy {
   /** What is being done now; "queue" is waiting for the model to begin. "prefill" comes again with each part of the prompt that has been fed. */
   readonly onStage?: ((stage: Stage) => void) | undefined;
   /** Grows by what has been worked through, as soon as that is known: right also where the request fails or is cancelled. */
-  readonly work?: TokenWork | undefined;
+  readonly usage?: TokenUsage | undefined;
 }
 
 export interface Beginning {
@@ -55,7 +55,7 @@ export interface IcdpoOutcome {
   /** Tokens of C⁰, as a plain request would have them. */
   readonly basePromptTokens: number;
   /** The hidden work: the request's `work`, where there is one. */
-  readonly tokens: Readonly<TokenWork>;
+  readonly tokens: Readonly<TokenUsage>;
   readonly timings: { readonly retrieve: number; readonly sample: number; readonly score: number };
   readonly fallback: string | null;
 }
@@ -87,7 +87,7 @@ export function answersInBlocks(
 
 export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
   const { settings } = policy;
-  const { sampling, seed, budget, grammar, topLogprobs, tenant, bringsOpening, onText, onStage, work = noWork() } = request;
+  const { sampling, seed, budget, grammar, topLogprobs, tenant, bringsOpening, onText, onStage, usage = noUsage() } = request;
   const stop = new AbortController();
   const inBlocks = answersInBlocks(policy, request);
   const competes = inBlocks || (choosesAmong(policy, request) && settings.score.type !== "none");
@@ -113,13 +113,13 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const count = candidateCount(policy, request);
   const common = {
     basePromptTokens,
-    tokens: work,
+    tokens: usage,
     demonstrations: retrieved.slice(0, contexts.shots),
     timings,
   };
   const onPrefill = (): void => onStage?.("prefill");
   if (settings.block !== undefined && inBlocks) {
-    const options = { score: settings.score, tokens: settings.block.tokens, count, parameters, seed, work, signal, budget, onText };
+    const options = { score: settings.score, tokens: settings.block.tokens, count, parameters, seed, usage, signal, budget, onText };
     const answering = answerByBlocks(contexts, { ...options, onPrefill, onBegin: () => onStage?.("sample") });
     const { response, isSpent } = await answering.catch((error: unknown) => {
       stop.abort(error); // what else is done for the request
@@ -128,24 +128,26 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     timings.sample = lap();
     return { ...common, ranked: [response], fallback: isSpent ? "budget" : contexts.fallback };
   }
-  const scorer = new Scorer(contexts, settings.score, { work, signal: eitherOf(signal, budget) });
+  const scorer = new Scorer(contexts, settings.score, { usage, signal: eitherOf(signal, budget) });
   const onBegin = (): void => {
     onStage?.("sample");
     if (competes) scorer.begin();
   };
-  // What is noted while sampling is of use only where the same model scores.
+  // Sampled log-probabilities are of use only where the same model scores.
   const logprobs = competes && contexts.positive === contexts.sampled;
-  const options = { parameters, count, seed, logprobs, topLogprobs, grammar, work, signal, budget, onPrefill, onBegin, onText };
+  const options = { parameters, count, seed, logprobs, topLogprobs, grammar, usage, signal, budget, onPrefill, onBegin, onText };
   const candidates = whenDone(sampleCandidates(contexts.sampled, options), () => {
     timings.sample = lap();
     if (competes) onStage?.("score");
   });
 
   // Scoring: estimate S or Ŝ of each response as it ends; the largest wins
-  const sides = [contexts.sampled, contexts.positive, ...(contexts.negative === null ? [] : [contexts.negative])] as const;
-  const close = (candidate: Candidate) => closeResponse(candidate, sides, signal);
+  const scoring = [contexts.sampled, contexts.positive, ...(contexts.negative === null ? [] : [contexts.negative])] as const;
+  const tokenize = (candidate: Candidate) => tokenizeResponse(candidate, scoring, signal);
   const isSpent = (): boolean => budget?.aborted === true && !signal?.aborted;
-  const scored = competes ? await scoreCandidates(candidates, scorer, close, isSpent, stop) : await unscoredCandidates(candidates, close);
+  const scored = competes
+    ? await scoreCandidates(candidates, scorer, tokenize, isSpent, stop)
+    : await unscoredCandidates(candidates, tokenize);
   const ranked = settings.score.type === "none" && settings.score.pick === "random" ? pickRandom(scored, random) : rank(scored);
 
   timings.score = lap();
@@ -171,10 +173,10 @@ function contextParts(policy: Policy, conversation: Conversation, retrieved: rea
 
 async function unscoredCandidates(
   candidates: AsyncIterable<Candidate>,
-  close: (candidate: Candidate) => Promise<Response>,
+  tokenize: (candidate: Candidate) => Promise<Response>,
 ): Promise<ScoredResponse[]> {
   const responses: Response[] = [];
-  for await (const candidate of candidates) responses.push(await close(candidate));
+  for await (const candidate of candidates) responses.push(await tokenize(candidate));
   return responses.map(unscored).toSorted((a, b) => a.index - b.index);
 }
 

@@ -9,7 +9,7 @@ import { GatewayError } from "../types/error.ts";
 import { withToolsAsText } from "./tool-prompt.ts";
 
 /** A context before tokenisation: messages for the chat template, or raw text. */
-export type Context =
+export type PromptInput =
   | { readonly type: "chat"; readonly messages: Conversation; readonly tools: readonly Tool[] }
   | { readonly type: "text"; readonly text: string };
 
@@ -33,7 +33,7 @@ export type Sign = keyof typeof manners;
 export const cuts = ["##", "Human:", "human:", "Assistant:", "assistant:"] as const;
 
 /** C⁺ or C⁻. Throws "invalid_request" where the format cannot hold the conversation. */
-export function signedContext(format: PromptFormat, sign: Sign, parts: ContextParts): Context {
+export function signedContext(format: PromptFormat, sign: Sign, parts: ContextParts): PromptInput {
   const ordered = parts.demonstrations.toReversed();
   switch (format) {
     case "chat":
@@ -49,7 +49,7 @@ export function signedContext(format: PromptFormat, sign: Sign, parts: ContextPa
 }
 
 /** C⁰: the client's messages alone. */
-export function baseContext(format: PromptFormat, conversation: Conversation, tools: readonly Tool[] = []): Context {
+export function baseContext(format: PromptFormat, conversation: Conversation, tools: readonly Tool[] = []): PromptInput {
   switch (format) {
     case "chat":
       return { type: "chat", messages: conversation, tools };
@@ -60,7 +60,7 @@ export function baseContext(format: PromptFormat, conversation: Conversation, to
   }
 }
 
-export async function encodeContext(engine: Engine, context: Context, signal?: AbortSignal): Promise<Prompt> {
+export async function encodeContext(engine: Engine, context: PromptInput, signal?: AbortSignal): Promise<Prompt> {
   if (context.type === "text") return engine.textPrompt(context.text, signal);
   const { capabilities } = await engine.info(signal);
   return capabilities.tools === null

@@ -2,10 +2,10 @@
 import type { FinishReason, Sample, SamplingParameters, TokenDetail } from "../engine/engine.ts";
 import type { PromptFormat } from "../policy/schema.ts";
 import { isCancellation } from "../types/error.ts";
-import type { Side } from "./contexts.ts";
+import type { ScoringContext } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
 import { candidateSeed } from "./seed.ts";
-import { counted, type TokenWork } from "./token-usage.ts";
+import { counted, type TokenUsage } from "./token-usage.ts";
 
 /** Takes a piece of candidate `index`, and details of the tokens that begin in it, if asked for. */
 export type OnText = (index: number, text: string, details: readonly TokenDetail[]) => void;
@@ -17,7 +17,7 @@ export interface Candidate {
   readonly finish: FinishReason;
   /** The stop string that ended it, where one did and the engine tells. */
   readonly stopString?: string | undefined;
-  /** What the engine noted while sampling; null where a deadline came first. */
+  /** The engine's sample; null where a deadline came first. */
   readonly sample: Sample | null;
   /** Of the tokens in the text, if asked for. */
   readonly details: readonly TokenDetail[];
@@ -27,13 +27,13 @@ export interface SampleOptions {
   readonly parameters: SamplingParameters;
   readonly count: number;
   readonly seed: number;
-  /** Note log-probabilities: they may stand in for a second pass over C⁺. */
+  /** Return log-probabilities: they may stand in for a second pass over C⁺. */
   readonly logprobs: boolean;
   /** Details of each token, with so many alternatives. */
   readonly topLogprobs?: number | undefined;
   /** GBNF that responses keep to. */
   readonly grammar?: string | undefined;
-  readonly work: TokenWork;
+  readonly usage: TokenUsage;
   /** A part of the context has been fed. */
   readonly onPrefill?: (() => void) | undefined;
   /** The context is at hand, sampling begins. */
@@ -46,18 +46,20 @@ export interface SampleOptions {
 }
 
 /** Candidates as they end. Throws what the engine throws; a spent budget is not an error: what has been sampled by then comes as it is. */
-export async function* sampleCandidates({ engine, format, prompt }: Side, options: SampleOptions): AsyncGenerator<Candidate> {
-  const { parameters, count, seed, logprobs, topLogprobs, grammar, budget, work, onText } = options;
+export async function* sampleCandidates({ engine, format, prompt }: ScoringContext, options: SampleOptions): AsyncGenerator<Candidate> {
+  const { parameters, count, seed, logprobs, topLogprobs, grammar, budget, usage, onText } = options;
   const stop = format === "chat" || grammar !== undefined ? parameters.stop : [...parameters.stop, ...cuts];
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, index));
-  const unfinished = new Map(seeds.map((_, index) => [index, new Answer(format, (text, details) => onText?.(index, text, details))]));
+  const unfinished = new Map(
+    seeds.map((_, index) => [index, new CandidateText(format, (text, details) => onText?.(index, text, details))]),
+  );
   const signals = [options.signal, budget].filter((signal) => signal !== undefined);
   let hasBegun = false;
   try {
     const whole = onText === undefined && budget === undefined;
     const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
     const events = engine.sample(prompt, request, signals.length > 1 ? AbortSignal.any(signals) : signals[0]);
-    for await (const event of counted(events, prompt.tokens.length, work)) {
+    for await (const event of counted(events, prompt.tokens.length, usage)) {
       if (event.type === "prefill") {
         if (!hasBegun) options.onPrefill?.();
         continue;
@@ -68,7 +70,7 @@ export async function* sampleCandidates({ engine, format, prompt }: Side, option
         continue;
       }
       const { index } = event;
-      const answer = unfinished.get(index) as Answer;
+      const answer = unfinished.get(index) as CandidateText;
       if (event.type === "text") answer.push(event.text, event.details ?? []);
       else {
         const { sample } = event;
@@ -89,7 +91,7 @@ const openMarker = new RegExp(`(?:^|\\n)${markerBeginning}`, "u");
 const laterOpenMarker = new RegExp(`\\n${markerBeginning}`, "u");
 
 /** The text of one answer. In the paper's formats it is trimmed, and never ends in half a marker. What has been shown is not looked at again. */
-export class Answer {
+export class CandidateText {
   readonly #trims: boolean;
   readonly #onText: (text: string, details: readonly TokenDetail[]) => void;
   readonly #shown: string[] = [];

@@ -4,17 +4,17 @@ import { EventQueue } from "../async/event-queue.ts";
 import type { Engine, Sample, Token } from "../engine/engine.ts";
 import type { Score } from "../policy/schema.ts";
 import { GatewayError, isCancellation } from "../types/error.ts";
-import type { Contexts, Negative, Side } from "./contexts.ts";
+import type { Contexts, Negative, ScoringContext } from "./contexts.ts";
 import { responseTokens } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
-import { counted, type TokenWork } from "./token-usage.ts";
+import { counted, type TokenUsage } from "./token-usage.ts";
 
-/** A candidate as it is scored: the text that would be returned, tokenised anew and closed by the end token. */
+/** A candidate as it is scored: the text that would be returned, tokenised anew, with EOS at its end. */
 export interface Response extends Candidate {
   /** In the tokens of the model that sampled it. */
-  readonly closed: readonly Token[];
+  readonly idsWithEos: readonly Token[];
   /** In those of each model that scores it. */
-  readonly closedFor: ReadonlyMap<Engine, readonly Token[]>;
+  readonly idsByEngine: ReadonlyMap<Engine, readonly Token[]>;
 }
 
 export interface ScoredResponse extends Response {
@@ -26,7 +26,7 @@ export interface ScoredResponse extends Response {
 }
 
 export interface ScoringOptions {
-  readonly work: TokenWork;
+  readonly usage: TokenUsage;
   /** A part of a context has been fed; a context is at hand. */
   readonly onPrefill?: (() => void) | undefined;
   readonly onBegin?: (() => void) | undefined;
@@ -38,19 +38,23 @@ export function negativeOf(score: Score): Negative {
   return score.type === "contrast" ? score.negative : null;
 }
 
-/** `sides`: the model that sampled, and those that score. */
-export async function closeResponse(candidate: Candidate, sides: readonly [Side, ...Side[]], signal?: AbortSignal): Promise<Response> {
-  const closedFor = new Map<Engine, readonly Token[]>();
-  for (const { engine, format, prompt } of sides) {
-    if (closedFor.has(engine)) continue;
-    const [closed] = await responseTokens(engine, format, [candidate.text], prompt.end, signal);
-    closedFor.set(engine, closed as Token[]);
+/** `contexts`: the model that sampled, and those that score. */
+export async function tokenizeResponse(
+  candidate: Candidate,
+  contexts: readonly [ScoringContext, ...ScoringContext[]],
+  signal?: AbortSignal,
+): Promise<Response> {
+  const idsByEngine = new Map<Engine, readonly Token[]>();
+  for (const { engine, format, prompt } of contexts) {
+    if (idsByEngine.has(engine)) continue;
+    const [idsWithEos] = await responseTokens(engine, format, [candidate.text], prompt.end, signal);
+    idsByEngine.set(engine, idsWithEos as Token[]);
   }
-  return { ...candidate, closed: closedBy(sides[0], { closedFor }), closedFor };
+  return { ...candidate, idsWithEos: idsFor(contexts[0], { idsByEngine }), idsByEngine };
 }
 
-function closedBy({ engine }: Side, { closedFor }: Pick<Response, "closedFor">): readonly Token[] {
-  return closedFor.get(engine) ?? [];
+function idsFor({ engine }: ScoringContext, { idsByEngine }: Pick<Response, "idsByEngine">): readonly Token[] {
+  return idsByEngine.get(engine) ?? [];
 }
 
 /** A response that nothing has to be chosen over. */
@@ -59,31 +63,31 @@ export function unscored(response: Response): ScoredResponse {
 }
 
 /**
- * Scores of responses as they come. Each distinct, non-empty text is scored once. The log-probabilities noted while sampling stand for
- * log π(y ∣ C⁺) where the closed text is what was sampled; otherwise it is fed after C⁺ again. An empty response is not scored.
+ * Scores of responses as they come. Each distinct, non-empty text is scored once. The sampled log-probabilities stand for
+ * log π(y ∣ C⁺) where the ids with EOS are what was sampled; otherwise it is fed after C⁺ again. An empty response is not scored.
  */
 export class Scorer {
   readonly #score: Score;
   readonly #contexts: Contexts;
-  readonly #positive: Forcing;
-  readonly #negative: Forcing | null;
+  readonly #positive: TeacherForcing;
+  readonly #negative: TeacherForcing | null;
   readonly #sums = new Map<string, Promise<Sums>>();
 
   constructor(contexts: Contexts, score: Score, options: ScoringOptions) {
     this.#score = score;
     this.#contexts = contexts;
-    this.#positive = new Forcing(contexts.positive, options);
-    this.#negative = contexts.negative && new Forcing(contexts.negative, options);
+    this.#positive = new TeacherForcing(contexts.positive, options);
+    this.#negative = contexts.negative && new TeacherForcing(contexts.negative, options);
   }
 
   /** What is not known from sampling can be made ready while candidates are still being sampled. */
   begin(): void {
-    if (!this.#isNoted) this.#positive.begin();
+    if (!this.#hasSampledLogprobs) this.#positive.begin();
     this.#negative?.begin();
   }
 
-  /** The model that scores is the one that samples: what it noted are log-probabilities under C⁺. */
-  get #isNoted(): boolean {
+  /** The model that scores is the one that samples: its sampled log-probabilities are those under C⁺. */
+  get #hasSampledLogprobs(): boolean {
     return this.#contexts.positive === this.#contexts.sampled;
   }
 
@@ -96,17 +100,17 @@ export class Scorer {
     return this.#scored(response, sums);
   }
 
-  /** What was noted while sampling, without a second pass: a likelihood. A contrast stays unscored. */
-  scoreByNotes(response: Response): ScoredResponse {
-    return this.#scored(response, { positive: response.text === "" ? null : this.#noted(response), negative: null });
+  /** By the sampled log-probabilities, without a second pass: a likelihood. A contrast stays unscored. */
+  scoreBySamples(response: Response): ScoredResponse {
+    return this.#scored(response, { positive: response.text === "" ? null : this.#sampledSum(response), negative: null });
   }
 
   #scored(response: Response, sums: Sums): ScoredResponse {
-    return { ...response, ...sums, score: scoreOf(this.#score, sums, closedBy(this.#contexts.positive, response).length) };
+    return { ...response, ...sums, score: scoreOf(this.#score, sums, idsFor(this.#contexts.positive, response).length) };
   }
 
-  #noted({ sample, closed }: Response): number | null {
-    return this.#isNoted ? notedSum(sample, closed) : null;
+  #sampledSum({ sample, idsWithEos }: Response): number | null {
+    return this.#hasSampledLogprobs ? sampledSum(sample, idsWithEos) : null;
   }
 
   /** Resolves when the engine has ended what was asked of it, or has been stopped: nothing more is counted then. Never throws. */
@@ -123,8 +127,8 @@ export class Scorer {
   async #measure(response: Response): Promise<Sums> {
     const { positive: expert, negative: amateur } = this.#contexts;
     const [positive, negative] = await Promise.all([
-      this.#noted(response) ?? this.#positive.sum(closedBy(expert, response)),
-      this.#negative === null || amateur === null ? null : this.#negative.sum(closedBy(amateur, response)),
+      this.#sampledSum(response) ?? this.#positive.sum(idsFor(expert, response)),
+      this.#negative === null || amateur === null ? null : this.#negative.sum(idsFor(amateur, response)),
     ]);
     return { positive, negative };
   }
@@ -133,36 +137,36 @@ export class Scorer {
 type Sums = Pick<ScoredResponse, "positive" | "negative">;
 
 /**
- * Scores candidates as they are sampled. A spent budget leaves those that have no score yet with what was noted; any other failure is an error,
+ * Scores candidates as they are sampled. A spent budget leaves those that have no score yet with their sampled log-probabilities; any other failure is an error,
  * and stops what else is done for the request.
  */
 export async function scoreCandidates(
   candidates: AsyncIterable<Candidate>,
   scorer: Scorer,
-  close: (candidate: Candidate) => Promise<Response>,
+  tokenize: (candidate: Candidate) => Promise<Response>,
   isSpent: () => boolean,
   stop: AbortController,
 ): Promise<ScoredResponse[]> {
   const scored: Promise<ScoredResponse>[] = [];
-  const closed: Promise<Response>[] = [];
-  const scoreOne = async (closing: Promise<Response>): Promise<ScoredResponse> => {
-    const response = await closing;
+  const tokenized: Promise<Response>[] = [];
+  const scoreOne = async (tokenizing: Promise<Response>): Promise<ScoredResponse> => {
+    const response = await tokenizing;
     try {
-      return isSpent() ? scorer.scoreByNotes(response) : await scorer.score(response);
+      return isSpent() ? scorer.scoreBySamples(response) : await scorer.score(response);
     } catch (error) {
       if (!isSpent() || !isCancellation(error)) throw error;
-      return scorer.scoreByNotes(response);
+      return scorer.scoreBySamples(response);
     }
   };
   try {
     for await (const candidate of candidates) {
-      const closing = close(candidate);
-      const scoring = scoreOne(closing);
+      const tokenizing = tokenize(candidate);
+      const scoring = scoreOne(tokenizing);
       scoring.catch((error: unknown) => stop.abort(error));
-      closed.push(closing);
+      tokenized.push(tokenizing);
       scored.push(scoring);
     }
-    await Promise.all(closed);
+    await Promise.all(tokenized);
     scorer.end();
     return (await Promise.all(scored)).toSorted((a, b) => a.index - b.index);
   } catch (error) {
@@ -188,15 +192,15 @@ export function scoreOf(
 }
 
 /** log π(y ∣ prompt) of responses as they come, by teacher forcing, in nats: one call to the engine. */
-class Forcing {
-  readonly #side: Side;
+class TeacherForcing {
+  readonly #context: ScoringContext;
   readonly #options: ScoringOptions;
   readonly #completions = new EventQueue<readonly Token[]>();
   readonly #awaited: { readonly tokens: number; readonly resolve: (sum: number) => void }[] = [];
   #outcome: Promise<void> | undefined;
 
-  constructor(side: Side, options: ScoringOptions) {
-    this.#side = side;
+  constructor(context: ScoringContext, options: ScoringOptions) {
+    this.#context = context;
     this.#options = options;
   }
 
@@ -206,13 +210,13 @@ class Forcing {
     this.#outcome.catch(() => {}); // every sum that is awaited throws it
   }
 
-  sum(closed: readonly Token[]): Promise<number> {
+  sum(idsWithEos: readonly Token[]): Promise<number> {
     this.begin();
     const summed = new Promise<number>((resolve, reject) => {
-      this.#awaited.push({ tokens: closed.length, resolve });
+      this.#awaited.push({ tokens: idsWithEos.length, resolve });
       this.#outcome?.then(() => reject(unscorable()), reject);
     });
-    this.#completions.push(closed);
+    this.#completions.push(idsWithEos);
     return summed;
   }
 
@@ -225,9 +229,9 @@ class Forcing {
   }
 
   async #run(): Promise<void> {
-    const { work, signal } = this.#options;
-    const { engine, prompt } = this.#side;
-    for await (const event of counted(engine.score(prompt, this.#completions, signal), prompt.tokens.length, work)) {
+    const { usage, signal } = this.#options;
+    const { engine, prompt } = this.#context;
+    for await (const event of counted(engine.score(prompt, this.#completions, signal), prompt.tokens.length, usage)) {
       if (event.type === "prefill") this.#options.onPrefill?.();
       if (event.type === "prompt") this.#options.onBegin?.();
       if (event.type !== "scored") continue;
@@ -239,19 +243,23 @@ class Forcing {
 }
 
 /** `[completions]`: log π(y ∣ prompt) of each by teacher forcing, in nats. */
-export async function forcedSums(side: Side, completions: readonly (readonly Token[])[], options: ScoringOptions): Promise<number[]> {
-  const forcing = new Forcing(side, options);
+export async function forcedSums(
+  context: ScoringContext,
+  completions: readonly (readonly Token[])[],
+  options: ScoringOptions,
+): Promise<number[]> {
+  const forcing = new TeacherForcing(context, options);
   const sums = completions.map((completion) => forcing.sum(completion));
   forcing.end();
   return Promise.all(sums);
 }
 
-/** log π(y ∣ C⁺) as noted while sampling, if the closed text is a beginning of what was sampled; else null. */
-function notedSum(sample: Sample | null, closed: readonly Token[]): number | null {
-  const length = closed.length - 1;
+/** log π(y ∣ C⁺) by sampled log-probabilities, if the ids are a beginning of what was sampled; else null. */
+function sampledSum(sample: Sample | null, idsWithEos: readonly Token[]): number | null {
+  const length = idsWithEos.length - 1;
   const end = sample?.endLogprobs[length];
   if (sample === null || end === undefined || end === null) return null;
-  for (let i = 0; i < length; i++) if (sample.tokens[i] !== closed[i]) return null;
+  for (let i = 0; i < length; i++) if (sample.tokens[i] !== idsWithEos[i]) return null;
   return sum([...sample.logprobs.slice(0, length), end]);
 }
 

@@ -1,7 +1,7 @@
 /** @module Tokens that a request took, as the engine's events tell of them: right at any moment, whatever becomes of the request. */
 import type { SampleEvent, ScoreEvent } from "../engine/engine.ts";
 
-export interface TokenWork {
+export interface TokenUsage {
   /** Contexts fed to the model, for sampling and for scoring. */
   prompt: number;
   sampled: number;
@@ -10,12 +10,12 @@ export interface TokenWork {
   cached: number;
 }
 
-export function noWork(): TokenWork {
+export function noUsage(): TokenUsage {
   return { prompt: 0, sampled: 0, scored: 0, cached: 0 };
 }
 
 /** Tokens that the machine went through: what limits count, and records keep. */
-export function workedThrough({ prompt, cached, sampled, scored }: Readonly<TokenWork>): number {
+export function computedTokens({ prompt, cached, sampled, scored }: Readonly<TokenUsage>): number {
   return prompt - cached + sampled + scored;
 }
 
@@ -23,9 +23,9 @@ export function workedThrough({ prompt, cached, sampled, scored }: Readonly<Toke
 export async function* counted<Event extends SampleEvent | ScoreEvent>(
   events: AsyncIterable<Event>,
   promptTokens: number,
-  work: TokenWork,
+  usage: TokenUsage,
 ): AsyncGenerator<Event> {
-  const counter = new Counter(promptTokens, work);
+  const counter = new Counter(promptTokens, usage);
   for await (const event of events) {
     counter.count(event);
     yield event;
@@ -33,7 +33,7 @@ export async function* counted<Event extends SampleEvent | ScoreEvent>(
 }
 
 class Counter {
-  readonly #work: TokenWork;
+  readonly #usage: TokenUsage;
   readonly #promptTokens: number;
   /** Of the prompt, in `work`. */
   #prompt = 0;
@@ -41,9 +41,9 @@ class Counter {
   /** Of each sample, in `work`. */
   readonly #sampled = new Map<number, number>();
 
-  constructor(promptTokens: number, work: TokenWork) {
+  constructor(promptTokens: number, usage: TokenUsage) {
     this.#promptTokens = promptTokens;
-    this.#work = work;
+    this.#usage = usage;
   }
 
   count(event: SampleEvent | ScoreEvent): void {
@@ -56,7 +56,7 @@ class Counter {
     this.#isFed = true;
     switch (event.type) {
       case "prompt":
-        this.#work.cached += event.cached;
+        this.#usage.cached += event.cached;
         break;
       case "text":
         this.#setSampled(event.index, (this.#sampled.get(event.index) ?? 0) + event.tokens);
@@ -66,18 +66,18 @@ class Counter {
         this.#setPrompt(event.sample.counted?.prompt ?? this.#prompt);
         break;
       case "scored":
-        this.#work.scored += event.logprobs.length;
+        this.#usage.scored += event.logprobs.length;
         break;
     }
   }
 
   #setPrompt(tokens: number): void {
-    this.#work.prompt += tokens - this.#prompt;
+    this.#usage.prompt += tokens - this.#prompt;
     this.#prompt = tokens;
   }
 
   #setSampled(index: number, tokens: number): void {
-    this.#work.sampled += tokens - (this.#sampled.get(index) ?? 0);
+    this.#usage.sampled += tokens - (this.#sampled.get(index) ?? 0);
     this.#sampled.set(index, tokens);
   }
 }

@@ -1,7 +1,7 @@
 /** @module Makes a record of each generated answer, from what is known of its request when it is over. */
 
 import type { RequestRecord } from "../gateway/observation.ts";
-import { noWork, workedThrough } from "../icdpo/token-usage.ts";
+import { computedTokens, noUsage } from "../icdpo/token-usage.ts";
 import type { AnswerRow, RecordStore } from "../records/record.ts";
 import type { Recorder } from "./telemetry.ts";
 
@@ -15,7 +15,7 @@ export function recordAnswers(store: RecordStore): Recorder {
 }
 
 function rowOf(record: RequestRecord, id: string, policy: string, keepsText: boolean): AnswerRow {
-  const { work = noWork(), texts } = record;
+  const { work = noUsage(), texts } = record;
   return {
     id,
     at: record.startedAt,
@@ -30,7 +30,7 @@ function rowOf(record: RequestRecord, id: string, policy: string, keepsText: boo
     latencyMs: record.ms,
     promptTokens: record.promptTokens ?? 0,
     completionTokens: record.completionTokens ?? 0,
-    workTokens: workedThrough(work),
+    workTokens: computedTokens(work),
     candidates: record.candidates ?? 0,
     score: record.score ?? null,
     margin: record.margin ?? null,

@@ -2,7 +2,7 @@
 import type { Failure } from "../gateway/errors.ts";
 import type { RequestEnd, RequestFacts, RequestObserver, RequestRecord, Telemetry } from "../gateway/observation.ts";
 import type { Stage } from "../icdpo/pipeline.ts";
-import { noWork, type TokenWork } from "../icdpo/token-usage.ts";
+import { noUsage, type TokenUsage } from "../icdpo/token-usage.ts";
 
 /** Takes what is to be said of a request when it begins and when it is over. */
 export interface Recorder {
@@ -46,7 +46,7 @@ class Observer implements RequestObserver {
   readonly #stages: { stage: Stage; startedAt: number; ms: number }[] = [];
   readonly #texts: Record<string, unknown> = {};
   readonly #facts: RequestFacts = {};
-  #work: TokenWork | undefined;
+  #usage: TokenUsage | undefined;
   #failure: Failure | undefined;
   #end: Pick<RequestRecord, "status" | "path" | "error" | "ms"> | undefined;
   #holds = 0;
@@ -79,9 +79,9 @@ class Observer implements RequestObserver {
     this.#firstByteAt ??= this.#now();
   }
 
-  worked(tokens: Readonly<TokenWork>): void {
-    const before = this.#work ?? noWork();
-    this.#work = {
+  worked(tokens: Readonly<TokenUsage>): void {
+    const before = this.#usage ?? noUsage();
+    this.#usage = {
       prompt: before.prompt + tokens.prompt,
       sampled: before.sampled + tokens.sampled,
       scored: before.scored + tokens.scored,
@@ -119,7 +119,7 @@ class Observer implements RequestObserver {
       ...this.#request,
       ...this.#facts,
       ...this.#end,
-      ...(this.#work !== undefined && { work: this.#work }),
+      ...(this.#usage !== undefined && { work: this.#usage }),
       startedAt: this.#startedAt,
       firstByteMs: this.#firstByteAt === undefined ? undefined : this.#firstByteAt - this.#startedAt,
       stages: this.#stages,

@@ -159,7 +159,7 @@ function Candidate({
   readonly isChosen: boolean;
   readonly largest: number;
 }) {
-  const { index, text, score, positive, negative, closed, finish } = response;
+  const { index, text, score, positive, negative, idsWithEos, finish } = response;
   return (
     <article class={isChosen ? "card chosen" : "card"}>
       <h3>
@@ -170,7 +170,7 @@ function Candidate({
       <p class="quiet">
         {score === null ? "not scored" : `score ${score.toFixed(3)} nats`}
         {positive !== null && ` · with good examples ${positive.toFixed(2)}`}
-        {negative !== null && ` · against ${negative.toFixed(2)}`} · {closed.length} tokens · {finish}
+        {negative !== null && ` · against ${negative.toFixed(2)}`} · {idsWithEos.length} tokens · {finish}
       </p>
     </article>
   );

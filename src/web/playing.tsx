@@ -94,7 +94,7 @@ async function playPlainly(c: Context, dependencies: AppDependencies, policy: Po
   const request = { conversation, sampling, answers: 1, seed: randomSeed(), tenant: tenantOf(c, dependencies), now };
   const demand = generationDemand(plainly(policy), request);
   const { ranked } = await withRequest(askerOf(c), dependencies, demand, ({ signal, attempt, enter: onStage }) =>
-    attempt((work) => icdpo(plainly(policy), { ...request, signal, onStage, work })),
+    attempt((usage) => icdpo(plainly(policy), { ...request, signal, onStage, usage })),
   );
   return ranked[0]?.text ?? "";
 }

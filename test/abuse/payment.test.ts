@@ -7,7 +7,7 @@ import { type Count, KeyLimiter, type LimitKind, type UsageCounts } from "../../
 import { Admission } from "../../src/gateway/admission.ts";
 import type { RequestRecord } from "../../src/gateway/observation.ts";
 import { randomFrom } from "../../src/icdpo/seed.ts";
-import { workedThrough } from "../../src/icdpo/token-usage.ts";
+import { computedTokens } from "../../src/icdpo/token-usage.ts";
 import { createTelemetry } from "../../src/telemetry/telemetry.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import type { Script } from "../unit/scripted-engine.ts";
@@ -131,7 +131,7 @@ describe("four keys", () => {
     await Promise.all(Array.from({ length: 24 }, lane));
     await expect.poll(() => admission.admitted).toBe(0);
     const worked = (name: string): number =>
-      records.filter(({ key }) => key === name).reduce((sum, { work }) => sum + (work === undefined ? 0 : workedThrough(work)), 0);
+      records.filter(({ key }) => key === name).reduce((sum, { work }) => sum + (work === undefined ? 0 : computedTokens(work)), 0);
     await expect.poll(() => names.map((name) => counts.used.get(name))).toEqual(names.map(worked));
     for (const name of names) expect(counts.underWay.get(name)?.size).toBe(0);
     // Some were taken, some refused for each reason, and some failed.

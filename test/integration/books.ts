@@ -1,7 +1,7 @@
 /** @module Four sets of books about the same requests: the client's own, the gateway's metrics, its log, and the records it keeps. */
 import { readFileSync } from "node:fs";
 import { createClient } from "@libsql/client";
-import { type TokenWork, workedThrough } from "../../src/icdpo/token-usage.ts";
+import { computedTokens, type TokenUsage } from "../../src/icdpo/token-usage.ts";
 
 /** A request as its client saw it end: a status, that of a stream's error event included; null: it left, and does not know. */
 export interface Entry {
@@ -19,7 +19,7 @@ export interface LogLine {
   readonly answer?: string;
   readonly policy?: string;
   readonly error?: string;
-  readonly work?: TokenWork;
+  readonly work?: TokenUsage;
 }
 
 export type Counts = Readonly<Record<string, number>>;
@@ -65,7 +65,7 @@ export function countBy<Item>(items: Iterable<Item>, keyOf: (item: Item) => stri
 
 /** What the log says was worked through for a request. */
 export function workOf({ work }: LogLine): number {
-  return work === undefined ? 0 : workedThrough(work);
+  return work === undefined ? 0 : computedTokens(work);
 }
 
 /** The same counts as the log would have them, read off the metrics. */

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Prompt, Sample, SampleRequest } from "../../src/engine/engine.ts";
 import { LlamaEngine } from "../../src/engine/llama-cpp/index.ts";
 import { signedContext } from "../../src/icdpo/prompt.ts";
-import { counted, noWork } from "../../src/icdpo/token-usage.ts";
+import { counted, noUsage } from "../../src/icdpo/token-usage.ts";
 import { defaultModel } from "../../src/models/catalog.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
@@ -124,13 +124,13 @@ describe("prefixes kept from earlier prompts", () => {
     const beginning = { ...prompt, tokens: prompt.tokens.slice(0, 60) };
     await cachedOf(beginning);
     const fed: number[] = [];
-    const work = noWork();
+    const work = noUsage();
     let cached = -1;
     const events = engine.sample(prompt, { ...request, maxTokens: 8 });
     for await (const event of counted(events, prompt.tokens.length, work)) {
       if (event.type === "prefill") {
         fed.push(event.fed);
-        expect(work).toEqual({ ...noWork(), prompt: event.fed });
+        expect(work).toEqual({ ...noUsage(), prompt: event.fed });
       }
       if (event.type === "prompt") cached = event.cached;
     }
@@ -142,7 +142,7 @@ describe("prefixes kept from earlier prompts", () => {
   });
 
   it("count what was shown where the client leaves", async () => {
-    const work = noWork();
+    const work = noUsage();
     const prompt = await ask("Count from one to a hundred.");
     let shown = 0;
     for await (const event of counted(engine.sample(prompt, { ...request, seeds: [1], maxTokens: 60 }), prompt.tokens.length, work)) {

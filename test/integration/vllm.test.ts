@@ -127,9 +127,9 @@ describe("a real vLLM", needing("vllm"), () => {
     expect(outcome.ranked.every(({ score }) => score !== null)).toBe(true);
     expect(generating).toBeLessThanOrEqual(2);
     // C⁻ for each, C⁺ only where the text is tokenised in another way than it was sampled.
-    const scored = outcome.ranked.map(({ closed, sample }) => {
-      const isAsSampled = closed.slice(0, -1).every((token, i) => token === sample?.tokens[i]);
-      return closed.length * (isAsSampled ? 1 : 2);
+    const scored = outcome.ranked.map(({ idsWithEos, sample }) => {
+      const isAsSampled = idsWithEos.slice(0, -1).every((token, i) => token === sample?.tokens[i]);
+      return idsWithEos.length * (isAsSampled ? 1 : 2);
     });
     expect(outcome.tokens.scored).toBe(sum(scored));
   });

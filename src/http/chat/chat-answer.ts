@@ -91,7 +91,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         index: response.index,
         content: response.text,
         finish_reason: response.finish,
-        tokens: response.closed.length,
+        tokens: response.idsWithEos.length,
         positive: response.positive,
         negative: response.negative,
         score: response.score,

@@ -12,7 +12,7 @@ import { singlePolicyRoute } from "../../gateway/route.ts";
 import { tenantOf } from "../../gateway/tenant.ts";
 import { askerOf, sizeOf, streamWork, type Work, withRequest } from "../../gateway/work.ts";
 import { type Candidate, sampleCandidates } from "../../icdpo/sample.ts";
-import { counted, type TokenWork } from "../../icdpo/token-usage.ts";
+import { counted, type TokenUsage } from "../../icdpo/token-usage.ts";
 import type { Policy, PolicySet } from "../../policy/policy.ts";
 import { GatewayError } from "../../types/error.ts";
 import { type ServerSentEvent, streamAnswer } from "../sse.ts";
@@ -78,7 +78,7 @@ function isPlain({ settings, retriever }: Policy): boolean {
 }
 
 /** One try of the work. */
-type Try = Work & { readonly tokens: TokenWork };
+type Try = Work & { readonly tokens: TokenUsage };
 
 /** All choices of all prompts, side by side; `onPiece` gets text as it comes. */
 async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Choice) => void) {
@@ -179,7 +179,7 @@ async function completeOne(engine: Engine, call: Call, work: Try, prompt: LedPro
     seed: call.seed + place,
     logprobs: false,
     topLogprobs: body.logprobs ?? undefined,
-    work: work.tokens,
+    usage: work.tokens,
     signal: work.signal,
     onPrefill: () => work.enter("prefill"),
     onBegin: () => work.enter("sample"),
@@ -202,7 +202,7 @@ async function completeOne(engine: Engine, call: Call, work: Try, prompt: LedPro
 async function echoOf(
   engine: Engine,
   { body, tenant }: Call,
-  { tokens: work, signal }: Try,
+  { tokens: usage, signal }: Try,
   { tokens, lead }: LedPrompt,
 ): Promise<{ text: string; details: PlacedDetail[] }> {
   const described = await engine.describe(tokens, signal);
@@ -210,7 +210,7 @@ async function echoOf(
   const [head, ...rest] = tokens as [Token, ...Token[]];
   if (tellsPrompt(body) && rest.length > 0) {
     const events = engine.score({ tokens: [head], end: head, tenant }, [rest], signal, body.logprobs ?? 0);
-    for await (const event of counted(events, 1, work)) if (event.type === "scored") scored.push(...(event.details ?? []));
+    for await (const event of counted(events, 1, usage)) if (event.type === "scored") scored.push(...(event.details ?? []));
   }
   let offset = 0;
   const details: PlacedDetail[] = [];

@@ -39,7 +39,7 @@ export function score(dependencies: AppDependencies) {
     const request = { ...measureInput(body), seed, tenant: tenantOf(c, dependencies, { user: body.user }) };
     const demand = scoringDemand(resolved.policy, request);
     const measurement = await withRequest(askerOf(c), dependencies, demand, ({ signal, attempt, enter: onStage }) =>
-      attempt((work) => measure(resolved.policy, { ...request, signal, work, onStage })),
+      attempt((usage) => measure(resolved.policy, { ...request, signal, usage, onStage })),
     );
     setHeaders(c, routeHeaders(resolved, body.completions.length));
     return c.json({ object: "list", model: body.model, ...renderMeasurement(measurement) });

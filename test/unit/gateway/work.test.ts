@@ -9,7 +9,7 @@ import { hashKey } from "../../../src/access/access.ts";
 import { noLimits } from "../../../src/access/key-limits.ts";
 import { Admission } from "../../../src/gateway/admission.ts";
 import type { RequestRecord } from "../../../src/gateway/observation.ts";
-import { workedThrough } from "../../../src/icdpo/token-usage.ts";
+import { computedTokens } from "../../../src/icdpo/token-usage.ts";
 import { createTelemetry } from "../../../src/telemetry/telemetry.ts";
 import { GatewayError } from "../../../src/types/error.ts";
 import { gate, quiet, type Script } from "../scripted-engine.ts";
@@ -52,7 +52,7 @@ async function site(script: Script = {}, dependencies: GatewayOptions = {}, rout
   const made = await gateway(script, { telemetry, limiter, admission, keys: [key], ...dependencies }, {}, routes);
   const post = (path: string, body: unknown, signal?: AbortSignal) => made.post(path, body, bearer, signal);
   const charged = (): number => spent.reduce((sum, { tokens }) => sum + tokens, 0);
-  const worked = (): number => records.reduce((sum, { work }) => sum + (work === undefined ? 0 : workedThrough(work)), 0);
+  const worked = (): number => records.reduce((sum, { work }) => sum + (work === undefined ? 0 : computedTokens(work)), 0);
   const underWay = (): number => (dependencies.admission ?? admission).admitted;
   return { ...made, post, records, spent, charged, worked, underWay };
 }

@@ -21,8 +21,8 @@ import {
   icdpo as icdpoOn,
   type Stage,
 } from "../../../src/icdpo/pipeline.ts";
-import { Answer } from "../../../src/icdpo/sample.ts";
-import { noWork, type TokenWork } from "../../../src/icdpo/token-usage.ts";
+import { CandidateText } from "../../../src/icdpo/sample.ts";
+import { noUsage, type TokenUsage } from "../../../src/icdpo/token-usage.ts";
 import type { Models, Policy } from "../../../src/policy/policy.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../../src/policy/schema.ts";
 import type { Conversation, Demonstration } from "../../../src/types/conversation.ts";
@@ -125,7 +125,7 @@ function sampleCall(engine: ScriptedEngine) {
 }
 
 /** An engine whose samples are noted as given, whatever their text tokenises to. */
-class NotedEngine extends ScriptedEngine {
+class FixedSamplesEngine extends ScriptedEngine {
   readonly #samples: readonly Sample[];
 
   constructor(samples: readonly Sample[], script: Script) {
@@ -271,7 +271,7 @@ describe("the choice among candidates", () => {
     const engine = new ScriptedEngine({ ...says("A", "B", "C"), ...table({ A: [-3, -4, 0], B: [-3, -6, 0], C: [-3, -5, 0] }) });
     const { ranked } = await icdpo(engine, policy({ score: sHat }), request());
     expect(ranked.map(({ text }) => text)).toEqual(["B", "C", "A"]);
-    expect(ranked[0]?.closed).toEqual([66, endOfTurn]);
+    expect(ranked[0]?.idsWithEos).toEqual([66, endOfTurn]);
   });
 
   it("finds the best of 64 candidates wherever it stands", async () => {
@@ -346,7 +346,7 @@ describe("log-probabilities noted while sampling", () => {
   const negativeSums = table({ Yes: [-100, -7, 0], No: [-100, -8, 0] });
   const no = noted("No", encode("No"), [-1, -1], [-9, -9, -1]);
   const run = (samples: readonly Sample[], format: PromptFormat = "chat") => {
-    const engine = new NotedEngine(samples, negativeSums);
+    const engine = new FixedSamplesEngine(samples, negativeSums);
     return { engine, outcome: icdpo(engine, policy({ score: sHat, candidates: samples.length, format }), request()) };
   };
   const positiveOf = async (outcome: ReturnType<typeof icdpo>, index: number) =>
@@ -1104,7 +1104,7 @@ describe("hh-rlhf candidates", () => {
     const engine = new ScriptedEngine({ sample: (index) => ({ text: ` ${index}x`, finish: "length" }) });
     const { ranked } = await icdpo(engine, policy({ score: sHat, format: "hh-rlhf", candidates: 2 }), request());
     expect(ranked[0]).toMatchObject({ text: "0x", finish: "length" });
-    expect(ranked[0]?.closed).toEqual([32, 48, 120, 0]);
+    expect(ranked[0]?.idsWithEos).toEqual([32, 48, 120, 0]);
   });
 
   it("a client's stop string cuts before scoring, and the finish is stop", async () => {
@@ -1150,7 +1150,7 @@ describe("tokens counted", () => {
   it("of the returned text do not include its closing token", async () => {
     const { ranked } = await icdpo(new ScriptedEngine(three), policy({ score: sHat }), request());
     expect(ranked[0]?.text).toBe("bb");
-    expect((ranked[0]?.closed.length ?? 0) - 1).toBe(2);
+    expect((ranked[0]?.idsWithEos.length ?? 0) - 1).toBe(2);
   });
 });
 
@@ -1186,7 +1186,7 @@ describe("stages", () => {
   });
 });
 
-describe("work that has been done", () => {
+describe("token usage", () => {
   const three = { ...says("aaa", "bb", "cccc"), ...table({ aaa: [-1, -2, -3], bb: [-1, -3, -2], cccc: [-5, -1, -1] }) };
   const length = (engine: ScriptedEngine, type: "sample" | "score"): number =>
     engine.calls.filter((call) => call.type === type).reduce((sum, { context }) => sum + context.length, 0);
@@ -1199,20 +1199,20 @@ describe("work that has been done", () => {
   };
 
   /** The request fails; what has been counted then does not change any more. */
-  async function counted(fails: (work: TokenWork) => Promise<unknown>, code: string): Promise<TokenWork> {
-    const work = noWork();
-    await expect(fails(work)).rejects.toMatchObject({ code });
-    const then = { ...work };
+  async function counted(fails: (usage: TokenUsage) => Promise<unknown>, code: string): Promise<TokenUsage> {
+    const usage = noUsage();
+    await expect(fails(usage)).rejects.toMatchObject({ code });
+    const then = { ...usage };
     await quiet();
-    expect(work).toEqual(then);
-    return work;
+    expect(usage).toEqual(then);
+    return usage;
   }
 
   it("is the outcome's where all went well", async () => {
-    const work = noWork();
-    const { tokens } = await icdpo(new ScriptedEngine(three), policy({ score: sHat }), request({ work }));
-    expect(tokens).toEqual(work);
-    expect(work).toMatchObject({ sampled: 9, scored: 4 + 3 + 5 });
+    const usage = noUsage();
+    const { tokens } = await icdpo(new ScriptedEngine(three), policy({ score: sHat }), request({ usage }));
+    expect(tokens).toEqual(usage);
+    expect(usage).toMatchObject({ sampled: 9, scored: 4 + 3 + 5 });
   });
 
   it("is none where the engine had not begun", async () => {
@@ -1223,11 +1223,11 @@ describe("work that has been done", () => {
       }
     }
     const leave = new AbortController();
-    const work = await counted((work) => {
+    const usage = await counted((usage) => {
       setTimeout(() => leave.abort());
-      return icdpo(new WaitingEngine(), policy({ score: sHat }), request({ work, signal: leave.signal }));
+      return icdpo(new WaitingEngine(), policy({ score: sHat }), request({ usage, signal: leave.signal }));
     }, "cancelled");
-    expect(work).toEqual(noWork());
+    expect(usage).toEqual(noUsage());
   });
 
   it("is what had been fed where the client left during the prefill", async () => {
@@ -1239,15 +1239,15 @@ describe("work that has been done", () => {
       yield 30;
     }
     const engine = new ScriptedEngine({ ...three, prefill });
-    const work = await counted((work) => icdpo(engine, policy({ score: sHat }), request({ work, signal: leave.signal })), "cancelled");
-    expect(work).toEqual({ prompt: 20, cached: 0, sampled: 0, scored: 0 });
+    const usage = await counted((usage) => icdpo(engine, policy({ score: sHat }), request({ usage, signal: leave.signal })), "cancelled");
+    expect(usage).toEqual({ prompt: 20, cached: 0, sampled: 0, scored: 0 });
   });
 
   it("is the same whether the engine tells of the prefill or not", async () => {
-    const [told, untold] = [noWork(), noWork()];
+    const [told, untold] = [noUsage(), noUsage()];
     const prefill = () => [10, 20, 30];
-    await icdpo(new ScriptedEngine({ ...three, prefill, cached: () => 5 }), policy({ score: sHat }), request({ work: told }));
-    await icdpo(new ScriptedEngine({ ...three, cached: () => 5 }), policy({ score: sHat }), request({ work: untold }));
+    await icdpo(new ScriptedEngine({ ...three, prefill, cached: () => 5 }), policy({ score: sHat }), request({ usage: told }));
+    await icdpo(new ScriptedEngine({ ...three, cached: () => 5 }), policy({ score: sHat }), request({ usage: untold }));
     expect(told).toEqual(untold);
   });
 
@@ -1264,11 +1264,11 @@ describe("work that has been done", () => {
     const shown: string[] = [];
     const onText = (_: number, text: string) => void shown.push(text);
     const plain = policy({ score: { type: "none" }, candidates: 2, demonstrations: [], instructions: null });
-    const work = await counted(
-      (work) => icdpo(new BreakingEngine(), plain, request({ work, signal: leave.signal, answers: 2, onText })),
+    const usage = await counted(
+      (usage) => icdpo(new BreakingEngine(), plain, request({ usage, signal: leave.signal, answers: 2, onText })),
       "cancelled",
     );
-    expect(work).toEqual({ prompt: "<user>How do magnets work?</user><assistant>".length, cached: 30, sampled: 9, scored: 0 });
+    expect(usage).toEqual({ prompt: "<user>How do magnets work?</user><assistant>".length, cached: 30, sampled: 9, scored: 0 });
     expect(shown.join("")).toHaveLength(9);
   });
 
@@ -1278,11 +1278,11 @@ describe("work that has been done", () => {
       if (what === "score" && index === 1) throw failure;
     };
     const engine = new ScriptedEngine({ ...three, pause });
-    const work = await counted((work) => icdpo(engine, policy({ score: sHat }), request({ work })), "engine_unavailable");
-    expect(work.prompt).toBe(length(engine, "sample") + length(engine, "score"));
-    expect(work.scored).toBe("aaa".length + 1);
-    expect(work.sampled).toBeGreaterThanOrEqual(5);
-    expect(work.sampled).toBeLessThanOrEqual(9);
+    const usage = await counted((usage) => icdpo(engine, policy({ score: sHat }), request({ usage })), "engine_unavailable");
+    expect(usage.prompt).toBe(length(engine, "sample") + length(engine, "score"));
+    expect(usage.scored).toBe("aaa".length + 1);
+    expect(usage.sampled).toBeGreaterThanOrEqual(5);
+    expect(usage.sampled).toBeLessThanOrEqual(9);
   });
 
   it("adds up where a request is made once more with the same count", async () => {
@@ -1295,19 +1295,19 @@ describe("work that has been done", () => {
     };
     const plain = policy({ score: { type: "none" }, candidates: 1 });
     const engine = new ScriptedEngine({ ...three, pause });
-    const work = await counted((work) => icdpo(engine, plain, request({ work })), "engine_unavailable");
-    await icdpo(engine, plain, request({ work }));
-    expect(work).toEqual({ prompt: length(engine, "sample"), cached: 0, sampled: 3, scored: 0 });
+    const usage = await counted((usage) => icdpo(engine, plain, request({ usage })), "engine_unavailable");
+    await icdpo(engine, plain, request({ usage }));
+    expect(usage).toEqual({ prompt: length(engine, "sample"), cached: 0, sampled: 3, scored: 0 });
   });
 
   it("of blocks is that of all that were sampled and scored, and ends with the request", async () => {
     const { settings, ...rest } = policy({ score: sHat });
     const inBlocks = { ...rest, settings: { ...settings, block: { tokens: 4 } } };
-    const work = noWork();
+    const usage = noUsage();
     const engine = new ScriptedEngine(three);
-    const { tokens } = await icdpo(engine, inBlocks, request({ work }));
-    expect(tokens).toEqual(work);
-    expect(work.sampled).toBe(9);
+    const { tokens } = await icdpo(engine, inBlocks, request({ usage }));
+    expect(tokens).toEqual(usage);
+    expect(usage.sampled).toBe(9);
     let calls = 0;
     const failing = new ScriptedEngine({
       ...three,
@@ -1315,25 +1315,25 @@ describe("work that has been done", () => {
         if (what === "score" && calls++ === 0) throw failure;
       },
     });
-    const failed = await counted((work) => icdpo(failing, inBlocks, request({ work })), "engine_unavailable");
+    const failed = await counted((usage) => icdpo(failing, inBlocks, request({ usage })), "engine_unavailable");
     expect(failed).toMatchObject({ sampled: 9, scored: 0 });
     expect(states(failing)).not.toContain("score open");
   });
 
   it("of given completions is that of each context begun, and of each completion scored", async () => {
     const completions = ["aaa", "bb"];
-    const measured = async (engine: ScriptedEngine, work: TokenWork) =>
-      measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, work });
+    const measured = async (engine: ScriptedEngine, usage: TokenUsage) =>
+      measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, usage });
     const whole = new ScriptedEngine(three);
-    const work = noWork();
-    await measured(whole, work);
-    expect(work).toEqual({ prompt: length(whole, "score"), cached: 0, sampled: 0, scored: 3 * (4 + 3) });
+    const usage = noUsage();
+    await measured(whole, usage);
+    expect(usage).toEqual({ prompt: length(whole, "score"), cached: 0, sampled: 0, scored: 3 * (4 + 3) });
     let scored = 0;
     const pause = async (what: "sample" | "score"): Promise<void> => {
       if (what === "score" && ++scored === 4) throw failure;
     };
     const failing = new ScriptedEngine({ ...three, pause });
-    const failed = await counted((work) => measured(failing, work), "engine_unavailable");
+    const failed = await counted((usage) => measured(failing, usage), "engine_unavailable");
     // All of C⁰, and one completion after C⁺.
     expect(failed).toEqual({ prompt: length(failing, "score"), cached: 0, sampled: 0, scored: 4 + 3 + 4 });
     expect(failing.calls).toHaveLength(2);
@@ -1492,7 +1492,7 @@ describe("the text of an answer", () => {
   const finishes = fc.constantFrom("stop" as const, "length" as const);
   const read = (format: PromptFormat, pieces: readonly string[], finish: "stop" | "length") => {
     const shown: string[] = [];
-    const answer = new Answer(format, (text) => shown.push(text));
+    const answer = new CandidateText(format, (text) => shown.push(text));
     for (const piece of pieces) answer.push(piece, []);
     return { shown, text: answer.end(finish).text };
   };

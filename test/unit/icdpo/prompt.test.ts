@@ -1,9 +1,9 @@
 import { describe, expect, it } from "vitest";
 import {
   baseContext,
-  type Context,
   type ContextParts,
   encodeContext,
+  type PromptInput,
   responseText,
   responseTokens,
   signedContext,
@@ -49,7 +49,7 @@ const parts = (conversation: Conversation, demonstrations: readonly Demonstratio
 });
 const user = (content: string): Conversation => [{ role: "user", content }];
 
-function textOf(context: Context): string {
+function textOf(context: PromptInput): string {
   if (context.type !== "text") throw new Error("Expected a text context");
   return context.text;
 }

@@ -63,7 +63,7 @@ describe("a teacher that scores (RM-BoN)", () => {
     // What the student finds likely is of no use to anybody.
     expect(student.calls).toMatchObject([{ type: "sample", request: { logprobs: false } }]);
     expect(scored(teacher)).toMatchObject([{ context: "\n\nHuman: Why?\n\nAssistant:", responses: [" one", " two", " three"] }]);
-    expect(ranked[0]?.closedFor.get(teacher)?.at(-1)).toBe(endOfText);
+    expect(ranked[0]?.idsByEngine.get(teacher)?.at(-1)).toBe(endOfText);
     // " two" and its end, of each of three; the student's own tokens are not fed again.
     expect(tokens.scored).toBe(5 + 5 + 7);
   });

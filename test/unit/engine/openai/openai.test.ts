@@ -5,7 +5,7 @@ import type { RunningEngine, SampleEvent, SampleRequest } from "../../../../src/
 import type { RemoteSettings } from "../../../../src/engine/engines.ts";
 import { onlyEngine } from "../../../../src/engine/engines.ts";
 import { openOpenAi } from "../../../../src/engine/openai/index.ts";
-import { counted, noWork } from "../../../../src/icdpo/token-usage.ts";
+import { counted, noUsage } from "../../../../src/icdpo/token-usage.ts";
 import { buildPolicySet } from "../../../../src/policy/build.ts";
 import { gateway, readStream } from "../../scripted-gateway.ts";
 
@@ -183,14 +183,14 @@ describe("a stream", () => {
   });
 
   it("that the service refuses has counted nothing; one that breaks off, what it gave", async () => {
-    const work = noWork();
+    const work = noUsage();
     const asked = async (answer: Answer): Promise<void> => {
       const { engine } = await service(answer);
       const prompt = await engine.chatPrompt([{ role: "user", content: "Hello" }]);
       for await (const _ of counted(engine.sample(prompt, request), prompt.tokens.length, work));
     };
     await expect(asked(json({ error: { message: "No such model." } }, 404))).rejects.toMatchObject({ code: "engine_failure" });
-    expect(work).toEqual(noWork());
+    expect(work).toEqual(noUsage());
     await expect(asked(stream(delta("Hello wor")))).rejects.toMatchObject({ code: "engine_failure" });
     expect(work).toEqual({ prompt: 10, cached: 0, sampled: 3, scored: 0 });
   });
