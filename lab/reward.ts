@@ -18,6 +18,8 @@ import {
 } from "icdpo-gateway/laboratory";
 import { z } from "zod";
 import { forcedSums, tokenizeResponse } from "../icdpo/score.ts";
+import { forcedSums } from "../icdpo/forced-sums.ts";
+import { tokenizeResponse } from "../icdpo/response.ts";
 import { noUsage } from "../icdpo/token-usage.ts";
 import type { Kind, ResultCache } from "./cache.ts";
 import { versions } from "./versions.ts";

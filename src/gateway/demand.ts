@@ -3,7 +3,8 @@
  * the machine may work through. Tokens of texts are estimated: what was really worked through replaces them in the end.
  */
 import type { Engine } from "../engine/engine.ts";
-import { candidateCount, type IcdpoRequest } from "../icdpo/pipeline.ts";
+import type { IcdpoRequest } from "../icdpo/pipeline.ts";
+import { candidateCount } from "../icdpo/strategy.ts";
 import type { Policy } from "../policy/policy.ts";
 import { defaultInstructions } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";

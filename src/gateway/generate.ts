@@ -2,8 +2,9 @@
 import type { Context } from "hono";
 import type { TokenDetail } from "../engine/engine.ts";
 import { checkLength } from "../icdpo/contexts.ts";
-import { type Beginning, candidateCount, choosesAmong, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
-import type { ScoredResponse } from "../icdpo/score.ts";
+import { type Beginning, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
+import type { ScoredResponse } from "../icdpo/response.ts";
+import { candidateCount, choosesAmong } from "../icdpo/strategy.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";

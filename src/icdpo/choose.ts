@@ -1,11 +1,15 @@
 /** @module Lines 10 to 15 of Algorithm 1: the candidate with the largest score. */
-import type { ScoredResponse } from "./score.ts";
+import type { ScoredResponse } from "./response.ts";
+
+type Rankable = Pick<ScoredResponse, "index" | "text" | "score" | "sample">;
 
 /**
- * Candidates, best first: the larger score; ties: the lower index. An empty candidate wins only if all are empty; where a deadline came
+ * Candidates, best first: arg max of the score, in nats; ties: the lower index. An empty candidate wins only if all are empty; where a deadline came
  * before some scores, scored ones go before unscored, and finished ones before those cut off.
+ *
+ * @example const [best] = rank(scored);
  */
-export function rank(candidates: readonly ScoredResponse[]): ScoredResponse[] {
+export function rank<Ranked extends Rankable>(candidates: readonly Ranked[]): Ranked[] {
   return candidates.toSorted(
     (a, b) =>
       Number(b.text !== "") - Number(a.text !== "") ||

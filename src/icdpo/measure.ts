@@ -5,10 +5,12 @@ import { defaultInstructions, type PromptFormat, type Score } from "../policy/sc
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { buildContexts, checkLength, type Tenancy } from "./contexts.ts";
+import { forcedSums, type ScoringOptions } from "./forced-sums.ts";
 import type { Stage } from "./pipeline.ts";
 import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
+import { type ScoredResponse, tokenizeResponse } from "./response.ts";
 import type { Candidate } from "./sample.ts";
-import { forcedSums, type ScoredResponse, type ScoringOptions, scoreOf, tokenizeResponse } from "./score.ts";
+import { scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 

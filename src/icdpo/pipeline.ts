@@ -3,14 +3,16 @@ import type { SamplingParameters } from "../engine/engine.ts";
 import type { Models, Policy } from "../policy/policy.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
-import { answerByBlocks } from "./blocks.ts";
-import { pickRandom, rank } from "./choose.ts";
+import { BlockwiseAnswer } from "./blocks.ts";
 import { buildContexts, type Contexts, checkLength, type Tenancy } from "./contexts.ts";
-import type { ContextParts } from "./prompt.ts";
-import { type Candidate, type OnText, sampleCandidates } from "./sample.ts";
-import { negativeOf, type Response, type ScoredResponse, Scorer, scoreCandidates, tokenizeResponse, unscored } from "./score.ts";
+import type { ScoredResponse } from "./response.ts";
+import type { OnText } from "./sample.ts";
+import { negativeOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
+import { candidateCount, type Run, type Strategy, strategyChoice, type Timings } from "./strategy.ts";
+import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
+import { scoredAnswers, unscoredAnswers } from "./whole-answers.ts";
 
 export type Stage = "retrieve" | "queue" | "prefill" | "sample" | "score";
 
@@ -56,138 +58,111 @@ export interface IcdpoOutcome {
   readonly basePromptTokens: number;
   /** The hidden work: the request's `work`, where there is one. */
   readonly tokens: Readonly<TokenUsage>;
-  readonly timings: { readonly retrieve: number; readonly sample: number; readonly score: number };
+  readonly timings: Readonly<Timings>;
   readonly fallback: string | null;
 }
 
-/** n, the number of candidates: the policy's, or as many as answers are wanted; one where sampling is greedy. */
-export function candidateCount(policy: Policy, request: Pick<IcdpoRequest, "sampling" | "answers">): number {
-  return request.sampling.temperature === 0 ? 1 : Math.max(policy.settings.candidates, request.answers);
-}
-
-/** Whether candidates compete. If not, each is an answer as it is sampled, and can be streamed. */
-export function choosesAmong(
-  policy: Policy,
-  request: Pick<IcdpoRequest, "sampling" | "answers" | "grammar" | "tools" | "topLogprobs">,
-): boolean {
-  const count = candidateCount(policy, request);
-  if (answersInBlocks(policy, request)) return false;
-  return count > 1 && (policy.settings.score.type !== "none" || count > request.answers);
-}
-
-/** Whether the answer is chosen block by block. Several answers, grammars and log-probabilities are about whole ones. */
-export function answersInBlocks(
-  { settings }: Policy,
-  request: Pick<IcdpoRequest, "sampling" | "answers" | "grammar" | "tools" | "topLogprobs">,
-): boolean {
-  const { answers, grammar, tools = [], topLogprobs, sampling } = request;
-  const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
-  return settings.block !== undefined && settings.candidates > 1 && sampling.temperature > 0 && answers === 1 && isPlainText;
-}
-
+/**
+ * Algorithm 1: retrieve m demonstrations d for x; sample y₁ … yₙ ~ π(· ∣ [d⁺; x]); score each, Ŝ(yᵢ) = log π(yᵢ ∣ [d⁺; x]) − log π(yᵢ ∣ [d⁻; x])
+ * (Eq. 11) or another score of the policy, in nats; choose arg maxᵢ Ŝ(yᵢ). Throws a `GatewayError`: "context_length_exceeded" where the messages
+ * alone are too long, "invalid_request" where the format cannot hold them, "cancelled" and "timeout" by the signal, and what an engine throws.
+ *
+ * @example
+ * const sampling = { temperature: 1, topP: 0.8, topK: 50, maxTokens: 128, stop: [] };
+ * const request = { conversation: [{ role: "user", content: "Hi" }], sampling, answers: 1, seed: 7, now: () => performance.now() };
+ * const [best] = (await icdpo(policy, request)).ranked; // best.text, best.score = best.positive − best.negative
+ */
 export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
-  const { settings } = policy;
-  const { sampling, seed, budget, grammar, topLogprobs, tenant, bringsOpening, onText, onStage, usage = noUsage() } = request;
-  const stop = new AbortController();
-  const inBlocks = answersInBlocks(policy, request);
-  const competes = inBlocks || (choosesAmong(policy, request) && settings.score.type !== "none");
-  const signal = eitherOf(request.signal, competes ? stop.signal : undefined);
-  const random = randomFrom(seed);
-  const lap = stopwatch(request.now);
-
-  onStage?.("retrieve");
-  const models = competes ? policy : alone(policy);
-  await checkLength([models.sampler, models.scorer], request, signal);
-  // Generation: retrieve m demonstrations d; sample n responses from π(y ∣ [d; x])
-  const retrieved = (await policy.retriever?.retrieve(request.conversation, { shots: settings.shots, random, tenant, signal })) ?? [];
-  const parts = { ...contextParts(policy, request.conversation, retrieved), tools: request.tools };
-  const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens);
-  const needs = { negative: competes ? negativeOf(settings.score) : null, reserve, tenant, bringsOpening, signal };
-  const contexts = await buildContexts(models, parts, needs);
-  const timings = { retrieve: lap(), sample: 0, score: 0 };
-  const basePromptTokens = contexts.base.prompt.tokens.length;
-  request.onSampling?.({ retrieveMs: timings.retrieve, basePromptTokens });
-  onStage?.("queue");
-  // A response must fit after both contexts, or it could not be scored.
-  const parameters = { ...sampling, maxTokens: Math.min(sampling.maxTokens, contexts.room) };
-  const count = candidateCount(policy, request);
-  const common = {
-    basePromptTokens,
-    tokens: usage,
+  const run = begin(policy, request);
+  const retrieved = await retrieve(run);
+  const contexts = await encodeContexts(run, retrieved);
+  const strategy = strategyOf(run, contexts);
+  const candidates = strategy.sample();
+  const scored = await strategy.score(candidates);
+  const { ranked, isSpent } = strategy.choose(scored);
+  return {
+    ranked,
     demonstrations: retrieved.slice(0, contexts.shots),
-    timings,
+    basePromptTokens: baseTokens(contexts, ranked[0]),
+    tokens: run.usage,
+    timings: run.timings,
+    fallback: isSpent ? "budget" : contexts.fallback,
   };
-  const onPrefill = (): void => onStage?.("prefill");
-  if (settings.block !== undefined && inBlocks) {
-    const options = { score: settings.score, tokens: settings.block.tokens, count, parameters, seed, usage, signal, budget, onText };
-    const answering = answerByBlocks(contexts, { ...options, onPrefill, onBegin: () => onStage?.("sample") });
-    const { response, isSpent } = await answering.catch((error: unknown) => {
-      stop.abort(error); // what else is done for the request
-      throw error;
-    });
-    timings.sample = lap();
-    return { ...common, ranked: [response], fallback: isSpent ? "budget" : contexts.fallback };
-  }
-  const scorer = new Scorer(contexts, settings.score, { usage, signal: eitherOf(signal, budget) });
-  const onBegin = (): void => {
-    onStage?.("sample");
-    if (competes) scorer.begin();
-  };
-  // Sampled log-probabilities are of use only where the same model scores.
-  const logprobs = competes && contexts.positive === contexts.sampled;
-  const options = { parameters, count, seed, logprobs, topLogprobs, grammar, usage, signal, budget, onPrefill, onBegin, onText };
-  const candidates = whenDone(sampleCandidates(contexts.sampled, options), () => {
-    timings.sample = lap();
-    if (competes) onStage?.("score");
-  });
-
-  // Scoring: estimate S or Ŝ of each response as it ends; the largest wins
-  const scoring = [contexts.sampled, contexts.positive, ...(contexts.negative === null ? [] : [contexts.negative])] as const;
-  const tokenize = (candidate: Candidate) => tokenizeResponse(candidate, scoring, signal);
-  const isSpent = (): boolean => budget?.aborted === true && !signal?.aborted;
-  const scored = competes
-    ? await scoreCandidates(candidates, scorer, tokenize, isSpent, stop)
-    : await unscoredCandidates(candidates, tokenize);
-  const ranked = settings.score.type === "none" && settings.score.pick === "random" ? pickRandom(scored, random) : rank(scored);
-
-  timings.score = lap();
-  const spent = scored.some((response) => response.sample === null || (competes && response.score === null && response.text !== ""));
-  return { ...common, basePromptTokens: baseTokens(contexts, ranked[0]), ranked, fallback: spent ? "budget" : contexts.fallback };
 }
 
-/** Where nothing is scored, no other model takes part. */
-function alone({ sampler }: Policy): Models {
-  return { sampler, scorer: sampler, reference: null };
+function begin(policy: Policy, request: IcdpoRequest): Run {
+  const strategy = strategyChoice(policy, request);
+  const stop = new AbortController();
+  // Where nothing competes, nothing is done for the request that could fail beside what it waits for.
+  const signal = eitherOf(request.signal, strategy.type === "unscored" ? undefined : stop.signal);
+  return {
+    policy,
+    request,
+    strategy,
+    count: candidateCount(policy, request),
+    usage: request.usage ?? noUsage(),
+    signal,
+    stop,
+    budget: new TimeBudget(request.budget, signal),
+    random: randomFrom(request.seed),
+    timings: { retrieve: 0, sample: 0, score: 0 },
+    lap: stopwatch(request.now),
+  };
+}
+
+/** m demonstrations, most similar first. */
+async function retrieve(run: Run): Promise<readonly Retrieved[]> {
+  const { policy, request, random, signal } = run;
+  request.onStage?.("retrieve");
+  const { sampler, scorer } = modelsOf(run);
+  await checkLength([sampler, scorer], request, signal);
+  const options = { shots: policy.settings.shots, random, tenant: request.tenant, signal };
+  return (await policy.retriever?.retrieve(request.conversation, options)) ?? [];
+}
+
+/** C⁺ and what it is measured against. Everything that can be wrong with the request has been checked then. */
+async function encodeContexts(run: Run, retrieved: readonly Retrieved[]): Promise<Contexts> {
+  const { policy, request, strategy, signal, timings } = run;
+  const { conversation, tools, sampling, tenant, bringsOpening } = request;
+  const { settings } = policy;
+  const demonstrations = retrieved.map(({ demonstration }) => demonstration);
+  const parts = { conversation, demonstrations, instructions: settings.instructions ?? null, tools };
+  const negative = strategy.type === "unscored" ? null : negativeOf(settings.score);
+  const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens);
+  const contexts = await buildContexts(modelsOf(run), parts, { negative, reserve, tenant, bringsOpening, signal });
+  timings.retrieve = run.lap();
+  request.onSampling?.({ retrieveMs: timings.retrieve, basePromptTokens: contexts.base.prompt.tokens.length });
+  request.onStage?.("queue");
+  return contexts;
+}
+
+/** Where nothing is scored, no other model than the one that samples takes part. */
+function modelsOf({ policy, strategy }: Run): Models {
+  const { sampler } = policy;
+  return strategy.type === "unscored" ? { sampler, scorer: sampler, reference: null } : policy;
+}
+
+function strategyOf(run: Run, contexts: Contexts): Strategy {
+  const { strategy } = run;
+  switch (strategy.type) {
+    case "scored":
+      return scoredAnswers(run, contexts);
+    case "unscored":
+      return unscoredAnswers(run, contexts);
+    case "blocks":
+      return new BlockwiseAnswer(run, contexts, strategy.tokens);
+  }
 }
 
 /** Tokens of C⁰: as the server counted them, where that is what was sampled from and the engine only estimates. */
-function baseTokens({ sampled, base }: Contexts, response: Response | undefined): number {
+function baseTokens({ sampled, base }: Contexts, response: ScoredResponse | undefined): number {
   const counted = sampled === base ? response?.sample?.counted?.prompt : null;
   return counted ?? base.prompt.tokens.length;
-}
-
-function contextParts(policy: Policy, conversation: Conversation, retrieved: readonly Pick<Retrieved, "demonstration">[]): ContextParts {
-  const demonstrations = retrieved.map(({ demonstration }) => demonstration);
-  return { conversation, demonstrations, instructions: policy.settings.instructions ?? null };
-}
-
-async function unscoredCandidates(
-  candidates: AsyncIterable<Candidate>,
-  tokenize: (candidate: Candidate) => Promise<Response>,
-): Promise<ScoredResponse[]> {
-  const responses: Response[] = [];
-  for await (const candidate of candidates) responses.push(await tokenize(candidate));
-  return responses.map(unscored).toSorted((a, b) => a.index - b.index);
 }
 
 function eitherOf(...signals: readonly (AbortSignal | undefined)[]): AbortSignal {
   const given = signals.filter((signal) => signal !== undefined);
   return given.length === 1 ? (given[0] as AbortSignal) : AbortSignal.any(given);
-}
-
-async function* whenDone<Item>(items: AsyncIterable<Item>, onDone: () => void): AsyncGenerator<Item> {
-  yield* items;
-  onDone();
 }
 
 /** Milliseconds since the last lap, or since it was made. */

@@ -1,7 +1,7 @@
 /** @module The playground: one message, and everything that happens on the way to its answer. */
 import type { Answer } from "../gateway/generation.ts";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
-import type { ScoredResponse } from "../icdpo/score.ts";
+import type { ScoredResponse } from "../icdpo/response.ts";
 import type { Conversation, Message } from "../types/conversation.ts";
 import { Alert } from "./layout.tsx";
 

@@ -11,17 +11,10 @@ import type {
   ScoreEvent,
   Token,
 } from "../../../src/engine/engine.ts";
+import { CandidateText } from "../../../src/icdpo/candidate-text.ts";
 import { type Measurement, type MeasureRequest, measure as measureOn } from "../../../src/icdpo/measure.ts";
-import {
-  type Beginning,
-  candidateCount,
-  choosesAmong,
-  type IcdpoOutcome,
-  type IcdpoRequest,
-  icdpo as icdpoOn,
-  type Stage,
-} from "../../../src/icdpo/pipeline.ts";
-import { CandidateText } from "../../../src/icdpo/sample.ts";
+import { type Beginning, type IcdpoOutcome, type IcdpoRequest, icdpo as icdpoOn, type Stage } from "../../../src/icdpo/pipeline.ts";
+import { candidateCount, choosesAmong } from "../../../src/icdpo/strategy.ts";
 import { noUsage, type TokenUsage } from "../../../src/icdpo/token-usage.ts";
 import type { Models, Policy } from "../../../src/policy/policy.ts";
 import { type PolicySettings, type PromptFormat, policySchema } from "../../../src/policy/schema.ts";

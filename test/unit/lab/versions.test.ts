@@ -28,11 +28,19 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
   ],
   scores: [
     "engine/llama-cpp/sampler.ts",
-    "engine/vllm/vllm-scoring.ts",
-    "engine/llama-server/llama-server-scoring.ts",
+    "engine/vllm/echoed-scores.ts",
+    "engine/llama-server/teacher-forcing.ts",
     "lab/cached-engine.ts",
   ],
-  rewards: [...prompts, "icdpo/score.ts", "engine/llama-cpp/sampler.ts", "lab/ranking-head.ts", "lab/reward.ts"],
+  rewards: [
+    ...prompts,
+    "icdpo/response.ts",
+    "icdpo/forced-sums.ts",
+    "icdpo/score.ts",
+    "engine/llama-cpp/sampler.ts",
+    "lab/ranking-head.ts",
+    "lab/reward.ts",
+  ],
   opinions: ["demonstrations/teacher.ts", "lab/cached-teacher.ts"],
 };
 

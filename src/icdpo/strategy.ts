@@ -1,0 +1,92 @@
+/** @module Which way a request's answers are sampled, scored and chosen: by the policy, and by what is asked for. */
+import type { SamplingParameters } from "../engine/engine.ts";
+import type { Policy } from "../policy/policy.ts";
+import type { Contexts } from "./contexts.ts";
+import type { IcdpoRequest } from "./pipeline.ts";
+import type { ScoredResponse } from "./response.ts";
+import type { Candidate } from "./sample.ts";
+import type { TimeBudget } from "./time-budget.ts";
+import type { TokenUsage } from "./token-usage.ts";
+
+export type StrategyChoice =
+  /** n whole candidates compete by their scores: `whole-answers.ts`. */
+  | { readonly type: "scored" }
+  /** Whole candidates, none of which is measured: `whole-answers.ts`. */
+  | { readonly type: "unscored" }
+  /** The answer is chosen block by block, of so many tokens: `blocks.ts`. */
+  | { readonly type: "blocks"; readonly tokens: number };
+
+/** The last three steps of Algorithm 1, after the contexts of one request. */
+export interface Strategy {
+  /** Candidates as they end. Nothing is sampled before the first one is asked for. */
+  sample(): AsyncIterable<Candidate>;
+  /** `[candidates]`, by index, their sums in nats. */
+  score(candidates: AsyncIterable<Candidate>): Promise<readonly ScoredResponse[]>;
+  choose(scored: readonly ScoredResponse[]): Chosen;
+}
+
+export interface Chosen {
+  /** Best first. */
+  readonly ranked: readonly ScoredResponse[];
+  /** The budget was spent before all had been sampled and measured. */
+  readonly isSpent: boolean;
+}
+
+/** One request under way, as its strategy needs it. */
+export interface Run {
+  readonly policy: Policy;
+  readonly request: IcdpoRequest;
+  readonly strategy: StrategyChoice;
+  /** n. */
+  readonly count: number;
+  readonly usage: TokenUsage;
+  /** Fires when the request ends, or what it is done for has failed. */
+  readonly signal: AbortSignal;
+  /** Stops all that is done for the request. */
+  readonly stop: AbortController;
+  readonly budget: TimeBudget;
+  /** In [0, 1), by the request's seed. */
+  readonly random: () => number;
+  readonly timings: Timings;
+  /** Milliseconds since the last lap. */
+  readonly lap: () => number;
+}
+
+/** In milliseconds. */
+export interface Timings {
+  retrieve: number;
+  sample: number;
+  score: number;
+}
+
+type Asked = Pick<IcdpoRequest, "sampling" | "answers" | "grammar" | "tools" | "topLogprobs">;
+
+/** Several answers, grammars and log-probabilities are about whole answers: a policy's blocks do not count for them. */
+export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
+  const { block, candidates, score } = policy.settings;
+  const { answers, grammar, tools = [], topLogprobs, sampling } = asked;
+  const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
+  if (block !== undefined && candidates > 1 && sampling.temperature > 0 && answers === 1 && isPlainText)
+    return { type: "blocks", tokens: block.tokens };
+  return { type: score.type !== "none" && candidateCount(policy, asked) > 1 ? "scored" : "unscored" };
+}
+
+/**
+ * n, the number of candidates: the policy's, or as many as answers are wanted; one where sampling is greedy.
+ *
+ * @example candidateCount(policy, { answers: 5, sampling }) // 5, where the policy has 3 candidates
+ */
+export function candidateCount(policy: Policy, asked: Pick<Asked, "sampling" | "answers">): number {
+  return asked.sampling.temperature === 0 ? 1 : Math.max(policy.settings.candidates, asked.answers);
+}
+
+/** Whether whole candidates compete. If not, each is an answer as it is sampled, and can be streamed. */
+export function choosesAmong(policy: Policy, asked: Asked): boolean {
+  const { type } = strategyChoice(policy, asked);
+  return type === "scored" || (type === "unscored" && candidateCount(policy, asked) > Math.max(1, asked.answers));
+}
+
+/** The request's parameters: a response must fit after all of its contexts, or it could not be scored. */
+export function samplingWithin({ request }: Run, contexts: Contexts): SamplingParameters {
+  return { ...request.sampling, maxTokens: Math.min(request.sampling.maxTokens, contexts.room) };
+}

@@ -1,0 +1,76 @@
+/** @module Whole answers: n candidates are sampled to their ends, and compete by their scores, or are answers as they are. */
+import { pickRandom, rank } from "./choose.ts";
+import type { Contexts } from "./contexts.ts";
+import { type Response, type ScoredResponse, tokenizeResponse, unscored } from "./response.ts";
+import { type Candidate, type SampleOptions, sampleCandidates } from "./sample.ts";
+import { Scorer, scoreCandidates } from "./scorer.ts";
+import { type Run, type Strategy, samplingWithin } from "./strategy.ts";
+
+/** The paper's: S or Ŝ of each candidate, or its likelihood, as soon as it ends; the largest wins. */
+export function scoredAnswers(run: Run, contexts: Contexts): Strategy {
+  const { usage, budget, stop } = run;
+  const { onStage } = run.request;
+  const scorer = new Scorer(contexts, run.policy.settings.score, { usage, signal: budget.signal });
+  const onBegin = (): void => {
+    onStage?.("sample");
+    scorer.begin();
+  };
+  // Sampled log-probabilities are of use only where the same model scores.
+  const options = { ...sampleOptions(run, contexts), logprobs: contexts.positive === contexts.sampled, onBegin };
+  return {
+    sample: () =>
+      whenDone(sampleCandidates(contexts.sampled, options), () => {
+        run.timings.sample = run.lap();
+        onStage?.("score");
+      }),
+    score: (candidates) => scoreCandidates(candidates, { scorer, tokenize: tokenizer(run, contexts), budget, stop }),
+    choose: (scored) => {
+      const ranked = rank(scored);
+      run.timings.score = run.lap();
+      return { ranked, isSpent: scored.some(({ sample, score, text }) => sample === null || (score === null && text !== "")) };
+    },
+  };
+}
+
+/** Each candidate is an answer, in the order of their indices; or one at random goes first, where the policy says so. */
+export function unscoredAnswers(run: Run, contexts: Contexts): Strategy {
+  const { score: setting } = run.policy.settings;
+  const onBegin = (): void => run.request.onStage?.("sample");
+  const options = { ...sampleOptions(run, contexts), logprobs: false, onBegin };
+  const tokenize = tokenizer(run, contexts);
+  return {
+    sample: () =>
+      whenDone(sampleCandidates(contexts.sampled, options), () => {
+        run.timings.sample = run.lap();
+      }),
+    async score(candidates) {
+      const responses: ScoredResponse[] = [];
+      for await (const candidate of candidates) responses.push(unscored(await tokenize(candidate)));
+      return responses.toSorted((a, b) => a.index - b.index);
+    },
+    choose: (scored) => {
+      const isRandom = setting.type === "none" && setting.pick === "random";
+      const ranked = isRandom ? pickRandom(scored, run.random) : rank(scored);
+      run.timings.score = run.lap();
+      return { ranked, isSpent: scored.some(({ sample }) => sample === null) };
+    },
+  };
+}
+
+function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logprobs"> {
+  const { request, count, usage, signal } = run;
+  const { seed, topLogprobs, grammar, budget, onText, onStage } = request;
+  const onPrefill = (): void => onStage?.("prefill");
+  return { parameters: samplingWithin(run, contexts), count, seed, topLogprobs, grammar, usage, signal, budget, onPrefill, onText };
+}
+
+/** In the tokens of the model that sampled, and of those that score. */
+function tokenizer({ signal }: Run, { sampled, positive, negative }: Contexts): (candidate: Candidate) => Promise<Response> {
+  const contexts = [sampled, positive, ...(negative === null ? [] : [negative])] as const;
+  return (candidate) => tokenizeResponse(candidate, contexts, signal);
+}
+
+async function* whenDone<Item>(items: AsyncIterable<Item>, onDone: () => void): AsyncGenerator<Item> {
+  yield* items;
+  onDone();
+}
