@@ -21,6 +21,8 @@ export interface Contexts {
   /** C⁺ of the model that scores: the same object where that is the one that samples. */
   readonly positive: ScoringContext;
   readonly negative: ScoringContext | null;
+  /** C⁺ of the reference model, where it is asked for beside the negative context. */
+  readonly reference: ScoringContext | null;
   /** C⁰ of the model that samples. */
   readonly base: ScoringContext;
   /** Demonstrations that fitted, of those retrieved. */
@@ -41,12 +43,22 @@ export interface Tenancy {
 
 export interface ContextNeeds extends Tenancy {
   readonly negative: Negative;
+  /** C⁺ of the reference model as well. */
+  readonly withReference?: boolean | undefined;
   /** Tokens that must remain for the response. */
   readonly reserve: number;
   readonly signal?: AbortSignal | undefined;
 }
 
-/** Drops demonstrations, the least similar first, until all contexts fit. Throws "context_length_exceeded" where even none leave too little room. */
+/**
+ * C⁺ = [d⁺; x], and C⁻ = [d⁻; x] or what else is asked for, with as many demonstrations as fit them all: the least similar is dropped first, until
+ * `reserve` tokens are left. Throws "context_length_exceeded" where even without any no token is left for a response, and "invalid_request" where a
+ * format cannot hold the conversation.
+ *
+ * @example
+ * const contexts = await buildContexts(policy, { conversation, demonstrations, instructions: null }, { negative: "rejected", reserve: 128 });
+ * contexts.positive.prompt.tokens; // ids of C⁺
+ */
 export async function buildContexts(models: Models, parts: ContextParts, needs: ContextNeeds): Promise<Contexts> {
   const { sampler, scorer } = models;
   const retrieved = parts.demonstrations.length;
@@ -57,14 +69,14 @@ export async function buildContexts(models: Models, parts: ContextParts, needs: 
     const sampled = await encodeSigned(sampler, "positive", kept, base, needs);
     const positive = scorer.engine === sampler.engine ? sampled : await encodeSigned(scorer, "positive", kept, base, needs);
     const negative = await encodeNegative(models, kept, base, needs);
-    const rooms = await Promise.all(
-      [sampled, positive, ...(negative === null ? [] : [negative])].map((context) => roomOf(context, needs.signal)),
-    );
+    const reference = needs.withReference ? await encodeReference(models, kept, base, needs) : null;
+    const measured = [sampled, positive, negative, reference].filter((context) => context !== null);
+    const rooms = await Promise.all(measured.map((context) => roomOf(context, needs.signal)));
     const tightest = rooms.reduce((least, room) => (room.tokens < least.tokens ? room : least));
     if (shots > 0 && tightest.tokens < needs.reserve) continue;
     if (tightest.tokens < 1) throw tooLong(tightest.contextSize, tightest.contextSize - tightest.tokens);
     const fallback = shots < retrieved ? `context:${shots}-of-${retrieved}-demonstrations` : null;
-    return { sampled, positive, negative, base, shots, room: tightest.tokens, fallback };
+    return { sampled, positive, negative, reference, base, shots, room: tightest.tokens, fallback };
   }
 }
 
@@ -95,7 +107,7 @@ async function encodeNegative(
   base: ScoringContext,
   needs: ContextNeeds,
 ): Promise<ScoringContext | null> {
-  const { scorer, reference } = models;
+  const { scorer } = models;
   switch (needs.negative) {
     case null:
       return null;
@@ -104,9 +116,18 @@ async function encodeNegative(
     case "base":
       return scorer.engine === base.engine ? base : encodeBase(scorer, parts, needs);
     case "reference":
-      if (reference === null) throw new GatewayError("configuration", "This policy has no reference model to measure a response against.");
-      return encodeSigned(reference, "positive", parts, base, needs);
+      return encodeReference(models, parts, base, needs);
   }
+}
+
+async function encodeReference(
+  { reference }: Models,
+  parts: ContextParts,
+  base: ScoringContext,
+  needs: ContextNeeds,
+): Promise<ScoringContext> {
+  if (reference === null) throw new GatewayError("configuration", "This policy has no reference model to measure a response against.");
+  return encodeSigned(reference, "positive", parts, base, needs);
 }
 
 async function encodeBase(

@@ -1,5 +1,6 @@
 /** @module Teacher forcing: log π(y ∣ C) of given completions, their own tokens fed after a context. */
 import { EventQueue } from "../async/event-queue.ts";
+import { LinkedSignal } from "../async/linked-signal.ts";
 import type { Token } from "../engine/engine.ts";
 import type { ScoringContext } from "./contexts.ts";
 import { sumOf, unscorable } from "./score.ts";
@@ -12,6 +13,13 @@ export interface ScoringOptions {
   readonly onPrefill?: (() => void) | undefined;
   readonly onBegin?: (() => void) | undefined;
   readonly signal?: AbortSignal | undefined;
+}
+
+/** Completions to be fed after one context. */
+export interface ForcedCompletions {
+  readonly context: ScoringContext;
+  /** `[completions][tokens]`, EOS among them where it counts. */
+  readonly completions: readonly (readonly Token[])[];
 }
 
 /**
@@ -27,6 +35,24 @@ export async function forcedSums(
   const sums = completions.map((completion) => forcing.sum(completion));
   forcing.end();
   return Promise.all(sums);
+}
+
+/**
+ * `[contexts][completions]`: the sums of several contexts, asked for at once, with one signal: an engine may score them in one call (vLLM does).
+ * Where one of them fails, the others are stopped, and have stopped when its error is thrown.
+ */
+export async function allForcedSums(forced: readonly ForcedCompletions[], options: ScoringOptions): Promise<number[][]> {
+  const link = new LinkedSignal([options.signal]);
+  const calls = forced.map(({ context, completions }) => forcedSums(context, completions, { ...options, signal: link.signal }));
+  try {
+    return await Promise.all(calls);
+  } catch (error) {
+    link.abort(error);
+    await Promise.allSettled(calls);
+    throw error;
+  } finally {
+    link.release();
+  }
 }
 
 /** log π(y ∣ C) of responses as they come, in nats: one call to the engine. */

@@ -1,15 +1,14 @@
 /** @module All three sums of given completions, log π(y ∣ C⁺), log π(y ∣ C⁻) and log π(y ∣ C⁰), with S and Ŝ: the method without sampling. */
 import { checkCharacters } from "../engine/characters.ts";
-import type { Models, Policy } from "../policy/policy.ts";
+import type { Engine, Token } from "../engine/engine.ts";
+import type { Models, Policy, PromptedModel } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat, type Score } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
-import { buildContexts, checkLength, type Tenancy } from "./contexts.ts";
-import { forcedSums, type ScoringOptions } from "./forced-sums.ts";
+import { buildContexts, type Contexts, checkLength, type ScoringContext, type Tenancy } from "./contexts.ts";
+import { allForcedSums, type ForcedCompletions, type ScoringOptions } from "./forced-sums.ts";
 import type { Stage } from "./pipeline.ts";
-import { baseContext, type ContextParts, encodeContext } from "./prompt.ts";
-import { type ScoredResponse, tokenizeResponse } from "./response.ts";
-import type { Candidate } from "./sample.ts";
+import { responseText } from "./prompt.ts";
 import { scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
@@ -22,24 +21,26 @@ export interface MeasureRequest extends Tenancy {
   readonly format?: PromptFormat | undefined;
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;
-  /** Grows by what has been worked through, as soon as that is known: right also where the request fails or is cancelled. */
+  /** Grows by what has been fed, as soon as that is known: right also where the request fails or is cancelled. */
   readonly usage?: TokenUsage | undefined;
   /** What is being done now, as in `IcdpoRequest`; once a context is at hand, it is "score" until the end. */
   readonly onStage?: ((stage: Stage) => void) | undefined;
 }
 
-/** Sums over a completion's tokens and its closing token, in nats. Null: that context does not exist. */
+/** Sums over a completion's tokens and EOS, in nats. Null: that context does not exist. */
 export interface Measured {
   readonly index: number;
   readonly text: string;
-  /** The closing token counts. */
+  /** EOS counts. */
   readonly tokens: number;
   readonly positive: number | null;
   readonly negative: number | null;
   readonly base: number;
   /** log π_ref(y ∣ C⁺), where the policy has a reference model. */
   readonly reference?: number;
+  /** Eq. 8: log π(y ∣ C⁺) − log π(y ∣ C⁰). */
   readonly s: number | null;
+  /** Eq. 11: log π(y ∣ C⁺) − log π(y ∣ C⁻). */
   readonly sHat: number | null;
   /** The policy's own; S where it asks for Ŝ and a demonstration has no rejected response. */
   readonly score: number | null;
@@ -48,66 +49,127 @@ export interface Measured {
 export interface Measurement {
   /** Index of the completion that the policy's score prefers; null where it measures nothing. */
   readonly chosen: number | null;
+  /** `[completions]`. */
   readonly measured: readonly Measured[];
   readonly fallback: string | null;
 }
 
+/**
+ * log π(y ∣ C) of each completion y after C⁺, C⁻ and C⁰, in nats, by the model that scores (and after C⁺ by the reference model, where there is
+ * one). Each context is rendered once, the completions are tokenised in one call for each model, and all sums are asked for at once. Throws a
+ * `GatewayError`: "context_length_exceeded" where a text is too long, "engine_failure" where a sum is not a number, and what an engine throws.
+ *
+ * @example
+ * const { measured, chosen } = await measure(policy, { conversation, completions: ["Yes.", "No."], seed: 1 });
+ * measured[0].sHat; // positive − negative of "Yes.", in nats
+ */
 export async function measure(policy: Policy, request: MeasureRequest): Promise<Measurement> {
-  const { conversation, completions, tenant, signal, usage = noUsage(), onStage } = request;
+  const { completions, signal, usage = noUsage(), onStage } = request;
+  const models = modelsOf(policy, request.format);
   onStage?.("retrieve");
-  const scorer = { ...policy.scorer, format: request.format ?? policy.scorer.format };
+  await checkLengths(models.scorer, request);
+  const demonstrations = request.demonstrations ?? (await retrieved(policy, request));
+  const ids = await tokenizeAll(models, completions, signal);
+  const contexts = await encodeContexts(policy, models, request, demonstrations, mostTokens(ids));
+  onStage?.("queue");
+  const sums = await sumsOf(contexts, ids, { usage, signal, ...stagesOf(onStage) });
+  const measured = completions.map((text, index) => measuredOf(policy.settings.score, sums, index, text));
+  return { chosen: chosenOf(measured), measured, fallback: contexts.fallback };
+}
+
+/** In the format that the request names. The model that scores is the only one of the policy's own. */
+function modelsOf({ scorer, reference }: Policy, format: PromptFormat | undefined): Models {
+  const formatted = (model: PromptedModel): PromptedModel => ({ ...model, format: format ?? model.format });
+  const scoring = formatted(scorer);
+  return { sampler: scoring, scorer: scoring, reference: reference && formatted(reference) };
+}
+
+async function checkLengths(scorer: PromptedModel, { conversation, completions, signal }: MeasureRequest): Promise<void> {
   await checkLength([scorer], { conversation }, signal);
   const info = await scorer.engine.info(signal);
   for (const [i, { length }] of completions.entries()) checkCharacters(info, length, `completions.${i}`);
-  const demonstrations = request.demonstrations ?? (await retrieved(policy, request));
+}
+
+async function retrieved(policy: Policy, { conversation, seed, tenant, signal }: MeasureRequest): Promise<Demonstration[]> {
+  const options = { shots: policy.settings.shots, random: randomFrom(seed), tenant, signal };
+  return ((await policy.retriever?.retrieve(conversation, options)) ?? []).map(({ demonstration }) => demonstration);
+}
+
+/** `[completions][tokens]` by model, EOS not among them: each context has its own. */
+type CompletionIds = ReadonlyMap<Engine, readonly (readonly Token[])[]>;
+
+async function tokenizeAll({ scorer, reference }: Models, completions: readonly string[], signal?: AbortSignal): Promise<CompletionIds> {
+  const ids = new Map<Engine, Token[][]>();
+  for (const { engine, format } of reference === null ? [scorer] : [scorer, reference]) {
+    if (ids.has(engine)) continue;
+    const texts = completions.map((completion) => responseText(format, completion));
+    ids.set(engine, await engine.tokenize(texts, signal));
+  }
+  return ids;
+}
+
+/** Of a completion with EOS, by any model. */
+function mostTokens(ids: CompletionIds): number {
+  return [...ids.values()].flat().reduce((most, { length }) => Math.max(most, length + 1), 0);
+}
+
+/** The contexts that exist: nothing guides the model where there are neither demonstrations nor instructions. */
+interface MeasuringContexts extends Pick<Contexts, "base" | "reference" | "fallback"> {
+  readonly positive: ScoringContext | null;
+  readonly negative: ScoringContext | null;
+}
+
+async function encodeContexts(
+  policy: Policy,
+  models: Models,
+  { conversation, tenant, bringsOpening, demonstrations: given, signal }: MeasureRequest,
+  demonstrations: readonly Demonstration[],
+  reserve: number,
+): Promise<MeasuringContexts> {
   const instructions = policy.settings.instructions ?? (demonstrations.length > 0 ? defaultInstructions : null);
-  const guided = demonstrations.length > 0 || instructions !== null;
-  const paired = demonstrations.every(({ rejected }) => rejected !== undefined);
+  const isPaired = demonstrations.every(({ rejected }) => rejected !== undefined);
+  const needs = {
+    negative: isPaired ? ("rejected" as const) : null,
+    withReference: models.reference !== null,
+    reserve,
+    tenant,
+    bringsOpening: bringsOpening || given !== undefined,
+    signal,
+  };
+  const contexts = await buildContexts(models, { conversation, demonstrations, instructions }, needs);
+  const isGuided = demonstrations.length > 0 || instructions !== null;
+  return { ...contexts, positive: isGuided ? contexts.positive : null, negative: isGuided ? contexts.negative : null };
+}
 
-  const plain = completions.map((text, index) => ({ index, text, finish: "stop", sample: null, details: [] }) as const);
-  const parts = { conversation, demonstrations, instructions };
-  const prompt = await encodeContext(scorer.engine, baseContext(scorer.format, conversation), signal);
-  const scoring = [{ ...scorer, prompt }] as const;
-  const responses = await Promise.all(plain.map((candidate) => tokenizeResponse(candidate, scoring, signal)));
-  const fed = responses.map(({ idsWithEos }) => idsWithEos);
-  const bringsOpening = request.bringsOpening || request.demonstrations !== undefined;
-  const needs = { reserve: Math.max(...fed.map(({ length }) => length)), tenant, bringsOpening, signal };
-  const reference = policy.reference && { ...policy.reference, format: request.format ?? policy.reference.format };
-  const models = { sampler: scorer, scorer, reference };
-  const contexts = await buildContexts(models, parts, { ...needs, negative: paired ? "rejected" : "base" });
+/** `[completions]` each, in nats. Null: that context does not exist. */
+interface ContextSums {
+  readonly tokens: readonly number[];
+  readonly base: readonly number[];
+  readonly positive: readonly number[] | null;
+  readonly negative: readonly number[] | null;
+  readonly reference: readonly number[] | null;
+}
 
-  onStage?.("queue");
-  const options = { usage, signal, ...stagesOf(onStage) };
-  const base = await forcedSums(contexts.base, fed, options);
-  const positive = guided ? await forcedSums(contexts.positive, fed, options) : null;
-  const negative = guided && paired && contexts.negative !== null ? await forcedSums(contexts.negative, fed, options) : null;
-  const kept = { ...parts, demonstrations: demonstrations.slice(0, contexts.shots) };
-  const referred = reference === null ? null : await referenceSums(models, kept, plain, { ...needs, ...options });
-
-  const measured = responses.map(({ index, text, idsWithEos: { length: tokens } }) => {
-    const sums = { positive: positive?.[index] ?? null, negative: negative?.[index] ?? null, base: base[index] as number };
-    const s = sums.positive === null ? null : sums.positive - sums.base;
-    const sHat = sums.positive === null || sums.negative === null ? null : sums.positive - sums.negative;
-    const score = policyScore(policy.settings.score, { ...sums, reference: referred?.[index] ?? null, tokens });
-    return { index, text, tokens, ...sums, ...(referred && { reference: referred[index] as number }), s, sHat, score };
+async function sumsOf(contexts: MeasuringContexts, ids: CompletionIds, options: ScoringOptions): Promise<ContextSums> {
+  const forced = (context: ScoringContext): ForcedCompletions => ({
+    context,
+    completions: (ids.get(context.engine) ?? []).map((completion) => [...completion, context.prompt.end]),
   });
-  const scored = responses.map(
-    (response, i): ScoredResponse => ({
-      ...response,
-      positive: null,
-      negative: null,
-      score: (measured[i] as Measured).score,
-    }),
-  );
-  const best = rank(scored)[0];
+  const { base, positive, negative, reference } = contexts;
+  const existing = [...new Set([base, positive, negative, reference])].filter((context) => context !== null);
+  const all = await allForcedSums(existing.map(forced), options);
+  const sums = new Map(existing.map((context, i) => [context, all[i] as number[]]));
+  const sumsAfter = (context: ScoringContext | null): number[] | null => (context && sums.get(context)) ?? null;
   return {
-    chosen: best === undefined || scored.every(({ score }) => score === null) ? null : best.index,
-    measured,
-    fallback: contexts.fallback,
+    tokens: forced(base).completions.map(({ length }) => length),
+    base: sums.get(base) as number[],
+    positive: sumsAfter(positive),
+    negative: sumsAfter(negative),
+    reference: sumsAfter(reference),
   };
 }
 
-/** Of several contexts in a row: the first that is at hand begins the scoring. */
+/** Of several contexts at once: the first that is at hand begins the scoring. */
 function stagesOf(onStage: MeasureRequest["onStage"]): Pick<ScoringOptions, "onPrefill" | "onBegin"> {
   let hasBegun = false;
   return {
@@ -121,26 +183,19 @@ function stagesOf(onStage: MeasureRequest["onStage"]): Pick<ScoringOptions, "onP
   };
 }
 
-/** `[completions]`: log π_ref(y ∣ C⁺), in nats. */
-async function referenceSums(
-  models: Models,
-  parts: ContextParts,
-  candidates: readonly Candidate[],
-  needs: ScoringOptions & Tenancy & { readonly reserve: number; readonly signal: AbortSignal | undefined },
-): Promise<number[]> {
-  const { negative } = await buildContexts(models, parts, { ...needs, negative: "reference" });
-  if (negative === null) throw new Error("A reference is a context of its own");
-  const idsWithEos = await Promise.all(candidates.map((candidate) => tokenizeResponse(candidate, [negative], needs.signal)));
-  return forcedSums(
-    negative,
-    idsWithEos.map((response) => response.idsWithEos),
-    needs,
-  );
+function measuredOf(score: Score, sums: ContextSums, index: number, text: string): Measured {
+  const [tokens, base] = [sums.tokens[index] as number, sums.base[index] as number];
+  const [positive, negative] = [sums.positive?.[index] ?? null, sums.negative?.[index] ?? null];
+  const reference = sums.reference?.[index];
+  const s = positive === null ? null : positive - base;
+  const sHat = positive === null || negative === null ? null : positive - negative;
+  const own = policyScore(score, { positive, negative, base, reference: reference ?? null, tokens });
+  return { index, text, tokens, positive, negative, base, ...(reference !== undefined && { reference }), s, sHat, score: own };
 }
 
-async function retrieved(policy: Policy, { conversation, seed, tenant, signal }: MeasureRequest): Promise<Demonstration[]> {
-  const options = { shots: policy.settings.shots, random: randomFrom(seed), tenant, signal };
-  return ((await policy.retriever?.retrieve(conversation, options)) ?? []).map(({ demonstration }) => demonstration);
+function chosenOf(measured: readonly Measured[]): number | null {
+  if (measured.every(({ score }) => score === null)) return null;
+  return rank(measured.map((one) => ({ ...one, sample: null })))[0]?.index ?? null;
 }
 
 /**
@@ -149,14 +204,9 @@ async function retrieved(policy: Policy, { conversation, seed, tenant, signal }:
  */
 function policyScore(
   score: Score,
-  {
-    positive,
-    negative,
-    base,
-    reference,
-    tokens,
-  }: Pick<Measured, "positive" | "negative" | "base" | "tokens"> & { reference: number | null },
+  sums: Pick<Measured, "positive" | "negative" | "base" | "tokens"> & { readonly reference: number | null },
 ): number | null {
+  const { positive, negative, base, reference, tokens } = sums;
   const asked: Score = score.type === "none" ? { type: "contrast", negative: "rejected", normalize: "sum" } : score;
   if (asked.type === "likelihood") return scoreOf(asked, { positive: positive ?? base, negative: null }, tokens);
   if (asked.type === "contrast" && asked.negative === "reference")

@@ -1175,7 +1175,8 @@ describe("stages", () => {
     const stages = await stagesOf((onStage) =>
       measure(new ScriptedEngine(three), policy({ score: sHat }), { conversation, completions: ["aaa", "bb"], seed: 1, onStage }),
     );
-    expect(stages).toEqual(["retrieve", "queue", "prefill", "prefill", "score"]);
+    // Two parts of each of the three contexts, which are fed side by side.
+    expect(stages).toEqual(["retrieve", "queue", ...Array(6).fill("prefill"), "score"]);
   });
 });
 
@@ -1327,9 +1328,10 @@ describe("token usage", () => {
     };
     const failing = new ScriptedEngine({ ...three, pause });
     const failed = await counted((usage) => measured(failing, usage), "engine_unavailable");
-    // All of C⁰, and one completion after C⁺.
-    expect(failed).toEqual({ prompt: length(failing, "score"), cached: 0, sampled: 0, scored: 4 + 3 + 4 });
-    expect(failing.calls).toHaveLength(2);
+    // The first completion after each of the three contexts, the second after two of them.
+    expect(failed).toEqual({ prompt: length(failing, "score"), cached: 0, sampled: 0, scored: 3 * 4 + 2 * 3 });
+    expect(states(failing).filter((state) => state.endsWith("open"))).toEqual([]);
+    expect(failing.calls).toHaveLength(3);
   });
 });
 
@@ -1455,6 +1457,46 @@ describe("measure", () => {
     const { fallback } = await measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, demonstrations });
     expect(fallback).toBe("context:1-of-2-demonstrations");
     expect(engine.calls.every(({ context }) => !context.includes("ask-far"))).toBe(true);
+  });
+
+  /** Counts what is asked of it beside scores. */
+  class CountingEngine extends ScriptedEngine {
+    readonly counts = { tokenize: 0, chatPrompt: 0 };
+
+    override async tokenize(texts: readonly string[]): Promise<Token[][]> {
+      this.counts.tokenize += 1;
+      return super.tokenize(texts);
+    }
+
+    override async chatPrompt(messages: Conversation): Promise<Prompt> {
+      this.counts.chatPrompt += 1;
+      return super.chatPrompt(messages);
+    }
+  }
+
+  it("renders each context once, tokenises all completions in one call, and asks for all sums at once", async () => {
+    const open: string[][] = [];
+    const pause: Script["pause"] = async () => void open.push(states(engine));
+    const engine = new CountingEngine({ ...table(sums), pause });
+    await measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1 });
+    expect(engine.counts).toEqual({ tokenize: 1, chatPrompt: 3 });
+    expect(scoreCalls(engine).map(({ responses }) => responses)).toEqual([completions, completions, completions]);
+    expect(open[0]).toEqual(["score open", "score open", "score open"]);
+  });
+
+  it("asks a reference model once as well", async () => {
+    const [engine, base] = [new CountingEngine({ sum: () => -3 }), new CountingEngine({ sum: () => -5 })];
+    const { settings, format, ...rest } = policy({ score: sHat });
+    const score = { type: "contrast", negative: "reference", normalize: "sum" } as const;
+    const models = { ...samplingBy(engine, format), reference: { engine: base, format } };
+    const tuned = { ...rest, settings: { ...settings, score }, ...models };
+    const { measured } = await measureOn(tuned, { conversation, completions, seed: 1 });
+    expect(measured.map(({ reference, score }) => [reference, score])).toEqual(
+      completions.map(() => [expect.closeTo(-5), expect.closeTo(2)]),
+    );
+    expect(base.counts).toEqual({ tokenize: 1, chatPrompt: 1 });
+    expect(states(base)).toEqual(["score done"]);
+    expect(states(engine)).toHaveLength(3);
   });
 
   it("is an error where a sum is not a number", async () => {

@@ -3,6 +3,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import type { RunningEngine, Sample, SampleEvent, SampleRequest, ScoreEvent } from "../../../../src/engine/engine.ts";
 import type { RemoteSettings } from "../../../../src/engine/engines.ts";
 import { openVllm } from "../../../../src/engine/vllm/index.ts";
+import { measure } from "../../../../src/icdpo/measure.ts";
+import { policySchema } from "../../../../src/policy/schema.ts";
 import { type Handler, type StubRequest, type StubServer, sendEvents, sendJson, stubServer } from "../../stub-server.ts";
 
 const begin = 1;
@@ -403,6 +405,25 @@ describe("scoring", () => {
         .map(({ body }) => body.prompt.length)
         .toSorted(),
     ).toEqual([1, 3]);
+  });
+
+  it("is one call for the three sums of given completions", async () => {
+    const stub = await vllm();
+    const scorer = { engine: open([stub]), format: "chat" } as const;
+    const settings = policySchema.parse({
+      instructions: { positive: "Good.", negative: "Bad." },
+      score: { type: "contrast", negative: "rejected" },
+    });
+    const models = { sampler: scorer, scorer, reference: null };
+    const source = { demonstrations: "", model: "m" };
+    const policy = { name: "p", id: "p@0", settings, ...models, demonstrations: [], retriever: null, source };
+    const completions = ["Yes", "No"];
+    const { measured } = await measure(policy, { conversation: [{ role: "user", content: "Hi" }], completions, seed: 1 });
+    const sum = (text: string): number => -[...encode(text), end].reduce((total, token) => total + token, 0);
+    expect(measured.map(({ positive, negative, base }) => [positive, negative, base])).toEqual(
+      completions.map((text) => [sum(text), sum(text), sum(text)]),
+    );
+    expect(generations(stub).map(({ body }) => body.prompt.length)).toEqual([3 * completions.length]);
   });
 
   it("makes no call where there is nothing to score", async () => {
