@@ -53,6 +53,13 @@ export type AnswerEvent =
   | { readonly type: "arguments"; readonly index: number; readonly call: number; readonly text: string }
   | { readonly type: "finish"; readonly index: number; readonly answer: Answer };
 
+/** What happens from a request to its answers: "begin", the answers' events, "end". Where nobody reads meanwhile, nothing begins before the end. */
+export type GenerationEvent =
+  /** Everything wrong with the request has been thrown before. `choosing`: nothing comes before the choice. `promptTokens`: of C⁰. */
+  | { readonly type: "begin"; readonly choosing: boolean; readonly promptTokens: number }
+  | AnswerEvent
+  | { readonly type: "end"; readonly generated: Generated };
+
 /** What a plain request would have used. */
 export interface Usage {
   readonly promptTokens: number;

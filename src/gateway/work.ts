@@ -117,80 +117,78 @@ export function sizeOf(text: string, details: readonly Pick<TokenDetail, "top">[
   return text.length + detailSize * details.reduce((sum, { top }) => sum + 1 + top.length, 0);
 }
 
-/** Work whose events go out while it is done. */
-export interface WorkStream<Event, Result> {
-  /** Ends when every event has been given; throws what went wrong. */
-  readonly events: AsyncIterable<Event>;
-  /** Settles with the work, however far its events have been read. */
-  readonly done: Promise<Result>;
-  /** Nobody reads any more: the work stops. */
-  readonly leave: () => void;
-  /** Nothing waits for the reader any more: the place is free. Needed however the stream ends. */
-  readonly release: () => void;
+/** Who reads events while they are made. */
+export interface Reader {
+  /** Fires when nobody reads any more: the work stops. */
+  readonly left: AbortSignal;
+  /** Settles when nothing waits for the reader any more: the place is free. */
+  readonly read: Promise<void>;
+  /** No more is made, however far its events have been read. */
+  readonly hurry: () => void;
 }
 
 export interface Outlet<Event> {
-  /** Nothing can be wrong with the request any more: what comes from now on comes as events. The first event says so as well. */
-  begin(): void;
+  /** Nothing can be wrong with the request any more, says an event, once: what comes from now on comes as events. It may still be tried again. */
+  begin(event: Event): void;
   /** An event of so many characters, as it happens. From the first one on, nothing is tried again. */
   push(event: Event, size: number): void;
 }
 
+export interface Finished<Event> {
+  /** The last events. */
+  readonly rest: readonly Event[];
+  /** Called once the request is over. */
+  readonly after?: () => void;
+}
+
 /**
- * Does the work as `withRequest` does; resolves when it has begun to give events, and throws what is wrong with the request before. What
- * the work returns as `rest` are its last events. Its place is kept until it is released: what waits for readers is bounded as work is.
+ * Does the work as `withRequest` does; its events, as they happen. What is wrong with the request is thrown before the first one. Where somebody
+ * reads them meanwhile, the place is kept until all has been read: what waits for readers is bounded as work is. Leaving the loop stops the work.
  */
-export async function streamWork<Event, Result>(
+export async function* streamWork<Event>(
   asker: Asker,
+  reader: Reader | undefined,
   dependencies: WorkDependencies,
   demand: Demand,
-  work: (work: Work, out: Outlet<Event>) => Promise<{ readonly result: Result; readonly rest: readonly Event[] }>,
-): Promise<WorkStream<Event, Result>> {
+  work: (work: Work, out: Outlet<Event>) => Promise<Finished<Event>>,
+): AsyncGenerator<Event> {
   const leaving = new AbortController();
   const events = new EventQueue<Event>();
+  let hasBegun = false;
   let hasSent = false;
-  let isTooSlow = false;
-  let begin = (): void => {};
-  const begun = new Promise<void>((resolve) => {
-    begin = resolve;
-  });
+  const begin = (event: Event): void => {
+    if (!hasBegun) events.push(event);
+    hasBegun = true;
+  };
   const push = (event: Event, size: number): void => {
-    if (isTooSlow) return;
+    if (leaving.signal.aborted) return;
     hasSent = true;
     events.push(event, size);
-    begin();
-    if (events.waiting <= mostWaiting) return;
-    isTooSlow = true;
-    leaving.abort(tooSlow());
+    if (events.waiting > mostWaiting) leaving.abort(tooSlow());
   };
-  let release = (): void => {};
-  const read = new Promise<void>((resolve) => {
-    release = resolve;
-  });
-  // Some runtimes say only so that a reader has left.
-  for (const signal of asker.left) signal.addEventListener("abort", release, { once: true });
-  const linked = { ...asker, left: [...asker.left, leaving.signal], read };
-  const working = withRequest(
+  const left = [...asker.left, leaving.signal, ...(reader === undefined ? [] : [reader.left])];
+  const linked: Asker = { ...asker, left, ...(reader !== undefined && { read: reader.read }) };
+  const finish = ({ rest, after }: Finished<Event>): void => {
+    if (leaving.signal.aborted) throw tooSlow();
+    for (const event of rest) events.push(event);
+    events.end();
+    after?.();
+  };
+  withRequest(
     linked,
     dependencies,
     demand,
     (given) => work(given, { begin, push }),
     () => hasSent,
-  );
-  const done = working.then(({ result, rest }) => {
-    if (isTooSlow) throw tooSlow();
-    for (const event of rest) events.push(event);
-    events.end();
-    return result;
-  });
-  done.catch((error: unknown) => events.fail(error));
+  )
+    .then(finish)
+    .catch((error: unknown) => events.fail(error))
+    .finally(() => reader?.hurry());
   try {
-    await Promise.race([begun, done]);
-  } catch (error) {
-    release();
-    throw error;
+    yield* events;
+  } finally {
+    leaving.abort();
   }
-  return { events, done, leave: () => leaving.abort(), release };
 }
 
 function tooSlow(): GatewayError {

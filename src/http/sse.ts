@@ -2,6 +2,7 @@
 import type { Context } from "hono";
 import type { AppDependencies } from "../gateway/dependencies.ts";
 import { type ErrorBody, failureOf, renderError } from "../gateway/errors.ts";
+import type { Reader } from "../gateway/work.ts";
 import { GatewayError } from "../types/error.ts";
 
 /** One event; `event` is its name, where the protocol names them. */
@@ -10,27 +11,29 @@ export interface ServerSentEvent {
   readonly data: unknown;
 }
 
-export interface StreamedAnswer {
-  /** Nothing comes before the choice: comments keep the connection alive until then. */
-  readonly choosing: boolean;
-  /** Settles when no more is made. */
-  readonly done: Promise<unknown>;
-  /** Nobody reads any more. */
-  readonly leave: () => void;
-  /** Nothing waits for the reader any more. */
-  readonly release: () => void;
-  /** Keeps it alive instead, however the answer comes, where a protocol has an event for that. */
+export interface StreamedAnswer<Event> {
+  /** What happens; the first event opens the stream, what is thrown before is answered as any error. */
+  readonly events: (reader: Reader) => AsyncIterable<Event>;
+  /** Nothing comes for a while after the first event: comments keep the connection alive. */
+  readonly isSilent?: (first: Event) => boolean;
+  /** The same in the protocol's words. */
+  readonly write: (events: AsyncIterable<Event>) => AsyncIterable<ServerSentEvent>;
+  /** What goes out when something goes wrong after the first byte. */
+  readonly fail: (body: ErrorBody, error: unknown) => Iterable<ServerSentEvent>;
+  /** Keeps the connection alive instead, however the answer comes, where a protocol has an event for that. */
   readonly ping?: ServerSentEvent;
 }
 
-/** `write` yields the protocol's events; `fail` is what goes out when something goes wrong after the first byte. */
-export function streamAnswer(
+/** Resolves when the stream is open. Throws what is wrong with the request. */
+export async function streamAnswer<Event>(
   c: Context,
   { pingMs, readerMs, report }: Pick<AppDependencies, "pingMs" | "readerMs" | "report">,
-  { choosing, done, leave, ping, release }: StreamedAnswer,
-  write: () => AsyncIterable<ServerSentEvent>,
-  fail: (body: ErrorBody, error: unknown) => Iterable<ServerSentEvent>,
-): Response {
+  { events, isSilent, write, fail, ping }: StreamedAnswer<Event>,
+): Promise<Response> {
+  const reader = new StreamReader();
+  // Some runtimes say only so that a reader has left.
+  c.req.raw.signal.addEventListener("abort", reader.release, { once: true });
+  const { first, all } = await begun(events(reader), reader);
   let over = (_isRead: boolean): void => {};
   c.set(
     "reading",
@@ -39,24 +42,23 @@ export function streamAnswer(
     }),
   );
   const onOver = (isRead: boolean): void => {
-    release();
+    reader.release();
     over(isRead);
   };
-  const text = new TextStream({ onLeave: leave, onOver, readerMs });
-  const hurry = (): void => text.hurry();
-  done.then(hurry, hurry);
-  const observer = c.get("observer");
+  const text = new TextStream({ onLeave: reader.leave, onOver, readerMs });
+  void reader.hurried.then(() => text.hurry());
+  const isPinged = ping !== undefined || (first !== undefined && isSilent?.(first) === true);
   const send = async (): Promise<void> => {
-    const pings = choosing || ping !== undefined ? startPings(text, pingMs, ping) : undefined;
+    const pings = isPinged ? startPings(text, pingMs, ping) : undefined;
     try {
-      for await (const event of write()) {
+      for await (const event of write(all)) {
         text.write(lines(event));
         if (text.isFull) await text.emptied();
         if (text.isLeft) return;
       }
     } catch (error) {
       if (text.isLeft) return;
-      observer.fail(failureOf(error));
+      c.get("observer").fail(failureOf(error));
       report(error);
       for (const event of fail(renderError(error, c.get("isAdmin")).body, error)) text.write(lines(event));
     } finally {
@@ -66,6 +68,48 @@ export function streamAnswer(
   };
   void send();
   return c.body(text.readable, 200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
+}
+
+/** Who reads an answer: says when nobody does any more, and is told when no more is made. */
+class StreamReader implements Reader {
+  readonly #leaving = new AbortController();
+  readonly left = this.#leaving.signal;
+  readonly read: Promise<void>;
+  /** Resolves when no more is made. */
+  readonly hurried: Promise<void>;
+  release = (): void => {};
+  hurry = (): void => {};
+
+  constructor() {
+    this.read = new Promise((resolve) => {
+      this.release = resolve;
+    });
+    this.hurried = new Promise((resolve) => {
+      this.hurry = resolve;
+    });
+  }
+
+  readonly leave = (): void => this.#leaving.abort();
+}
+
+/** Waits for the first event; undefined: there is none. `all`: it, and those after it. */
+async function begun<Event>(events: AsyncIterable<Event>, reader: StreamReader) {
+  const coming = events[Symbol.asyncIterator]();
+  try {
+    const first = await coming.next();
+    return { first: first.done ? undefined : first.value, all: resumed(first, coming) };
+  } catch (error) {
+    reader.release();
+    throw error;
+  }
+}
+
+async function* resumed<Event>(first: IteratorResult<Event>, coming: AsyncIterator<Event>): AsyncGenerator<Event> {
+  try {
+    for (let next = first; !next.done; next = await coming.next()) yield next.value;
+  } finally {
+    await coming.return?.();
+  }
 }
 
 function lines({ event, data }: ServerSentEvent): string {

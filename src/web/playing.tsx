@@ -5,7 +5,7 @@ import { z } from "zod";
 import { generationDemand } from "../gateway/demand.ts";
 import type { AppDependencies } from "../gateway/dependencies.ts";
 import { isFault, renderError } from "../gateway/errors.ts";
-import { generate } from "../gateway/generate.ts";
+import { generateWhole } from "../gateway/generate.ts";
 import type { Answer, Generation } from "../gateway/generation.ts";
 import type { ResolvedRoute } from "../gateway/route.ts";
 import { tenantOf } from "../gateway/tenant.ts";
@@ -72,7 +72,7 @@ async function answer(
   c.get("observer").note({ route: resolved.route, policy: resolved.policy.id });
   const id = dependencies.newId("play-");
   const started = dependencies.now();
-  const generated = await generate(c, dependencies, resolved, plainGeneration(conversation), id);
+  const generated = await generateWhole(c, dependencies, resolved, plainGeneration(conversation), id);
   const ms = dependencies.now() - started;
   const isScored = resolved.policy.settings.score.type !== "none";
   const plain = compare && isScored ? await playPlainly(c, dependencies, resolved.policy, conversation) : null;

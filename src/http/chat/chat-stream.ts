@@ -2,40 +2,41 @@
 import type { Context } from "hono";
 import type { TokenDetail } from "../../engine/engine.ts";
 import type { AppDependencies } from "../../gateway/dependencies.ts";
-import type { GenerationStream } from "../../gateway/generate.ts";
-import type { AnswerEvent } from "../../gateway/generation.ts";
+import { generate } from "../../gateway/generate.ts";
+import type { AnswerEvent, Generation, GenerationEvent } from "../../gateway/generation.ts";
 import { type ServerSentEvent, streamAnswer } from "../sse.ts";
 import { type ChatCall, explained, fingerprint, renderLogprobs, renderUsage } from "./chat-answer.ts";
 
-export function streamChatCompletion(c: Context, dependencies: AppDependencies, call: ChatCall, stream: GenerationStream): Response {
-  return streamAnswer(
-    c,
-    dependencies,
-    stream,
-    () => chatEvents(call, stream),
-    (error) => [{ data: error }],
-  );
+export function streamChatCompletion(c: Context, dependencies: AppDependencies, call: ChatCall, generation: Generation): Promise<Response> {
+  return streamAnswer<GenerationEvent>(c, dependencies, {
+    events: (reader) => generate(c, dependencies, call.resolved, generation, call.id, reader),
+    isSilent: (first) => first.type === "begin" && first.choosing,
+    write: (events) => chatEvents(call, events),
+    fail: (error) => [{ data: error }],
+  });
 }
 
-async function* chatEvents(call: ChatCall, { events, done }: GenerationStream): AsyncGenerator<ServerSentEvent> {
+async function* chatEvents(call: ChatCall, events: AsyncIterable<GenerationEvent>): AsyncGenerator<ServerSentEvent> {
   const { body, resolved } = call;
-  const answers = body.n ?? 1;
   const opened = new Set<number>();
-  let finished = 0;
+  /** The last choice's end waits for what explains it. */
+  let last: ChoiceChunk | undefined;
   for await (const event of events) {
+    if (event.type === "begin") continue;
+    if (event.type === "end") {
+      if (last !== undefined) yield choice(call, last, explained(body, resolved, event.generated));
+      if (body.stream_options?.include_usage) yield chunk(call, { choices: [], usage: renderUsage(event.generated) });
+      continue;
+    }
     const { index } = event;
     // The first chunk of a choice says who speaks.
     if (!opened.has(index)) yield choice(call, { index, delta: { role: "assistant", content: "", refusal: null } });
     opened.add(index);
-    if (event.type !== "finish")
-      yield choice(call, { index, delta: delta(event), logprobs: event.type === "text" ? event.logprobs : null });
-    else {
-      finished += 1;
-      const extra = finished === answers ? explained(body, resolved, await done) : {};
-      yield choice(call, { index, delta: {}, finish: event.answer.finish }, extra);
-    }
+    if (last !== undefined) yield choice(call, last);
+    last = undefined;
+    if (event.type === "finish") last = { index, delta: {}, finish: event.answer.finish };
+    else yield choice(call, { index, delta: delta(event), logprobs: event.type === "text" ? event.logprobs : null });
   }
-  if (body.stream_options?.include_usage) yield chunk(call, { choices: [], usage: renderUsage(await done) });
   yield { data: "[DONE]" };
 }
 

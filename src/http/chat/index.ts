@@ -1,7 +1,7 @@
 /** @module POST /v1/chat/completions. */
 import type { Context } from "hono";
 import type { AppDependencies } from "../../gateway/dependencies.ts";
-import { generate, generateStream } from "../../gateway/generate.ts";
+import { generateWhole } from "../../gateway/generate.ts";
 import { assignedRoute } from "../../gateway/route.ts";
 import { readBody } from "../wire.ts";
 import { type ChatCall, chatCompletion } from "./chat-answer.ts";
@@ -14,7 +14,7 @@ export function chatCompletions(dependencies: AppDependencies) {
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
     const call: ChatCall = { id: dependencies.newId("chatcmpl-"), created: dependencies.unixTime(), body, resolved };
-    if (!body.stream) return c.json(chatCompletion(call, await generate(c, dependencies, resolved, generation, call.id)));
-    return streamChatCompletion(c, dependencies, call, await generateStream(c, dependencies, resolved, generation, call.id));
+    if (!body.stream) return c.json(chatCompletion(call, await generateWhole(c, dependencies, resolved, generation, call.id)));
+    return streamChatCompletion(c, dependencies, call, generation);
   };
 }

@@ -227,19 +227,26 @@ async function echoOf(
   };
 }
 
-async function stream(c: Context, dependencies: AppDependencies, call: Call, demand: Demand): Promise<Response> {
+type Piece = { readonly type: "choice"; readonly choice: Choice } | { readonly type: "end"; readonly usage: Usage };
+
+function stream(c: Context, dependencies: AppDependencies, call: Call, demand: Demand): Promise<Response> {
   const { body } = call;
   c.get("observer").note({ stream: true });
-  const pieces = await streamWork<Choice, Usage>(askerOf(c), dependencies, demand, async (work, { push }) => {
-    const onPiece = (choice: Choice): void => push(choice, sizeOf(choice.text, choice.details));
-    const { usage } = await work.attempt((tokens) => complete(c, call, { ...work, tokens }, onPiece));
-    return { result: usage, rest: [] };
+  return streamAnswer<Piece>(c, dependencies, {
+    events: (reader) =>
+      streamWork<Piece>(askerOf(c), reader, dependencies, demand, async (work, { push }) => {
+        const onPiece = (choice: Choice): void => push({ type: "choice", choice }, sizeOf(choice.text, choice.details));
+        const { usage } = await work.attempt((tokens) => complete(c, call, { ...work, tokens }, onPiece));
+        return { rest: [{ type: "end", usage }] };
+      }),
+    async *write(pieces): AsyncGenerator<ServerSentEvent> {
+      const isUsageWanted = body.stream_options?.include_usage === true;
+      for await (const piece of pieces)
+        if (piece.type === "choice")
+          yield { data: { ...common(call), choices: [renderChoice(piece.choice, body)], ...(isUsageWanted && { usage: null }) } };
+        else if (isUsageWanted) yield { data: { ...common(call), choices: [], usage: piece.usage } };
+      yield { data: "[DONE]" };
+    },
+    fail: (error) => [{ data: error }],
   });
-  async function* write(): AsyncGenerator<ServerSentEvent> {
-    const usage = body.stream_options?.include_usage ? { usage: null } : {};
-    for await (const choice of pieces.events) yield { data: { ...common(call), choices: [renderChoice(choice, body)], ...usage } };
-    if (body.stream_options?.include_usage) yield { data: { ...common(call), choices: [], usage: await pieces.done } };
-    yield { data: "[DONE]" };
-  }
-  return streamAnswer(c, dependencies, { ...pieces, choosing: false }, write, (error) => [{ data: error }]);
 }

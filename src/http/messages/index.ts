@@ -2,7 +2,8 @@
 import type { Context } from "hono";
 import type { Demand } from "../../gateway/demand.ts";
 import type { AppDependencies } from "../../gateway/dependencies.ts";
-import { generate, generateStream } from "../../gateway/generate.ts";
+import { generate, generateWhole } from "../../gateway/generate.ts";
+import type { GenerationEvent } from "../../gateway/generation.ts";
 import { setHeaders } from "../../gateway/headers.ts";
 import { assignedRoute, requestedRoute } from "../../gateway/route.ts";
 import { termsOf } from "../../gateway/terms.ts";
@@ -23,16 +24,14 @@ export function messages(dependencies: AppDependencies) {
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
     const call: MessagesCall = { id: dependencies.newId("msg_"), body, resolved };
-    if (!body.stream) return c.json(finishedMessage(call, await generate(c, dependencies, resolved, generation, call.id)));
-    const stream = await generateStream(c, dependencies, resolved, generation, call.id);
+    if (!body.stream) return c.json(finishedMessage(call, await generateWhole(c, dependencies, resolved, generation, call.id)));
     const [isAdmin, requestId] = [c.get("isAdmin"), c.res.headers.get("x-request-id")];
-    return streamAnswer(
-      c,
-      dependencies,
-      { ...stream, ping },
-      () => messageEvents(call, stream),
-      (_, error) => [{ event: "error", data: renderMessagesError(error, isAdmin, requestId).body }],
-    );
+    return streamAnswer<GenerationEvent>(c, dependencies, {
+      events: (reader) => generate(c, dependencies, resolved, generation, call.id, reader),
+      write: (events) => messageEvents(call, events),
+      fail: (_, error) => [{ event: "error", data: renderMessagesError(error, isAdmin, requestId).body }],
+      ping,
+    });
   };
 }
 

@@ -1,18 +1,17 @@
 /** @module Streamed messages: an answer's events in the words of Anthropic's Messages API. */
 
-import type { GenerationStream } from "../../gateway/generate.ts";
+import type { GenerationEvent } from "../../gateway/generation.ts";
 import { explained } from "../chat/chat-answer.ts";
 import type { ServerSentEvent } from "../sse.ts";
 import { begunMessage, ending, type MessagesCall, textBlock, toolUseBlock, usageOf } from "./messages-answer.ts";
 
-export async function* messageEvents(
-  call: MessagesCall,
-  { events, done, promptTokens }: Pick<GenerationStream, "events" | "done" | "promptTokens">,
-): AsyncGenerator<ServerSentEvent> {
+export async function* messageEvents(call: MessagesCall, events: AsyncIterable<GenerationEvent>): AsyncGenerator<ServerSentEvent> {
   const blocks = new Blocks();
-  yield named("message_start", { message: begunMessage(call, promptTokens) });
   for await (const event of events) {
     switch (event.type) {
+      case "begin":
+        yield named("message_start", { message: begunMessage(call, event.promptTokens) });
+        break;
       case "text":
         if (blocks.open !== "text") yield* blocks.begin(textBlock(""));
         yield blocks.delta({ type: "text_delta", text: event.text });
@@ -26,12 +25,15 @@ export async function* messageEvents(
       case "finish":
         if (blocks.open === null) yield* blocks.begin(textBlock(""));
         yield* blocks.end();
+        break;
+      case "end": {
+        const { generated } = event;
+        const delta = { ...ending(call, generated), stop_details: null, container: null };
+        yield named("message_delta", { delta, usage: usageOf(generated), ...explained(call.body, call.resolved, generated) });
+        yield named("message_stop", {});
+      }
     }
   }
-  const generated = await done;
-  const delta = { ...ending(call, generated), stop_details: null, container: null };
-  yield named("message_delta", { delta, usage: usageOf(generated), ...explained(call.body, call.resolved, generated) });
-  yield named("message_stop", {});
 }
 
 export const ping = named("ping", {});

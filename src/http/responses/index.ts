@@ -1,8 +1,8 @@
 /** @module POST /v1/responses. */
 import type { Context } from "hono";
 import type { AppDependencies } from "../../gateway/dependencies.ts";
-import { generate, generateStream } from "../../gateway/generate.ts";
-import type { Answer } from "../../gateway/generation.ts";
+import { generate, generateWhole } from "../../gateway/generate.ts";
+import type { Answer, GenerationEvent } from "../../gateway/generation.ts";
 import { assignedRoute } from "../../gateway/route.ts";
 import { streamAnswer } from "../sse.ts";
 import { readBody } from "../wire.ts";
@@ -18,17 +18,15 @@ export function responses(dependencies: AppDependencies) {
     const { newId, unixTime } = dependencies;
     const call: ResponsesCall = { id: newId("resp_"), created: unixTime(), body, resolved, newId };
     if (!body.stream) {
-      const generated = await generate(c, dependencies, resolved, generation, call.id);
+      const generated = await generateWhole(c, dependencies, resolved, generation, call.id);
       return c.json(finishedResponse(call, generated, outputItems(call, generated.answers[0] as Answer)));
     }
-    const stream = await generateStream(c, dependencies, resolved, generation, call.id);
-    const events = new ResponseEvents(call);
-    return streamAnswer(
-      c,
-      dependencies,
-      stream,
-      () => events.write(stream),
-      (error) => events.fail(error),
-    );
+    const written = new ResponseEvents(call);
+    return streamAnswer<GenerationEvent>(c, dependencies, {
+      events: (reader) => generate(c, dependencies, resolved, generation, call.id, reader),
+      isSilent: (first) => first.type === "begin" && first.choosing,
+      write: (events) => written.write(events),
+      fail: (error) => written.fail(error),
+    });
   };
 }

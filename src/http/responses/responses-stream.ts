@@ -1,8 +1,7 @@
 /** @module Streamed responses: answers' events in the words of OpenAI's Responses API. */
 import type { TokenDetail } from "../../engine/engine.ts";
 import type { ErrorBody } from "../../gateway/errors.ts";
-import type { GenerationStream } from "../../gateway/generate.ts";
-import type { AnswerEvent, Generated } from "../../gateway/generation.ts";
+import type { GenerationEvent } from "../../gateway/generation.ts";
 import type { ServerSentEvent } from "../sse.ts";
 import {
   callItem,
@@ -36,14 +35,8 @@ export class ResponseEvents {
     this.#call = call;
   }
 
-  async *write({ events, done }: Pick<GenerationStream, "events" | "done">): AsyncGenerator<ServerSentEvent> {
-    const begun = responseObject(this.#call, "in_progress", []);
-    yield this.#event("response.created", { response: begun });
-    yield this.#event("response.in_progress", { response: begun });
-    for await (const event of events) yield* this.#answer(event);
-    const generated: Generated = await done;
-    const status = statusOf(generated.answers[0]);
-    yield this.#event(`response.${status}`, { response: finishedResponse(this.#call, generated, this.#items) });
+  async *write(events: AsyncIterable<GenerationEvent>): AsyncGenerator<ServerSentEvent> {
+    for await (const event of events) yield* this.#written(event);
   }
 
   /** What went wrong after the first byte. */
@@ -53,8 +46,14 @@ export class ResponseEvents {
     return [this.#event("error", { code, message, param }), this.#event("response.failed", { response: failed })];
   }
 
-  *#answer(event: AnswerEvent): Generator<ServerSentEvent> {
+  *#written(event: GenerationEvent): Generator<ServerSentEvent> {
     switch (event.type) {
+      case "begin": {
+        const begun = responseObject(this.#call, "in_progress", []);
+        yield this.#event("response.created", { response: begun });
+        yield this.#event("response.in_progress", { response: begun });
+        return;
+      }
       case "text": {
         if (this.#open === undefined) yield* this.#begin(null);
         yield* this.#extend(event.text, event.logprobs ?? []);
@@ -70,6 +69,12 @@ export class ResponseEvents {
       case "finish":
         if (this.#open === undefined && this.#items.length === 0) yield* this.#begin(null);
         yield* this.#finish(statusOf(event.answer));
+        return;
+      case "end": {
+        const { generated } = event;
+        const status = statusOf(generated.answers[0]);
+        yield this.#event(`response.${status}`, { response: finishedResponse(this.#call, generated, this.#items) });
+      }
     }
   }
 

@@ -1,0 +1,88 @@
+/** @module A request once everything about it is known: its policy, and what the method is asked. */
+import type { Context } from "hono";
+import { checkLength } from "../icdpo/contexts.ts";
+import type { IcdpoRequest } from "../icdpo/pipeline.ts";
+import { candidateCount, choosesAmong } from "../icdpo/strategy.ts";
+import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
+import type { Policy } from "../policy/policy.ts";
+import { GatewayError } from "../types/error.ts";
+import { AnswerGrammars } from "./answer-grammar.ts";
+import { AnswerReader } from "./answer-reader.ts";
+import { checkAnswerSize } from "./answer-room.ts";
+import type { AppDependencies } from "./dependencies.ts";
+import type { Generation } from "./generation.ts";
+import { routeHeaders, setHeaders } from "./headers.ts";
+import { recordedSettings } from "./recorded-settings.ts";
+import type { ResolvedRoute } from "./route.ts";
+import { tenantOf } from "./tenant.ts";
+import { type Terms, termsOf } from "./terms.ts";
+import type { Work } from "./work.ts";
+
+/** Of every request: what a schema comes to depends on nothing else. */
+const grammars = new AnswerGrammars();
+
+export interface Prepared {
+  /** The route's policy, or what a bypass leaves of it. */
+  readonly policy: Policy;
+  readonly bypassed: boolean;
+  readonly request: IcdpoRequest;
+  /** Candidates compete: nothing can be shown before the choice. */
+  readonly choosing: boolean;
+  readonly reader: (index: number) => AnswerReader;
+}
+
+/** Whose parameters count, and what that comes to. Throws "invalid_request" and "unsupported_parameter". */
+export function agree({ maxAnswers }: AppDependencies, { policy }: ResolvedRoute, generation: Generation): Terms {
+  checkAnswers(generation.answers, maxAnswers);
+  return termsOf(policy, generation);
+}
+
+function checkAnswers(answers: number, most: number): void {
+  if (answers > most)
+    throw new GatewayError("invalid_request", `Invalid 'n': ${answers} answers are more than the ${most} allowed.`, { param: "n" });
+}
+
+/** Checks the request against its engine, tells what is known of it, and sets the headers of its route. */
+export async function prepare(
+  c: Context,
+  dependencies: AppDependencies,
+  resolved: ResolvedRoute,
+  generation: Generation,
+  { policy, bypassed, sampling }: Terms,
+  { signal, enter }: Work,
+): Promise<Prepared> {
+  const { tools, answers, topLogprobs, conversation } = generation;
+  // Before anything reads the texts from end to end.
+  await checkLength([policy.sampler], generation, signal);
+  const { engine } = policy.sampler;
+  const observer = c.get("observer");
+  const { capabilities, contextSize } = await engine.info(signal);
+  const syntax = capabilities.tools ?? genericToolSyntax;
+  const details = topLogprobs === null ? 0 : 1 + topLogprobs;
+  checkAnswerSize(answers * Math.min(sampling.maxTokens, contextSize), details, details > 1 ? "top_logprobs" : "n");
+  const { budget_ms: budget } = policy.settings;
+  const request: IcdpoRequest = {
+    conversation,
+    sampling,
+    tools,
+    grammar: await grammars.of(generation, syntax, dependencies.turn),
+    topLogprobs: topLogprobs ?? undefined,
+    answers,
+    seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,
+    tenant: tenantOf(c, dependencies, { user: generation.user, isUsers: resolved.isUsers }),
+    bringsOpening: resolved.bringsOpening,
+    signal,
+    budget: budget === undefined ? undefined : AbortSignal.timeout(budget),
+    now: dependencies.now,
+    onStage: enter,
+  };
+  observer.note({ answers, candidates: candidateCount(policy, request) });
+  observer.text("request", conversation);
+  observer.text("settings", recordedSettings(generation, request.seed));
+  setHeaders(c, routeHeaders(resolved, candidateCount(policy, request)));
+  const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
+  const newCallId = (): string => dependencies.newId("call_");
+  const reader = (index: number): AnswerReader =>
+    new AnswerReader({ index, mustCall, syntax: tools.length > 0 ? syntax : null, logprobs: topLogprobs !== null, newCallId });
+  return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader };
+}
