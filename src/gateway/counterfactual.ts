@@ -1,4 +1,7 @@
-/** @module For a share of scored requests: what plain sampling would have answered, and its score by the same contexts. Done after the answer. */
+/**
+ * @module For a share of scored requests: what plain sampling would have answered, and its score by the same contexts.
+ * Done after the answer.
+ */
 import type { Context } from "hono";
 import { type MeasureRequest, measure } from "../icdpo/measure.ts";
 import { type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
@@ -20,7 +23,10 @@ export interface ScoredAnswer {
 /** What its log line and its metrics call it, beside the paths of requests. */
 const path = "counterfactual";
 
-/** Only while the gateway has little to do: nobody waits for it. It is watched and charged as a request of its own. Never throws. */
+/**
+ * Only while the gateway has little to do: nobody waits for it. It is watched and charged as a request of its own.
+ * Never throws.
+ */
 export async function recordCounterfactual(
   c: Context,
   dependencies: AppDependencies,

@@ -1,4 +1,7 @@
-/** @module Generates the answers of a request, whatever protocol it came in: one stream of events, from the request to its answers. */
+/**
+ * @module Generates the answers of a request, whatever protocol it came in: one stream of events, from the request to
+ * its answers.
+ */
 import type { Context } from "hono";
 import type { TokenDetail } from "../engine/engine.ts";
 import { type Beginning, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
@@ -14,8 +17,9 @@ import type { ResolvedRoute } from "./route.ts";
 import { askerOf, type Outlet, type Reader, sizeOf, streamWork } from "./work.ts";
 
 /**
- * Events from a request to its answers, "end" the last. With a reader, they come while they are made, "begin" first: what is wrong with the request
- * is thrown before. Without one, nobody looks at an answer before its end, and nothing comes before it: the work may be tried again until then.
+ * Events from a request to its answers, "end" the last. With a reader, they come while they are made, "begin" first:
+ * what is wrong with the request is thrown before. Without one, nobody looks at an answer before its end, and nothing
+ * comes before it: the work may be tried again until then.
  */
 export async function* generate(
   c: Context,
@@ -41,7 +45,8 @@ export async function* generate(
     const { generated, rest } = finishAnswers(outcome, generation, given);
     tell(c, generated);
     const { policy, request } = prepared;
-    const after = (): void => void recordCounterfactual(c, dependencies, resolved, { id: answerId, policy, request, outcome });
+    const scored = { id: answerId, policy, request, outcome };
+    const after = (): void => void recordCounterfactual(c, dependencies, resolved, scored);
     return { rest: [...rest, { type: "end", generated }], after };
   });
 }

@@ -1,4 +1,7 @@
-/** @module One request to generate answers, whatever protocol it came in: what is asked for, and what happens until it is answered. */
+/**
+ * @module One request to generate answers, whatever protocol it came in: what is asked for, and what happens until it
+ * is answered.
+ */
 import type { SamplingParameters, TokenDetail } from "../engine/engine.ts";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
 import type { Overrides } from "../policy/schema.ts";
@@ -53,9 +56,15 @@ export type AnswerEvent =
   | { readonly type: "arguments"; readonly index: number; readonly call: number; readonly text: string }
   | { readonly type: "finish"; readonly index: number; readonly answer: Answer };
 
-/** What happens from a request to its answers: "begin", the answers' events, "end". Where nobody reads meanwhile, nothing begins before the end. */
+/**
+ * What happens from a request to its answers: "begin", the answers' events, "end". Where nobody reads meanwhile,
+ * nothing begins before the end.
+ */
 export type GenerationEvent =
-  /** Everything wrong with the request has been thrown before. `choosing`: nothing comes before the choice. `promptTokens`: of C⁰. */
+  /**
+   * Everything wrong with the request has been thrown before. `choosing`: nothing comes before the choice.
+   * `promptTokens`: of C⁰.
+   */
   | { readonly type: "begin"; readonly choosing: boolean; readonly promptTokens: number }
   | AnswerEvent
   | { readonly type: "end"; readonly generated: Generated };

@@ -1,4 +1,6 @@
-/** @module Which policy serves a request: the route it names, the arm it is assigned to, and what it changes for itself. */
+/**
+ * @module Which policy serves a request: the route it names, the arm it is assigned to, and what it changes for itself.
+ */
 import type { Context } from "hono";
 import { mayUse } from "../access/access.ts";
 import { assign, pseudonym, shares, unitOf } from "../experiment/assign.ts";

@@ -1,4 +1,6 @@
-/** @module What a policy and a request come to together: whose sampling parameters count, and whether the method does. */
+/**
+ * @module What a policy and a request come to together: whose sampling parameters count, and whether the method does.
+ */
 import type { SamplingParameters } from "../engine/engine.ts";
 import { bypasses, plainly } from "../policy/bypass.ts";
 import type { Policy } from "../policy/policy.ts";

@@ -128,7 +128,10 @@ export interface Reader {
 }
 
 export interface Outlet<Event> {
-  /** Nothing can be wrong with the request any more, says an event, once: what comes from now on comes as events. It may still be tried again. */
+  /**
+   * Nothing can be wrong with the request any more, says an event, once: what comes from now on comes as events. It may
+   * still be tried again.
+   */
   begin(event: Event): void;
   /** An event of so many characters, as it happens. From the first one on, nothing is tried again. */
   push(event: Event, size: number): void;
@@ -142,8 +145,9 @@ export interface Finished<Event> {
 }
 
 /**
- * Does the work as `withRequest` does; its events, as they happen. What is wrong with the request is thrown before the first one. Where somebody
- * reads them meanwhile, the place is kept until all has been read: what waits for readers is bounded as work is. Leaving the loop stops the work.
+ * Does the work as `withRequest` does; its events, as they happen. What is wrong with the request is thrown before the
+ * first one. Where somebody reads them meanwhile, the place is kept until all has been read: what waits for readers is
+ * bounded as work is. Leaving the loop stops the work.
  */
 export async function* streamWork<Event>(
   asker: Asker,

@@ -1,6 +1,7 @@
 /**
- * @module Block-wise choice (§ 4.1 of the paper): n blocks of k tokens are sampled, the best is kept and given at once, and n more go on from
- * there. With a teacher as scorer this is RM-Aug; with the policy's own S or Ŝ it is ICDPO whose answer is seen from its first block on.
+ * @module Block-wise choice (§ 4.1 of the paper): n blocks of k tokens are sampled, the best is kept and given at once,
+ * and n more go on from there. With a teacher as scorer this is RM-Aug; with the policy's own S or Ŝ it is ICDPO whose
+ * answer is seen from its first block on.
  */
 import type { FinishReason, Sample, SamplingParameters, Token } from "../engine/engine.ts";
 import type { Score } from "../policy/schema.ts";
@@ -125,7 +126,10 @@ export class BlockwiseAnswer implements Strategy {
   }
 }
 
-/** Longer by the block with the largest score; ties: the lower index. An answer that ends before it begins is taken only if all do. */
+/**
+ * Longer by the block with the largest score; ties: the lower index. An answer that ends before it begins is taken only
+ * if all do.
+ */
 async function longerByABlock(contexts: Contexts, prefix: Prefix, step: number, options: BlockOptions): Promise<Prefix> {
   const { budget, parameters, usage } = options;
   const signal = step === 0 ? options.signal : (budget.signal ?? options.signal);
@@ -167,7 +171,10 @@ async function sampleBlocks(
   return samples;
 }
 
-/** Each distinct block once, with the answer's text up to its end. Of first blocks those that end before they begin are left out, unless all do. */
+/**
+ * Each distinct block once, with the answer's text up to its end. Of first blocks those that end before they begin are
+ * left out, unless all do.
+ */
 async function openBlocks(
   { sampled: context }: Contexts,
   prefix: Prefix,
@@ -206,7 +213,10 @@ interface NextBlocks {
   readonly signal: AbortSignal;
 }
 
-/** `[blocks]`: log π(answer ∣ C⁺) up to the end of each block by sampled log-probabilities, in nats; null where another model scores. */
+/**
+ * `[blocks]`: log π(answer ∣ C⁺) up to the end of each block by sampled log-probabilities, in nats; null where another
+ * model scores.
+ */
 function sampledSums({ contexts, prefix, blocks }: NextBlocks): number[] | null {
   if (contexts.positive !== contexts.sampled) return null;
   const sums = blocks.map(({ tokens, logprobs, endLogprobs, finish }) => {
@@ -217,8 +227,8 @@ function sampledSums({ contexts, prefix, blocks }: NextBlocks): number[] | null 
 }
 
 /**
- * `[blocks]`: log π of the answer up to the end of each block, by teacher forcing, in nats. The model that samples goes on from what was
- * chosen; another one has tokens of its own, and is fed all of the text.
+ * `[blocks]`: log π of the answer up to the end of each block, by teacher forcing, in nats. The model that samples goes
+ * on from what was chosen; another one has tokens of its own, and is fed all of the text.
  */
 async function sumsAfter(context: ScoringContext, { contexts, prefix, blocks, texts, usage, signal }: NextBlocks): Promise<number[]> {
   if (context.engine === contexts.sampled.engine) {

@@ -4,11 +4,17 @@ import type { PromptFormat } from "../policy/schema.ts";
 
 /** What a text ends in that may be the beginning of a turn or block marker of the paper's templates. */
 const markerBeginning = "(?:#|[Hh](?:u(?:m(?:an?)?)?)?|[Aa](?:s(?:s(?:i(?:s(?:t(?:a(?:nt?)?)?)?)?)?)?)?)?$";
-/** On a line of its own: in a text, and in the rest of one whose beginning has been shown, up to the end of a line at most. */
+/**
+ * On a line of its own: in a text, and in the rest of one whose beginning has been shown, up to the end of a line at
+ * most.
+ */
 const openMarker = new RegExp(`(?:^|\\n)${markerBeginning}`, "u");
 const laterOpenMarker = new RegExp(`\\n${markerBeginning}`, "u");
 
-/** In the paper's formats a text is trimmed, and never ends in half a marker. What has been shown is not looked at again. */
+/**
+ * In the paper's formats a text is trimmed, and never ends in half a marker. What has been shown is not looked at
+ * again.
+ */
 export class CandidateText {
   readonly #trims: boolean;
   readonly #onText: (text: string, details: readonly TokenDetail[]) => void;

@@ -4,8 +4,9 @@ import type { ScoredResponse } from "./response.ts";
 type Rankable = Pick<ScoredResponse, "index" | "text" | "score" | "sample">;
 
 /**
- * Candidates, best first: arg max of the score, in nats; ties: the lower index. An empty candidate wins only if all are empty; where a deadline came
- * before some scores, scored ones go before unscored, and finished ones before those cut off.
+ * Candidates, best first: arg max of the score, in nats; ties: the lower index. An empty candidate wins only if all are
+ * empty; where a deadline came before some scores, scored ones go before unscored, and finished ones before those cut
+ * off.
  *
  * @example const [best] = rank(scored);
  */

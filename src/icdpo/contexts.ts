@@ -1,4 +1,7 @@
-/** @module The tokenised contexts of one request, for each model that takes part, with as many demonstrations as fit them all. */
+/**
+ * @module The tokenised contexts of one request, for each model that takes part, with as many demonstrations as fit
+ * them all.
+ */
 import { charactersOf, checkCharacters, mostCharacters } from "../engine/characters.ts";
 import type { Prompt, Token } from "../engine/engine.ts";
 import type { Models, PromptedModel } from "../policy/policy.ts";
@@ -7,7 +10,10 @@ import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { baseContext, type ContextParts, encodeContext, type Sign, signedContext } from "./prompt.ts";
 
-/** What the scores are measured against: C⁻ of rejected responses (Ŝ), C⁰ (S), C⁺ under another model (π_ref), or nothing. */
+/**
+ * What the scores are measured against: C⁻ of rejected responses (Ŝ), C⁰ (S), C⁺ under another model (π_ref), or
+ * nothing.
+ */
 export type Negative = Extract<Score, { type: "contrast" }>["negative"] | null;
 
 /** A model, and the context after which responses are sampled from it or fed to it. */
@@ -51,12 +57,13 @@ export interface ContextNeeds extends Tenancy {
 }
 
 /**
- * C⁺ = [d⁺; x], and C⁻ = [d⁻; x] or what else is asked for, with as many demonstrations as fit them all: the least similar is dropped first, until
- * `reserve` tokens are left. Throws "context_length_exceeded" where even without any no token is left for a response, and "invalid_request" where a
- * format cannot hold the conversation.
+ * C⁺ = [d⁺; x], and C⁻ = [d⁻; x] or what else is asked for, with as many demonstrations as fit them all: the least
+ * similar is dropped first, until `reserve` tokens are left. Throws "context_length_exceeded" where even without any no
+ * token is left for a response, and "invalid_request" where a format cannot hold the conversation.
  *
  * @example
- * const contexts = await buildContexts(policy, { conversation, demonstrations, instructions: null }, { negative: "rejected", reserve: 128 });
+ * const parts = { conversation, demonstrations, instructions: null };
+ * const contexts = await buildContexts(policy, parts, { negative: "rejected", reserve: 128 });
  * contexts.positive.prompt.tokens; // ids of C⁺
  */
 export async function buildContexts(models: Models, parts: ContextParts, needs: ContextNeeds): Promise<Contexts> {
@@ -159,7 +166,10 @@ async function encodeSigned(
 /** What stands for a conversation where there is none. */
 const nothingSaid: Conversation = [{ role: "user", content: "?" }];
 
-/** The context as it would be if the client had said nothing: as far as a prompt begins like it, it holds none of the client's words. */
+/**
+ * The context as it would be if the client had said nothing: as far as a prompt begins like it, it holds none of the
+ * client's words.
+ */
 async function openingOf(
   { engine, format }: PromptedModel,
   sign: Sign,

@@ -23,8 +23,8 @@ export interface ForcedCompletions {
 }
 
 /**
- * `[completions]`: log π(y ∣ C) = Σᵢ log π(yᵢ ∣ C, y₁ … yᵢ₋₁) of each, in nats: one call to the engine. Throws "engine_failure" where the engine
- * knows no log-probability of a token, and whatever the engine throws.
+ * `[completions]`: log π(y ∣ C) = Σᵢ log π(yᵢ ∣ C, y₁ … yᵢ₋₁) of each, in nats: one call to the engine. Throws
+ * "engine_failure" where the engine knows no log-probability of a token, and whatever the engine throws.
  */
 export async function forcedSums(
   context: ScoringContext,
@@ -38,8 +38,8 @@ export async function forcedSums(
 }
 
 /**
- * `[contexts][completions]`: the sums of several contexts, asked for at once, with one signal: an engine may score them in one call (vLLM does).
- * Where one of them fails, the others are stopped, and have stopped when its error is thrown.
+ * `[contexts][completions]`: the sums of several contexts, asked for at once, with one signal: an engine may score them
+ * in one call (vLLM does). Where one of them fails, the others are stopped, and have stopped when its error is thrown.
  */
 export async function allForcedSums(forced: readonly ForcedCompletions[], options: ScoringOptions): Promise<number[][]> {
   const link = new LinkedSignal([options.signal]);

@@ -1,4 +1,7 @@
-/** @module All three sums of given completions, log π(y ∣ C⁺), log π(y ∣ C⁻) and log π(y ∣ C⁰), with S and Ŝ: the method without sampling. */
+/**
+ * @module All three sums of given completions, log π(y ∣ C⁺), log π(y ∣ C⁻) and log π(y ∣ C⁰), with S and Ŝ: the method
+ * without sampling.
+ */
 import { checkCharacters } from "../engine/characters.ts";
 import type { Engine, Token } from "../engine/engine.ts";
 import type { Models, Policy, PromptedModel } from "../policy/policy.ts";
@@ -55,9 +58,10 @@ export interface Measurement {
 }
 
 /**
- * log π(y ∣ C) of each completion y after C⁺, C⁻ and C⁰, in nats, by the model that scores (and after C⁺ by the reference model, where there is
- * one). Each context is rendered once, the completions are tokenised in one call for each model, and all sums are asked for at once. Throws a
- * `GatewayError`: "context_length_exceeded" where a text is too long, "engine_failure" where a sum is not a number, and what an engine throws.
+ * log π(y ∣ C) of each completion y after C⁺, C⁻ and C⁰, in nats, by the model that scores (and after C⁺ by the
+ * reference model, where there is one). Each context is rendered once, the completions are tokenised in one call for
+ * each model, and all sums are asked for at once. Throws a `GatewayError`: "context_length_exceeded" where a text is
+ * too long, "engine_failure" where a sum is not a number, and what an engine throws.
  *
  * @example
  * const { measured, chosen } = await measure(policy, { conversation, completions: ["Yes.", "No."], seed: 1 });
@@ -199,8 +203,8 @@ function chosenOf(measured: readonly Measured[]): number | null {
 }
 
 /**
- * The policy's own score; without C⁻, S stands in for Ŝ. A policy without a score is asked what Ŝ says. What needs one context only takes C⁰
- * for C⁺ where nothing guides the model: they are the same then.
+ * The policy's own score; without C⁻, S stands in for Ŝ. A policy without a score is asked what Ŝ says. What needs one
+ * context only takes C⁰ for C⁺ where nothing guides the model: they are the same then.
  */
 function policyScore(
   score: Score,

@@ -38,9 +38,15 @@ export interface IcdpoRequest extends Tenancy {
   readonly onSampling?: ((beginning: Beginning) => void) | undefined;
   /** Text as it is sampled; only where nothing is left to choose (`choosesAmong`). */
   readonly onText?: OnText | undefined;
-  /** What is being done now; "queue" is waiting for the model to begin. "prefill" comes again with each part of the prompt that has been fed. */
+  /**
+   * What is being done now; "queue" is waiting for the model to begin. "prefill" comes again with each part of the
+   * prompt that has been fed.
+   */
   readonly onStage?: ((stage: Stage) => void) | undefined;
-  /** Grows by what has been worked through, as soon as that is known: right also where the request fails or is cancelled. */
+  /**
+   * Grows by what has been worked through, as soon as that is known: right also where the request fails or is
+   * cancelled.
+   */
   readonly usage?: TokenUsage | undefined;
 }
 
@@ -63,13 +69,20 @@ export interface IcdpoOutcome {
 }
 
 /**
- * Algorithm 1: retrieve m demonstrations d for x; sample y₁ … yₙ ~ π(· ∣ [d⁺; x]); score each, Ŝ(yᵢ) = log π(yᵢ ∣ [d⁺; x]) − log π(yᵢ ∣ [d⁻; x])
- * (Eq. 11) or another score of the policy, in nats; choose arg maxᵢ Ŝ(yᵢ). Throws a `GatewayError`: "context_length_exceeded" where the messages
- * alone are too long, "invalid_request" where the format cannot hold them, "cancelled" and "timeout" by the signal, and what an engine throws.
+ * Algorithm 1:
+ *
+ * 1. retrieve m demonstrations d for x;
+ * 2. sample y₁ … yₙ ~ π(· ∣ [d⁺; x]);
+ * 3. score each, in nats: Ŝ(yᵢ) = log π(yᵢ ∣ [d⁺; x]) − log π(yᵢ ∣ [d⁻; x]) (Eq. 11), or what the policy's score is;
+ * 4. choose arg maxᵢ Ŝ(yᵢ).
+ *
+ * Throws a `GatewayError`: "context_length_exceeded" where the messages alone are too long, "invalid_request" where the
+ * format cannot hold them, "cancelled" and "timeout" by the signal, and what an engine throws.
  *
  * @example
  * const sampling = { temperature: 1, topP: 0.8, topK: 50, maxTokens: 128, stop: [] };
- * const request = { conversation: [{ role: "user", content: "Hi" }], sampling, answers: 1, seed: 7, now: () => performance.now() };
+ * const conversation = [{ role: "user", content: "How do magnets work?" }];
+ * const request = { conversation, sampling, answers: 1, seed: 7, now: () => performance.now() };
  * const [best] = (await icdpo(policy, request)).ranked; // best.text, best.score = best.positive − best.negative
  */
 export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {

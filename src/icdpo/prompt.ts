@@ -1,6 +1,7 @@
 /**
- * @module The three contexts of the method in each prompt format: C⁺ (good demonstrations), C⁻ (bad ones) and C⁰ (none). `hh-rlhf` and
- * `synthetic-gpt` are the paper's templates (Figures 6 and 7) for base models; `chat` applies the model's own chat template.
+ * @module The three contexts of the method in each prompt format: C⁺ (good demonstrations), C⁻ (bad ones) and C⁰
+ * (none). `hh-rlhf` and `synthetic-gpt` are the paper's templates (Figures 6 and 7) for base models; `chat` applies the
+ * model's own chat template.
  */
 import type { Engine, Prompt, Token } from "../engine/engine.ts";
 import type { Instructions, PromptFormat } from "../policy/schema.ts";
@@ -32,7 +33,15 @@ export type Sign = keyof typeof manners;
 /** What separates blocks and turns in the paper's templates; a sampled response is cut at the first of these. */
 export const cuts = ["##", "Human:", "human:", "Assistant:", "assistant:"] as const;
 
-/** C⁺ or C⁻. Throws "invalid_request" where the format cannot hold the conversation. */
+/**
+ * C⁺ = [d⁺; x], or C⁻ = [d⁻; x]: the sign's instruction, the demonstrations with their chosen or rejected responses, the
+ * most similar last, and the conversation x. Throws "invalid_request" where the format cannot hold the conversation, or a
+ * demonstration has no rejected response for C⁻.
+ *
+ * @example
+ * const input = signedContext("hh-rlhf", "positive", { conversation, demonstrations, instructions: null });
+ * const { tokens } = await encodeContext(engine, input); // ids of C⁺
+ */
 export function signedContext(format: PromptFormat, sign: Sign, parts: ContextParts): PromptInput {
   const ordered = parts.demonstrations.toReversed();
   switch (format) {
@@ -48,7 +57,7 @@ export function signedContext(format: PromptFormat, sign: Sign, parts: ContextPa
   }
 }
 
-/** C⁰: the client's messages alone. */
+/** C⁰ = x: the client's messages alone. Throws "invalid_request" where the format cannot hold them. */
 export function baseContext(format: PromptFormat, conversation: Conversation, tools: readonly Tool[] = []): PromptInput {
   switch (format) {
     case "chat":
@@ -60,6 +69,7 @@ export function baseContext(format: PromptFormat, conversation: Conversation, to
   }
 }
 
+/** `[tokens]` of a context, and the token that closes a response in it. Throws what the engine throws. */
 export async function encodeContext(engine: Engine, context: PromptInput, signal?: AbortSignal): Promise<Prompt> {
   if (context.type === "text") return engine.textPrompt(context.text, signal);
   const { capabilities } = await engine.info(signal);
@@ -73,7 +83,12 @@ export function responseText(format: PromptFormat, response: string): string {
   return format === "chat" ? response : ` ${response.trimStart()}`;
 }
 
-/** `[responses][tokens]`: each response tokenised anew, on its own, and closed by the end token. */
+/**
+ * `[responses][tokens + 1]`: the ids of each response, tokenised anew and on its own, with `end` (EOS) as the last: one
+ * call to the tokenizer.
+ *
+ * @example await responseTokens(engine, "chat", ["Yes."], prompt.end); // [[…ids of "Yes.", EOS]]
+ */
 export async function responseTokens(
   engine: Engine,
   format: PromptFormat,
@@ -81,11 +96,8 @@ export async function responseTokens(
   end: Token,
   signal?: AbortSignal,
 ): Promise<Token[][]> {
-  const tokens = await engine.tokenize(
-    responses.map((response) => responseText(format, response)),
-    signal,
-  );
-  return tokens.map((response) => [...response, end]);
+  const texts = responses.map((response) => responseText(format, response));
+  return (await engine.tokenize(texts, signal)).map((ids) => [...ids, end]);
 }
 
 function chatMessages(sign: Sign, { conversation, instructions }: ContextParts, demonstrations: readonly Demonstration[]): Message[] {
@@ -151,7 +163,10 @@ function post(conversation: Conversation): string {
   return `${system.join("")}Human: ${guarded(turn.content)}`;
 }
 
-/** Content that stands after a marker: a later line that opens like a block or a turn gets one leading space, so that it cannot forge either. */
+/**
+ * Content that stands after a marker: a later line that opens like a block or a turn gets one leading space, so that it
+ * cannot forge either.
+ */
 function guarded(content: string): string {
   return content.replace(/(?<=[\n\r\u2028\u2029])(?=##|[Hh]uman:|[Aa]ssistant:)/gu, " ");
 }

@@ -5,7 +5,9 @@ import { responseTokens } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
 
 export interface Response extends Candidate {
-  /** `[tokens + 1]`: in the tokens of the model that sampled it. EOS is the token that closes a response in its context. */
+  /**
+   * `[tokens + 1]`: in the tokens of the model that sampled it. EOS is the token that closes a response in its context.
+   */
   readonly idsWithEos: readonly Token[];
   /** The same in the tokens of each model that scores it. */
   readonly idsByEngine: ReadonlyMap<Engine, readonly Token[]>;
@@ -21,7 +23,8 @@ export interface ScoredResponse extends Response {
 }
 
 /**
- * The candidate's ids with EOS for each of the models, the one that sampled it first: one call to each model's tokenizer.
+ * The candidate's ids with EOS for each of the models, the one that sampled it first: one call to each model's
+ * tokenizer.
  *
  * @example (await tokenizeResponse(candidate, [contexts.sampled], signal)).idsWithEos // ids of "Yes.", then EOS
  */

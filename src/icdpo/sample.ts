@@ -46,8 +46,9 @@ export interface SampleOptions {
 }
 
 /**
- * Candidates y₁ … yₙ ~ π(· ∣ C), each as it ends: one seed each, so that a request's seed decides them all. In the paper's formats a text is cut
- * before the first marker, and trimmed. Throws what the engine throws; a spent budget is not an error: what has been sampled by then comes as it is.
+ * Candidates y₁ … yₙ ~ π(· ∣ C), each as it ends: one seed each, so that a request's seed decides them all. In the
+ * paper's formats a text is cut before the first marker, and trimmed. Throws what the engine throws; a spent budget is
+ * not an error: what has been sampled by then comes as it is.
  *
  * @example for await (const { index, text } of sampleCandidates(contexts.sampled, options)) texts[index] = text;
  */

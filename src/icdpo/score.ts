@@ -1,4 +1,7 @@
-/** @module Lines 3 to 9 of Algorithm 1: how much more likely the model finds a response under C⁺ than under the negative context, Eq. 8 and 11. */
+/**
+ * @module Lines 3 to 9 of Algorithm 1: how much more likely the model finds a response under C⁺ than under the negative
+ * context, Eq. 8 and 11.
+ */
 import type { Sample, Token } from "../engine/engine.ts";
 import type { Score } from "../policy/schema.ts";
 import { GatewayError } from "../types/error.ts";
@@ -20,13 +23,16 @@ export function negativeOf(score: Score): Negative {
 /**
  * A response's score, in nats:
  *
- * - Ŝ = log π(y ∣ C⁺) − log π(y ∣ C⁻) (Eq. 11), S = log π(y ∣ C⁺) − log π(y ∣ C⁰) (Eq. 8), or log π(y ∣ C⁺) − log π_ref(y ∣ C⁺), by what
- *   `sums.negative` is;
+ * - Ŝ = log π(y ∣ C⁺) − log π(y ∣ C⁻) (Eq. 11), S = log π(y ∣ C⁺) − log π(y ∣ C⁰) (Eq. 8), or log π(y ∣ C⁺) − log
+ *   π_ref(y ∣ C⁺), by what `sums.negative` is;
  * - log π(y ∣ C⁺) alone, where the policy's score is the likelihood.
  *
- * Divided by `tokens`, EOS among them, where the policy says so: nats per token. Null where a sum is missing. Throws "engine_failure" for NaN.
+ * Divided by `tokens`, EOS among them, where the policy says so: nats per token. Null where a sum is missing. Throws
+ * "engine_failure" for NaN.
  *
- * @example scoreOf({ type: "contrast", negative: "rejected", normalize: "sum" }, { positive: -12, negative: -20 }, 4) // 8
+ * @example
+ * const sHat = { type: "contrast", negative: "rejected", normalize: "sum" };
+ * scoreOf(sHat, { positive: -12, negative: -20 }, 4); // 8
  */
 export function scoreOf(score: Score, sums: Sums, tokens: number): number | null {
   if (score.type === "none" || sums.positive === null) return null;
@@ -37,8 +43,8 @@ export function scoreOf(score: Score, sums: Sums, tokens: number): number | null
 }
 
 /**
- * log π(y ∣ C⁺) by sampled log-probabilities, in nats, without a second pass: where the ids are a beginning of what was sampled, and the
- * log-probability of ending there is known. Else null.
+ * log π(y ∣ C⁺) by sampled log-probabilities, in nats, without a second pass: where the ids are a beginning of what was
+ * sampled, and the log-probability of ending there is known. Else null.
  */
 export function sampledSum(sample: Sample | null, idsWithEos: readonly Token[]): number | null {
   const length = idsWithEos.length - 1;

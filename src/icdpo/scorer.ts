@@ -8,8 +8,9 @@ import { type Sums, sampledSum, scoreOf } from "./score.ts";
 import type { TimeBudget } from "./time-budget.ts";
 
 /**
- * Scores of responses as they come. Each distinct, non-empty text is scored once. Sampled log-probabilities stand for log π(y ∣ C⁺) where the
- * ids with EOS are what was sampled; otherwise they are fed after C⁺ again. An empty response is not scored.
+ * Scores of responses as they come. Each distinct, non-empty text is scored once. Sampled log-probabilities stand for
+ * log π(y ∣ C⁺) where the ids with EOS are what was sampled; otherwise they are fed after C⁺ again. An empty response
+ * is not scored.
  */
 export class Scorer {
   readonly #score: Score;
@@ -36,7 +37,10 @@ export class Scorer {
     return this.#contexts.positive === this.#contexts.sampled;
   }
 
-  /** What has to be fed is handed to the engine before this returns. Throws "cancelled" or "timeout" when the signal fires. */
+  /**
+   * What has to be fed is handed to the engine before this returns. Throws "cancelled" or "timeout" when the signal
+   * fires.
+   */
   async score(response: Response): Promise<ScoredResponse> {
     if (response.text === "") return unscored(response);
     const known = this.#sums.get(response.text) ?? this.#measure(response);
@@ -49,7 +53,10 @@ export class Scorer {
     return this.#scored(response, { positive: response.text === "" ? null : this.#sampledSum(response), negative: null });
   }
 
-  /** Resolves when the engine has ended what was asked of it, or has been stopped: nothing more is counted then. Never throws. */
+  /**
+   * Resolves when the engine has ended what was asked of it, or has been stopped: nothing more is counted then. Never
+   * throws.
+   */
   async over(): Promise<void> {
     await Promise.all([this.#positive.over(), this.#negative?.over()]);
   }
@@ -87,8 +94,8 @@ export interface CandidateScoring {
 }
 
 /**
- * `[candidates]`, by index: scores candidates as they are sampled. A spent budget leaves those that have no score yet with their sampled
- * log-probabilities; any other failure is an error, and stops what else is done for the request.
+ * `[candidates]`, by index: scores candidates as they are sampled. A spent budget leaves those that have no score yet
+ * with their sampled log-probabilities; any other failure is an error, and stops what else is done for the request.
  */
 export async function scoreCandidates(candidates: AsyncIterable<Candidate>, scoring: CandidateScoring): Promise<ScoredResponse[]> {
   const { scorer, tokenize, stop } = scoring;

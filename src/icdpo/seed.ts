@@ -1,4 +1,7 @@
-/** @module Randomness that a request's seed decides: candidates differ from each other, and the same seed gives the same ones again. */
+/**
+ * @module Randomness that a request's seed decides: candidates differ from each other, and the same seed gives the same
+ * ones again.
+ */
 
 /** A 32-bit finaliser (murmur3's): neighbouring inputs give unrelated outputs. */
 function mix(value: number): number {

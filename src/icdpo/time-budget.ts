@@ -2,7 +2,9 @@
 import { isCancellation } from "../types/error.ts";
 
 export class TimeBudget {
-  /** Fires when the request ends, or the budget is spent: for work that may be left undone. Undefined: nothing ends it. */
+  /**
+   * Fires when the request ends, or the budget is spent: for work that may be left undone. Undefined: nothing ends it.
+   */
   readonly signal: AbortSignal | undefined;
   readonly #timer: AbortSignal | undefined;
   readonly #request: AbortSignal | undefined;
@@ -24,7 +26,9 @@ export class TimeBudget {
     return this.#timer?.aborted === true && this.#request?.aborted !== true;
   }
 
-  /** The error is what a spent budget does to work under way. Anything else that goes wrong is an error of the request. */
+  /**
+   * The error is what a spent budget does to work under way. Anything else that goes wrong is an error of the request.
+   */
   explains(error: unknown): boolean {
     return this.isSpent && isCancellation(error);
   }

@@ -1,4 +1,7 @@
-/** @module Tokens that a request took, as the engine's events tell of them: right at any moment, whatever becomes of the request. */
+/**
+ * @module Tokens that a request took, as the engine's events tell of them: right at any moment, whatever becomes of the
+ * request.
+ */
 import type { SampleEvent, ScoreEvent } from "../engine/engine.ts";
 
 export interface TokenUsage {
@@ -19,7 +22,10 @@ export function computedTokens({ prompt, cached, sampled, scored }: Readonly<Tok
   return prompt - cached + sampled + scored;
 }
 
-/** The same events; `work` has grown by what an event tells when it is yielded. `promptTokens`: the length of the prompt they are about. */
+/**
+ * The same events; `work` has grown by what an event tells when it is yielded. `promptTokens`: the length of the prompt
+ * they are about.
+ */
 export async function* counted<Event extends SampleEvent | ScoreEvent>(
   events: AsyncIterable<Event>,
   promptTokens: number,

@@ -1,6 +1,7 @@
 /**
- * @module Tools as plain text, for models whose chat template knows none: they are listed in the system message, calls are written as
- * `<tool_call>` blocks (the format of Hermes and Qwen), and results come back in the user's turns as `<tool_response>` blocks.
+ * @module Tools as plain text, for models whose chat template knows none: they are listed in the system message, calls
+ * are written as `<tool_call>` blocks (the format of Hermes and Qwen), and results come back in the user's turns as
+ * `<tool_response>` blocks.
  */
 import type { Conversation, Message, Tool, ToolCall, ToolSyntax } from "../types/conversation.ts";
 

@@ -1,4 +1,7 @@
-/** @module Whole answers: n candidates are sampled to their ends, and compete by their scores, or are answers as they are. */
+/**
+ * @module Whole answers: n candidates are sampled to their ends, and compete by their scores, or are answers as they
+ * are.
+ */
 import { pickRandom, rank } from "./choose.ts";
 import type { Contexts } from "./contexts.ts";
 import { type Response, type ScoredResponse, tokenizeResponse, unscored } from "./response.ts";
@@ -32,7 +35,9 @@ export function scoredAnswers(run: Run, contexts: Contexts): Strategy {
   };
 }
 
-/** Each candidate is an answer, in the order of their indices; or one at random goes first, where the policy says so. */
+/**
+ * Each candidate is an answer, in the order of their indices; or one at random goes first, where the policy says so.
+ */
 export function unscoredAnswers(run: Run, contexts: Contexts): Strategy {
   const { score: setting } = run.policy.settings;
   const onBegin = (): void => run.request.onStage?.("sample");
