@@ -62,7 +62,7 @@ export interface IcdpoOutcome {
   readonly demonstrations: readonly Retrieved[];
   /** Tokens of C⁰, as a plain request would have them. */
   readonly basePromptTokens: number;
-  /** The hidden work: the request's `work`, where there is one. */
+  /** The hidden work: the request's `usage`, where there is one. */
   readonly tokens: Readonly<TokenUsage>;
   readonly timings: Readonly<Timings>;
   readonly fallback: string | null;
