@@ -1,26 +1,21 @@
 /** @module Reward models: how good a response is, a number for each. RM_test of the paper, or a teacher's log-probability. */
-
 import {
   answerTo,
   baseContext,
   boundedFetch,
   type Conversation,
   cancelled,
-  closeResponse,
   type Engine,
   encodeContext,
   forcedSums,
   GatewayError,
   isRedirect,
-  noWork,
+  noUsage,
   type PromptFormat,
   redirected,
+  tokenizeResponse,
 } from "icdpo-gateway/laboratory";
 import { z } from "zod";
-import { forcedSums, tokenizeResponse } from "../icdpo/score.ts";
-import { forcedSums } from "../icdpo/forced-sums.ts";
-import { tokenizeResponse } from "../icdpo/response.ts";
-import { noUsage } from "../icdpo/token-usage.ts";
 import type { Kind, ResultCache } from "./cache.ts";
 import { versions } from "./versions.ts";
 

@@ -12,10 +12,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "aa3f229139a6f64c" },
+  answers: { version: 2, sources: "c8b748d674b0d069" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "94c15f980ab31063" },
-  rewards: { version: 1, sources: "6fbf81ba9ddf09f8" },
+  rewards: { version: 1, sources: "c81bd7d53b630e6b" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "3aff0f4375113514" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -28,8 +28,8 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
   ],
   scores: [
     "engine/llama-cpp/sampler.ts",
-    "engine/vllm/echoed-scores.ts",
-    "engine/llama-server/teacher-forcing.ts",
+    "engine/vllm/vllm-scoring.ts",
+    "engine/llama-server/llama-server-scoring.ts",
     "lab/cached-engine.ts",
   ],
   rewards: [
