@@ -4,9 +4,8 @@ import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises"
 import { type AddressInfo, connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { fileURLToPath } from "node:url";
-import { GatewayError, program } from "icdpo-gateway/laboratory";
+import { GatewayError, inTime, pause, program } from "icdpo-gateway/laboratory";
 import { load, type Target } from "./load.ts";
 import type { OverheadTargets } from "./overhead.ts";
 
@@ -116,7 +115,7 @@ async function listening(port: number, child: ChildProcess, signal: AbortSignal)
   const until = performance.now() + startMs;
   while (!(await answers(port))) {
     if (child.exitCode !== null || performance.now() > until) throw didNotStart("program");
-    await pause(pollMs, undefined, { signal });
+    await pause(pollMs, signal);
   }
 }
 
@@ -132,7 +131,7 @@ function answers(port: number): Promise<boolean> {
 
 async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
-  const exit = new Promise((resolve) => child.once("exit", resolve));
+  const exit = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   child.kill("SIGTERM");
-  await Promise.race([exit, pause(5_000).then(() => child.kill("SIGKILL"))]);
+  await inTime(exit, 5_000, () => void child.kill("SIGKILL"));
 }

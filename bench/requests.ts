@@ -1,4 +1,5 @@
 /** @module Whole requests over HTTP: one, several at once, and a stream among others; each beside its floor, or beside plain sampling. */
+import { pause } from "icdpo-gateway/laboratory";
 import type { ChatRequestBody, Client } from "./client.ts";
 import { type BenchCase, type Measurement, quantile } from "./figures.ts";
 import { responseTokens, type Speeds } from "./speeds.ts";
@@ -129,7 +130,7 @@ export function streamCase(client: Client, requests: Requests): BenchCase {
       const running = Promise.all(Array.from({ length: others }, () => client.chat(requests.fresh("icdpo"))));
       const busy: number[] = [];
       for (let i = 0; i < arrivals; i++) {
-        await new Promise((resolve) => setTimeout(resolve, betweenArrivalsMs));
+        await pause(betweenArrivalsMs);
         busy.push(await client.firstToken(requests.fresh("plain")));
       }
       await running;

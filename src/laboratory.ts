@@ -1,6 +1,7 @@
 /** @module All that the laboratories beside the gateway (`lab`, `bench`) may use of it. */
 
 export { inOrder } from "./async/in-order.ts";
+export { inTime, pause } from "./async/pause.ts";
 export { inPool } from "./async/pool.ts";
 export { answerTo } from "./client/answer-size.ts";
 export { boundedFetch } from "./client/bounded-fetch.ts";

@@ -9,6 +9,7 @@ import {
   openTeacher,
   type Priced,
   type PromptFormat,
+  pause,
   whole,
 } from "icdpo-gateway/laboratory";
 import { type CountedTeacher, cachedTeacher } from "../cached-teacher.ts";
@@ -82,7 +83,6 @@ async function openReward(run: Run, spec: string, options: MeasureOptions): Prom
     const engine = await engineNamed(run, name);
     return engineReward(engine, options.prompt ?? (await formatOf(engine)), perToken === undefined ? "sum" : "token");
   }
-  const pause = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
   return httpReward({ url: spec, apiKey: process.env[options.rewardKeyVariable], retries: options.retries, fetch, pause });
 }
 

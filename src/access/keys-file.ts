@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
 import { readText } from "../system/text-files.ts";
-import { GatewayError } from "../types/error.ts";
+import { GatewayError, messageOf } from "../types/error.ts";
 import type { Report } from "../types/operator.ts";
 import { type ApiKey, hashKey } from "./access.ts";
 import { isNoKey, type KeysState, parseKeys } from "./api-keys.ts";
@@ -68,7 +68,7 @@ export class KeyRing {
       this.#state = { ...this.#state, reloads: this.#state.reloads + 1, error: null };
       this.#report(`keys reloaded: ${this.#keys?.length ?? 0} count now`);
     } catch (error) {
-      this.#complain(error instanceof Error ? error.message : String(error));
+      this.#complain(messageOf(error));
     }
   }
 

@@ -3,7 +3,7 @@
  * not the key, and nobody can make one or find the key with it. Nothing is kept of it here, so that no number of them fills anything, all isolates
  * and all gateways with one secret know it, and it ends with its key: what is signed holds the key's hash. What is kept are those that were ended early.
  */
-import { base64Url } from "../text/bytes.ts";
+import { base64Url, fromBase64Url } from "../text/bytes.ts";
 import type { ApiKey } from "./access.ts";
 
 /** Of a working day. */
@@ -45,7 +45,7 @@ export class Sessions {
     if (content === "" || Number(end) <= this.#unixTime() || this.#ended.has(content)) return undefined;
     const key = keys.find((one) => base64Url(new TextEncoder().encode(one.name)) === name);
     if (key === undefined || (key.expires ?? Number.POSITIVE_INFINITY) <= this.#unixTime() * 1000) return undefined;
-    const isOwn = await crypto.subtle.verify("HMAC", await this.#secret, toBytes(signature), signed(content, key.hash));
+    const isOwn = await crypto.subtle.verify("HMAC", await this.#secret, fromBase64Url(signature), signed(content, key.hash));
     return isOwn ? key : undefined;
   }
 
@@ -65,8 +65,4 @@ export class Sessions {
 
 function signed(content: string, hash: Uint8Array): Uint8Array<ArrayBuffer> {
   return Uint8Array.from([...new TextEncoder().encode(`icdpo session ${content}.`), ...hash]);
-}
-
-function toBytes(text: string): Uint8Array<ArrayBuffer> {
-  return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (character) => character.charCodeAt(0));
 }

@@ -2,6 +2,7 @@
 import { mkdir, open } from "node:fs/promises";
 import path from "node:path";
 import type { Client, ResultSet } from "@libsql/client";
+import { inTime } from "../async/pause.ts";
 import { type DatabaseAddress, fileOf, openClient } from "../records/libsql.ts";
 import type { Report } from "../types/operator.ts";
 import type { Count, LimitKind, UsageCounts, Uses } from "./key-limits.ts";
@@ -152,7 +153,11 @@ export class SharedCounts implements UsageCounts {
   async #ask<Result>(question: (counts: UsageCounts) => Promise<Result>): Promise<Result | undefined> {
     if (this.#failedAt !== null && performance.now() - this.#failedAt < pauseMs) return undefined;
     try {
-      const answer = await inTime(this.#prepare().then(() => question(this.#shared)));
+      const answer = await inTime(
+        this.#prepare().then(() => question(this.#shared)),
+        patienceMs,
+        tooLate,
+      );
       if (this.#failedAt !== null) this.#report("limits: the database answers again; all gateways count together");
       this.#failedAt = null;
       return answer;
@@ -169,13 +174,8 @@ function ownMinutes(counts: Counts): Counts {
   return Object.fromEntries(Object.entries(counts).map(([kind, count]) => [kind, { ...count, minute: -count.minute }]));
 }
 
-async function inTime<Result>(answer: Promise<Result>): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<never>((_, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${patienceMs} ms`)), patienceMs);
-  });
-  answer.catch(() => {}); // it may fail when nobody waits any more
-  return Promise.race([answer, late]).finally(() => clearTimeout(timer));
+function tooLate(): never {
+  throw new Error(`no answer within ${patienceMs} ms`);
 }
 
 /** Its owner's alone. */

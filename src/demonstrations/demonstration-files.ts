@@ -4,6 +4,7 @@ import { access, type FileHandle, mkdir, open, rm } from "node:fs/promises";
 import path from "node:path";
 import { linesOfFile } from "../system/text-files.ts";
 import { writeWhole } from "../system/whole-file.ts";
+import { parsedJson } from "../text/json.ts";
 import { linesOf } from "../text/lines.ts";
 import { GatewayError } from "../types/error.ts";
 
@@ -18,15 +19,7 @@ export async function* readLines(file: string): AsyncGenerator<Line> {
   let number = 0;
   for await (const line of linesOfFile(file)) {
     number += 1;
-    if (line.trim() !== "") yield { number, value: parsed(line) };
-  }
-}
-
-function parsed(line: string): unknown {
-  try {
-    return JSON.parse(line);
-  } catch {
-    return undefined;
+    if (line.trim() !== "") yield { number, value: parsedJson(line) };
   }
 }
 
@@ -126,7 +119,7 @@ function noteOf(entry: object): string {
 function noted(line: string): unknown {
   const [, begun, sum] = noteForm.exec(line) ?? [];
   if (begun !== undefined && sum !== sumOf(`${begun}}`)) return undefined;
-  const value = parsed(begun === undefined ? line : `${begun}}`);
+  const value = parsedJson(begun === undefined ? line : `${begun}}`);
   return typeof value === "object" && value !== null ? value : undefined;
 }
 

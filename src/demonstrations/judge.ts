@@ -1,5 +1,6 @@
 /** @module A language model as judge: which of two answers is better, asked in both orders, for a judge leans to a place. */
 import { z } from "zod";
+import { parsedJson } from "../text/json.ts";
 import type { Conversation } from "../types/conversation.ts";
 import type { AnswerForm, Teacher, TeacherAnswer } from "./teacher.ts";
 
@@ -57,16 +58,8 @@ function questionOf(conversation: Conversation, a: string, b: string): string {
  */
 export function verdictOf({ text, finish }: Pick<TeacherAnswer, "text" | "finish">): Judgement | null {
   const reply = text.trim();
-  const structured = verdictSchema.safeParse(jsonOf(/^```(?:json)?\n(.*)\n```$/su.exec(reply)?.[1] ?? reply));
+  const structured = verdictSchema.safeParse(parsedJson(/^```(?:json)?\n(.*)\n```$/su.exec(reply)?.[1] ?? reply));
   if (structured.success) return values[structured.data.verdict];
   const [, verdict] = /(?:^|\n)VERDICT: (A|B|TIE)$/u.exec(reply) ?? [];
   return verdict === undefined || finish !== "stop" ? null : values[verdict as keyof typeof values];
-}
-
-function jsonOf(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

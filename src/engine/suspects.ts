@@ -3,6 +3,7 @@
  * was there at two ends, is not sent again for a while, to no replica. The others are sent once more, those that had
  * not begun to be answered one at a time: the next end tells which it was.
  */
+import { pause } from "../async/pause.ts";
 import { sha256Hex } from "../text/bytes.ts";
 import { GatewayError } from "../types/error.ts";
 
@@ -67,7 +68,7 @@ export class Suspects {
         this.#onTrial.set(call, apart);
         return;
       }
-      await new Promise((resolve) => setTimeout(resolve, pollMs));
+      await pause(pollMs);
     }
   }
 

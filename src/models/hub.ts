@@ -1,7 +1,7 @@
 /** @module Files from the hub over HTTP: resumed where they broke off, given up soon where nothing answers. */
 import { mkdir, open, rm } from "node:fs/promises";
 import path from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
+import { pause } from "../async/pause.ts";
 import { isRedirect } from "../client/redirect.ts";
 import type { HubSource, PinnedFile } from "./catalog.ts";
 import { install, missingFiles, sizeOf, WrongFile } from "./pinned-files.ts";
@@ -45,7 +45,7 @@ async function download(wanted: Download, place: string): Promise<void> {
       const worthwhile = error instanceof WrongFile ? resumed > 0 : progress.answered;
       if (wanted.signal?.aborted || !worthwhile || attempt === attempts) throw error;
     }
-    await pause(500 * attempt, undefined, { signal: wanted.signal });
+    await pause(500 * attempt, wanted.signal);
   }
 }
 

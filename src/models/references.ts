@@ -1,6 +1,7 @@
 /** @module Models that users bring: GGUF files of their own, and addresses that node-llama-cpp resolves (`hf:owner/repo:Q4_K_M`, https://…). */
 import { rm, stat } from "node:fs/promises";
 import path from "node:path";
+import { untilAborted } from "../async/until-aborted.ts";
 import { entryAt } from "../system/entry.ts";
 import { locked } from "../system/file-lock.ts";
 import { GatewayError } from "../types/error.ts";
@@ -77,7 +78,7 @@ async function resolveByNetwork(address: string, endpoint: string, options: Mode
       progress?.({ name: path.basename(address), received: downloadedSize, total: totalSize }),
     ),
   });
-  const place = await (signal === undefined ? download : untilAborted(download, signal));
+  const place = await untilAborted(download, signal);
   if (await beginsAsGguf(place)) return place;
   await rm(place, { force: true });
   throw new Error("what came is not a GGUF file");
@@ -90,12 +91,5 @@ async function expectAnswer(host: string, access: SourceAccess, signal?: AbortSi
     method: "HEAD",
     redirect: "manual",
     signal: signal === undefined ? within : AbortSignal.any([signal, within]),
-  });
-}
-
-function untilAborted<Value>(work: Promise<Value>, signal: AbortSignal): Promise<Value> {
-  return new Promise((resolve, reject) => {
-    signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-    work.then(resolve, reject);
   });
 }

@@ -1,8 +1,8 @@
 /** @module What every command needs: the models at hand, the engine running, the policies built. */
 import path from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
 import { once } from "../async/once.ts";
 import type { EnginePool } from "../engine/engine-pool.ts";
+import { pause } from "../async/pause.ts";
 import { embeddingModel } from "../models/catalog.ts";
 import { ModelStore } from "../models/model-store.ts";
 import { folderId } from "../models/references.ts";
@@ -97,7 +97,7 @@ async function whenReachable<Result>(open: () => Promise<Result>, report: Report
       if (!(error instanceof GatewayError) || error.code !== "engine_unavailable" || signal?.aborted) throw error;
       if (error.message !== reported) report(`waiting: ${error.message}`);
       reported = error.message;
-      await pause(reachPauseMs, undefined, { signal });
+      await pause(reachPauseMs, signal);
     }
   }
 }

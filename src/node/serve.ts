@@ -4,6 +4,7 @@ import { setMaxListeners } from "node:events";
 import type { RateLimiter } from "../access/access.ts";
 import { Sessions } from "../access/sessions.ts";
 import { createApp } from "../app.ts";
+import { inTime } from "../async/pause.ts";
 import { Admission, shuttingDown } from "../gateway/admission.ts";
 import { BodyRoom } from "../gateway/body-room.ts";
 import type { StageLimits } from "../gateway/deadlines.ts";
@@ -92,11 +93,12 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
   const drain = async (): Promise<void> => {
     // The port stays open meanwhile: who comes is told 503, and when to come back.
     const ended = admission.close().then(() => server.close());
-    const isDone = await Promise.race([ended.then(() => true), pause(settings.ICDPO_DRAIN_MS).then(() => false)]);
+    const done = ended.then(() => true);
+    const isDone = await inTime(done, settings.ICDPO_DRAIN_MS, () => false);
     if (isDone) return;
     report(`${admission.admitted} requests did not finish within ICDPO_DRAIN_MS (${settings.ICDPO_DRAIN_MS} ms); ending them`);
     shutdown.abort(shuttingDown());
-    await Promise.race([ended, pause(farewellMs)]);
+    await inTime(ended, farewellMs, () => {});
     void server.close();
     server.closeAll();
   };
@@ -145,10 +147,6 @@ function telling(limiter: RateLimiter, charged: (key: string, tokens: number) =>
       };
     },
   };
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms).unref());
 }
 
 function openRecords(settings: Settings, report: Report): RecordStore {

@@ -1,6 +1,7 @@
 /** @module Reads YAML and JSONL against a schema; every complaint names file, line and field. */
 import { type Document, LineCounter, parseDocument, visit } from "yaml";
 import type { z } from "zod";
+import { pause } from "../async/pause.ts";
 import { splitLines } from "../text/lines.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
@@ -48,7 +49,7 @@ export async function parseDemonstrations(file: string, text: string): Promise<D
   const demonstrations: Demonstration[] = [];
   const ids = new Set<string>();
   for (const [index, line] of splitLines(text).entries()) {
-    if (index % linesAtOnce === linesAtOnce - 1) await new Promise((resolve) => setTimeout(resolve));
+    if (index % linesAtOnce === linesAtOnce - 1) await pause(0);
     if (line.trim() === "") continue;
     const place = `${file}:${index + 1}`;
     const parsed = demonstrationSchema.safeParse(parseJson(place, line));

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { readdir, stat } from "node:fs/promises";
 import path from "node:path";
 import { once } from "../async/once.ts";
+import { pause } from "../async/pause.ts";
 import { readText } from "../system/text-files.ts";
 import { GatewayError } from "../types/error.ts";
 import type { DemonstrationFile, PolicyFiles } from "./build.ts";
@@ -46,7 +47,7 @@ export class PolicyFolder {
   async hasChanged(settleMs: number): Promise<boolean> {
     const now = await this.#stamps();
     if (isSame(now, this.#seen)) return false;
-    await new Promise((resolve) => setTimeout(resolve, settleMs));
+    await pause(settleMs);
     return isSame(now, await this.#stamps());
   }
 

@@ -3,6 +3,7 @@
  * matching takes time in proportion to the text, whatever the pattern and whatever the text.
  */
 import { RE2JS } from "re2js";
+import { messageOf } from "../types/error.ts";
 
 /** Of a text, so many characters are looked at. */
 export const matchedCharacters = 4096;
@@ -27,6 +28,6 @@ export function problemWith(source: string): string | null {
     compilePattern(source);
     return null;
   } catch (error) {
-    return error instanceof Error ? error.message : String(error);
+    return messageOf(error);
   }
 }

@@ -2,9 +2,10 @@
  * @module A worker's records: written after the answer has gone out, by the isolate that gave it. No promise is shared among requests: one that began in
  * a request ends with it.
  */
+import { pause } from "../async/pause.ts";
 import type { ExperimentDescription, ExperimentReport } from "../experiment/report.ts";
 import type { DeclaredMetrics } from "../policy/feedback-metrics.ts";
-import { GatewayError, isCancellation } from "../types/error.ts";
+import { GatewayError, isCancellation, messageOf } from "../types/error.ts";
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow, RecordStore, StoreState } from "./record.ts";
 import type { RecordDatabase } from "./statements.ts";
 
@@ -94,7 +95,7 @@ export class IsolateRecords implements RecordStore {
         this.#error = null;
         return;
       } catch (error) {
-        this.#error = reasonOf(error);
+        this.#error = messageOf(error);
         const wait = pausesMs[attempt];
         if (wait !== undefined) {
           await pause(wait);
@@ -111,7 +112,7 @@ export class IsolateRecords implements RecordStore {
       return await ask(await this.#prepared());
     } catch (error) {
       if (isCancellation(error)) throw error;
-      throw new GatewayError("records_unavailable", `Records cannot be had now: ${reasonOf(error)}. Retry later.`, { cause: error });
+      throw new GatewayError("records_unavailable", `Records cannot be had now: ${messageOf(error)}. Retry later.`, { cause: error });
     }
   }
 
@@ -121,12 +122,4 @@ export class IsolateRecords implements RecordStore {
     this.#isPrepared = true;
     return this.#database;
   }
-}
-
-function pause(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -2,6 +2,7 @@
  * @module BM25 as in `rank_bm25`'s BM25Okapi: k1 = 1.5, b = 0.75, idf = ln(N − df + 0.5) − ln(df + 0.5), a negative idf replaced by
  * 0.25 × the mean idf; query tokens count as often as they stand. An inverted index in typed arrays, with each posting's weight computed once.
  */
+import { pause } from "../async/pause.ts";
 import { usualLongestToken } from "../engine/characters.ts";
 import type { Engine, Token } from "../engine/engine.ts";
 import { type Conversation, type Demonstration, promptText } from "../types/conversation.ts";
@@ -220,7 +221,7 @@ export async function bm25Ranking(
       documents.push(...(await lastTokens(demonstrations.slice(start, start + tokenizePortion).map(({ messages }) => messages))));
     const building = bm25Building(documents);
     let step = building.next();
-    for (; !step.done; step = building.next()) await new Promise((resolve) => setTimeout(resolve));
+    for (; !step.done; step = building.next()) await pause(0);
     const built = step.value;
     await artifacts?.put(key, writeIndex(built));
     return built;

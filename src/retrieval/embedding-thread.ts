@@ -8,6 +8,7 @@ import { Tokenizer } from "@huggingface/tokenizers";
 import { env, InferenceSession, Tensor } from "onnxruntime-node";
 import { z } from "zod";
 import { readText } from "../system/text-files.ts";
+import { messageOf } from "../types/error.ts";
 
 export interface ThreadOptions {
   /** Holds `onnx/model_quantized.onnx`, `config.json` and the tokenizer's files. */
@@ -90,7 +91,7 @@ async function answer({ id, text }: ToThread): Promise<void> {
     const embedding = pool(await statesOf(ids), ids.length);
     tell({ type: "embedding", id, embedding, tokens: ids.length }, [embedding.buffer]);
   } catch (error) {
-    tell({ type: "failed", id, reason: error instanceof Error ? error.message : String(error) });
+    tell({ type: "failed", id, reason: messageOf(error) });
   }
 }
 

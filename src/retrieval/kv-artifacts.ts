@@ -1,5 +1,6 @@
 /** @module Indexes and embeddings of demonstrations, kept in KV for all isolates. What cannot be kept is done without, and reported. */
 import type { KVNamespace } from "@cloudflare/workers-types";
+import { floatsFromBase64, floatsToBase64 } from "../text/bytes.ts";
 import type { KeptEmbeddings } from "./remote-embedder.ts";
 import type { ArtifactStore } from "./retriever.ts";
 
@@ -34,10 +35,13 @@ export function keptEmbeddings(namespace: KVNamespace, report: Report): KeptEmbe
         const values = await namespace.get(portion, "text").catch(complain("Embeddings cannot be read", report));
         for (const [name, value] of values ?? []) found.set(name, value);
       }
-      return names.map((name) => fromBase64(found.get(name) ?? null));
+      return names.map((name) => {
+        const kept = found.get(name) ?? undefined;
+        return kept === undefined ? undefined : floatsFromBase64(kept);
+      });
     },
     async put(model, embeddings) {
-      const puts = [...embeddings].map(async ([text, embedding]) => namespace.put(await nameOf(model, text), toBase64(embedding)));
+      const puts = [...embeddings].map(async ([text, embedding]) => namespace.put(await nameOf(model, text), floatsToBase64(embedding)));
       await Promise.all(puts).catch(complain("Embeddings cannot be kept", report));
     },
   };
@@ -53,13 +57,4 @@ function complain(what: string, report: Report): (error: unknown) => undefined {
 async function digest(text: string): Promise<string> {
   const bytes = new Uint8Array(await crypto.subtle.digest("SHA-256", new TextEncoder().encode(text)));
   return Array.from(bytes.slice(0, 16), (byte) => byte.toString(16).padStart(2, "0")).join("");
-}
-
-function toBase64({ buffer, byteOffset, byteLength }: Float32Array): string {
-  return btoa(Array.from(new Uint8Array(buffer, byteOffset, byteLength), (byte) => String.fromCharCode(byte)).join(""));
-}
-
-function fromBase64(text: string | null): Float32Array | undefined {
-  if (text === null) return undefined;
-  return new Float32Array(Uint8Array.from(atob(text), (character) => character.charCodeAt(0)).buffer);
 }

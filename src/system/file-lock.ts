@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { link, mkdir, readFile, rename, rm, utimes, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import { setTimeout as pause } from "node:timers/promises";
+import { pause } from "../async/pause.ts";
 import { entryAt } from "./entry.ts";
 
 const lockPollMs = 200;
@@ -37,7 +37,7 @@ async function lock(place: string, report: (line: string) => void, signal?: Abor
       if (await removedAsStale(place)) continue;
       if (!waits) report(`waiting for another process that holds ${place}`);
       waits = true;
-      await pause(lockPollMs, undefined, { signal });
+      await pause(lockPollMs, signal);
     }
   } catch (error) {
     held.delete(mine);

@@ -1,6 +1,7 @@
 /** @module The log: a JSON line for each request, without message text unless that is asked for. A log that cannot be written harms nobody. */
 import { type Logger, pino } from "pino";
 import sonicBoom from "sonic-boom";
+import { inTime } from "../async/pause.ts";
 import { spelledOut } from "../text/quoted.ts";
 import { levelOf, lineOf } from "./line.ts";
 import type { Recorder } from "./telemetry.ts";
@@ -63,9 +64,9 @@ export function openLog({ level, file, text, onDropped }: LogOptions): Log {
     reopen: () => file !== undefined && destination.reopen(),
     async close() {
       isClosed = true; // its end writes what was gathered
-      const closed = new Promise((resolve) => destination.once("close", resolve));
+      const closed = new Promise<void>((resolve) => destination.once("close", resolve));
       destination.end();
-      await Promise.race([closed, new Promise((resolve) => setTimeout(resolve, closeMs).unref())]);
+      await inTime(closed, closeMs, () => {});
       destination.destroy();
     },
   };

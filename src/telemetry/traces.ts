@@ -1,5 +1,6 @@
 /** @module OpenTelemetry traces: a span for each request, one for each of its stages. Sent only where a collector is named. */
 import { type Attributes, context, SpanKind, SpanStatusCode, type Tracer, trace } from "@opentelemetry/api";
+import { inTime } from "../async/pause.ts";
 import type { RequestRecord } from "../gateway/observation.ts";
 import type { Recorder } from "./telemetry.ts";
 
@@ -27,7 +28,7 @@ export async function openTraces(environment: NodeJS.ProcessEnv, version: string
   const tracer = provider.getTracer("icdpo-gateway", version);
   return {
     record: (record) => writeSpans(tracer, record),
-    close: () => Promise.race([provider.shutdown(), new Promise<void>((resolve) => setTimeout(resolve, closeMs).unref())]).catch(() => {}),
+    close: () => inTime(provider.shutdown(), closeMs, () => {}).catch(() => {}),
   };
 }
 

@@ -7,10 +7,35 @@ export function sha256Hex(text: string): string {
   return bytesToHex(sha256(utf8ToBytes(text)));
 }
 
-/** Base64 without padding, as URLs and cookies take it. Of few bytes. */
+/** Base64 without padding, as URLs and cookies take it. */
 export function base64Url(bytes: Uint8Array): string {
-  return btoa(String.fromCharCode(...bytes))
-    .replaceAll("+", "-")
-    .replaceAll("/", "_")
-    .replaceAll("=", "");
+  return toBase64(bytes).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+/** The bytes of base64 as `base64Url` writes it. Throws where it is none. */
+export function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
+  return fromBase64(text.replaceAll("-", "+").replaceAll("_", "/"));
+}
+
+/** Base64 of 32-bit floats, little-endian, as OpenAI's clients read embeddings. */
+export function floatsToBase64(floats: Float32Array): string {
+  const view = new DataView(new ArrayBuffer(floats.length * floatBytes));
+  for (const [i, value] of floats.entries()) view.setFloat32(i * floatBytes, value, true);
+  return toBase64(new Uint8Array(view.buffer));
+}
+
+/** The floats of base64 as `floatsToBase64` writes it. Throws where it is none. */
+export function floatsFromBase64(text: string): Float32Array<ArrayBuffer> {
+  const view = new DataView(fromBase64(text).buffer);
+  return Float32Array.from({ length: view.byteLength / floatBytes }, (_, i) => view.getFloat32(i * floatBytes, true));
+}
+
+const floatBytes = 4;
+
+function toBase64(bytes: Uint8Array): string {
+  return btoa(Array.from(bytes, (byte) => String.fromCharCode(byte)).join(""));
+}
+
+function fromBase64(text: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
 }

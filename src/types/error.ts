@@ -71,6 +71,11 @@ export function cancelled(signal: AbortSignal): GatewayError {
   return new GatewayError("cancelled", "The request was cancelled.", { cause: reason });
 }
 
+/** What is thrown need not be an error. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** Whether an error says no more than that a signal fired. */
 export function isCancellation(error: unknown): boolean {
   return error instanceof GatewayError && (error.code === "cancelled" || error.code === "timeout");

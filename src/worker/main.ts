@@ -1,9 +1,10 @@
 /** @module The gateway on Cloudflare Workers: the same app, with engines, embeddings and records over the network. */
 import { waitUntil } from "cloudflare:workers";
 import builtIn from "#bundle";
+import { inTime, pause } from "../async/pause.ts";
 import { renderError } from "../gateway/errors.ts";
 import { spelledOut } from "../text/quoted.ts";
-import { GatewayError } from "../types/error.ts";
+import { GatewayError, messageOf } from "../types/error.ts";
 import { type Bindings, variablesOf } from "./bindings.ts";
 import { type GatewayWorld, openGateway, type WorkerGateway } from "./gateway.ts";
 import { expireRecords } from "./open-records.ts";
@@ -46,20 +47,13 @@ async function opened(bindings: Bindings): Promise<WorkerGateway> {
     );
     waitUntil(settled);
   }
-  return inTime(opening.gateway);
-}
-
-async function inTime<Result>(work: Promise<Result>): Promise<Result> {
-  let timer: ReturnType<typeof setTimeout> | undefined;
-  const late = new Promise<never>((_, reject) => {
-    const error = new GatewayError("engine_unavailable", "The gateway is not ready yet. Retry the request.");
-    timer = setTimeout(() => reject(error), openingMs);
+  return inTime(opening.gateway, openingMs, () => {
+    throw new GatewayError("engine_unavailable", "The gateway is not ready yet. Retry the request.");
   });
-  return Promise.race([work, late]).finally(() => clearTimeout(timer));
 }
 
 function failed(error: unknown): Response {
-  log("error", "The gateway cannot be opened.", { error: error instanceof Error ? error.message : String(error) });
+  log("error", "The gateway cannot be opened.", { error: messageOf(error) });
   // What is wrong with the configuration is the operator's to read.
   const { status, headers, body } = renderError(error instanceof GatewayError && error.code !== "configuration" ? error : undefined);
   return Response.json(body, { status, headers });
@@ -75,7 +69,7 @@ export default {
     }
     waitUntil(at.look());
     // What is under way for a client that leaves has a moment to end as it should.
-    request.signal.addEventListener("abort", () => waitUntil(new Promise((resolve) => setTimeout(resolve, farewellMs))));
+    request.signal.addEventListener("abort", () => waitUntil(pause(farewellMs)));
     return at.app.fetch(request, bindings);
   },
 

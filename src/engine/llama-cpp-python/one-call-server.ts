@@ -2,6 +2,7 @@
  * @module llama-cpp-python's server, one call at a time: it does one, and breaks off a stream when another call comes.
  */
 import { z } from "zod";
+import { pause } from "../../async/pause.ts";
 import { describedAnswer } from "../../client/answer-size.ts";
 import { ServerError } from "../../client/server-error.ts";
 import type { Token } from "../engine.ts";
@@ -106,7 +107,7 @@ export class OneCallServer {
     const own = Symbol("call");
     this.#line.push(own);
     try {
-      while (this.#line[0] !== own && !signal?.aborted) await new Promise((resolve) => setTimeout(resolve, pollMs));
+      while (this.#line[0] !== own && !signal?.aborted) await pause(pollMs);
       return await work();
     } finally {
       this.#line.splice(this.#line.indexOf(own), 1);

@@ -7,6 +7,7 @@ import { type AnswerSize, answerTo, errorBytes } from "../../client/answer-size.
 import { Connection } from "../../client/connection.ts";
 import type { FetchAnswer } from "../../client/fetch.ts";
 import { type Fate, ServerError } from "../../client/server-error.ts";
+import { parsedJson } from "../../text/json.ts";
 import { quoted } from "../../text/quoted.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
@@ -156,11 +157,11 @@ export class RemoteServer {
     connection.heard();
     if (response.ok) return response;
     const text = await connection.beginning(response, errorBytes);
-    throw this.#failure(path, response.status, readError(text, parseJson(text)), Number(response.headers.get("retry-after")));
+    throw this.#failure(path, response.status, readError(text, parsedJson(text)), Number(response.headers.get("retry-after")));
   }
 
   #read<Answer>({ path, answer }: RemoteCall<Answer>, text: string): Answer {
-    const json = parseJson(text);
+    const json = parsedJson(text);
     const mayBeError = typeof json === "object" && json !== null && "error" in json;
     const said = mayBeError ? readError("", json) : noError;
     if (said.isError) throw this.#failure(path, said.status ?? 500, said);
@@ -227,12 +228,4 @@ function placeOf(path: readonly PropertyKey[]): string {
 
 function textOf(body: unknown): string | undefined {
   return body === undefined ? undefined : JSON.stringify(body);
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
 }

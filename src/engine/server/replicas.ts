@@ -6,6 +6,7 @@
  */
 
 import { growingPause } from "../../async/growing-pause.ts";
+import { pause } from "../../async/pause.ts";
 import { type Fate, ServerError } from "../../client/server-error.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Token } from "../engine.ts";
@@ -257,20 +258,6 @@ function final(error: GatewayError): GatewayError {
 
 function growing(pauses: number): number {
   return growingPause(pauses, firstPauseMs, longestPauseMs);
-}
-
-/** Ends early when the signal fires: what is tried next then says so. */
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const end = (): void => {
-      clearTimeout(timer);
-      signal?.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal?.addEventListener("abort", end, { once: true });
-    if (signal?.aborted) end();
-  });
 }
 
 function least<Item>(items: readonly Item[], measure: (item: Item) => number): Item {

@@ -5,7 +5,7 @@
  */
 import { Template } from "@huggingface/jinja";
 import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
-import { GatewayError } from "../../types/error.ts";
+import { GatewayError, messageOf } from "../../types/error.ts";
 import type { Token } from "../engine.ts";
 import { plainMarkers, withoutSystem } from "./chat-turns.ts";
 import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
@@ -101,7 +101,7 @@ export class ChatTemplate {
         eos_token: this.#vocabulary.eos,
       });
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       throw new GatewayError("invalid_request", `The model's chat template refuses these messages: ${reason}`, {
         param: "messages",
         cause: error,

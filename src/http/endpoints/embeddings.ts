@@ -8,6 +8,7 @@ import { requestedRoute } from "../../gateway/route.ts";
 import { tenantOf } from "../../gateway/tenant.ts";
 import { askerOf, withRequest } from "../../gateway/work.ts";
 import type { EmbeddingModel } from "../../retrieval/retriever.ts";
+import { floatsToBase64 } from "../../text/bytes.ts";
 import { GatewayError } from "../../types/error.ts";
 import { modelName, readBody, userName } from "../wire.ts";
 
@@ -65,7 +66,7 @@ export function embeddings(dependencies: AppDependencies) {
       data: vectors.map((vector, index) => ({
         object: "embedding",
         index,
-        embedding: body.encoding_format === "base64" ? toBase64(vector) : [...vector],
+        embedding: body.encoding_format === "base64" ? floatsToBase64(vector) : [...vector],
       })),
       model: body.model,
       usage: { prompt_tokens: promptTokens, total_tokens: promptTokens },
@@ -82,11 +83,4 @@ function checkDimensions({ name }: EmbeddingModel, has: number, wanted: number |
     throw new GatewayError("invalid_request", `Invalid 'dimensions': embeddings of ${name} have ${has} dimensions.`, {
       param: "dimensions",
     });
-}
-
-/** Little-endian 32-bit floats, as OpenAI's clients ask for. */
-function toBase64(vector: Float32Array): string {
-  const bytes = new DataView(new ArrayBuffer(vector.length * 4));
-  for (const [i, value] of vector.entries()) bytes.setFloat32(i * 4, value, true);
-  return btoa(Array.from(new Uint8Array(bytes.buffer), (byte) => String.fromCharCode(byte)).join(""));
 }

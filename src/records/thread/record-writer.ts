@@ -1,8 +1,9 @@
 /** @module The thread that writes records. What cannot be written now is tried again; how much may wait is the gateway's to decide. */
 import { parentPort, workerData } from "node:worker_threads";
+import { messageOf } from "../../types/error.ts";
 import { Database } from "../libsql-records.ts";
 import type { AnswerRow, CounterfactualRow } from "../record.ts";
-import { type Call, type FromWorker, type RecordedRow, reasonOf, type ToWorker, type WorkerOptions } from "./thread-messages.ts";
+import type { Call, FromWorker, RecordedRow, ToWorker, WorkerOptions } from "./thread-messages.ts";
 
 const options = workerData as WorkerOptions;
 const rowsAtOnce = 200;
@@ -49,7 +50,7 @@ async function flush(): Promise<void> {
 function flushSoon(): void {
   if (retry !== undefined) return;
   inTurn(flush).catch((error: unknown) => {
-    tell({ type: "failing", error: reasonOf(error) });
+    tell({ type: "failing", error: messageOf(error) });
     // A connection that has seen an error may not recover: the next attempt makes a new one.
     database?.close();
     database = undefined;
@@ -77,12 +78,12 @@ async function tidy(): Promise<void> {
   await inTurn(async () => (await opened()).expireTexts(Date.now(), options.textDays));
   await inPortions((database) => database.expireRecords(Date.now(), options.recordDays));
   await inTurn(async () => (await opened()).purge()).catch((error: unknown) =>
-    notice(`What was deleted may still stand in the database's files; this is tried again: ${reasonOf(error)}`),
+    notice(`What was deleted may still stand in the database's files; this is tried again: ${messageOf(error)}`),
   );
 }
 
 function tidyUp(): void {
-  tidy().catch((error: unknown) => tell({ type: "failing", error: reasonOf(error) }));
+  tidy().catch((error: unknown) => tell({ type: "failing", error: messageOf(error) }));
 }
 
 parentPort?.on("message", (message: ToWorker) => {
@@ -94,12 +95,12 @@ parentPort?.on("message", (message: ToWorker) => {
     case "call":
       inTurn(() => answer(message.call)).then(
         (result) => tell({ type: "result", id: message.id, result }),
-        (error: unknown) => tell({ type: "error", id: message.id, error: reasonOf(error) }),
+        (error: unknown) => tell({ type: "error", id: message.id, error: messageOf(error) }),
       );
       return;
     case "close":
       inTurn(flush)
-        .catch((error: unknown) => tell({ type: "failing", error: reasonOf(error) }))
+        .catch((error: unknown) => tell({ type: "failing", error: messageOf(error) }))
         .finally(() => {
           database?.close();
           process.exit(0);

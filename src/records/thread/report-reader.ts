@@ -1,8 +1,9 @@
 /** @module The thread that makes reports, by a connection of its own: whoever writes does not wait for them. */
 import { parentPort, workerData } from "node:worker_threads";
 import type { ExperimentDescription } from "../../experiment/report.ts";
+import { messageOf } from "../../types/error.ts";
 import { Database, type DatabaseOptions } from "../libsql-records.ts";
-import { type FromReader, reasonOf, type ToReader } from "./thread-messages.ts";
+import type { FromReader, ToReader } from "./thread-messages.ts";
 
 const options = workerData as DatabaseOptions;
 let database: Database | undefined;
@@ -21,7 +22,7 @@ async function answer(id: number, experiment: ExperimentDescription, signal: Abo
     tell({ type: "result", id, result: await database.report(experiment, signal) });
   } catch (error) {
     if (signal.aborted) return;
-    tell({ type: "error", id, error: reasonOf(error) });
+    tell({ type: "error", id, error: messageOf(error) });
     // A connection that has seen an error may not recover.
     database?.close();
     database = undefined;

@@ -1,7 +1,7 @@
 /** @module The gateway's side of the thread that makes reports. It is begun with the first one. */
 import { Worker } from "node:worker_threads";
 import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
-import { cancelled } from "../../types/error.ts";
+import { cancelled, messageOf } from "../../types/error.ts";
 import type { DatabaseOptions } from "../libsql-records.ts";
 import { PendingCalls, unavailable } from "./pending-calls.ts";
 import type { FromReader, ToReader } from "./thread-messages.ts";
@@ -50,7 +50,7 @@ export class ReportThread {
     // What went wrong is told to those who wait; the next report begins another thread.
     let reason = "the thread that reads them ended";
     thread.on("error", (error) => {
-      reason = error instanceof Error ? error.message : String(error);
+      reason = messageOf(error);
     });
     thread.once("exit", () => {
       this.#thread = undefined;

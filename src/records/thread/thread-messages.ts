@@ -44,7 +44,3 @@ export type ToReader =
 export type FromReader =
   | { readonly type: "result"; readonly id: number; readonly result: ExperimentReport }
   | { readonly type: "error"; readonly id: number; readonly error: string };
-
-export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
-}

@@ -1,8 +1,10 @@
 /** @module The gateway's side of its records: a bounded queue to the thread that writes them. Recording never waits and never fails. */
 import { Worker } from "node:worker_threads";
+import { inTime } from "../../async/pause.ts";
 import { Shared } from "../../async/shared.ts";
 import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
 import type { DeclaredMetrics } from "../../policy/feedback-metrics.ts";
+import { messageOf } from "../../types/error.ts";
 import type { AnswerRow, CounterfactualRow, FeedbackOutcome, FeedbackRow, RecordStore, StoreState } from "../record.ts";
 import { PendingCalls, unavailable } from "./pending-calls.ts";
 import { ReportThread } from "./report-thread.ts";
@@ -90,10 +92,10 @@ export class ThreadedStore implements RecordStore {
     const worker = this.#worker;
     if (worker === undefined) return;
     worker.ref();
-    const exited = new Promise((resolve) => worker.once("exit", resolve));
+    const exited = new Promise<void>((resolve) => worker.once("exit", () => resolve()));
     this.#send();
     this.#post({ type: "close" });
-    await Promise.race([exited, new Promise((resolve) => setTimeout(resolve, closeMs).unref())]);
+    await inTime(exited, closeMs, () => {});
     await worker.terminate();
     if (this.#sizes.length > 0)
       this.#options.report(`${this.#sizes.length} records could not be written: ${this.#error ?? "no time left"}`);
@@ -138,7 +140,7 @@ export class ThreadedStore implements RecordStore {
     const workerData: WorkerOptions = { url, authToken, textDays, recordDays, feedbackDays };
     const worker = new Worker(this.#moduleOf("record-writer.js"), { workerData });
     worker.on("message", (message: FromWorker) => this.#receive(message));
-    worker.on("error", (error) => this.#fail(error instanceof Error ? error.message : String(error)));
+    worker.on("error", (error) => this.#fail(messageOf(error)));
     worker.once("exit", () => this.#onExit());
     // Records alone do not keep the process alive.
     worker.unref();
