@@ -9,11 +9,14 @@ import {
   encodeContext,
   forcedSums,
   GatewayError,
+  growingPause,
   isRedirect,
   noUsage,
+  messageOf,
   type PromptFormat,
   redirected,
   tokenizeResponse,
+  retry,
 } from "icdpo-gateway/laboratory";
 import { z } from "zod";
 import type { Kind, ResultCache } from "./cache.ts";
@@ -52,8 +55,7 @@ export interface RewardEndpoint {
   /** Of a call that failed for a reason that may pass. */
   readonly retries: number;
   readonly fetch: typeof fetch;
-  /** Resolves after so many milliseconds. */
-  readonly pause: (ms: number) => Promise<void>;
+  readonly pause: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
 const plainAnswer = z.object({ reward: z.number() });
@@ -91,30 +93,44 @@ function turnsOf(conversation: Conversation) {
 
 const passing: ReadonlySet<number> = new Set([408, 425, 429, 500, 502, 503, 504]);
 const firstPauseMs = 500;
+const longestPauseMs = 60_000;
 const callMs = 300_000;
 
-async function post({ url, apiKey, retries, fetch, pause }: RewardEndpoint, body: unknown, signal: AbortSignal): Promise<unknown> {
+/** JSON that the endpoint answers with. */
+async function post(endpoint: RewardEndpoint, body: unknown, signal: AbortSignal): Promise<unknown> {
+  const { url, apiKey, retries, fetch, pause } = endpoint;
   const headers = { "content-type": "application/json", ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }) };
   const sent = JSON.stringify(body);
   const bounded = boundedFetch(fetch, { name: url, most: answerTo(sent).whole, wholeMs: callMs });
-  for (let attempt = 0; ; attempt++) {
-    let problem: string;
+  const attempt = async (): Promise<unknown> => {
     try {
       const answer = await bounded(url, { method: "POST", headers, body: sent, signal, redirect: "manual" });
       if (answer.ok) return await answer.json();
       await answer.body?.cancel();
-      const moved = isRedirect(answer.status) ? ` ${redirected(url, answer.headers.get("location")).message}` : "";
-      problem = `${answer.status}${moved}`;
-      if (!passing.has(answer.status)) attempt = retries;
+      throw refusalOf(url, answer);
     } catch (error) {
       if (signal.aborted) throw cancelled(signal);
       if (error instanceof GatewayError) throw error;
       // A parser would quote what it could not read.
-      problem = error instanceof SyntaxError ? "what came is no JSON" : (error as Error).message;
+      throw new Passing(url, error instanceof SyntaxError ? "what came is no JSON" : messageOf(error));
     }
-    if (attempt >= retries) throw new GatewayError("engine_unavailable", `${url} gave no reward: ${problem}`);
-    await pause(firstPauseMs * 2 ** attempt);
+  };
+  const pauseMs = (failures: number): number => growingPause(failures - 1, firstPauseMs, longestPauseMs);
+  const mayPass = (error: unknown): boolean => error instanceof Passing;
+  return retry(attempt, { attempts: 1 + retries, pauseMs, longestMs: longestPauseMs, mayPass, signal, pause });
+}
+
+/** A failure for a reason that may pass. */
+class Passing extends GatewayError {
+  constructor(url: string, problem: string, retryAfter = 0) {
+    super("engine_unavailable", `${url} gave no reward: ${problem}`, { ...(retryAfter > 0 && { retryAfter }) });
   }
+}
+
+function refusalOf(url: string, { status, headers }: Response): GatewayError {
+  if (passing.has(status)) return new Passing(url, String(status), Number(headers.get("retry-after")));
+  const moved = isRedirect(status) ? ` ${redirected(url, headers.get("location")).message}` : "";
+  return new GatewayError("engine_unavailable", `${url} gave no reward: ${status}${moved}`);
 }
 
 /** log π(y ∣ x) of a model without demonstrations, in nats, as RM-BoN uses its teacher's: the sum with the closing token, or its mean per token. */

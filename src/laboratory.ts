@@ -1,8 +1,10 @@
 /** @module All that the laboratories beside the gateway (`lab`, `bench`) may use of it. */
 
+export { growingPause } from "./async/growing-pause.ts";
 export { inOrder } from "./async/in-order.ts";
 export { inTime, pause } from "./async/pause.ts";
 export { inPool } from "./async/pool.ts";
+export { retry } from "./async/retry.ts";
 export { answerTo } from "./client/answer-size.ts";
 export { boundedFetch } from "./client/bounded-fetch.ts";
 export { isRedirect, redirected } from "./client/redirect.ts";
@@ -42,7 +44,7 @@ export { twoStageRetriever } from "./retrieval/two-stage.ts";
 export { writeWhole } from "./system/whole-file.ts";
 export { sha256Hex } from "./text/bytes.ts";
 export { type Conversation, type Demonstration, promptText } from "./types/conversation.ts";
-export { cancelled, GatewayError } from "./types/error.ts";
+export { cancelled, GatewayError, messageOf } from "./types/error.ts";
 export type { Report } from "./types/operator.ts";
 
 /** The built program. */

@@ -5,6 +5,7 @@
 import type { Context } from "hono";
 import type { Caller, Reservation } from "../access/access.ts";
 import { EventQueue } from "../async/event-queue.ts";
+import { retry } from "../async/retry.ts";
 import type { TokenDetail } from "../engine/engine.ts";
 import type { Stage } from "../icdpo/pipeline.ts";
 import { computedTokens, noUsage, type TokenUsage } from "../icdpo/token-usage.ts";
@@ -99,14 +100,10 @@ export async function withRequest<Result>(
 }
 
 /** Does it once more where the engine ended in the middle of it, nothing of it has been sent, and nobody has tried it again already. */
-export async function onceMore<Result>(work: () => Promise<Result>, hasSent: () => boolean): Promise<Result> {
-  try {
-    return await work();
-  } catch (error) {
-    const mayPass = error instanceof GatewayError && error.code === "engine_unavailable" && !error.isFinal;
-    if (!mayPass || hasSent()) throw error;
-    return work();
-  }
+export function onceMore<Result>(work: () => Promise<Result>, hasSent: () => boolean): Promise<Result> {
+  const mayPass = (error: unknown): boolean =>
+    error instanceof GatewayError && error.code === "engine_unavailable" && !error.isFinal && !hasSent();
+  return retry(work, { attempts: 2, mayPass });
 }
 
 /** Characters of events that may wait for a client while more are made, beside what the systems hold. Who falls further behind is taken to have left. */

@@ -1,7 +1,7 @@
 /** @module Files from the hub over HTTP: resumed where they broke off, given up soon where nothing answers. */
 import { mkdir, open, rm } from "node:fs/promises";
 import path from "node:path";
-import { pause } from "../async/pause.ts";
+import { retry } from "../async/retry.ts";
 import { isRedirect } from "../client/redirect.ts";
 import type { HubSource, PinnedFile } from "./catalog.ts";
 import { install, missingFiles, sizeOf, WrongFile } from "./pinned-files.ts";
@@ -10,6 +10,8 @@ import { hubEndpoint, type SourceAccess, throttled } from "./sources.ts";
 const headersWithinMs = 10_000;
 const bytesWithinMs = 60_000;
 const attempts = 3;
+/** After the first failure; twice as much after the second. */
+const pauseMs = 500;
 const mostHops = 5;
 /** Of a file whose size is not known: configurations of models. */
 const mostBytes = 16 * 2 ** 20;
@@ -35,18 +37,15 @@ interface Download {
 /** Several attempts once the hub has answered; none when it does not or refuses, so that the next source has its turn soon. */
 async function download(wanted: Download, place: string): Promise<void> {
   const progress = { answered: false };
-  for (let attempt = 1; ; attempt++) {
-    const resumed = await sizeOf(wanted.part);
-    try {
-      await transfer(wanted, progress);
-      return await install(wanted.part, place, wanted.file);
-    } catch (error) {
-      // A whole file that is wrong stays wrong; one that began with an older part may come out right from the start.
-      const worthwhile = error instanceof WrongFile ? resumed > 0 : progress.answered;
-      if (wanted.signal?.aborted || !worthwhile || attempt === attempts) throw error;
-    }
-    await pause(500 * attempt, wanted.signal);
-  }
+  let resumed = 0;
+  const attempt = async (): Promise<void> => {
+    resumed = await sizeOf(wanted.part);
+    await transfer(wanted, progress);
+    await install(wanted.part, place, wanted.file);
+  };
+  // A whole file that is wrong stays wrong; one that began with an older part may come out right from the start.
+  const mayPass = (error: unknown): boolean => (error instanceof WrongFile ? resumed > 0 : progress.answered);
+  await retry(attempt, { attempts, pauseMs: (failures) => failures * pauseMs, mayPass, signal: wanted.signal });
 }
 
 /** One request: appends to the part what it lacks, or writes it anew. Throws when the transfer breaks off; the part stays. */

@@ -3,6 +3,7 @@ import path from "node:path";
 import { once } from "../async/once.ts";
 import type { EnginePool } from "../engine/engine-pool.ts";
 import { pause } from "../async/pause.ts";
+import { retry } from "../async/retry.ts";
 import { embeddingModel } from "../models/catalog.ts";
 import { ModelStore } from "../models/model-store.ts";
 import { folderId } from "../models/references.ts";
@@ -13,7 +14,7 @@ import { rememberEmbeddings } from "../retrieval/embedding-file.ts";
 import { openArtifacts } from "../retrieval/index-files.ts";
 import { loadEmbedder } from "../retrieval/local-embedder.ts";
 import type { EmbeddingModel } from "../retrieval/retriever.ts";
-import { cancelled, GatewayError } from "../types/error.ts";
+import { cancelled, GatewayError, messageOf } from "../types/error.ts";
 import type { Report } from "../types/operator.ts";
 import { openEngines, readEngines } from "./open-engines.ts";
 import type { Settings } from "./settings.ts";
@@ -89,17 +90,15 @@ export async function openRuntime(
 const reachPauseMs = 5_000;
 
 /** Servers that the policies need may start later than the gateway. */
-async function whenReachable<Result>(open: () => Promise<Result>, report: Report, signal?: AbortSignal): Promise<Result> {
-  for (let reported = ""; ; ) {
-    try {
-      return await open();
-    } catch (error) {
-      if (!(error instanceof GatewayError) || error.code !== "engine_unavailable" || signal?.aborted) throw error;
-      if (error.message !== reported) report(`waiting: ${error.message}`);
-      reported = error.message;
-      await pause(reachPauseMs, signal);
-    }
-  }
+function whenReachable<Result>(open: () => Promise<Result>, report: Report, signal?: AbortSignal): Promise<Result> {
+  let reported = "";
+  const onFailure = (error: unknown): void => {
+    const reason = messageOf(error);
+    if (reason !== reported) report(`waiting: ${reason}`);
+    reported = reason;
+  };
+  const mayPass = (error: unknown): boolean => error instanceof GatewayError && error.code === "engine_unavailable";
+  return retry(open, { attempts: Number.POSITIVE_INFINITY, pauseMs: () => reachPauseMs, mayPass, onFailure, signal });
 }
 
 const embeddingFiles = ["onnx/model_quantized.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"];

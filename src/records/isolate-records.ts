@@ -3,6 +3,7 @@
  * a request ends with it.
  */
 import { pause } from "../async/pause.ts";
+import { retry } from "../async/retry.ts";
 import type { ExperimentDescription, ExperimentReport } from "../experiment/report.ts";
 import type { DeclaredMetrics } from "../policy/feedback-metrics.ts";
 import { GatewayError, isCancellation, messageOf } from "../types/error.ts";
@@ -88,22 +89,19 @@ export class IsolateRecords implements RecordStore {
   }
 
   async #write(write: (database: RecordDatabase) => Promise<void>): Promise<void> {
-    for (let attempt = 0; ; attempt++) {
-      try {
-        await write(await this.#prepared());
-        this.#written += 1;
-        this.#error = null;
-        return;
-      } catch (error) {
-        this.#error = messageOf(error);
-        const wait = pausesMs[attempt];
-        if (wait !== undefined) {
-          await pause(wait);
-          continue;
-        }
-        this.#lost += 1;
-        return this.#world.report(`A record could not be written: ${this.#error}`);
-      }
+    const attempt = async (): Promise<void> => write(await this.#prepared());
+    const onFailure = (error: unknown): void => {
+      this.#error = messageOf(error);
+    };
+    const pauseMs = (failures: number): number => pausesMs[failures - 1] ?? 0;
+    try {
+      await retry(attempt, { attempts: 1 + pausesMs.length, pauseMs, onFailure });
+      this.#written += 1;
+      this.#error = null;
+    } catch (error) {
+      this.#error = messageOf(error);
+      this.#lost += 1;
+      this.#world.report(`A record could not be written: ${this.#error}`);
     }
   }
 

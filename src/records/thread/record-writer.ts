@@ -1,5 +1,6 @@
 /** @module The thread that writes records. What cannot be written now is tried again; how much may wait is the gateway's to decide. */
 import { parentPort, workerData } from "node:worker_threads";
+import { retry } from "../../async/retry.ts";
 import { messageOf } from "../../types/error.ts";
 import { Database } from "../libsql-records.ts";
 import type { AnswerRow, CounterfactualRow } from "../record.ts";
@@ -13,7 +14,7 @@ const hourMs = 60 * 60 * 1_000;
 const waiting: RecordedRow[] = [];
 let database: Database | undefined;
 let turn: Promise<unknown> = Promise.resolve();
-let retry: ReturnType<typeof setTimeout> | undefined;
+let isFlushing = false;
 
 function tell(message: FromWorker): void {
   parentPort?.postMessage(message);
@@ -47,17 +48,20 @@ async function flush(): Promise<void> {
   }
 }
 
+/** Until it is written; calls have their turns between attempts. */
 function flushSoon(): void {
-  if (retry !== undefined) return;
-  inTurn(flush).catch((error: unknown) => {
+  if (isFlushing) return;
+  isFlushing = true;
+  const onFailure = (error: unknown): void => {
     tell({ type: "failing", error: messageOf(error) });
     // A connection that has seen an error may not recover: the next attempt makes a new one.
     database?.close();
     database = undefined;
-    retry ??= setTimeout(() => {
-      retry = undefined;
-      flushSoon();
-    }, retryMs);
+  };
+  const attempts = Number.POSITIVE_INFINITY;
+  void retry(() => inTurn(flush), { attempts, pauseMs: () => retryMs, onFailure }).then(() => {
+    isFlushing = false;
+    if (waiting.length > 0) flushSoon();
   });
 }
 

@@ -271,6 +271,20 @@ describe("rewards", () => {
     expect(bodies[1]).toEqual({ messages: conversation, response: "hot", authorization: "Bearer secret" });
   });
 
+  it("wait longer after each failure, up to a bound, and as long as the endpoint asks for", async () => {
+    const waited: number[] = [];
+    const pause = async (ms: number): Promise<void> => void waited.push(ms);
+    const answers = Array.from({ length: 12 }, (_, call) =>
+      call === 11 ? Response.json({ reward: 1 }) : new Response("", { status: 429, headers: call === 0 ? { "retry-after": "3" } : {} }),
+    );
+    const fetch = async (): Promise<Response> => answers.shift() as Response;
+    const model = httpReward({ url: "http://reward", retries: 11, fetch, pause });
+    expect(await model.reward(conversation, "hot", signal)).toBe(1);
+    expect(waited[0]).toBe(3_000);
+    expect(waited[4]).toBeGreaterThanOrEqual(4_000);
+    expect(Math.max(...waited)).toBeLessThanOrEqual(60_000);
+  });
+
   it("are raw logits of vLLM's /classify: of one class, or the second's less the first's", async () => {
     const { url, bodies } = await endpoint((_, call) => ({ status: 200, body: { data: [{ probs: call === 1 ? [2.5] : [-1, 3] }] } }));
     const model = httpReward({ url: `${url}/classify`, ...options });
