@@ -1,6 +1,7 @@
 /** @module A load client: so many requests, so many at once, on connections that are kept. */
 import { setMaxListeners } from "node:events";
 import { Agent, request } from "node:http";
+import { inPool } from "icdpo-gateway/laboratory";
 
 export interface Target {
   readonly name: string;
@@ -30,25 +31,17 @@ export async function load({ url, headers, model }: Target, { count, concurrency
   const options = {
     method: "POST",
     agent,
-    signal,
     headers: { ...headers, "content-type": "application/json", "content-length": Buffer.byteLength(body) },
   };
-  const latencies: number[] = [];
-  let begun = 0;
-  const work = async (): Promise<void> => {
-    while (begun < count) {
-      begun += 1;
-      latencies.push(await timed(url, options, body));
-    }
-  };
+  const requests = Array.from({ length: count }, () => body);
   const start = performance.now();
   try {
-    await Promise.all(Array.from({ length: concurrency }, work));
+    const latencies = await inPool(requests, { concurrency, signal }, (one, stopped) => timed(url, { ...options, signal: stopped }, one));
+    const seconds = (performance.now() - start) / 1000;
+    return { latencies: latencies.sort((a, b) => a - b), requestsPerSecond: count / seconds };
   } finally {
     agent.destroy();
   }
-  const seconds = (performance.now() - start) / 1000;
-  return { latencies: latencies.sort((a, b) => a - b), requestsPerSecond: count / seconds };
 }
 
 function timed(url: string, options: object, body: string): Promise<number> {

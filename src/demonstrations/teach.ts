@@ -1,4 +1,5 @@
 /** @module Borrows demonstrations from a teacher, a few at once. What has been answered is noted at once, so that nothing is paid for twice. */
+import { inPool } from "../async/pool.ts";
 import type { Message } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import type { Teacher, TeacherAnswer } from "./teacher.ts";
@@ -29,28 +30,25 @@ export interface TeachOptions {
   readonly stop: AbortSignal;
 }
 
-/** Resolves with the answers by id: all of them, unless it was stopped. Throws what a call throws, with the lesson's id, after the others are noted. */
+/**
+ * Resolves with the answers by id: all of them, unless it was stopped. Throws what a call throws, with the lesson's id,
+ * after the others are noted: a call under way is paid for, and not ended.
+ */
 export async function teach(lessons: readonly Lesson[], options: TeachOptions): Promise<Map<string, TaughtLesson>> {
   const { teacher, system, concurrency, known, note, onProgress, stop } = options;
   const answers = new Map(known);
   const left = lessons.filter(({ id }) => !known.has(id));
-  let failure: { readonly error: unknown } | undefined;
-  const work = async (): Promise<void> => {
-    for (let lesson = left.shift(); lesson !== undefined && !stop.aborted && failure === undefined; lesson = left.shift()) {
-      try {
-        const answer = { id: lesson.id, ...(await teacher.ask(promptOf(lesson, system), `icdpo-${lesson.id}`)) };
-        if (answer.text !== "") await note(answer);
-        answers.set(lesson.id, answer);
-        onProgress(answers.size, answer);
-      } catch (error) {
-        failure ??= {
-          error: error instanceof GatewayError ? new GatewayError(error.code, `${lesson.id}: ${error.message}`, { cause: error }) : error,
-        };
-      }
+  await inPool(left, { concurrency, signal: stop }, async (lesson, stopped) => {
+    if (stopped.aborted) return;
+    try {
+      const answer = { id: lesson.id, ...(await teacher.ask(promptOf(lesson, system), `icdpo-${lesson.id}`)) };
+      if (answer.text !== "") await note(answer);
+      answers.set(lesson.id, answer);
+      onProgress(answers.size, answer);
+    } catch (error) {
+      throw error instanceof GatewayError ? new GatewayError(error.code, `${lesson.id}: ${error.message}`, { cause: error }) : error;
     }
-  };
-  await Promise.all(Array.from({ length: concurrency }, work));
-  if (failure !== undefined) throw failure.error;
+  });
   return answers;
 }
 

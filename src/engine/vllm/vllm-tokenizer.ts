@@ -4,6 +4,7 @@
  */
 import { LRUCache } from "lru-cache";
 import { z } from "zod";
+import { inPool } from "../../async/pool.ts";
 import { describedAnswer } from "../../client/answer-size.ts";
 import { quoted } from "../../text/quoted.ts";
 import { GatewayError } from "../../types/error.ts";
@@ -17,7 +18,7 @@ const completed = z.object({
 });
 
 /** Calls that may wait at once for one caller. */
-const together = 8;
+const concurrency = 8;
 const describedTokens = 50_000;
 /** How control tokens look: `<|im_end|>`, `</s>`, `[INST]`, `>>TITLE<<`. A byte (`<0x0A>`) does so too. */
 const controlShape = /^(?!<0x[0-9A-F]{2}>$).?[<[>|].*\p{L}.*[>\]<|]$/su;
@@ -69,7 +70,7 @@ export class VllmTokens {
 
   /** `[texts][tokens]` */
   plainTexts(texts: readonly string[], signal?: AbortSignal): Promise<Token[][]> {
-    return each(texts, (text) => this.plain(text, signal));
+    return inPool(texts, { concurrency, signal }, (text) => this.plain(text, signal));
   }
 
   /** Spellings of control tokens that stand in a text. */
@@ -100,7 +101,7 @@ export class VllmTokens {
   /** A token that holds part of a character has U+FFFD as its text: vLLM does not tell its bytes. */
   async describe(tokens: readonly Token[], signal?: AbortSignal): Promise<TokenText[]> {
     const unknown = [...new Set(tokens)].filter((token) => !this.#described.has(token));
-    const found = await each(unknown, (token) => this.continuation([token], signal));
+    const found = await inPool(unknown, { concurrency, signal }, (token) => this.continuation([token], signal));
     const fresh = new Map(unknown.map((token, i) => [token, tokenText(found[i] as string)]));
     for (const [token, text] of fresh) this.#described.set(token, text);
     return tokens.map((token) => fresh.get(token) ?? this.#described.get(token) ?? tokenText(""));
@@ -163,7 +164,7 @@ export class VllmTokens {
 
   async #controlIn({ tokens, token_strs }: z.infer<typeof tokenized>, signal?: AbortSignal): Promise<string[]> {
     const spelled = new Map(tokens.map((token, i) => [token, token_strs?.[i] ?? ""]));
-    const isControl = await each([...spelled], ([token, spelling]) => this.isControl(token, spelling, signal));
+    const isControl = await inPool([...spelled], { concurrency, signal }, ([token, spelling]) => this.isControl(token, spelling, signal));
     return [...spelled.values()].filter((_, i) => isControl[i]);
   }
 }
@@ -175,11 +176,4 @@ export function brokenUp(text: string, spellings: readonly string[]): string {
 
 function tokenText(text: string): TokenText {
   return { text, bytes: [...utf8.encode(text)] };
-}
-
-/** A few at a time, in order. */
-async function each<Item, Result>(items: readonly Item[], work: (item: Item) => Promise<Result>): Promise<Result[]> {
-  const results: Result[] = [];
-  for (let i = 0; i < items.length; i += together) results.push(...(await Promise.all(items.slice(i, i + together).map(work))));
-  return results;
 }
