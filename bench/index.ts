@@ -8,6 +8,7 @@ import {
   buildPolicySet,
   type Demonstration,
   defaultEngine,
+  demonstrationSet,
   type Embedder,
   GatewayError,
   LlamaEngine,
@@ -15,7 +16,6 @@ import {
   type Runtime,
   readAccess,
   serve,
-  textFile,
   type World,
   whole,
   withRuntime,
@@ -197,13 +197,16 @@ async function benchPolicies(runtime: Runtime): Promise<PolicyStore> {
     Array.from({ length: source.length }, (_, i) => of(source[(from + i) % source.length] as Demonstration))
       .join(" ")
       .slice(0, responseCharacters);
-  const lines = source.map(({ id, messages }, i) =>
-    JSON.stringify({ id, messages, chosen: lengthened(i, ({ chosen }) => chosen), rejected: lengthened(i, ({ rejected }) => rejected) }),
-  );
+  const demonstrations = source.map(({ id, messages }, i) => ({
+    id,
+    messages,
+    chosen: lengthened(i, ({ chosen }) => chosen),
+    rejected: lengthened(i, ({ rejected }) => rejected),
+  }));
   const files = {
     policies: new Map(Object.entries({ ...policyFiles, blocks })),
     routes: "routes: { icdpo: { policy: icdpo }, plain: { policy: plain }, blocks: { policy: blocks } }",
-    demonstrations: new Map([["bench", textFile(lines.join("\n"))]]),
+    demonstrations: new Map([["bench", demonstrationSet(demonstrations)]]),
   };
   return PolicyStore.open({
     read: async () => files,

@@ -28,7 +28,7 @@ export { noUsage } from "./icdpo/token-usage.ts";
 export { readAccess } from "./node/open-access.ts";
 export type { Runtime } from "./node/runtime.ts";
 export { serve } from "./node/serve.ts";
-export { buildPolicySet, type PolicyFiles, policyId, textFile } from "./policy/build.ts";
+export { buildPolicySet, demonstrationSet, type PolicyFiles, policyId } from "./policy/build.ts";
 export { defaultEngine } from "./policy/engines-file.ts";
 export { parseDemonstrations } from "./policy/parse.ts";
 export type { Policy, PromptedModel } from "./policy/policy.ts";

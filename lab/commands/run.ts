@@ -8,6 +8,7 @@ import {
   cancelled,
   type Demonstration,
   defaultEngine,
+  demonstrationSet,
   type Engine,
   GatewayError,
   inOrder,
@@ -16,7 +17,6 @@ import {
   type PolicyFiles,
   type Report,
   type Runtime,
-  textFile,
   type World,
   withRuntime,
   writeLines,
@@ -98,7 +98,7 @@ async function filesOf(
     if (text === undefined) throw new GatewayError("invalid_request", `There is no policy "${name}". Known: ${known.join(", ")}.`);
     return text;
   };
-  const set = demonstrations && textFile(demonstrations.map((demonstration) => JSON.stringify(demonstration)).join("\n"));
+  const set = demonstrations && demonstrationSet(demonstrations);
   return {
     policies: new Map(names.map((name) => [name, textOf(name)])),
     routes: JSON.stringify({ routes: Object.fromEntries(names.map((name) => [name, { policy: name }])) }),

@@ -20,7 +20,7 @@ export function bundleCommand(world: World): Command {
       const files = await new PolicyFolder({ policies: policiesDirectory, demonstrations: demonstrationsDirectory }).read();
       await parsePolicyFiles(files, declaredBy(await readEngines(settings)));
       const demonstrations = Object.fromEntries(
-        await Promise.all([...files.demonstrations].map(async ([name, file]) => [name, await file.read()] as const)),
+        await Promise.all([...files.demonstrations].map(async ([name, file]) => [name, await file.text()] as const)),
       );
       const bundle = {
         version: world.version,

@@ -15,17 +15,18 @@ import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
 import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
 
 /** A set of demonstrations that is read when a policy needs it. */
-export interface DemonstrationFile {
-  /** SHA-256 of its text, in hex. */
+export interface DemonstrationSource {
+  /** SHA-256 of its lines, in hex. */
   hash(): Promise<string>;
-  read(): Promise<string>;
+  /** `file`: how complaints name it. Throws "configuration". */
+  read(file: string): Promise<readonly Demonstration[]>;
 }
 
 /** Files by name without extension. */
 export interface PolicyFiles {
   readonly policies: ReadonlyMap<string, string>;
   readonly routes: string;
-  readonly demonstrations: ReadonlyMap<string, DemonstrationFile>;
+  readonly demonstrations: ReadonlyMap<string, DemonstrationSource>;
 }
 
 export interface PolicyDependencies {
@@ -110,9 +111,17 @@ function routedPolicies({ routes, policies }: PolicyFiles): string[] {
   }
 }
 
-/** A demonstration file whose text is at hand. */
-export function textFile(text: string): DemonstrationFile {
-  return { hash: () => sha256(text), read: async () => text };
+/** Demonstrations of a file whose text is at hand. */
+export function textFile(text: string): DemonstrationSource {
+  return { hash: () => sha256(text), read: (file) => parseDemonstrations(file, text) };
+}
+
+/** Demonstrations that are at hand; known by the hash that a file of them has. */
+export function demonstrationSet(demonstrations: readonly Demonstration[]): DemonstrationSource {
+  return {
+    hash: () => sha256(demonstrations.map((demonstration) => JSON.stringify(demonstration)).join("\n")),
+    read: async () => demonstrations,
+  };
 }
 
 /**
@@ -190,8 +199,7 @@ async function parsePolicy(
   const source = set === undefined ? undefined : files.demonstrations.get(set);
   if (set !== undefined && source === undefined) throw complaintAt(file, text, ["demonstrations"], `there is no demos/${set}.jsonl`);
   const hash = (await source?.hash()) ?? "";
-  const read = async () => parseDemonstrations(`demos/${set}.jsonl`, (await source?.read()) ?? "");
-  const demonstrations = source === undefined ? [] : await load(hash, read);
+  const demonstrations = source === undefined ? [] : await load(hash, () => source.read(`demos/${set}.jsonl`));
   const problem = contradiction(settings, models, demonstrations);
   if (problem !== null) throw complaintAt(file, text, problem.path, problem.reason);
   const { sampler, scorer, reference } = models;

@@ -6,11 +6,20 @@ import { once } from "../async/once.ts";
 import { pause } from "../async/pause.ts";
 import { readText } from "../system/text-files.ts";
 import { GatewayError } from "../types/error.ts";
-import type { DemonstrationFile, PolicyFiles } from "./build.ts";
+import type { DemonstrationSource, PolicyFiles } from "./build.ts";
+import { parseDemonstrations } from "./parse.ts";
 
 export interface PolicyFolders {
   readonly policies: string;
   readonly demonstrations: string;
+}
+
+export interface DemonstrationFile extends DemonstrationSource {
+  text(): Promise<string>;
+}
+
+export interface FolderFiles extends PolicyFiles {
+  readonly demonstrations: ReadonlyMap<string, DemonstrationFile>;
 }
 
 /** File → what changes when the file does. */
@@ -30,7 +39,7 @@ export class PolicyFolder {
   }
 
   /** All files as they stood at one moment. Throws "configuration" where a folder or routes.yaml cannot be read. */
-  async read(): Promise<PolicyFiles> {
+  async read(): Promise<FolderFiles> {
     for (let attempt = 1; attempt <= mostAttempts; attempt++) {
       const before = await this.#stamps();
       this.#seen = before;
@@ -51,7 +60,7 @@ export class PolicyFolder {
     return isSame(now, await this.#stamps());
   }
 
-  async #readOnce(stamps: Stamps): Promise<PolicyFiles> {
+  async #readOnce(stamps: Stamps): Promise<FolderFiles> {
     const policies = new Map<string, string>();
     const demonstrations = new Map<string, DemonstrationFile>();
     for (const [file, stamp] of stamps)
@@ -74,13 +83,15 @@ export class PolicyFolder {
       return text;
     };
     let read = once(readWhole);
+    const text = async (): Promise<string> => {
+      const whole = await read();
+      // Read once for its hash and once for its lines; not kept any longer.
+      read = once(readWhole);
+      return whole;
+    };
     return {
-      read: async () => {
-        const text = await read();
-        // Read once for its hash and once for its lines; not kept any longer.
-        read = once(readWhole);
-        return text;
-      },
+      text,
+      read: async (name) => parseDemonstrations(name, await text()),
       hash: async () => {
         const known = this.#hashes.get(`${file}\0${stamp}`);
         if (known !== undefined) return known;

@@ -2,7 +2,14 @@
 
 import { describe, expect, it } from "vitest";
 import { onlyEngine } from "../../../src/engine/engines.ts";
-import { buildPolicySet, type PolicyDependencies, type PolicyFiles, textFile } from "../../../src/policy/build.ts";
+import {
+  buildPolicySet,
+  type DemonstrationSource,
+  demonstrationSet,
+  type PolicyDependencies,
+  type PolicyFiles,
+  textFile,
+} from "../../../src/policy/build.ts";
 import { overridden } from "../../../src/policy/overrides.ts";
 import { parseDemonstrations, parseYaml } from "../../../src/policy/parse.ts";
 import type { PolicySet } from "../../../src/policy/policy.ts";
@@ -242,6 +249,24 @@ describe("a set of policies", () => {
     const set = await build({ policies: { p: `demonstrations: d\nretriever: { type: ${type} }\n${plain}` } });
     const found = await set.policies.get("p")?.retriever?.retrieve([{ role: "user", content: "Hi" }], { shots: 2, random: () => 0 });
     expect(found?.map(({ demonstration }) => demonstration.id)).toEqual(["a"]);
+  });
+
+  it("is the same of demonstrations that are parsed already", async () => {
+    const built = async (set: DemonstrationSource) => {
+      const files: PolicyFiles = {
+        policies: new Map([["p", contrast]]),
+        routes: "routes: { r: { policy: p } }",
+        demonstrations: new Map([["d", set]]),
+      };
+      const dependencies = { engines: onlyEngine(new ScriptedEngine()), embedder: async () => embedder };
+      return (await buildPolicySet(files, dependencies)).policies.get("p");
+    };
+    const parsed = await parseSet(paired);
+    const lines = parsed.map((demonstration) => JSON.stringify(demonstration)).join("\n");
+    const ofText = await built(textFile(lines));
+    const ofParsed = await built(demonstrationSet(parsed));
+    expect(ofParsed?.id).toBe(ofText?.id);
+    expect(ofParsed?.demonstrations).toBe(parsed);
   });
 
   it("asks for sentence embeddings only where a retriever needs them", async () => {
