@@ -12,13 +12,13 @@ import {
   type Embedder,
   GatewayError,
   LlamaEngine,
+  type ModelRuntime,
   PolicyStore,
-  type Runtime,
   readAccess,
   serve,
   type World,
   whole,
-  withRuntime,
+  withModels,
   withSignal,
 } from "icdpo-gateway/laboratory";
 import { busyCase } from "./busy.ts";
@@ -102,17 +102,17 @@ async function show(figures: readonly Figure[], about: object, { version }: Worl
 }
 
 function benchEngine(world: World, options: BenchOptions): Promise<void> {
-  return withRuntime(world, async (runtime, signal) => {
+  return withModels(world, async (models, signal) => {
     const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1", databaseUrl: null };
-    const policies = await benchPolicies(runtime);
-    const server = await serve({ ...runtime, policies }, settings, await readAccess(settings, world.report), world.version, world.report);
+    const policies = await benchPolicies(models);
+    const server = await serve({ ...models, policies }, settings, await readAccess(settings, world.report), world.version, world.report);
     try {
       const client = new Client(server.url, signal);
-      const cases = await benchCases(runtime, client, options);
+      const cases = await benchCases(models, client, options);
       const chosen = cases.filter(({ name }) => name === "speeds" || name.includes(options.only ?? ""));
       await client.chat(new Requests().fresh("plain")); // nobody pays for the first request
       const figures = await runRounds(chosen, options.rounds, world.report);
-      const { lifecycle, modelPath } = await embedded(runtime);
+      const { lifecycle, modelPath } = await embedded(models);
       await show(figures, { model: path.basename(modelPath), size: lifecycle.size }, world, options);
     } finally {
       await server.close();
@@ -120,11 +120,9 @@ function benchEngine(world: World, options: BenchOptions): Promise<void> {
   });
 }
 
-async function benchCases(runtime: Runtime, client: Client, options: BenchOptions): Promise<BenchCase[]> {
-  const engine = await embedded(runtime);
-  const text = everyday(runtime)
-    .map(({ chosen }) => chosen)
-    .join("\n");
+async function benchCases(models: ModelRuntime, client: Client, options: BenchOptions): Promise<BenchCase[]> {
+  const engine = await embedded(models);
+  const text = (await everyday(models)).map(({ chosen }) => chosen).join("\n");
   const speeds: Speeds = { prefill: 0, scoring: 0, step: new Map() };
   const requests = new Requests();
   const threads = engine.lifecycle.size?.threads ?? 1;
@@ -140,7 +138,7 @@ async function benchCases(runtime: Runtime, client: Client, options: BenchOption
     blocksCase(client, requests, 64),
     blocksCase(client, requests, paperTokens),
     busyCase(engine, text),
-    retrievalCase(engine, forgetful(await runtime.embedder()), text, [1_000, 10_000, 160_000]),
+    retrievalCase(engine, forgetful(await models.embedder()), text, [1_000, 10_000, 160_000]),
   ];
 }
 
@@ -148,7 +146,7 @@ async function benchCases(runtime: Runtime, client: Client, options: BenchOption
 const paperTokens = 128;
 
 /** Throws "configuration" where the default engine is another. */
-async function embedded({ engines }: Runtime): Promise<LlamaEngine> {
+async function embedded({ engines }: ModelRuntime): Promise<LlamaEngine> {
   const engine = await (await engines.open({ engine: defaultEngine })).opened();
   if (engine instanceof LlamaEngine) return engine;
   throw new GatewayError("configuration", "The benchmarks measure the embedded engine: the engines file must not name another as default.");
@@ -191,8 +189,8 @@ score: { type: contrast, negative: rejected }
 const blocks = `${policyFiles.icdpo}block: { tokens: 16 }\n`;
 
 /** Demonstrations are drawn by the request's seed, so that a request can have the same ones again, or others. */
-async function benchPolicies(runtime: Runtime): Promise<PolicyStore> {
-  const source = everyday(runtime);
+async function benchPolicies(models: ModelRuntime): Promise<PolicyStore> {
+  const source = await everyday(models);
   const lengthened = (from: number, of: (demonstration: Demonstration) => string | undefined): string =>
     Array.from({ length: source.length }, (_, i) => of(source[(from + i) % source.length] as Demonstration))
       .join(" ")
@@ -210,17 +208,18 @@ async function benchPolicies(runtime: Runtime): Promise<PolicyStore> {
   };
   return PolicyStore.open({
     read: async () => files,
-    build: (read) => buildPolicySet(read, runtime),
-    retain: (models) => runtime.engines.retain(models),
+    build: (read) => buildPolicySet(read, models),
+    retain: (needed) => models.engines.retain(needed),
     unixTime: () => 0,
   });
 }
 
-function everyday({ policies }: Runtime): readonly Demonstration[] {
-  const paired = [...policies.current.policies.values()].find(({ demonstrations }) =>
-    demonstrations.some(({ rejected }) => rejected !== undefined),
-  );
-  if (paired === undefined)
-    throw new GatewayError("configuration", "The benchmark needs a policy whose demonstrations have rejected responses.");
-  return paired.demonstrations.filter(({ rejected }) => rejected !== undefined);
+/** Of the first set that has worse responses, too. Throws "configuration" where there is none. */
+async function everyday({ policyFolder }: ModelRuntime): Promise<readonly Demonstration[]> {
+  const { demonstrations } = await policyFolder.read();
+  for (const [name, set] of demonstrations) {
+    const paired = (await set.read(`demos/${name}.jsonl`)).filter(({ rejected }) => rejected !== undefined);
+    if (paired.length > 0) return paired;
+  }
+  throw new GatewayError("configuration", "The benchmark needs demonstrations that have rejected responses.");
 }

@@ -87,9 +87,9 @@ async function openReward(run: Run, spec: string, options: MeasureOptions): Prom
 }
 
 /** `name`, or `name+adapter`. Throws "configuration" where there is none of that name. */
-export function engineNamed({ runtime }: Run, name: string): Promise<Engine> {
+export function engineNamed({ models }: Run, name: string): Promise<Engine> {
   const [engine = "", adapter] = name.split("+");
-  return runtime.engines.open({ engine, adapter });
+  return models.engines.open({ engine, adapter });
 }
 
 /** The chat template where the model has one, else the paper's. */

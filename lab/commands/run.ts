@@ -12,13 +12,13 @@ import {
   type Engine,
   GatewayError,
   inOrder,
+  type ModelRuntime,
   openJournal,
   type Policy,
   type PolicyFiles,
   type Report,
-  type Runtime,
   type World,
-  withRuntime,
+  withModels,
   writeLines,
   writeWhole,
 } from "icdpo-gateway/laboratory";
@@ -29,7 +29,7 @@ import type { RunOptions } from "./options.ts";
 const cacheFile = "cache.jsonl";
 
 export interface Run {
-  readonly runtime: Runtime;
+  readonly models: ModelRuntime;
   readonly cache: ResultCache;
   readonly signal: AbortSignal;
   readonly report: Report;
@@ -37,9 +37,9 @@ export interface Run {
   readonly out: string;
 }
 
-/** Runs `work` with an engine, policies and a cache that outlives it. */
+/** Runs `work` with models and a cache that outlives it. */
 export function withRun(world: World, name: string, options: RunOptions, work: (run: Run) => Promise<void>): Promise<void> {
-  return withRuntime(world, async (runtime, signal) => {
+  return withModels(world, async (models, signal) => {
     // Everything under way listens to it, a judge's calls for as long as the run lasts.
     setMaxListeners(0, signal);
     const out = options.out ?? path.join("eval", name);
@@ -48,7 +48,7 @@ export function withRun(world: World, name: string, options: RunOptions, work: (
       world.report(`${journal.damaged} lines of ${path.join(out, cacheFile)} are cut short or damaged: their results are computed anew`);
     const cache = new ResultCache({ entries: journal.entries, add: inOrder((entry) => journal.add(entry)) });
     try {
-      await work({ runtime, cache, signal, report: world.report, out });
+      await work({ models, cache, signal, report: world.report, out });
     } finally {
       await journal.close();
     }
@@ -56,8 +56,12 @@ export function withRun(world: World, name: string, options: RunOptions, work: (
 }
 
 /** The engine called default, which tokenises data. */
-export function ownEngine({ runtime }: Run): Promise<Engine> {
-  return runtime.engines.open({ engine: defaultEngine });
+export function ownEngine({ models }: Run): Promise<Engine> {
+  return models.whenReachable(async () => {
+    const engine = await models.engines.open({ engine: defaultEngine });
+    await engine.info();
+    return engine;
+  });
 }
 
 /**
@@ -65,14 +69,14 @@ export function ownEngine({ runtime }: Run): Promise<Engine> {
  * given. Throws "invalid_request" where one does not exist, "configuration" where one is wrong.
  */
 export async function openArms(
-  { runtime }: Run,
+  { models }: Run,
   options: Pick<RunOptions, "policy" | "prompt">,
   defaults: readonly string[],
   demonstrations: readonly Demonstration[] | null,
 ): Promise<Arm[]> {
   const names = options.policy.length > 0 ? options.policy : defaults;
-  const files = await filesOf(runtime, names, demonstrations);
-  const { policies } = await buildPolicySet(files, runtime, names);
+  const files = await filesOf(models, names, demonstrations);
+  const { policies } = await models.whenReachable(() => buildPolicySet(files, models, names));
   return Promise.all(
     names.map((name) => {
       const arm = { name, policy: policies.get(name) as Policy };
@@ -84,7 +88,7 @@ export async function openArms(
 const papersPolicies = fileURLToPath(new URL("../../../paper/policies", import.meta.url));
 
 async function filesOf(
-  { policyFolder }: Runtime,
+  { policyFolder }: ModelRuntime,
   names: readonly string[],
   demonstrations: readonly Demonstration[] | null,
 ): Promise<PolicyFiles> {

@@ -1,8 +1,7 @@
 /** @module What the commands get from the program. */
 import type { Engine } from "../engine/engine.ts";
 import { openLlama } from "../node/open-engines.ts";
-import type { Runtime } from "../node/runtime.ts";
-import { openModelStore, openRuntime } from "../node/runtime.ts";
+import { type ModelRuntime, openModelStore, openModels, openRuntime, type Runtime } from "../node/runtime.ts";
 import type { Settings } from "../node/settings.ts";
 import type { Report } from "../types/operator.ts";
 
@@ -25,20 +24,30 @@ export async function withSignal<Result>(work: (signal: AbortSignal) => Promise<
   }
 }
 
-/** Runs `work` with policies (those that serve routes, and those in `also`) and their engines, and ends the engines whatever happens. SIGINT and SIGTERM cancel. */
+/** Runs `work` with models, none of them begun yet, and ends them whatever happens. SIGINT and SIGTERM cancel. */
+export function withModels<Result>(world: World, work: (models: ModelRuntime, signal: AbortSignal) => Promise<Result>): Promise<Result> {
+  return withSignal((signal) => closing(openModels(world.settings(), world.report, signal), (models) => work(models, signal)));
+}
+
+/** The same with the policies that serve routes, and those in `also`. */
 export function withRuntime<Result>(
   world: World,
   work: (runtime: Runtime, signal: AbortSignal) => Promise<Result>,
   also: readonly string[] = [],
 ): Promise<Result> {
-  return withSignal(async (signal) => {
-    const runtime = await openRuntime(world.settings(), world.report, signal, also);
-    try {
-      return await work(runtime, signal);
-    } finally {
-      await runtime.close();
-    }
-  });
+  return withSignal((signal) => closing(openRuntime(world.settings(), world.report, signal, also), (runtime) => work(runtime, signal)));
+}
+
+async function closing<Opened extends ModelRuntime, Result>(
+  opening: Promise<Opened>,
+  work: (opened: Opened) => Promise<Result>,
+): Promise<Result> {
+  const opened = await opening;
+  try {
+    return await work(opened);
+  } finally {
+    await opened.close();
+  }
 }
 
 /** Runs `work` with an engine that only tokenises, and no policies. */

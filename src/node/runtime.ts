@@ -1,9 +1,8 @@
-/** @module What every command needs: the models at hand, the engine running, the policies built. */
+/** @module What commands run with: models alone, or with the policies that serve. */
 import path from "node:path";
 import { once } from "../async/once.ts";
-import type { EnginePool } from "../engine/engine-pool.ts";
-import { pause } from "../async/pause.ts";
 import { retry } from "../async/retry.ts";
+import type { EnginePool } from "../engine/engine-pool.ts";
 import { embeddingModel } from "../models/catalog.ts";
 import { ModelStore } from "../models/model-store.ts";
 import { folderId } from "../models/references.ts";
@@ -19,14 +18,21 @@ import type { Report } from "../types/operator.ts";
 import { openEngines, readEngines } from "./open-engines.ts";
 import type { Settings } from "./settings.ts";
 
-export interface Runtime {
+/** Models, each begun when it is first asked for. */
+export interface ModelRuntime {
   readonly engines: EnginePool;
-  readonly policies: PolicyStore;
-  /** Where the policies come from. */
+  /** Where policies come from. */
   readonly policyFolder: PolicyFolder;
   /** Loads the sentence-embedding model when it is first asked for; a load that failed is begun anew. */
   readonly embedder: () => Promise<EmbeddingModel>;
+  /** Opens what needs servers, and does it again while they cannot be reached: they may start later than the gateway. */
+  whenReachable<Result>(open: () => Promise<Result>): Promise<Result>;
   close(): Promise<void>;
+}
+
+/** Models, and the policies that serve with them. */
+export interface Runtime extends ModelRuntime {
+  readonly policies: PolicyStore;
 }
 
 export function openModelStore(settings: Settings, report: Report): ModelStore {
@@ -54,42 +60,66 @@ function retrievalDirectory({ cacheDirectory }: Settings): string {
   return path.join(cacheDirectory, "retrieval");
 }
 
-/** `also`: policies that are wanted whether or not they serve a route. Throws "model_unavailable", "configuration" or "cancelled"; nothing is left running then. */
+/** Nothing is begun but what is asked for. Throws "configuration" where the engines file is wrong. */
+export async function openModels(settings: Settings, report: Report, signal?: AbortSignal): Promise<ModelRuntime> {
+  const store = openModelStore(settings, report);
+  const engines = openEngines({ settings, definitions: await readEngines(settings), store, report, signal });
+  const folders = { policies: settings.policiesDirectory, demonstrations: settings.demonstrationsDirectory };
+  return {
+    engines,
+    policyFolder: new PolicyFolder(folders),
+    embedder: once(() => openKeptEmbedder(settings, store, report, signal)),
+    whenReachable: (open) => unlessAborted(whenReachable(open, report, signal), () => engines.close(), signal),
+    close: () => engines.close(),
+  };
+}
+
+/**
+ * The policies that serve, and their engines. `also`: policies that are wanted whether or not they serve a route. Throws
+ * "model_unavailable", "configuration" or "cancelled"; nothing is left running then.
+ */
 export async function openRuntime(
   settings: Settings,
   report: Report,
   signal?: AbortSignal,
   also: readonly string[] = [],
 ): Promise<Runtime> {
-  const store = openModelStore(settings, report);
-  const engines = openEngines({ settings, definitions: await readEngines(settings), store, report, signal });
-  const giveUp = (): void => void engines.close();
-  signal?.addEventListener("abort", giveUp, { once: true });
+  const models = await openModels(settings, report, signal);
+  const { engines, policyFolder, embedder } = models;
   try {
-    const embedder = once(() => openKeptEmbedder(settings, store, report, signal));
-    const policyFolder = new PolicyFolder({ policies: settings.policiesDirectory, demonstrations: settings.demonstrationsDirectory });
-    const builder = new PolicyBuilder({ engines, embedder, artifacts: openArtifacts(retrievalDirectory(settings), report) });
+    const artifacts = openArtifacts(retrievalDirectory(settings), report);
+    const builder = new PolicyBuilder({ engines, embedder, artifacts });
     const open = () =>
       PolicyStore.open({
         read: () => policyFolder.read(),
         build: (files) => builder.build(files, also),
-        retain: (models) => engines.retain(models),
+        retain: (needed) => engines.retain(needed),
         unixTime: () => Math.floor(Date.now() / 1000),
       });
-    const policies = await whenReachable(open, report, signal);
-    if (signal?.aborted) throw cancelled(signal);
-    return { engines, policies, policyFolder, embedder, close: () => engines.close() };
+    return { ...models, policies: await models.whenReachable(open) };
   } catch (error) {
-    await engines.close();
+    await models.close();
+    throw error;
+  }
+}
+
+/** Gives up when the signal fires, and throws "cancelled" then. */
+async function unlessAborted<Result>(opening: Promise<Result>, giveUp: () => Promise<void>, signal?: AbortSignal): Promise<Result> {
+  const onAbort = (): void => void giveUp();
+  signal?.addEventListener("abort", onAbort, { once: true });
+  try {
+    const opened = await opening;
+    if (signal?.aborted) throw cancelled(signal);
+    return opened;
+  } catch (error) {
     throw signal?.aborted ? cancelled(signal) : error;
   } finally {
-    signal?.removeEventListener("abort", giveUp);
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 
 const reachPauseMs = 5_000;
 
-/** Servers that the policies need may start later than the gateway. */
 function whenReachable<Result>(open: () => Promise<Result>, report: Report, signal?: AbortSignal): Promise<Result> {
   let reported = "";
   const onFailure = (error: unknown): void => {

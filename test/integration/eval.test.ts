@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -53,9 +53,9 @@ afterEach(() => {
   for (const child of running) child.kill("SIGTERM");
 });
 
-function start(args: readonly string[]) {
+function start(args: readonly string[], settings: NodeJS.ProcessEnv = {}) {
   // Small, and started without measuring: these runs are about what is kept, not about speed.
-  const env = { ...process.env, ICDPO_THREADS: "1", ICDPO_SEQUENCES: "6", ICDPO_CONTEXT_SIZE: "1024" };
+  const env = { ...process.env, ICDPO_THREADS: "1", ICDPO_SEQUENCES: "6", ICDPO_CONTEXT_SIZE: "1024", ...settings };
   const child = spawn(process.execPath, [program, "eval", ...args], { stdio: ["ignore", "pipe", "pipe"], env });
   running.add(child);
   child.once("close", () => running.delete(child));
@@ -69,8 +69,8 @@ function start(args: readonly string[]) {
   return { child, said, ended: once(child, "close") };
 }
 
-async function run(args: readonly string[]): Promise<string> {
-  const { child, said, ended } = start(args);
+async function run(args: readonly string[], settings: NodeJS.ProcessEnv = {}): Promise<string> {
+  const { child, said, ended } = start(args, settings);
   await ended;
   expect(child.exitCode, said.stderr).toBe(0);
   return said.stdout;
@@ -218,5 +218,21 @@ describe("icdpo eval", () => {
     expect(child.exitCode).toBe(1);
     expect(said.stderr).toContain(complaint);
     expect(said.stderr).not.toContain("loading");
+  });
+});
+
+describe("an evaluation", () => {
+  it("waits for no server that only routes need", { timeout: severalRunsMs }, async () => {
+    const policies = path.join(folder, "policies");
+    mkdirSync(policies);
+    const away = "engine: away\ncandidates: 1\nscore: { type: none }\n";
+    writeFileSync(path.join(policies, "serving.yaml"), away);
+    writeFileSync(path.join(policies, "routes.yaml"), "routes: { icdpo: { policy: serving } }\n");
+    const engines = "engines: { default: { type: llama }, away: { type: llama-server, urls: ['http://127.0.0.1:9'] } }\n";
+    const enginesFile = path.join(folder, "engines.yaml");
+    writeFileSync(enginesFile, engines);
+    const settings = { ICDPO_POLICIES: policies, ICDPO_ENGINES: enginesFile };
+    const stdout = await run(["nll", ...data, "--limit", "1", "--json", "--out", path.join(folder, "nll")], settings);
+    expect(JSON.parse(stdout)).toMatchObject([{ values: {} }]);
   });
 });
