@@ -1,6 +1,6 @@
 /** @module Answers of several arms as tables and figures: means by data set, and differences on the same prompts. */
 import type { AnswerRow } from "./answers.ts";
-import { shareBars } from "./plots.ts";
+import { shareBars } from "./plots.tsx";
 import { bootstrapMean, type Estimate, meanOf, median } from "./statistics.ts";
 import { estimateCell, fixed, markdownTable } from "./tables.ts";
 

@@ -1,6 +1,6 @@
 /** @module What is measured of data's own responses, as tables and figures: rewards (Table 1), mean NLL (Figure 5). */
 
-import { dotPlot } from "./plots.ts";
+import { dotPlot } from "./plots.tsx";
 import { bootstrapMean } from "./statistics.ts";
 import { estimateCell, markdownTable } from "./tables.ts";
 

@@ -1,6 +1,6 @@
 /** @module Pairwise accuracies as tables and figures. */
 import { accuracy, accuracyDifference, type Normalization, normalizations, type PairMargins, type Scorer, scorers } from "./pairs.ts";
-import { dotPlot } from "./plots.ts";
+import { dotPlot } from "./plots.tsx";
 import type { Estimate } from "./statistics.ts";
 import { markdownTable, percentCell } from "./tables.ts";
 

@@ -1,6 +1,6 @@
 /** @module Mean reciprocal ranks as a table and Figure 3. */
 
-import { dotPlot } from "./plots.ts";
+import { dotPlot } from "./plots.tsx";
 import { chanceReciprocalRank, reciprocalRank } from "./ranking.ts";
 import { bootstrapMean, type Estimate } from "./statistics.ts";
 import { estimateCell, fixed, markdownTable } from "./tables.ts";

@@ -46,6 +46,7 @@ export { sha256Hex } from "./text/bytes.ts";
 export { type Conversation, type Demonstration, promptText } from "./types/conversation.ts";
 export { cancelled, GatewayError, messageOf } from "./types/error.ts";
 export type { Report } from "./types/operator.ts";
+export { Curve, Label, linear, PlotFile, place, Rule, type Scale } from "./web/svg.tsx";
 
 /** The built program. */
 export const program = new URL("./commands/cli.js", import.meta.url);

@@ -6,7 +6,7 @@ import { answersReport, answersSummary, meanOfArm, measuresOf, setsOf } from "..
 import { type Arm, changedArm } from "../arms.ts";
 import { accuracy, scorers } from "../pairs.ts";
 import { type ArmMargins, pairsReport, pairsSummary, scorerNames } from "../pairs-report.ts";
-import { linePlot } from "../plots.ts";
+import { linePlot } from "../plots.tsx";
 import { readData } from "./data.ts";
 import { checkRewards } from "./measures.ts";
 import { counts, requireData } from "./options.ts";

@@ -4,6 +4,7 @@ import { type DifferenceReport, type ExperimentReport, leftOutSentence, type Met
 import type { StoreState } from "../records/record.ts";
 import { numbers, Table, texts } from "./data-table.tsx";
 import { Alert } from "./layout.tsx";
+import { Band, Curve, Label, Plot, Rule } from "./svg.tsx";
 
 export function ExperimentList({
   experiments,
@@ -95,7 +96,7 @@ function Metric({
         })}
       />
       {differences.map((difference) => (
-        <Plot metric={name} difference={difference} />
+        <DifferencePlot metric={name} difference={difference} />
       ))}
     </section>
   );
@@ -106,7 +107,13 @@ const height = 180;
 const margin = { left: 64, right: 8, top: 8, bottom: 22 };
 
 /** The difference and its interval of the first so many units. */
-function Plot({ metric, difference: { arm, over_time: points } }: { readonly metric: string; readonly difference: DifferenceReport }) {
+function DifferencePlot({
+  metric,
+  difference: { arm, over_time: points },
+}: {
+  readonly metric: string;
+  readonly difference: DifferenceReport;
+}) {
   const bounded = points.filter(({ low, high }) => low !== null && high !== null);
   const last = bounded.at(-1);
   if (bounded.length < 2 || last === undefined) return <p class="quiet">A plot needs more units.</p>;
@@ -119,22 +126,22 @@ function Plot({ metric, difference: { arm, over_time: points } }: { readonly met
     const share = (Math.max(-most, Math.min(most, value)) + most) / (2 * most);
     return height - margin.bottom - share * (height - margin.top - margin.bottom);
   };
-  const at = (point: (typeof bounded)[number], value: number): string => `${x(point).toFixed(1)},${y(value).toFixed(1)}`;
-  const upper = bounded.map((point) => at(point, point.high ?? 0));
-  const lower = bounded.map((point) => at(point, point.low ?? 0)).toReversed();
+  const upper = bounded.map((point) => [x(point), y(point.high ?? 0)] as const);
+  const lower = bounded.map((point) => [x(point), y(point.low ?? 0)] as const);
+  const middle = bounded.map((point) => [x(point), y(point.difference)] as const);
   const label = `${metric}: ${arm} less control, from ${bounded[0]?.units} to ${last.units} units; at the end ${number(last.difference)} between ${number(last.low ?? 0)} and ${number(last.high ?? 0)}`;
   return (
-    <svg viewBox={`0 0 ${width} ${height}`} role="img" aria-label={label}>
-      <polygon class="band" points={[...upper, ...lower].join(" ")} />
-      <polyline class="curve" points={bounded.map((point) => at(point, point.difference)).join(" ")} />
-      <line class="axis" x1={margin.left} x2={width - margin.right} y1={y(0)} y2={y(0)} />
-      <text x="4" y={y(most) + 10}>{`+${number(most)}`}</text>
-      <text x="4" y={y(0) + 4}>
+    <Plot label={label} width={width} height={height}>
+      <Band upper={upper} lower={lower} />
+      <Curve kind="curve" points={middle} />
+      <Rule kind="axis" x={[margin.left, width - margin.right]} y={[y(0), y(0)]} />
+      <Label x={4} y={y(most) + 10} kind="start">{`+${number(most)}`}</Label>
+      <Label x={4} y={y(0) + 4} kind="start">
         0
-      </text>
-      <text x="4" y={y(-most)}>{`−${number(most)}`}</text>
-      <text x={width - margin.right} y={height - 6} text-anchor="end">{`${units} units`}</text>
-    </svg>
+      </Label>
+      <Label x={4} y={y(-most)} kind="start">{`−${number(most)}`}</Label>
+      <Label x={width - margin.right} y={height - 6} kind="end">{`${units} units`}</Label>
+    </Plot>
   );
 }
 

@@ -62,7 +62,7 @@ svg { display: block; width: 100%; height: auto; }
 svg.bar { height: .8rem; }
 svg .plus { fill: var(--plus); } svg .minus { fill: var(--minus); }
 svg .band { fill: var(--accent); opacity: .18; } svg .curve { fill: none; stroke: var(--accent); stroke-width: 2; }
-svg .axis { stroke: var(--quiet); stroke-width: 1; } svg text { fill: var(--quiet); font: 13px system-ui, sans-serif; }
+svg .axis { stroke: var(--quiet); stroke-width: 1; } svg .end { text-anchor: end; } svg text { fill: var(--quiet); font: 13px system-ui, sans-serif; }
 details > summary { cursor: pointer; padding: .3rem 0; }
 .verdict { font-size: 1.1rem; max-width: 50rem; }
 dl.facts { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(9rem, 100%), 1fr)); gap: .6rem; margin: .6rem 0; }

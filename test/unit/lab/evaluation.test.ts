@@ -11,7 +11,7 @@ import { dataReport, splitLabel } from "../../../lab/data-report.ts";
 import { accuracy, accuracyDifference, measurePair, type PairMargins } from "../../../lab/pairs.ts";
 import { pairsReport } from "../../../lab/pairs-report.ts";
 import { paperTable } from "../../../lab/paper-table.ts";
-import { dotPlot, linePlot, shareBars } from "../../../lab/plots.ts";
+import { dotPlot, linePlot, shareBars } from "../../../lab/plots.tsx";
 import { rankingReport } from "../../../lab/ranking-report.ts";
 import { cachedReward, engineReward, httpReward, logit } from "../../../lab/reward.ts";
 import { verdictForm } from "../../../src/demonstrations/judge.ts";
@@ -492,7 +492,7 @@ describe("figures", () => {
         },
       ],
     });
-    expect(svg).toContain("A &#60;b&#62; &#38; c");
+    expect(svg).toContain("A &lt;b&gt; &amp; c");
     expect(svg).not.toContain("<b>");
     const [low, high] = [...svg.matchAll(/<circle fill="[^"]+" cx="([\d.]+)"/gu)].map(([, x]) => Number(x));
     expect(low).toBeLessThan(high as number);
