@@ -11,12 +11,12 @@ import {
   GatewayError,
   growingPause,
   isRedirect,
-  noUsage,
   messageOf,
+  noUsage,
   type PromptFormat,
   redirected,
-  tokenizeResponse,
   retry,
+  tokenizeResponse,
 } from "icdpo-gateway/laboratory";
 import { z } from "zod";
 import type { Kind, ResultCache } from "./cache.ts";

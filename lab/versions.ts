@@ -12,10 +12,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "c8b748d674b0d069" },
+  answers: { version: 2, sources: "fedd815e49212918" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "94c15f980ab31063" },
-  rewards: { version: 1, sources: "c81bd7d53b630e6b" },
+  rewards: { version: 1, sources: "9137f3326fddfa76" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "3aff0f4375113514" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;
