@@ -1,9 +1,13 @@
 import { spawnSync } from "node:child_process";
 import { describe, expect, it } from "vitest";
-import { program } from "./gateway.ts";
+import { program, shortPrompts } from "./gateway.ts";
 
 function run(args: readonly string[], input = ""): { code: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { input, encoding: "utf8" });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
+    input,
+    encoding: "utf8",
+    env: { ...process.env, ...shortPrompts },
+  });
   return { code: status, stdout, stderr };
 }
 

@@ -6,7 +6,7 @@ import { type AddressInfo, connect } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
-import { eventually, type Gateway, post, spawnServe, startGateway } from "./gateway.ts";
+import { eventually, type Gateway, post, shortPrompts, spawnServe, startGateway, withoutEnd } from "./gateway.ts";
 
 let gateway: Gateway | undefined;
 afterEach(async () => {
@@ -15,10 +15,10 @@ afterEach(async () => {
 
 const messages = [{ role: "user", content: "Name a fruit." }];
 const bodies = [
-  { model: "plain", messages, max_tokens: 40 },
-  { model: "plain", messages, max_tokens: 40, stream: true },
-  { model: "icdpo", messages, max_tokens: 12 },
-  { model: "icdpo", messages, max_tokens: 12, stream: true },
+  { model: "plain", messages, max_tokens: 40, ...withoutEnd },
+  { model: "plain", messages, max_tokens: 40, ...withoutEnd, stream: true },
+  { model: "icdpo", messages, max_tokens: 24, ...withoutEnd },
+  { model: "icdpo", messages, max_tokens: 24, ...withoutEnd, stream: true },
 ];
 
 /** Sends a request; resolves to its whole answer. */
@@ -44,7 +44,7 @@ function expectWhole(text: string): void {
 }
 
 it("finishes what is under way after SIGTERM, takes no more, and ends with code 0", async () => {
-  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
+  gateway = await startGateway(shortPrompts);
   const { url } = gateway;
   let answered = 0;
   const answers = Promise.all(
@@ -67,12 +67,12 @@ it("finishes what is under way after SIGTERM, takes no more, and ends with code 
 });
 
 it("ends what takes longer than it may with an error event, and still ends with code 0", async () => {
-  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024", ICDPO_DRAIN_MS: "300" });
+  gateway = await startGateway({ ...shortPrompts, ICDPO_DRAIN_MS: "300" });
   const { url } = gateway;
   const long = fetch(`${url}/v1/chat/completions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: JSON.stringify({ model: "icdpo", messages, max_tokens: 600, stream: true, temperature: 2 }),
+    body: JSON.stringify({ model: "icdpo", messages, max_tokens: 600, ...withoutEnd, stream: true }),
   }).then((response) => response.text());
   await eventually(async () => (await requests(url)) === 1);
   const code = await gateway.stop();
@@ -82,7 +82,7 @@ it("ends what takes longer than it may with an error event, and still ends with 
 });
 
 it("ends with code 0 after SIGTERM while its engine hangs, and the engine with it", async () => {
-  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
+  gateway = await startGateway(shortPrompts);
   const { engine } = (await (await fetch(`${gateway.url}/ready`)).json()) as { engine: { pid: number } };
   process.kill(engine.pid, "SIGSTOP");
   expect(await gateway.stop()).toBe(0);
@@ -133,33 +133,27 @@ describe("a server that never answers", () => {
   });
 });
 
-it("waits for no connection that nothing was sent on", async () => {
-  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
+it("waits for no connection that nothing was sent on, and has said nothing of messages in its log", async () => {
+  gateway = await startGateway(shortPrompts);
   const socket = connect(Number(new URL(gateway.url).port), "127.0.0.1");
   await once(socket, "connect");
   await ask(gateway.url, 0);
   expect(await gateway.stop()).toBe(0);
-  expect(gateway.log()).not.toContain("did not finish");
   socket.destroy();
+  expect(gateway.log()).not.toContain("did not finish");
+  expect(gateway.log()).toContain('"path":"/v1/chat/completions"');
+  expect(gateway.log()).not.toContain("Name a fruit");
 });
 
 it.each([
   ["a full disk", { ICDPO_LOG_FILE: "/dev/full" }, false],
   ["a log that nobody reads any more", {}, true],
 ])("answers with %s", async (_, settings, isClosed) => {
-  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024", ...settings });
+  gateway = await startGateway({ ...shortPrompts, ...settings });
   if (isClosed) gateway.process.stderr?.destroy();
   const { url } = gateway;
   for (let number = 0; number < 4; number++) expectWhole(await ask(url, number));
   const metrics = await (await fetch(`${url}/metrics`)).text();
   expect(Number(/icdpo_log_lines_dropped_total (\d+)/u.exec(metrics)?.[1])).toBeGreaterThan(0);
   expect(await gateway.stop()).toBe(0);
-});
-
-it("says nothing of messages in its log, unless that is asked for", async () => {
-  gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024" });
-  await ask(gateway.url, 0);
-  await gateway.stop();
-  expect(gateway.log()).toContain('"path":"/v1/chat/completions"');
-  expect(gateway.log()).not.toContain("Name a fruit");
 });

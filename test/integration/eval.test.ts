@@ -5,13 +5,14 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Demonstration } from "../../src/types/conversation.ts";
 import { eventually, program } from "./gateway.ts";
 import { writeTinyRewardModel } from "./tiny-reward-model.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "icdpo-eval-"));
-const own = fileURLToPath(new URL("../../demos/everyday.jsonl", import.meta.url));
+const demos = path.join(folder, "demos");
+const own = path.join(demos, "everyday.jsonl");
 const data = ["--data", `good=${own}`, "--demonstrations-from", own, "--hold-out", "20"];
 const bias = 1.25;
 const constant = path.join(folder, "constant.gguf");
@@ -34,7 +35,24 @@ const judge = createServer((request, response) => {
 });
 let judgeUrl = "";
 
+/** The project's own demonstrations, of which only the beginnings are read: these runs are about what is made of sums, not about the sums. */
+function writeShortDemonstrations(): void {
+  const lines = readFileSync(new URL("../../demos/everyday.jsonl", import.meta.url), "utf8")
+    .trim()
+    .split("\n")
+    .slice(0, 40);
+  const cut = (text: string): string => text.slice(0, 40);
+  const short = lines.map((line) => {
+    const { id, messages, chosen, rejected } = JSON.parse(line) as Demonstration;
+    const asked = messages.map(({ role, content }) => ({ role, content: cut(content) }));
+    return `${JSON.stringify({ id, messages: asked, chosen: cut(chosen), rejected: cut(rejected ?? "") })}\n`;
+  });
+  mkdirSync(demos);
+  writeFileSync(own, short.join(""));
+}
+
 beforeAll(async () => {
+  writeShortDemonstrations();
   writeTinyRewardModel(constant, { bias, weights: "zero" });
   writeTinyRewardModel(random, { bias, weights: "random" });
   judge.listen(0, "127.0.0.1");
@@ -55,7 +73,8 @@ afterEach(() => {
 
 function start(args: readonly string[], settings: NodeJS.ProcessEnv = {}) {
   // Small, and started without measuring: these runs are about what is kept, not about speed.
-  const env = { ...process.env, ICDPO_THREADS: "1", ICDPO_SEQUENCES: "6", ICDPO_CONTEXT_SIZE: "1024", ...settings };
+  const small = { ICDPO_THREADS: "1", ICDPO_SEQUENCES: "6", ICDPO_CONTEXT_SIZE: "1024", ICDPO_DEMOS: demos };
+  const env = { ...process.env, ...small, ...settings };
   const child = spawn(process.execPath, [program, "eval", ...args], { stdio: ["ignore", "pipe", "pipe"], env });
   running.add(child);
   child.once("close", () => running.delete(child));
@@ -164,7 +183,7 @@ describe("icdpo eval systems", () => {
 });
 
 describe("icdpo eval quick", () => {
-  it("looks at pairs and answers with nothing but what comes with the project", { timeout: severalRunsMs }, async () => {
+  it("looks at pairs and answers where no data are named", { timeout: severalRunsMs }, async () => {
     const { pairs, answers } = JSON.parse(
       await run(["quick", "--limit", "1", "--max-tokens", "6", "--json", "--out", path.join(folder, "quick")]),
     );

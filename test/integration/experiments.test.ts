@@ -6,20 +6,18 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually, type Gateway, post, program, startGateway } from "./gateway.ts";
+import { eventually, type Gateway, post, program, shortPrompts, startGateway } from "./gateway.ts";
 
-const root = fileURLToPath(new URL("../../", import.meta.url));
 const messages = (content: string) => [{ role: "user", content }];
 
 let folder: string;
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "icdpo-experiments-"));
   await mkdir(path.join(folder, "policies"));
-  await cp(path.join(root, "demos"), path.join(folder, "demos"), { recursive: true });
+  await cp(shortPrompts.ICDPO_DEMOS, path.join(folder, "demos"), { recursive: true });
   const sampling = "sampling: { max_tokens: 8 }\n";
-  const kind = `demonstrations: everyday\nretriever: { type: bm25 }\ncandidates: 2\nscore: { type: contrast, negative: rejected }\n${sampling}`;
+  const kind = `demonstrations: short\nretriever: { type: bm25 }\nshots: 1\ncandidates: 2\nscore: { type: contrast, negative: rejected }\n${sampling}`;
   await writeFile(path.join(folder, "policies/kind.yaml"), kind);
   await writeFile(path.join(folder, "policies/short.yaml"), `candidates: 1\nscore: { type: none }\n${sampling}`);
   await writeFile(

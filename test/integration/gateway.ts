@@ -7,6 +7,10 @@ import { randomFrom } from "../../src/icdpo/seed.ts";
 export const program = fileURLToPath(new URL("../../dist/commands/cli.js", import.meta.url));
 export const childModule = new URL("../../dist/engine/llama-cpp/child.js", import.meta.url);
 
+const short = (name: string): string => fileURLToPath(new URL(`short/${name}`, import.meta.url));
+/** The same two routes, with prompts of a few tokens: for tests that are about something else than answers. */
+export const shortPrompts = { ICDPO_POLICIES: short("policies"), ICDPO_DEMOS: short("demos") };
+
 export interface Gateway {
   /** `http://127.0.0.1:port` */
   readonly url: string;
@@ -56,6 +60,9 @@ export async function startGateway(environment: Record<string, string> = {}, wor
     },
   };
 }
+
+/** Of the default model: an answer goes on to its `max_tokens`. */
+export const withoutEnd = { logit_bias: { "2": -100 } };
 
 /** POSTs JSON and reads JSON. */
 export async function post(url: string, body: unknown, headers: Record<string, string> = {}) {

@@ -1,7 +1,7 @@
 /** Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks, the gateway lives. `npm run check -- load` sends more. */
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { eventually, type Gateway, pause, post, seeded, startGateway } from "./gateway.ts";
+import { eventually, type Gateway, pause, post, seeded, shortPrompts, startGateway, withoutEnd } from "./gateway.ts";
 
 interface Ready {
   readonly status: string;
@@ -17,11 +17,12 @@ interface Ready {
 }
 
 const requests = Number(process.env["ICDPO_TEST_LOAD"] ?? 120);
-const kills = Number(process.env["ICDPO_TEST_KILLS"] ?? 8);
+const kills = Number(process.env["ICDPO_TEST_KILLS"] ?? 4);
 const sequences = 12;
 const limit = 40;
 const minute = 60_000;
 const settings = {
+  ...shortPrompts,
   ICDPO_SEQUENCES: String(sequences),
   ICDPO_CONTEXT_SIZE: "1024",
   ICDPO_MAX_REQUESTS: String(limit),
@@ -113,7 +114,7 @@ describe(`${requests} mixed requests, a third of them left at random moments`, (
         for (let number = next++; number < end; number = next++) {
           const leave = new AbortController();
           // Some at once, so that whatever the machine's speed somebody has left.
-          const timer = number % 3 === 0 ? setTimeout(() => leave.abort(), number % 9 === 0 ? 0 : random(900)) : undefined;
+          const timer = number % 3 === 0 ? setTimeout(() => leave.abort(), number % 9 === 0 ? 0 : random(400)) : undefined;
           outcomes.push(await send(number, leave.signal));
           clearTimeout(timer);
         }
@@ -184,7 +185,7 @@ describe(`an engine that is killed ${kills} times under load`, () => {
   it("does again what nothing had been sent of", async () => {
     await eventually(idle);
     const { engine } = await ready();
-    const body = { model: "icdpo", messages: [{ role: "user", content: "Tell me a long story." }], max_tokens: 48 };
+    const body = { model: "icdpo", messages: [{ role: "user", content: "Tell me a long story." }], max_tokens: 96, ...withoutEnd };
     const asked = post(`${gateway.url}/v1/chat/completions`, body);
     await eventually(async () => (await ready()).engine.active > 0);
     process.kill(engine.pid, "SIGKILL");

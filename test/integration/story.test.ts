@@ -11,7 +11,7 @@ import { chromiumProgram, needing } from "../needs.ts";
 import { type Gateway, startGateway } from "./gateway.ts";
 
 /** `npm run check -- story` sends 200. */
-const requests = Number(process.env["ICDPO_TEST_AB"] ?? "30");
+const requests = Number(process.env["ICDPO_TEST_AB"] ?? "12");
 const patienceMs = 300_000;
 const screenshots = process.env["ICDPO_TEST_SCREENSHOTS"];
 const root = fileURLToPath(new URL("../../", import.meta.url));
@@ -27,8 +27,10 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
     folder = await mkdtemp(path.join(tmpdir(), "icdpo-story-"));
     await mkdir(path.join(folder, "policies"));
     await cp(path.join(root, "demos"), path.join(folder, "demos"), { recursive: true });
-    for (const name of ["everyday", "plain"])
-      await cp(path.join(root, `policies/${name}.yaml`), path.join(folder, `policies/${name}.yaml`));
+    for (const name of ["everyday", "plain"]) {
+      const policy = await readFile(path.join(root, `policies/${name}.yaml`), "utf8");
+      await writeFile(path.join(folder, `policies/${name}.yaml`), policy.replace("max_tokens: 512", "max_tokens: 24"));
+    }
     await writeFile(
       path.join(folder, "policies/kind.yaml"),
       "candidates: 2\ninstructions: {}\nscore: { type: contrast, negative: rejected }\nsampling: { max_tokens: 12 }\n",
