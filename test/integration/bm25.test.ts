@@ -30,7 +30,7 @@ json.dump([index.get_scores(query).tolist() for query in given["queries"]], sys.
 describe("BM25", needing("data", "rank-bm25"), () => {
   it(`ranks as rank_bm25's BM25Okapi does, on ${queries} queries`, async () => {
     const { path: modelPath, id: model } = await openModelStore(readSettings(process.env, process.cwd()), () => {}).ensure(defaultModel);
-    const options = { contextSize: 512, sequences: 1, threads: 0, gpu: false, hangMs: 300_000, log: () => {} } as const;
+    const options = { contextSize: 512, sequences: 1, threads: 1, gpu: false, hangMs: 300_000, log: () => {} } as const;
     const engine = await LlamaEngine.start({ ...options, model, modelPath, childModule });
     const folder = await mkdtemp(path.join(tmpdir(), "icdpo-bm25-"));
     try {
@@ -48,7 +48,10 @@ describe("BM25", needing("data", "rank-bm25"), () => {
         const order = theirs.map((_, document) => document).toSorted((a, b) => (theirs[b] as number) - (theirs[a] as number) || a - b);
         const best = bm25Best(index, query, 20);
         expect(best.map((one) => one.index)).toEqual(order.slice(0, 20));
-        for (const [document, score] of bm25Scores(index, query).entries()) expect(score).toBeCloseTo(theirs[document] as number, 8);
+        const deviations = [...bm25Scores(index, query)].map((score, document) => Math.abs(score - (theirs[document] as number)));
+        expect(deviations).toHaveLength(theirs.length);
+        // Of all documents at once: an expectation for each takes longer than everything else.
+        expect(Math.max(...deviations)).toBeLessThan(5e-9);
       }
     } finally {
       await engine.close();
