@@ -2,7 +2,7 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { eventually, type Gateway, startGateway } from "./gateway.ts";
 
-const moments = Number(process.env["ICDPO_TEST_MOMENTS"] ?? 15);
+const moments = Number(process.env["ICDPO_TEST_MOMENTS"] ?? 10);
 const others = 3;
 let gateway: Gateway;
 beforeAll(async () => {
@@ -50,7 +50,7 @@ it(`is idle soon after each of ${moments} clients left: queued, in prefill, deco
   const waits: number[] = [];
   let answered = 0;
   for (let moment = 0; moment < moments; moment++) {
-    const afterMs = Math.floor((moment / moments) * 3_000) + 5;
+    const afterMs = Math.floor((moment / moments) * 2_000) + 5;
     // In every other round others come first, so that the client leaves the queue.
     const crowd = Array.from({ length: moment % 2 === 0 ? 0 : others }, () => leave(bodies[1] as Record<string, unknown>, afterMs));
     const outcomes = await Promise.all([...crowd, leave(bodies[moment % bodies.length] as Record<string, unknown>, afterMs)]);

@@ -1,6 +1,6 @@
 /**
  * @module Real prompts through plain and scored policies, in the chat format and in hh-rlhf, four at a time: answers, no piece of a prompt format in
- * any, hardly any empty, nothing left running. Needs the data (`ICDPO_TEST_DATA`). Six prompts by default; `npm run check -- prompts` takes 200.
+ * any, hardly any empty, nothing left running. Needs the data (`ICDPO_TEST_DATA`). Four prompts by default, with one demonstration; `npm run check -- prompts` takes 200, with two.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,14 +10,15 @@ import { needing } from "../needs.ts";
 import { eventually, type Gateway, post, startGateway } from "./gateway.ts";
 import { readPairs } from "./hh-rlhf.ts";
 
-const count = Number(process.env["ICDPO_TEST_PROMPTS"] ?? 6);
+const count = Number(process.env["ICDPO_TEST_PROMPTS"] ?? 4);
+const isLong = count > 4;
 const atOnce = 4;
 const largestEmptyShare = 0.02;
-const maxTokens = count > 6 ? 64 : 24;
+const maxTokens = isLong ? 64 : 24;
 const hour = 3_600_000;
 
 const scored = (prompt: string) =>
-  `demonstrations: everyday\nretriever: { type: two-stage }\nscore: { type: contrast, negative: rejected }\nprompt: ${prompt}\n`;
+  `demonstrations: everyday\nretriever: { type: two-stage }\nshots: ${isLong ? 2 : 1}\nscore: { type: contrast, negative: rejected }\nprompt: ${prompt}\n`;
 const plain = (prompt: string) => `candidates: 1\nscore: { type: none }\nprompt: ${prompt}\n`;
 const policies = { "icdpo-chat": scored("chat"), "plain-chat": plain("chat"), "icdpo-hh": scored("hh-rlhf"), "plain-hh": plain("hh-rlhf") };
 

@@ -13,7 +13,7 @@ import { endOfStream } from "../abuse/answers.ts";
 import { contradictedRecords, contradictions, countBy, type Entry, logBooks, metricBooks, readLog } from "./books.ts";
 import { eventually, type Gateway, pause, seeded, startGateway } from "./gateway.ts";
 
-const minutes = Number(process.env["ICDPO_TEST_SOAK_MINUTES"] ?? 0.75);
+const minutes = Number(process.env["ICDPO_TEST_SOAK_MINUTES"] ?? 0.5);
 const isLong = minutes >= 10;
 const durationMs = minutes * 60_000;
 const kills = isLong ? 20 : 2;

@@ -3,8 +3,8 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Gateway, post, startGateway } from "./gateway.ts";
 
-const jsonRequests = Number(process.env["ICDPO_TEST_JSON"] ?? 20);
-const toolRequests = Number(process.env["ICDPO_TEST_TOOLS"] ?? 10);
+const jsonRequests = Number(process.env["ICDPO_TEST_JSON"] ?? 10);
+const toolRequests = Number(process.env["ICDPO_TEST_TOOLS"] ?? 6);
 const atOnce = 8;
 const minutes = 60_000;
 
@@ -126,7 +126,7 @@ it(`answers ${jsonRequests} requests with JSON of their schemas`, { timeout: 60 
     expect(finish_reason).toBe("stop");
     expect(validate(JSON.parse(message.content ?? "")), `${message.content}: ${ajv.errorsText(validate.errors)}`).toBe(true);
   }
-  expect(lengths).toBeLessThanOrEqual(jsonRequests * 0.05);
+  expect(lengths).toBeLessThanOrEqual(Math.max(1, jsonRequests * 0.05));
 });
 
 it(`answers ${toolRequests} requests that must call a tool with valid calls`, { timeout: 60 * minutes }, async () => {
@@ -157,5 +157,5 @@ it(`answers ${toolRequests} requests that must call a tool with valid calls`, { 
     }
     expect(message.tool_calls?.length).toBeGreaterThan(0);
   }
-  expect(lengths).toBeLessThanOrEqual(toolRequests * 0.05);
+  expect(lengths).toBeLessThanOrEqual(Math.max(1, toolRequests * 0.05));
 });

@@ -197,7 +197,7 @@ describe("sums", () => {
         }
         database.close();
       }),
-      { numRuns: 30 },
+      { numRuns: 12 },
     );
   });
 
