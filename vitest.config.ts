@@ -34,9 +34,14 @@ const app = [
 const minute = 60_000;
 const patience = { testTimeout: 2 * minute, hookTimeout: 5 * minute, expect: { poll: { timeout: minute } } };
 
-/** The gateway's own limits, where a busy machine would reach those that it has by default; and one thread, so that engines can work side by side. */
+/**
+ * The gateway's own limits, where a busy machine would reach those that it has by default; one thread, so that engines can work side by side; and little
+ * memory, which is ready sooner.
+ */
 const patientGateway = {
   ICDPO_THREADS: "1",
+  ICDPO_CONTEXT_SIZE: "1024",
+  ICDPO_SEQUENCES: "8",
   ICDPO_TIMEOUT_MS: String(15 * minute),
   ICDPO_QUEUE_TIMEOUT_MS: String(15 * minute),
   ICDPO_RETRIEVE_TIMEOUT_MS: String(15 * minute),
