@@ -1,22 +1,26 @@
 /** Block-wise ICDPO on the real model. */
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
+import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { fileURLToPath } from "node:url";
 import OpenAI from "openai";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { type Gateway, post, shortPrompts, startGateway } from "./gateway.ts";
+import { type Gateway, post, startGateway } from "./gateway.ts";
 import { exactWeights, noiseOf } from "./noise.ts";
+
+const root = fileURLToPath(new URL("../../", import.meta.url));
 
 let folder: string;
 let gateway: Gateway;
 beforeAll(async () => {
   folder = await mkdtemp(path.join(tmpdir(), "icdpo-blocks-"));
   await mkdir(path.join(folder, "policies"));
+  await cp(path.join(root, "demos"), path.join(folder, "demos"), { recursive: true });
   const policy = (format: string) =>
-    `demonstrations: short\nretriever: { type: bm25 }\nshots: 1\nscore: { type: contrast, negative: rejected }\nprompt: ${format}\nblock: { tokens: 8 }\n`;
+    `demonstrations: everyday\nretriever: { type: bm25 }\nscore: { type: contrast, negative: rejected }\nprompt: ${format}\nblock: { tokens: 8 }\n`;
   for (const format of ["chat", "hh-rlhf"]) await writeFile(path.join(folder, `policies/${format}.yaml`), policy(format));
   await writeFile(path.join(folder, "policies/routes.yaml"), "routes: { chat: { policy: chat }, hh: { policy: hh-rlhf } }\n");
-  gateway = await startGateway({ ...exactWeights, ICDPO_DEMOS: shortPrompts.ICDPO_DEMOS }, folder);
+  gateway = await startGateway(exactWeights, folder);
 });
 afterAll(async () => {
   await gateway?.stop();

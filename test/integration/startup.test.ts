@@ -2,34 +2,35 @@ import { once } from "node:events";
 import { cpSync, mkdtempSync, rmSync, statSync, truncateSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
+import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { defaultModel, pinnedModels } from "../../src/models/catalog.ts";
 import { readSettings } from "../../src/node/settings.ts";
-import { eventually, type Gateway, post, shortPrompts, spawnServe, startGateway, withoutEnd } from "./gateway.ts";
+import { eventually, type Gateway, post, spawnServe, startGateway } from "./gateway.ts";
 
 const { cacheDirectory } = readSettings(process.env, process.cwd());
 const hello = { model: "icdpo", messages: [{ role: "user", content: "Say hello." }], max_tokens: 8 };
 /** Nothing listens there, and no package index can be found. */
 const cutOff = { HF_ENDPOINT: "http://127.0.0.1:9", PIP_INDEX_URL: "http://127.0.0.1:9", PIP_NO_INDEX: "1", PIP_FIND_LINKS: "" };
 
+let folder: string;
+let gateway: Gateway | undefined;
+beforeEach(() => {
+  folder = mkdtempSync(path.join(tmpdir(), "icdpo-cache-"));
+});
+afterEach(async () => {
+  await gateway?.stop();
+  gateway = undefined;
+  rmSync(folder, { recursive: true });
+});
+
 async function answers(running: Gateway): Promise<boolean> {
   return (await post(`${running.url}/v1/chat/completions`, hello)).status === 200;
 }
 
 describe("starting", () => {
-  let folder: string;
-  let gateway: Gateway | undefined;
-  beforeEach(() => {
-    folder = mkdtempSync(path.join(tmpdir(), "icdpo-cache-"));
-  });
-  afterEach(async () => {
-    await gateway?.stop();
-    gateway = undefined;
-    rmSync(folder, { recursive: true });
-  });
-
   it("needs no network once the models are in the cache", async () => {
-    gateway = await startGateway(cutOff);
+    // Here, as anywhere but in these tests, the engine finds out how many threads are fastest.
+    gateway = await startGateway({ ...cutOff, ICDPO_THREADS: "" });
     expect(await answers(gateway)).toBe(true);
   });
 
@@ -48,9 +49,7 @@ describe("starting", () => {
     const model = path.join(folder, defaultModel.name);
     const { size } = statSync(model);
     truncateSync(model, 1_000_000);
-    // Here, as anywhere but in these tests, the engine chooses its size, and finds out how many threads are fastest.
-    const chosen = { ICDPO_THREADS: "", ICDPO_SEQUENCES: "", ICDPO_CONTEXT_SIZE: "" };
-    gateway = await startGateway({ ...shortPrompts, ...chosen, ICDPO_CACHE: folder });
+    gateway = await startGateway({ ICDPO_CACHE: folder });
     expect(gateway.log()).toMatch(/SmolLM2-135M-Instruct\.Q4_1\.gguf.*(?:1,?000,?000|truncated|damaged)/u);
     expect(statSync(model).size).toBe(size);
     expect(await answers(gateway)).toBe(true);
@@ -92,33 +91,23 @@ describe("starting", () => {
 });
 
 describe("running", () => {
-  interface EngineState {
-    readonly status: string;
-    readonly pid: number;
-    readonly restarts: number;
-    readonly active: number;
-  }
-
-  let gateway: Gateway;
-  beforeAll(async () => {
-    gateway = await startGateway(shortPrompts);
-  });
-  afterAll(async () => {
-    await gateway.stop();
-  });
-  const engine = async () => ((await (await fetch(`${gateway.url}/ready`)).json()) as { engine: EngineState }).engine;
-
   it("outlives its engine: the child is killed, the next request is answered", async () => {
-    const { pid } = await engine();
-    process.kill(pid, "SIGKILL");
+    gateway = await startGateway();
+    const { url } = gateway;
+    const ready = async () => (await (await fetch(`${url}/ready`)).json()) as { status: string; engine: { pid: number; restarts: number } };
+    const { engine } = await ready();
+    process.kill(engine.pid, "SIGKILL");
     expect(await answers(gateway)).toBe(true);
-    expect((await engine()).restarts).toBe(1);
-    expect((await engine()).pid).not.toBe(pid);
+    expect((await ready()).engine.restarts).toBe(1);
+    expect((await ready()).engine.pid).not.toBe(engine.pid);
   });
 
   it("begins again what was under way when the engine is killed, and answers 503 when it is killed once more", async () => {
+    gateway = await startGateway();
+    const { url } = gateway;
     const messages = [{ role: "user", content: "Tell me a very long story about a fox, a river and a lighthouse." }];
-    const pending = post(`${gateway.url}/v1/chat/completions`, { model: "plain", messages, n: 4, max_tokens: 2000, ...withoutEnd });
+    const pending = post(`${url}/v1/chat/completions`, { model: "plain", messages, n: 4, max_tokens: 2000 });
+    const engine = async () => ((await (await fetch(`${url}/ready`)).json()) as { engine: { pid: number; active: number } }).engine;
     const first = (await engine()).pid;
     await eventually(async () => (await engine()).active === 1);
     process.kill(first, "SIGKILL");
@@ -130,8 +119,8 @@ describe("running", () => {
   });
 
   it("finishes what is under way and exits with 0 on SIGTERM, its engine with it", async () => {
-    await eventually(async () => (await engine()).status === "ready");
-    const { pid } = await engine();
+    gateway = await startGateway();
+    const { engine } = (await (await fetch(`${gateway.url}/ready`)).json()) as { engine: { pid: number } };
     const { url } = gateway;
     let isOver = false;
     const pending = answers(gateway).finally(() => {
@@ -140,7 +129,7 @@ describe("running", () => {
     await eventually(async () => isOver || ((await (await fetch(`${url}/health`)).json()) as { requests: number }).requests === 1);
     expect(await gateway.stop()).toBe(0);
     expect(await pending).toBe(true);
-    await eventually(async () => !isAlive(pid));
+    await eventually(async () => !isAlive(engine.pid));
   });
 });
 
