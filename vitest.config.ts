@@ -3,7 +3,10 @@ import { fileURLToPath } from "node:url";
 import { defineConfig, type TestProjectConfiguration } from "vitest/config";
 import { missingWorkerd } from "./test/needs.ts";
 
-/** The app's tests that need nothing of Node: they run where Workers run as well. vitest itself needs nodejs_compat there; the built worker does without. */
+/**
+ * The app's tests that need nothing of Node: they run where Workers run as well. vitest itself needs nodejs_compat
+ * there; the built worker does without.
+ */
 const app = [
   "app",
   "icdpo/blocks",
@@ -35,8 +38,8 @@ const minute = 60_000;
 const patience = { testTimeout: 2 * minute, hookTimeout: 5 * minute, expect: { poll: { timeout: minute } } };
 
 /**
- * The gateway's own limits, where a busy machine would reach those that it has by default; one thread, so that engines can work side by side; and little
- * memory, which is ready sooner.
+ * The gateway's own limits, where a busy machine would reach those that it has by default; one thread, so that engines
+ * can work side by side; and little memory, which is ready sooner.
  */
 const patientGateway = {
   ICDPO_THREADS: "1",
@@ -62,7 +65,9 @@ async function workerProjects(): Promise<TestProjectConfiguration[]> {
   const { cloudflareTest } = await import("@cloudflare/vitest-pool-workers");
   return [
     {
-      plugins: [cloudflareTest({ miniflare: { compatibilityDate: "2026-04-01", compatibilityFlags: ["nodejs_compat"] } })],
+      plugins: [
+        cloudflareTest({ miniflare: { compatibilityDate: "2026-04-01", compatibilityFlags: ["nodejs_compat"] } }),
+      ],
       test: { ...patience, name: "workerd", include: app.map((name) => `test/unit/${name}.test.ts`) },
     },
     {
@@ -97,7 +102,8 @@ export default defineConfig({
           globalSetup: "test/integration/setup.ts",
           testTimeout: 10 * minute,
           env: patientGateway,
-          // As many engines of one thread as the smallest machines have cores: two on two cores get more done than one of two threads.
+          // As many engines of one thread as the smallest machines have cores: two on two cores get more done than one
+          // of two threads.
           maxWorkers: 2,
           // After the others, which take every core.
           sequence: { groupOrder: 2 },

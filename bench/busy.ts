@@ -29,8 +29,18 @@ export function busyCase(engine: Engine, text: string): BenchCase {
       const back = await work.secondsUntil(full * alone.decode, full * alone.prefill);
       const others = `beside ${busy.length} busy processes`;
       return [
-        { name: `decoding ${others}`, unit: "tokens/s", value: beside.decode, against: { name: "alone", value: alone.decode } },
-        { name: `prefill ${others}`, unit: "tokens/s", value: beside.prefill, against: { name: "alone", value: alone.prefill } },
+        {
+          name: `decoding ${others}`,
+          unit: "tokens/s",
+          value: beside.decode,
+          against: { name: "alone", value: alone.decode },
+        },
+        {
+          name: `prefill ${others}`,
+          unit: "tokens/s",
+          value: beside.prefill,
+          against: { name: "alone", value: alone.prefill },
+        },
         { name: "until both are as fast again after they end", unit: "s", value: back },
       ];
     },
@@ -82,7 +92,10 @@ class BusyWork {
     return (tokens / (performance.now() - start)) * 1000;
   }
 
-  /** Seconds until a sample and a prompt begin that go at so many tokens a second. Throws "engine_failure" where none do. */
+  /**
+   * Seconds until a sample and a prompt begin that go at so many tokens a second. Throws "engine_failure" where none
+   * do.
+   */
   async secondsUntil(decode: number, prefill: number): Promise<number> {
     const context = this.#prompt();
     const start = performance.now();
@@ -96,7 +109,15 @@ class BusyWork {
   }
 
   async #sample(context: Prompt): Promise<{ tokens: number; ms: number }> {
-    const request = { temperature: 1, topP: 0.8, topK: 50, maxTokens: responseTokens, stop: [], seeds: [1], logprobs: true };
+    const request = {
+      temperature: 1,
+      topP: 0.8,
+      topK: 50,
+      maxTokens: responseTokens,
+      stop: [],
+      seeds: [1],
+      logprobs: true,
+    };
     let start = 0;
     let tokens = 0;
     for await (const event of this.#engine.sample(context, request)) {
@@ -113,7 +134,8 @@ class BusyWork {
 }
 
 /** The shell's own idle work; Windows has none. */
-const busyWork: readonly [string, readonly string[]] = process.platform === "win32" ? [process.execPath, ["-e", "for (;;);"]] : ["yes", []];
+const busyWork: readonly [string, readonly string[]] =
+  process.platform === "win32" ? [process.execPath, ["-e", "for (;;);"]] : ["yes", []];
 
 async function startBusy(count: number): Promise<ChildProcess[]> {
   const [program, args] = busyWork;

@@ -12,7 +12,12 @@ export interface TimedAnswer {
   readonly seconds: number;
   readonly content: string;
   /** As in `x-icdpo-tokens`. */
-  readonly tokens: { readonly prompt: number; readonly sampled: number; readonly scored: number; readonly cached: number };
+  readonly tokens: {
+    readonly prompt: number;
+    readonly sampled: number;
+    readonly scored: number;
+    readonly cached: number;
+  };
   /** `[candidates]`: sampling steps of each. */
   readonly lengths: readonly number[];
   /** Of the chosen candidate, in nats; null where nothing was scored. */
@@ -47,7 +52,13 @@ export class Client {
     const seconds = (performance.now() - start) / 1000;
     const { tokens, candidates } = icdpo;
     const score = candidates.find(({ chosen }) => chosen)?.score ?? null;
-    return { seconds, content: choices[0].message.content, tokens, lengths: candidates.map((candidate) => candidate.tokens), score };
+    return {
+      seconds,
+      content: choices[0].message.content,
+      tokens,
+      lengths: candidates.map((candidate) => candidate.tokens),
+      score,
+    };
   }
 
   /** Seconds until the first chunk that holds text; the rest is not awaited. */
@@ -72,7 +83,8 @@ export class Client {
       signal: this.#signal,
       redirect: "manual",
     });
-    if (!response.ok) throw new GatewayError("engine_failure", `The gateway answered ${response.status}: ${await response.text()}`);
+    if (!response.ok)
+      throw new GatewayError("engine_failure", `The gateway answered ${response.status}: ${await response.text()}`);
     return response;
   }
 }

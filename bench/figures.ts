@@ -1,4 +1,7 @@
-/** @module What a benchmark measures: figures, each beside its alternative in the same round, summed up over interleaved rounds. */
+/**
+ * @module What a benchmark measures: figures, each beside its alternative in the same round, summed up over interleaved
+ * rounds.
+ */
 
 /** One measurement in one round. */
 export interface Measurement {
@@ -24,11 +27,19 @@ export interface Figure {
   readonly name: string;
   readonly unit: string;
   readonly value: Spread;
-  readonly against?: { readonly name: string; readonly value: Spread /** value / against, round by round. */; readonly ratio: Spread };
+  readonly against?: {
+    readonly name: string;
+    readonly value: Spread /** value / against, round by round. */;
+    readonly ratio: Spread;
+  };
 }
 
 /** Runs all cases in every round, in the same order, so that a slow minute of the machine meets them all. */
-export async function runRounds(cases: readonly BenchCase[], rounds: number, progress: (line: string) => void): Promise<Figure[]> {
+export async function runRounds(
+  cases: readonly BenchCase[],
+  rounds: number,
+  progress: (line: string) => void,
+): Promise<Figure[]> {
   const measured = new Map<string, Measurement[]>();
   for (let round = 0; round < rounds; round++)
     for (const benchCase of cases) {
@@ -68,7 +79,9 @@ export function renderTable(figures: readonly Figure[]): string {
     const beside = against === undefined ? ["", "", ""] : [against.name, shown(against.value), shown(against.ratio)];
     return `| ${[name, `${shown(value)} ${unit}`, ...beside].join(" | ")} |`;
   });
-  return ["| what | median (least to most) | beside | its figure | ratio |", "|---|---|---|---|---|", ...rows].join("\n");
+  return ["| what | median (least to most) | beside | its figure | ratio |", "|---|---|---|---|---|", ...rows].join(
+    "\n",
+  );
 }
 
 function shown({ median, min, max }: Spread): string {
@@ -76,5 +89,11 @@ function shown({ median, min, max }: Spread): string {
 }
 
 function short(value: number): string {
-  return Number.isNaN(value) ? "–" : value >= 100 ? value.toFixed(0) : value >= 10 ? value.toFixed(1) : value.toFixed(2);
+  return Number.isNaN(value)
+    ? "–"
+    : value >= 100
+      ? value.toFixed(0)
+      : value >= 10
+        ? value.toFixed(1)
+        : value.toFixed(2);
 }

@@ -1,4 +1,7 @@
-/** @module The processes that the overhead is measured on: a model server that answers at once, this gateway, and another one where it is at hand. */
+/**
+ * @module The processes that the overhead is measured on: a model server that answers at once, this gateway, and
+ * another one where it is at hand.
+ */
 import { type ChildProcess, fork, spawn } from "node:child_process";
 import { mkdir, mkdtemp, open, readFile, rm, writeFile } from "node:fs/promises";
 import { type AddressInfo, connect, createServer } from "node:net";
@@ -17,7 +20,10 @@ export interface RunningTargets {
 const startMs = 60_000;
 const pollMs = 100;
 
-/** `portkey`: the folder of its npm package. Throws "configuration" where something does not start; nothing is left running then. */
+/**
+ * `portkey`: the folder of its npm package. Throws "configuration" where something does not start; nothing is left
+ * running then.
+ */
 export async function startTargets(portkey: string | undefined, signal: AbortSignal): Promise<RunningTargets> {
   const children: ChildProcess[] = [];
   const folder = await mkdtemp(path.join(tmpdir(), "icdpo-overhead-"));
@@ -55,7 +61,12 @@ async function startUpstream(children: ChildProcess[]): Promise<string> {
 }
 
 /** As a user would run it: default settings, records in a file, a log line for each request. */
-async function startGateway(children: ChildProcess[], folder: string, upstream: string, signal: AbortSignal): Promise<Target> {
+async function startGateway(
+  children: ChildProcess[],
+  folder: string,
+  upstream: string,
+  signal: AbortSignal,
+): Promise<Target> {
   const files = {
     "engines.yaml": `engines: { default: { type: openai, urls: ["${upstream}"], model: stub } }\n`,
     "policies/plain.yaml": "candidates: 1\nscore: { type: none }\n",
@@ -86,7 +97,12 @@ async function startGateway(children: ChildProcess[], folder: string, upstream: 
   return { name: "the gateway", url: `http://127.0.0.1:${port}/v1/chat/completions`, headers: {}, model: "plain" };
 }
 
-async function startPortkey(children: ChildProcess[], folder: string, upstream: string, signal: AbortSignal): Promise<Target> {
+async function startPortkey(
+  children: ChildProcess[],
+  folder: string,
+  upstream: string,
+  signal: AbortSignal,
+): Promise<Target> {
   const port = await freePort();
   const server = path.join(folder, "build", "start-server.js");
   const child = spawn(process.execPath, [server, `--port=${port}`, "--headless"], { stdio: "ignore" });
@@ -94,7 +110,11 @@ async function startPortkey(children: ChildProcess[], folder: string, upstream: 
   await listening(port, child, signal).catch(() => {
     throw didNotStart(`other gateway, ${server}`);
   });
-  const headers = { "x-portkey-provider": "openai", "x-portkey-custom-host": `${upstream}/v1`, authorization: "Bearer none" };
+  const headers = {
+    "x-portkey-provider": "openai",
+    "x-portkey-custom-host": `${upstream}/v1`,
+    authorization: "Bearer none",
+  };
   return { name: "Portkey's gateway", url: `http://127.0.0.1:${port}/v1/chat/completions`, headers, model: "stub" };
 }
 

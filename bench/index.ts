@@ -45,7 +45,9 @@ const execute = promisify(execFile);
 
 export function command(world: World): Command {
   return new Command("bench")
-    .description("measure speed: prefill, steps, scoring; whole requests beside their floor; several at once; retrieval")
+    .description(
+      "measure speed: prefill, steps, scoring; whole requests beside their floor; several at once; retrieval",
+    )
     .option("--rounds <count>", "interleaved rounds", whole, 3)
     .option("--json <file>", "write the figures as JSON, too")
     .option(
@@ -72,7 +74,12 @@ function benchReports(world: World, options: BenchOptions): Promise<void> {
   return withSignal(async (signal) => {
     const { benchCase, close } = await reportsBench({ answers: recordedAnswers, report: world.report, signal });
     try {
-      await show(await runRounds([benchCase], options.rounds, world.report), { answers: recordedAnswers }, world, options);
+      await show(
+        await runRounds([benchCase], options.rounds, world.report),
+        { answers: recordedAnswers },
+        world,
+        options,
+      );
     } finally {
       await close();
     }
@@ -95,7 +102,12 @@ function benchOverhead(world: World, options: BenchOptions): Promise<void> {
   });
 }
 
-async function show(figures: readonly Figure[], about: object, { version }: World, { json, rounds }: BenchOptions): Promise<void> {
+async function show(
+  figures: readonly Figure[],
+  about: object,
+  { version }: World,
+  { json, rounds }: BenchOptions,
+): Promise<void> {
   process.stdout.write(`${renderTable(figures)}\n`);
   const run = { version, date: new Date().toISOString(), ...about, rounds, figures };
   if (json !== undefined) await writeFile(json, `${JSON.stringify(run, null, 2)}\n`);
@@ -105,7 +117,13 @@ function benchEngine(world: World, options: BenchOptions): Promise<void> {
   return withModels(world, async (models, signal) => {
     const settings = { ...world.settings(), PORT: 0, HOST: "127.0.0.1", databaseUrl: null };
     const policies = await benchPolicies(models);
-    const server = await serve({ ...models, policies }, settings, await readAccess(settings, world.report), world.version, world.report);
+    const server = await serve(
+      { ...models, policies },
+      settings,
+      await readAccess(settings, world.report),
+      world.version,
+      world.report,
+    );
     try {
       const client = new Client(server.url, signal);
       const cases = await benchCases(models, client, options);
@@ -126,12 +144,15 @@ async function benchCases(models: ModelRuntime, client: Client, options: BenchOp
   const speeds: Speeds = { prefill: 0, scoring: 0, step: new Map() };
   const requests = new Requests();
   const threads = engine.lifecycle.size?.threads ?? 1;
-  const llamaCpp = options.llamaCpp === undefined ? undefined : { folder: options.llamaCpp, modelPath: engine.modelPath, threads };
+  const llamaCpp =
+    options.llamaCpp === undefined ? undefined : { folder: options.llamaCpp, modelPath: engine.modelPath, threads };
   const single = singleCase(client, requests, speeds);
   return [
     speedCase(engine, text, speeds, llamaCpp),
     single,
-    ...(options.pytorch === undefined ? [] : [paperCase(options.pytorch, options.python, engine.modelPath, threads, single.last)]),
+    ...(options.pytorch === undefined
+      ? []
+      : [paperCase(options.pytorch, options.python, engine.modelPath, threads, single.last)]),
     concurrencyCase(client, requests, "plain", [1, 2, 4, 8]),
     concurrencyCase(client, requests, "icdpo", [1, 2, 4, 8]),
     streamCase(client, requests),
@@ -149,11 +170,20 @@ const paperTokens = 128;
 async function embedded({ engines }: ModelRuntime): Promise<LlamaEngine> {
   const engine = await (await engines.open({ engine: defaultEngine })).opened();
   if (engine instanceof LlamaEngine) return engine;
-  throw new GatewayError("configuration", "The benchmarks measure the embedded engine: the engines file must not name another as default.");
+  throw new GatewayError(
+    "configuration",
+    "The benchmarks measure the embedded engine: the engines file must not name another as default.",
+  );
 }
 
 /** The same work in PyTorch; the script's first round is its warm-up. */
-function paperCase(script: string, python: string, modelPath: string, threads: number, ours: { cold: number; warm: number }): BenchCase {
+function paperCase(
+  script: string,
+  python: string,
+  modelPath: string,
+  threads: number,
+  ours: { cold: number; warm: number },
+): BenchCase {
   return {
     name: "one request, the paper's way",
     async run() {
@@ -162,7 +192,12 @@ function paperCase(script: string, python: string, modelPath: string, threads: n
       const name = "the paper's way in PyTorch";
       return [
         { name, unit: "s", value: total, against: { name: "ICDPO, one request, cold", value: ours.cold } },
-        { name, unit: "s", value: total, against: { name: "ICDPO, one request, same demonstrations", value: ours.warm } },
+        {
+          name,
+          unit: "s",
+          value: total,
+          against: { name: "ICDPO, one request, same demonstrations", value: ours.warm },
+        },
       ];
     },
   };

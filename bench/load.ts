@@ -24,10 +24,19 @@ export interface Loaded {
 }
 
 /** Throws where an answer is not 200, or breaks off. */
-export async function load({ url, headers, model }: Target, { count, concurrency, stream }: Load, signal: AbortSignal): Promise<Loaded> {
+export async function load(
+  { url, headers, model }: Target,
+  { count, concurrency, stream }: Load,
+  signal: AbortSignal,
+): Promise<Loaded> {
   setMaxListeners(0, signal); // each request under way is one
   const agent = new Agent({ keepAlive: true, maxSockets: concurrency });
-  const body = JSON.stringify({ model, messages: [{ role: "user", content: "Say something about a fox." }], max_tokens: 64, stream });
+  const body = JSON.stringify({
+    model,
+    messages: [{ role: "user", content: "Say something about a fox." }],
+    max_tokens: 64,
+    stream,
+  });
   const options = {
     method: "POST",
     agent,
@@ -36,7 +45,9 @@ export async function load({ url, headers, model }: Target, { count, concurrency
   const requests = Array.from({ length: count }, () => body);
   const start = performance.now();
   try {
-    const latencies = await inPool(requests, { concurrency, signal }, (one, stopped) => timed(url, { ...options, signal: stopped }, one));
+    const latencies = await inPool(requests, { concurrency, signal }, (one, stopped) =>
+      timed(url, { ...options, signal: stopped }, one),
+    );
     const seconds = (performance.now() - start) / 1000;
     return { latencies: latencies.sort((a, b) => a - b), requestsPerSecond: count / seconds };
   } finally {

@@ -1,4 +1,7 @@
-/** @module What the gateway itself costs: a plain route to a model server that answers at once, beside that server and another gateway. */
+/**
+ * @module What the gateway itself costs: a plain route to a model server that answers at once, beside that server and
+ * another gateway.
+ */
 import type { BenchCase, Measurement } from "./figures.ts";
 import { quantile } from "./figures.ts";
 import { type Loaded, load, type Target } from "./load.ts";
@@ -66,7 +69,11 @@ function throughputs(results: Results, { upstream, gateway, other }: OverheadTar
   }));
 }
 
-async function inTurns(targets: readonly Target[], work: Parameters<typeof load>[1], signal: AbortSignal): Promise<Results> {
+async function inTurns(
+  targets: readonly Target[],
+  work: Parameters<typeof load>[1],
+  signal: AbortSignal,
+): Promise<Results> {
   const measured = new Map<Target, Loaded[]>(targets.map((target) => [target, []]));
   const count = Math.ceil(work.count / turns);
   for (let turn = 0; turn < turns; turn++)

@@ -1,4 +1,7 @@
-/** @module A program that records answers in bulk, apart from the process that is measured: `node recorded-answers.js URL COUNT`. */
+/**
+ * @module A program that records answers in bulk, apart from the process that is measured: `node recorded-answers.js
+ * URL COUNT`.
+ */
 import { createClient } from "@libsql/client";
 import { Database } from "icdpo-gateway/laboratory";
 

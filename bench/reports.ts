@@ -62,7 +62,13 @@ export async function reportsBench(options: ReportsBenchOptions): Promise<Report
 }
 
 /** In a process of its own: what that leaves of its memory would hide what reports take. */
-async function record(program: URL, url: string, answers: number, report: (line: string) => void, signal: AbortSignal): Promise<void> {
+async function record(
+  program: URL,
+  url: string,
+  answers: number,
+  report: (line: string) => void,
+  signal: AbortSignal,
+): Promise<void> {
   const args = [fileURLToPath(program), url, String(answers)];
   const child = spawn(process.execPath, args, { stdio: ["ignore", "pipe", "inherit"], signal });
   child.stdout.setEncoding("utf8").on("data", (text: string) => report(text.trimEnd()));
@@ -118,7 +124,11 @@ async function written(store: ThreadedStore, label: string, signal: AbortSignal)
     times.push(
       await timed(async () => {
         store.answer(rowOf(answer, i));
-        await store.feedback({ answer, metric: "rating", value: i % 2, comment: null, at: Date.now() }, null, new Map());
+        await store.feedback(
+          { answer, metric: "rating", value: i % 2, comment: null, at: Date.now() },
+          null,
+          new Map(),
+        );
       }),
     );
   }
@@ -127,7 +137,15 @@ async function written(store: ThreadedStore, label: string, signal: AbortSignal)
 
 function rowOf(id: string, i: number): AnswerRow {
   const arm = i % 2 === 0 ? "treatment" : "control";
-  const cost = { latencyMs: 900 + i, promptTokens: 100, completionTokens: 30, workTokens: 700, candidates: 3, score: 1.5, margin: 0.5 };
+  const cost = {
+    latencyMs: 900 + i,
+    promptTokens: 100,
+    completionTokens: 30,
+    workTokens: 700,
+    candidates: 3,
+    score: 1.5,
+    margin: 0.5,
+  };
   const place = { route: "ab", policy: `${arm}@1`, experiment: "ab", arm, unit: id, shares, user: null, key: null };
   return { id, at: Date.now(), ...place, ...cost, finish: "stop", fallback: null, error: null, texts: null };
 }

@@ -1,4 +1,7 @@
-/** @module Whole requests over HTTP: one, several at once, and a stream among others; each beside its floor, or beside plain sampling. */
+/**
+ * @module Whole requests over HTTP: one, several at once, and a stream among others; each beside its floor, or beside
+ * plain sampling.
+ */
 import { pause } from "icdpo-gateway/laboratory";
 import type { ChatRequestBody, Client } from "./client.ts";
 import { type BenchCase, type Measurement, quantile } from "./figures.ts";
@@ -27,7 +30,10 @@ export class Requests {
   }
 }
 
-/** Seconds that the work of a request takes at the measured speeds: prompt tokens not in the cache, steps, scored tokens. */
+/**
+ * Seconds that the work of a request takes at the measured speeds: prompt tokens not in the cache, steps, scored
+ * tokens.
+ */
 export function floor(answer: Pick<Awaited<ReturnType<Client["chat"]>>, "tokens" | "lengths">, speeds: Speeds): number {
   const { prompt, scored, cached } = answer.tokens;
   let steps = 0;
@@ -45,7 +51,10 @@ function stepSeconds(width: number, { step }: Speeds): number {
   return below[1] + ((above[1] - below[1]) * (width - below[0])) / (above[0] - below[0]);
 }
 
-/** One request on an idle machine: plain; ICDPO cold, with the same demonstrations again, and the conversation's second turn. */
+/**
+ * One request on an idle machine: plain; ICDPO cold, with the same demonstrations again, and the conversation's second
+ * turn.
+ */
 export function singleCase(
   client: Client,
   requests: Requests,
@@ -65,25 +74,47 @@ export function singleCase(
       const plain = await client.chat(requests.fresh("plain"));
       const first = requests.fresh("icdpo");
       const cold = await client.chat(first);
-      const again = { ...first, messages: [{ role: "user", content: requests.fresh("icdpo").messages[0]?.content ?? "" }] };
+      const again = {
+        ...first,
+        messages: [{ role: "user", content: requests.fresh("icdpo").messages[0]?.content ?? "" }],
+      };
       const warm = await client.chat(again);
       Object.assign(last, { cold: cold.seconds, warm: warm.seconds });
-      const turns = [...again.messages, { role: "assistant", content: warm.content }, { role: "user", content: "Go on, please." }];
+      const turns = [
+        ...again.messages,
+        { role: "assistant", content: warm.content },
+        { role: "user", content: "Go on, please." },
+      ];
       const second = await client.chat({ ...again, messages: turns });
       return [
         besideFloor("plain, one request", plain),
         besideFloor("ICDPO, one request, cold", cold),
         besideFloor("ICDPO, one request, same demonstrations", warm),
         besideFloor("ICDPO, one request, second turn", second),
-        { name: "ICDPO, cold", unit: "s", value: cold.seconds, against: { name: "plain sampling", value: plain.seconds } },
-        { name: "ICDPO, same demonstrations", unit: "s", value: warm.seconds, against: { name: "plain sampling", value: plain.seconds } },
+        {
+          name: "ICDPO, cold",
+          unit: "s",
+          value: cold.seconds,
+          against: { name: "plain sampling", value: plain.seconds },
+        },
+        {
+          name: "ICDPO, same demonstrations",
+          unit: "s",
+          value: warm.seconds,
+          against: { name: "plain sampling", value: plain.seconds },
+        },
       ];
     },
   };
 }
 
 /** Several requests at once, beside the same number one after another. */
-export function concurrencyCase(client: Client, requests: Requests, model: string, counts: readonly number[]): BenchCase {
+export function concurrencyCase(
+  client: Client,
+  requests: Requests,
+  model: string,
+  counts: readonly number[],
+): BenchCase {
   return {
     name: `${model}, several at once`,
     async run() {
@@ -93,7 +124,9 @@ export function concurrencyCase(client: Client, requests: Requests, model: strin
       const measurements: Measurement[] = [];
       for (const count of counts) {
         const started = performance.now();
-        const each = await Promise.all(Array.from({ length: count }, async () => (await client.chat(requests.fresh(model))).seconds));
+        const each = await Promise.all(
+          Array.from({ length: count }, async () => (await client.chat(requests.fresh(model))).seconds),
+        );
         const together = (performance.now() - started) / 1000;
         const inTurn = alone.slice(0, count).reduce((sum, taken) => sum + taken, 0);
         const median = quantile(
@@ -101,7 +134,12 @@ export function concurrencyCase(client: Client, requests: Requests, model: strin
           0.5,
         );
         const what = `${model}, ${count} at once`;
-        measurements.push({ name: what, unit: "s", value: together, against: { name: "one after another", value: inTurn } });
+        measurements.push({
+          name: what,
+          unit: "s",
+          value: together,
+          against: { name: "one after another", value: inTurn },
+        });
         if (count > 2)
           measurements.push({
             name: `${what}: the slowest`,
@@ -135,12 +173,22 @@ export function streamCase(client: Client, requests: Requests): BenchCase {
       }
       await running;
       const against = { name: "on an idle machine", value: idle };
-      return [{ name: `first token of a stream, ${others} ICDPO requests running`, unit: "s", value: Math.max(...busy), against }];
+      return [
+        {
+          name: `first token of a stream, ${others} ICDPO requests running`,
+          unit: "s",
+          value: Math.max(...busy),
+          against,
+        },
+      ];
     },
   };
 }
 
-/** Block by block beside the whole answer: time to the first text with the demonstrations in the cache, and Ŝ of what comes out, on the same requests. */
+/**
+ * Block by block beside the whole answer: time to the first text with the demonstrations in the cache, and Ŝ of what
+ * comes out, on the same requests.
+ */
 export function blocksCase(client: Client, requests: Requests, tokens: number): BenchCase {
   const name = `block by block, ${tokens} tokens`;
   return {

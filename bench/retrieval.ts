@@ -24,7 +24,8 @@ const wordsPerPrompt = 22;
 export function retrievalCase(engine: Engine, embedder: Embedder, text: string, sizes: readonly number[]): BenchCase {
   const vocabulary = text.split(/\s+/u);
   const random = mulberry(1);
-  const prompt = (): string => Array.from({ length: wordsPerPrompt }, () => vocabulary[Math.floor(random() * vocabulary.length)]).join(" ");
+  const prompt = (): string =>
+    Array.from({ length: wordsPerPrompt }, () => vocabulary[Math.floor(random() * vocabulary.length)]).join(" ");
   const demonstration = (_: unknown, index: number): Demonstration => {
     return { id: String(index), messages: [{ role: "user", content: prompt() }], chosen: "a", rejected: "b" };
   };
@@ -58,18 +59,27 @@ export function retrievalCase(engine: Engine, embedder: Embedder, text: string, 
     const bytes = memoryInUse() - before;
     const { demonstrations, rank } = loaded;
     const retriever = await twoStageRetriever(demonstrations, source, embedder, { window, shortlist });
-    const tokens = await engine.tokenize(demonstrations.slice(0, 2000).map(({ messages }) => messages[0]?.content ?? ""));
+    const tokens = await engine.tokenize(
+      demonstrations.slice(0, 2000).map(({ messages }) => messages[0]?.content ?? ""),
+    );
     const documents = demonstrations.map((_, i) => tokens[i % tokens.length] as Token[]);
     const asked = Array.from({ length: queries }, prompt);
     const ranked = await times(asked, (query) => rank([{ role: "user", content: query }], shortlist));
-    const scanned = await times(asked.slice(0, scans), async (query) => scan(documents, (await engine.tokenize([query]))[0] ?? []));
+    const scanned = await times(asked.slice(0, scans), async (query) =>
+      scan(documents, (await engine.tokenize([query]))[0] ?? []),
+    );
     const retrieve = (query: string) => retriever.retrieve([{ role: "user", content: query }], { shots: 2, random });
     const fresh = asked.slice(0, embedded);
     const first = await times(fresh, retrieve);
     const again = await times(fresh, retrieve);
     const percentile = (values: readonly number[]): number => quantile(ascending(values), 0.95);
     return [
-      { name: `BM25 among ${name}`, unit: "ms", value: middle(ranked), against: { name: "a scan", value: middle(scanned) } },
+      {
+        name: `BM25 among ${name}`,
+        unit: "ms",
+        value: middle(ranked),
+        against: { name: "a scan", value: middle(scanned) },
+      },
       { name: `BM25 among ${name}, 95th percentile`, unit: "ms", value: percentile(ranked) },
       {
         name: `two stages among ${name}, all embeddings at hand`,

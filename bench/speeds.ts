@@ -1,4 +1,7 @@
-/** @module The engine's three speeds (prefill, steps, scoring), beside llama.cpp's own benchmarks where their binaries are given. */
+/**
+ * @module The engine's three speeds (prefill, steps, scoring), beside llama.cpp's own benchmarks where their binaries
+ * are given.
+ */
 import { execFile } from "node:child_process";
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -37,7 +40,10 @@ export function speedCase(engine: Engine, text: string, speeds: Speeds, llamaCpp
       const { end } = await engine.textPrompt("x");
       // The first tokens differ each time: nothing is in the cache.
       let fresh = round * 100;
-      const prompt = (tokens: number): Prompt => ({ tokens: [...freshTokens(words, fresh++), ...words.slice(0, tokens - 8)], end });
+      const prompt = (tokens: number): Prompt => ({
+        tokens: [...freshTokens(words, fresh++), ...words.slice(0, tokens - 8)],
+        end,
+      });
       const own: Record<string, number> = {};
 
       const context = prompt(contextTokens);
@@ -52,11 +58,17 @@ export function speedCase(engine: Engine, text: string, speeds: Speeds, llamaCpp
       speeds.scoring = (completions.length * responseTokens) / seconds(scoreStart);
       own["scoring"] = speeds.scoring;
 
-      for (const width of widths) own[`decoding, ${width} together`] = await decodingSpeed(engine, context, width, speeds);
+      for (const width of widths)
+        own[`decoding, ${width} together`] = await decodingSpeed(engine, context, width, speeds);
       const theirs: Record<string, number> = llamaCpp === undefined ? {} : await llamaCppSpeeds(llamaCpp, text);
       return Object.entries(own).map(([name, value]): Measurement => {
         const other = theirs[name];
-        return { name, unit: "tokens/s", value, ...(other !== undefined && { against: { name: "llama.cpp's own", value: other } }) };
+        return {
+          name,
+          unit: "tokens/s",
+          value,
+          ...(other !== undefined && { against: { name: "llama.cpp's own", value: other } }),
+        };
       });
     },
   };
@@ -85,8 +97,23 @@ async function decodingSpeed(engine: Engine, context: Prompt, width: number, spe
 
 async function llamaCppSpeeds({ folder, modelPath, threads }: LlamaCpp, text: string): Promise<Record<string, number>> {
   const common = ["-m", modelPath, "-t", String(threads), "-b", "512", "-ub", "512"];
-  const shape = ["-c", "8192", "-npp", String(contextTokens), "-ntg", String(responseTokens), "-npl", widths.join(","), "-pps"];
-  const bench = await execute(path.join(folder, "llama-batched-bench"), [...common, ...shape, "--output-format", "jsonl"]);
+  const shape = [
+    "-c",
+    "8192",
+    "-npp",
+    String(contextTokens),
+    "-ntg",
+    String(responseTokens),
+    "-npl",
+    widths.join(","),
+    "-pps",
+  ];
+  const bench = await execute(path.join(folder, "llama-batched-bench"), [
+    ...common,
+    ...shape,
+    "--output-format",
+    "jsonl",
+  ]);
   const lines = bench.stdout.split("\n").filter((line) => line.startsWith("{"));
   const results = lines.map((line) => JSON.parse(line) as { pl: number; speed_pp: number; speed_tg: number });
   const decoding = results.map(({ pl, speed_tg }) => [`decoding, ${pl} together`, speed_tg] as const);

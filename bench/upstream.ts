@@ -1,4 +1,7 @@
-/** @module A model server in a process of its own that answers at once with a fixed text, so that all time is the gateway's. */
+/**
+ * @module A model server in a process of its own that answers at once with a fixed text, so that all time is the
+ * gateway's.
+ */
 import { createServer, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
@@ -10,7 +13,14 @@ const common = { id: "chatcmpl-0", created, model: "stub" };
 const completion = JSON.stringify({
   ...common,
   object: "chat.completion",
-  choices: [{ index: 0, message: { role: "assistant", content: pieces.join(""), refusal: null }, logprobs: null, finish_reason: "stop" }],
+  choices: [
+    {
+      index: 0,
+      message: { role: "assistant", content: pieces.join(""), refusal: null },
+      logprobs: null,
+      finish_reason: "stop",
+    },
+  ],
   usage,
 });
 
@@ -18,7 +28,9 @@ function chunk(rest: object): string {
   return `data: ${JSON.stringify({ ...common, object: "chat.completion.chunk", ...rest })}\n\n`;
 }
 
-const choice = (delta: object, finish: string | null = null) => ({ choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }] });
+const choice = (delta: object, finish: string | null = null) => ({
+  choices: [{ index: 0, delta, logprobs: null, finish_reason: finish }],
+});
 /** One event a token, as model servers send them; the last is sent only where usage is asked for. */
 const events = [
   chunk(choice({ role: "assistant", content: "" })),

@@ -17,8 +17,16 @@ export interface Measure {
 export function measuresOf(rows: readonly AnswerRow[]): Measure[] {
   const rewards = [...new Set(rows.flatMap((row) => Object.keys(row.rewards)))];
   const all: Measure[] = [
-    ...rewards.map((label) => ({ name: `reward ${label}`, digits: 2, of: (row: AnswerRow) => row.rewards[label] ?? null })),
-    { name: "wins against the chosen response, a tie counting half, %", digits: 1, of: ({ judgement }) => percent(judgement) },
+    ...rewards.map((label) => ({
+      name: `reward ${label}`,
+      digits: 2,
+      of: (row: AnswerRow) => row.rewards[label] ?? null,
+    })),
+    {
+      name: "wins against the chosen response, a tie counting half, %",
+      digits: 1,
+      of: ({ judgement }) => percent(judgement),
+    },
     { name: "Ŝ of the answers, nats", digits: 2, of: ({ s_hat: sHat }) => sHat },
     { name: "S of the answers, nats", digits: 2, of: ({ s }) => s },
     { name: "tokens of an answer", digits: 1, of: ({ tokens }) => tokens },
@@ -42,8 +50,15 @@ export function setsOf(rows: readonly Pick<AnswerRow, "set">[]): string[] {
 }
 
 /** The mean over the sets of an arm's means. Rows without the measure are left out. */
-export function meanOfArm(rows: readonly AnswerRow[], arm: string, sets: readonly string[], { of }: Measure): Estimate | null {
-  return bootstrapMean(sets.map((set) => rows.filter((row) => row.arm === arm && row.set === set).flatMap((row) => of(row) ?? [])));
+export function meanOfArm(
+  rows: readonly AnswerRow[],
+  arm: string,
+  sets: readonly string[],
+  { of }: Measure,
+): Estimate | null {
+  return bootstrapMean(
+    sets.map((set) => rows.filter((row) => row.arm === arm && row.set === set).flatMap((row) => of(row) ?? [])),
+  );
 }
 
 /** One arm less another, on the prompts that both have. */
@@ -67,9 +82,14 @@ export function differenceOfArms(
 
 export function answersReport(title: string, rows: readonly AnswerRow[], notes: readonly string[]): string {
   const sets = setsOf(rows);
-  const counts = sets.map((set) => ({ set, prompts: new Set(rows.filter((row) => row.set === set).map(({ id }) => id)).size }));
+  const counts = sets.map((set) => ({
+    set,
+    prompts: new Set(rows.filter((row) => row.set === set).map(({ id }) => id)).size,
+  }));
   const policies = armsOf(rows).map((arm) => `- ${arm}: ${rows.find((row) => row.arm === arm)?.policy}`);
-  const few = counts.some(({ prompts }) => prompts < fewPrompts) ? [` Of fewer than ${fewPrompts} prompts they are too narrow.`] : [];
+  const few = counts.some(({ prompts }) => prompts < fewPrompts)
+    ? [` Of fewer than ${fewPrompts} prompts they are too narrow.`]
+    : [];
   const opening = [
     ["Means; in brackets: bootstrap intervals of 95 %, over prompts. Total: the mean of the sets.", ...few].join(""),
     "",
@@ -84,7 +104,10 @@ function measureSection(rows: readonly AnswerRow[], sets: readonly string[], mea
   const columns = columnsOf(sets);
   const table = markdownTable({
     columns: ["", ...columns.map(({ name }) => name)],
-    rows: armsOf(rows).map((arm) => [arm, ...columns.map(({ of }) => estimateCell(meanOfArm(rows, arm, of, measure), measure.digits))]),
+    rows: armsOf(rows).map((arm) => [
+      arm,
+      ...columns.map(({ of }) => estimateCell(meanOfArm(rows, arm, of, measure), measure.digits)),
+    ]),
   });
   if (first === undefined || others.length === 0) return [`## ${measure.name}`, table];
   const differences = markdownTable({
@@ -123,7 +146,8 @@ export function judgedCounts(
   rows: readonly AnswerRow[],
   arm: string,
 ): { readonly win: number; readonly tie: number; readonly lose: number; readonly unreadable: number } {
-  const count = (value: AnswerRow["judgement"]): number => rows.filter((row) => row.arm === arm && row.judgement === value).length;
+  const count = (value: AnswerRow["judgement"]): number =>
+    rows.filter((row) => row.arm === arm && row.judgement === value).length;
   return { win: count(1), tie: count(0.5), lose: count(0), unreadable: count("unreadable") };
 }
 
@@ -146,7 +170,12 @@ export function judgedFigure(rows: readonly AnswerRow[]): string | null {
     const { win, tie, lose } = judgedCounts(rows, label);
     return { label, parts: [win, tie, lose] };
   });
-  return shareBars({ title: "Against the data's chosen responses", axis: "% of prompts", legend: ["win", "tie", "lose"], bars });
+  return shareBars({
+    title: "Against the data's chosen responses",
+    axis: "% of prompts",
+    legend: ["win", "tie", "lose"],
+    bars,
+  });
 }
 
 function costSection(rows: readonly AnswerRow[]): string {
@@ -156,7 +185,9 @@ function costSection(rows: readonly AnswerRow[]): string {
     rows: armsOf(rows).map((arm) => {
       const own = rows.filter((row) => row.arm === arm);
       const seconds = own.map(({ ms }) => ms / 1000);
-      const work = (["prompt", "cached", "sampled", "scored"] as const).map((kind) => average(own, ({ work: tokens }) => tokens[kind]));
+      const work = (["prompt", "cached", "sampled", "scored"] as const).map((kind) =>
+        average(own, ({ work: tokens }) => tokens[kind]),
+      );
       return [arm, fixed(meanOf(seconds), 2), fixed(median(seconds), 2), ...work];
     }),
   });

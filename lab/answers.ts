@@ -1,5 +1,4 @@
 /** @module What an arm answers to a prompt, and what is measured of the answer. */
-
 import { type Conversation, judgePair, type Teacher } from "icdpo-gateway/laboratory";
 import { z } from "zod";
 import { type Arm, answered, measured } from "./arms.ts";
@@ -76,7 +75,10 @@ export const answerRowSchema = answerSchema.extend({
   policy: z.string(),
   /** By the reward model's label. */
   rewards: z.record(z.string(), z.number()),
-  /** Against the data's chosen response: 1 a win, ½ a tie, 0 a loss; "unreadable": asked, without a verdict that can be read; null: not asked. */
+  /**
+   * Against the data's chosen response: 1 a win, ½ a tie, 0 a loss; "unreadable": asked, without a verdict that can be
+   * read; null: not asked.
+   */
   judgement: z.union([z.number(), z.literal("unreadable")]).nullable(),
   s: z.number().nullable(),
   s_hat: z.number().nullable(),
@@ -97,7 +99,10 @@ export async function measureAnswer(
       : (await measured(measuredBy, cache, { conversation: messages, completions: [text], seed, signal })).measured[0];
   return {
     rewards: await rewardsOf(rewards, messages, text, signal),
-    judgement: judge === undefined ? null : ((await judgePair(judge, messages, text, chosen, `icdpo-eval-${id}`, signal)) ?? "unreadable"),
+    judgement:
+      judge === undefined
+        ? null
+        : ((await judgePair(judge, messages, text, chosen, `icdpo-eval-${id}`, signal)) ?? "unreadable"),
     s: sums?.s ?? null,
     s_hat: sums?.sHat ?? null,
   };
@@ -115,7 +120,11 @@ export async function rewardsOf(
   return rewards;
 }
 
-const candidatesKind: Kind<string[]> = { name: "candidates", version: versions.answers.version, schema: z.array(z.string()) };
+const candidatesKind: Kind<string[]> = {
+  name: "candidates",
+  version: versions.answers.version,
+  schema: z.array(z.string()),
+};
 
 /** `count` responses sampled as the arm samples, in the order of their seeds. */
 export function candidatesOf(

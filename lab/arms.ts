@@ -36,14 +36,24 @@ export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
   const { policy } = arm;
   const { prompt, shots = policy.settings.shots, candidates = policy.settings.candidates, maxTokens } = changes;
   const sampling = { ...policy.settings.sampling, ...(maxTokens !== undefined && { max_tokens: maxTokens }) };
-  const settings: PolicySettings = { ...policy.settings, prompt: prompt ?? policy.settings.prompt, shots, candidates, sampling };
+  const settings: PolicySettings = {
+    ...policy.settings,
+    prompt: prompt ?? policy.settings.prompt,
+    shots,
+    candidates,
+    sampling,
+  };
   const use = async (model: PromptedModel) => {
     const { capabilities } = await model.engine.info();
     const format = prompt === "auto" ? (capabilities.chat ? "chat" : "hh-rlhf") : (prompt ?? model.format);
     return { engine: model.engine, format, capabilities };
   };
   const { sampler, scorer, reference } = policy;
-  const models = { sampler: await use(sampler), scorer: await use(scorer), reference: reference && (await use(reference)) };
+  const models = {
+    sampler: await use(sampler),
+    scorer: await use(scorer),
+    reference: reference && (await use(reference)),
+  };
   const problem = contradiction(settings, models, policy.demonstrations);
   if (problem !== null)
     throw new GatewayError(
@@ -58,8 +68,14 @@ export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
 /** The three sums of given completions; what is known of them is not computed again. */
 export function measured(arm: Arm, cache: ResultCache, request: MeasureRequest): Promise<Measurement> {
   const policy = heldOut(arm.policy, request.conversation);
-  const cached = ({ engine, format }: PromptedModel): PromptedModel => ({ engine: cachedEngine(engine, cache), format });
-  return measure({ ...policy, scorer: cached(policy.scorer), reference: policy.reference && cached(policy.reference) }, request);
+  const cached = ({ engine, format }: PromptedModel): PromptedModel => ({
+    engine: cachedEngine(engine, cache),
+    format,
+  });
+  return measure(
+    { ...policy, scorer: cached(policy.scorer), reference: policy.reference && cached(policy.reference) },
+    request,
+  );
 }
 
 /** A request as the gateway would answer it, were the prompt not among its demonstrations. */
@@ -74,7 +90,10 @@ export function answered(
   },
 ): Promise<IcdpoOutcome> {
   const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
-  return icdpo(heldOut(policy, request.conversation), { ...request, sampling: { temperature, topP, topK, maxTokens, stop: [] } });
+  return icdpo(heldOut(policy, request.conversation), {
+    ...request,
+    sampling: { temperature, topP, topK, maxTokens, stop: [] },
+  });
 }
 
 /** The policy without its demonstrations of the very prompt that it is tested on. */
@@ -82,7 +101,10 @@ function heldOut(policy: Policy, prompt: Conversation): Policy {
   const { retriever, demonstrations } = policy;
   if (retriever === null) return policy;
   const except = new Set(demonstrations.filter(({ messages }) => samePrompt(messages, prompt)).map(({ id }) => id));
-  return { ...policy, retriever: { retrieve: (conversation, options) => retriever.retrieve(conversation, { ...options, except }) } };
+  return {
+    ...policy,
+    retriever: { retrieve: (conversation, options) => retriever.retrieve(conversation, { ...options, except }) },
+  };
 }
 
 function samePrompt(a: Conversation, b: Conversation): boolean {

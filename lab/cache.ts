@@ -1,5 +1,7 @@
-/** @module Results kept by what they were computed from, so that a run that was killed repeats nothing, and arms share what they have in common. */
-
+/**
+ * @module Results kept by what they were computed from, so that a run that was killed repeats nothing, and arms share
+ * what they have in common.
+ */
 import { sha256Hex } from "icdpo-gateway/laboratory";
 import type { z } from "zod";
 
@@ -42,7 +44,10 @@ export class ResultCache {
     return this.#hits;
   }
 
-  /** What is known of it; a value that is not of the kind's form counts as unknown. `parts` is everything the value depends on. */
+  /**
+   * What is known of it; a value that is not of the kind's form counts as unknown. `parts` is everything the value
+   * depends on.
+   */
   get<Value>(kind: Kind<Value>, parts: unknown): Value | undefined {
     const parsed = kind.schema.safeParse(this.#known.get(`${kind.name} ${keyOf(kind, parts)}`));
     if (!parsed.success) return undefined;
@@ -56,7 +61,10 @@ export class ResultCache {
     await this.#add(entry);
   }
 
-  /** The value, computed unless it is known; once, however many ask at the same time. A failure is not kept, nor what the kind does not keep. */
+  /**
+   * The value, computed unless it is known; once, however many ask at the same time. A failure is not kept, nor what
+   * the kind does not keep.
+   */
   async recall<Value>(kind: Kind<Value>, parts: unknown, compute: () => Promise<Value>): Promise<Value> {
     const name = `${kind.name} ${keyOf(kind, parts)}`;
     const underWay = this.#underWay.get(name);

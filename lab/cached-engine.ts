@@ -1,5 +1,7 @@
-/** @module An engine that scores nothing twice: log-probabilities by the model, the context's tokens and the completion's. */
-
+/**
+ * @module An engine that scores nothing twice: log-probabilities by the model, the context's tokens and the
+ * completion's.
+ */
 import { type Engine, GatewayError, type Prompt, type ScoreEvent, type Token } from "icdpo-gateway/laboratory";
 import { z } from "zod";
 import type { Kind, ResultCache } from "./cache.ts";
@@ -9,7 +11,10 @@ import { versions } from "./versions.ts";
 const scored: Kind<number[]> = { name: "score", version: versions.scores.version, schema: z.array(z.number()) };
 const millionth = 1e6;
 
-/** For scoring given completions; what competes while it is sampled is better scored by the engine itself, which need not wait for all of it. */
+/**
+ * For scoring given completions; what competes while it is sampled is better scored by the engine itself, which need
+ * not wait for all of it.
+ */
 export function cachedEngine(engine: Engine, cache: ResultCache): Engine {
   return {
     info: (signal) => engine.info(signal),

@@ -1,5 +1,4 @@
 /** @module A judge or teacher that is asked nothing twice, and what asking it has cost. */
-
 import type { Teacher, TeacherAnswer } from "icdpo-gateway/laboratory";
 import { z } from "zod";
 import { contentHash, type Kind, type ResultCache } from "./cache.ts";
@@ -31,7 +30,9 @@ export function cachedTeacher(teacher: Teacher, cache: ResultCache): CountedTeac
     async ask(messages, _key, signal, form) {
       // Several answers are judged beside one prompt: what says that a call is the same call is what it says.
       const parts = [teacher.id, messages, form ?? null];
-      const answer = await cache.recall(answerKind, parts, () => teacher.ask(messages, `icdpo-${contentHash(parts)}`, signal, form));
+      const answer = await cache.recall(answerKind, parts, () =>
+        teacher.ask(messages, `icdpo-${contentHash(parts)}`, signal, form),
+      );
       used.promptTokens += answer.promptTokens;
       used.completionTokens += answer.completionTokens;
       used.calls += 1;

@@ -1,5 +1,4 @@
 /** @module What is measured of data's own responses, as tables and figures: rewards (Table 1), mean NLL (Figure 5). */
-
 import { dotPlot } from "./plots.tsx";
 import { bootstrapMean } from "./statistics.ts";
 import { estimateCell, markdownTable } from "./tables.ts";
@@ -22,9 +21,15 @@ export function splitLabel(label: string): { readonly source: string; readonly s
 export function dataReport(title: string, rows: readonly DataRow[], explanation: readonly string[]): string {
   const sets = distinct(rows.map(({ set }) => set));
   const labels = distinct(rows.flatMap(({ values }) => Object.keys(values)));
-  const columns = [...sets.map((set) => ({ name: set, of: [set] })), ...(sets.length > 1 ? [{ name: "Total", of: sets }] : [])];
+  const columns = [
+    ...sets.map((set) => ({ name: set, of: [set] })),
+    ...(sets.length > 1 ? [{ name: "Total", of: sets }] : []),
+  ];
   const table = markdownTable({
-    columns: ["", ...labels.flatMap((label) => columns.map(({ name }) => [label, name].filter((part) => part !== "").join(", ")))],
+    columns: [
+      "",
+      ...labels.flatMap((label) => columns.map(({ name }) => [label, name].filter((part) => part !== "").join(", "))),
+    ],
     rows: distinct(rows.map(({ source }) => source)).map((source) => [
       source,
       ...labels.flatMap((label) => columns.map(({ of }) => estimateCell(meanOfSource(rows, source, of, label), 2))),
@@ -35,7 +40,9 @@ export function dataReport(title: string, rows: readonly DataRow[], explanation:
 
 export function meanOfSource(rows: readonly DataRow[], source: string, sets: readonly string[], label: string) {
   return bootstrapMean(
-    sets.map((set) => rows.filter((row) => row.source === source && row.set === set).flatMap(({ values }) => values[label] ?? [])),
+    sets.map((set) =>
+      rows.filter((row) => row.source === source && row.set === set).flatMap(({ values }) => values[label] ?? []),
+    ),
   );
 }
 

@@ -1,5 +1,13 @@
 /** @module Pairwise accuracies as tables and figures. */
-import { accuracy, accuracyDifference, type Normalization, normalizations, type PairMargins, type Scorer, scorers } from "./pairs.ts";
+import {
+  accuracy,
+  accuracyDifference,
+  type Normalization,
+  normalizations,
+  type PairMargins,
+  type Scorer,
+  scorers,
+} from "./pairs.ts";
 import { dotPlot } from "./plots.tsx";
 import type { Estimate } from "./statistics.ts";
 import { markdownTable, percentCell } from "./tables.ts";
@@ -56,7 +64,10 @@ const measures = normalizations.flatMap((normalization) => scorers.map((scorer) 
 /** What demonstrations change. */
 const demonstrated = measures.filter(({ scorer }) => scorer !== "base");
 
-/** A table for each data set, for pairs about equally long, and for the mean of the sets; then each arm beside the first. */
+/**
+ * A table for each data set, for pairs about equally long, and for the mean of the sets; then each arm beside the
+ * first.
+ */
 export function pairsReport(title: string, arms: readonly ArmMargins[]): string {
   const sections = slicesOf(arms).flatMap((slice) => {
     const count = slice.of(arms[0] as ArmMargins).reduce((sum, pairs) => sum + pairs.length, 0);
@@ -103,7 +114,8 @@ export function pairsSummary(arms: readonly ArmMargins[]) {
 function slicesOf(arms: readonly ArmMargins[]): Slice[] {
   const labels = arms[0]?.sets.map(({ label }) => label) ?? [];
   const setsOf = ({ sets }: ArmMargins): readonly (readonly PairMargins[])[] => sets.map(({ pairs }) => pairs);
-  const equal = (pairs: readonly PairMargins[]): readonly PairMargins[] => pairs.filter(({ equallyLong }) => equallyLong);
+  const equal = (pairs: readonly PairMargins[]): readonly PairMargins[] =>
+    pairs.filter(({ equallyLong }) => equallyLong);
   const each = labels.map((label, i) => ({ name: label, of: (arm: ArmMargins) => [setsOf(arm)[i] ?? []] }));
   const mean = labels.length > 1 ? [{ name: everySet, of: setsOf }] : [];
   return [...each, ...mean, { name: "Of these, about equally long", of: (arm) => [setsOf(arm).flatMap(equal)] }];
@@ -138,6 +150,12 @@ function differenceTable(arms: readonly ArmMargins[], { of }: Slice): string[] {
   return [table];
 }
 
-function measureName({ scorer, normalization }: { readonly scorer: Scorer; readonly normalization: Normalization }): string {
+function measureName({
+  scorer,
+  normalization,
+}: {
+  readonly scorer: Scorer;
+  readonly normalization: Normalization;
+}): string {
   return `${scorerNames[scorer]}${normalization === "token" ? " per token" : ""}`;
 }

@@ -39,7 +39,12 @@ export interface PairOptions {
 
 const lengthTolerance = 1.1;
 
-export async function measurePair(arm: Arm, cache: ResultCache, pair: Pair, options: PairOptions): Promise<PairMargins> {
+export async function measurePair(
+  arm: Arm,
+  cache: ResultCache,
+  pair: Pair,
+  options: PairOptions,
+): Promise<PairMargins> {
   const completions = [pair.chosen, pair.rejected];
   const measurement = await measured(arm, cache, { conversation: pair.messages, completions, ...options });
   const [chosen, rejected] = measurement.measured.map(({ positive, base, s, sHat, tokens }) => ({
@@ -68,13 +73,23 @@ function agreement(pair: PairMargins, scorer: Scorer, normalization: Normalizati
   return margin === null ? null : margin > 0 ? 1 : margin < 0 ? 0 : 0.5;
 }
 
-/** Share of pairs whose chosen response scores higher, a tie counting half, of those with that score; the mean over data sets where there are several. */
-export function accuracy(sets: readonly (readonly PairMargins[])[], scorer: Scorer, normalization: Normalization): Estimate | null {
+/**
+ * Share of pairs whose chosen response scores higher, a tie counting half, of those with that score; the mean over data
+ * sets where there are several.
+ */
+export function accuracy(
+  sets: readonly (readonly PairMargins[])[],
+  scorer: Scorer,
+  normalization: Normalization,
+): Estimate | null {
   const values = sets.map((pairs) => pairs.flatMap((pair) => agreement(pair, scorer, normalization) ?? []));
   return values.length === 1 ? shareOf(values[0] as number[]) : bootstrapMean(values);
 }
 
-/** How much more often one arm is right than another on the same pairs: those, by their ids, that have the score in both. Ids are unique in a set. */
+/**
+ * How much more often one arm is right than another on the same pairs: those, by their ids, that have the score in
+ * both. Ids are unique in a set.
+ */
 export function accuracyDifference(
   sets: readonly { readonly of: readonly PairMargins[]; readonly than: readonly PairMargins[] }[],
   scorer: Scorer,

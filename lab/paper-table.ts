@@ -1,4 +1,7 @@
-/** @module Answers of several runs in one table, laid out as the paper's Tables 2 to 5: models and data sets across, demonstrations' sources and systems down. */
+/**
+ * @module Answers of several runs in one table, laid out as the paper's Tables 2 to 5: models and data sets across,
+ * demonstrations' sources and systems down.
+ */
 import { z } from "zod";
 import { answerRowSchema } from "./answers.ts";
 import { columnsOf, type Measure, meanOfArm } from "./answers-report.ts";

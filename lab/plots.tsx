@@ -249,7 +249,17 @@ function Grid({ scale, from, to, digits }: GridProps) {
   );
 }
 
-function Vertical({ kind, at, from, to }: { readonly kind: string; readonly at: number; readonly from: number; readonly to: number }) {
+function Vertical({
+  kind,
+  at,
+  from,
+  to,
+}: {
+  readonly kind: string;
+  readonly at: number;
+  readonly from: number;
+  readonly to: number;
+}) {
   return <Rule kind={kind} x={[at, at]} y={[from, to]} />;
 }
 
@@ -274,7 +284,17 @@ function Mark({ title, colour, radius, at, x, y }: MarkProps) {
   );
 }
 
-function Key({ x, y, colour, children }: { readonly x: number; readonly y: number; readonly colour: string; readonly children?: string }) {
+function Key({
+  x,
+  y,
+  colour,
+  children,
+}: {
+  readonly x: number;
+  readonly y: number;
+  readonly colour: string;
+  readonly children?: string;
+}) {
   return (
     <>
       <rect x={x} y={y - 9} width="12" height="12" fill={colour} />

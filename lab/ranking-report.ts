@@ -1,5 +1,4 @@
 /** @module Mean reciprocal ranks as a table and Figure 3. */
-
 import { dotPlot } from "./plots.tsx";
 import { chanceReciprocalRank, reciprocalRank } from "./ranking.ts";
 import { bootstrapMean, type Estimate } from "./statistics.ts";
@@ -35,7 +34,9 @@ export function ranksOf(rows: readonly RankingRow[]): ArmRanks[] {
     const sets = [...new Set(own.map(({ set }) => set))];
     const ranks = scorers.map((scorer) => {
       const values = sets.map((set) =>
-        own.filter((row) => row.set === set).map((row) => reciprocalRank(emptyLast(row.scores[scorer] ?? []), row.truth)),
+        own
+          .filter((row) => row.set === set)
+          .map((row) => reciprocalRank(emptyLast(row.scores[scorer] ?? []), row.truth)),
       );
       return { scorer, estimate: bootstrapMean(values) };
     });
@@ -47,13 +48,21 @@ function emptyLast(scores: readonly (number | null)[]): number[] {
   return scores.map((score) => score ?? Number.NEGATIVE_INFINITY);
 }
 
-export function rankingReport(title: string, rows: readonly RankingRow[], candidates: number, notes: readonly string[]): string {
+export function rankingReport(
+  title: string,
+  rows: readonly RankingRow[],
+  candidates: number,
+  notes: readonly string[],
+): string {
   const arms = ranksOf(rows);
   const scorers = arms[0]?.ranks.map(({ scorer }) => scorer) ?? [];
   const table = markdownTable({
     columns: [
       "",
-      ...arms.map(({ arm, prompts, unreadable }) => `${arm} (${prompts} prompts${unreadable > 0 ? `, ${unreadable} unreadable` : ""})`),
+      ...arms.map(
+        ({ arm, prompts, unreadable }) =>
+          `${arm} (${prompts} prompts${unreadable > 0 ? `, ${unreadable} unreadable` : ""})`,
+      ),
     ],
     rows: scorers.map((scorer) => [
       scorer,

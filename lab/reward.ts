@@ -1,4 +1,7 @@
-/** @module Reward models: how good a response is, a number for each. RM_test of the paper, or a teacher's log-probability. */
+/**
+ * @module Reward models: how good a response is, a number for each. RM_test of the paper, or a teacher's
+ * log-probability.
+ */
 import {
   answerTo,
   baseContext,
@@ -38,7 +41,9 @@ export function cachedReward(model: RewardModel, cache: ResultCache): RewardMode
   return {
     id,
     reward: (conversation, response, signal) =>
-      cache.recall(rewardKind, [id, turnsOf(conversation), response], () => model.reward(conversation, response, signal)),
+      cache.recall(rewardKind, [id, turnsOf(conversation), response], () =>
+        model.reward(conversation, response, signal),
+      ),
     close: () => model.close(),
   };
 }
@@ -62,8 +67,8 @@ const plainAnswer = z.object({ reward: z.number() });
 const classifyAnswer = z.object({ data: z.array(z.object({ probs: z.array(z.number()).min(1).max(2) })).length(1) });
 
 /**
- * An endpoint that rewards: POST `{messages, response}` → `{reward}`. A URL that ends in `/classify` is vLLM's, which is asked for raw logits: the
- * only class's, or the second's less the first's.
+ * An endpoint that rewards: POST `{messages, response}` → `{reward}`. A URL that ends in `/classify` is vLLM's, which
+ * is asked for raw logits: the only class's, or the second's less the first's.
  */
 export function httpReward(endpoint: RewardEndpoint): RewardModel {
   const isClassify = endpoint.url.endsWith("/classify");
@@ -71,7 +76,8 @@ export function httpReward(endpoint: RewardEndpoint): RewardModel {
     id: endpoint.url,
     async reward(conversation, response, signal) {
       const messages = turnsOf(conversation);
-      if (!isClassify) return understood(endpoint, plainAnswer, await post(endpoint, { messages, response }, signal)).reward;
+      if (!isClassify)
+        return understood(endpoint, plainAnswer, await post(endpoint, { messages, response }, signal)).reward;
       const whole = [...messages, { role: "assistant", content: response }];
       const body = { messages: whole, add_generation_prompt: false, use_activation: false };
       const [{ probs } = { probs: [] }] = understood(endpoint, classifyAnswer, await post(endpoint, body, signal)).data;
@@ -99,7 +105,10 @@ const callMs = 300_000;
 /** JSON that the endpoint answers with. */
 async function post(endpoint: RewardEndpoint, body: unknown, signal: AbortSignal): Promise<unknown> {
   const { url, apiKey, retries, fetch, pause } = endpoint;
-  const headers = { "content-type": "application/json", ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }) };
+  const headers = {
+    "content-type": "application/json",
+    ...(apiKey !== undefined && { authorization: `Bearer ${apiKey}` }),
+  };
   const sent = JSON.stringify(body);
   const bounded = boundedFetch(fetch, { name: url, most: answerTo(sent).whole, wholeMs: callMs });
   const attempt = async (): Promise<unknown> => {
@@ -133,8 +142,15 @@ function refusalOf(url: string, { status, headers }: Response): GatewayError {
   return new GatewayError("engine_unavailable", `${url} gave no reward: ${status}${moved}`);
 }
 
-/** log π(y ∣ x) of a model without demonstrations, in nats, as RM-BoN uses its teacher's: the sum with the closing token, or its mean per token. */
-export async function engineReward(engine: Engine, format: PromptFormat, normalize: "sum" | "token"): Promise<RewardModel> {
+/**
+ * log π(y ∣ x) of a model without demonstrations, in nats, as RM-BoN uses its teacher's: the sum with the closing
+ * token, or its mean per token.
+ */
+export async function engineReward(
+  engine: Engine,
+  format: PromptFormat,
+  normalize: "sum" | "token",
+): Promise<RewardModel> {
   const { model } = await engine.info();
   return {
     id: `log-probability ${normalize} ${format} ${model}`,

@@ -1,4 +1,7 @@
-/** @module What a sample says of a mean or a share, and how sure it is. Unlike an experiment's, these samples are looked at once. */
+/**
+ * @module What a sample says of a mean or a share, and how sure it is. Unlike an experiment's, these samples are looked
+ * at once.
+ */
 import { type Estimate, randomFrom } from "icdpo-gateway/laboratory";
 
 export type { Estimate } from "icdpo-gateway/laboratory";
@@ -16,10 +19,13 @@ export const defaultBootstrap: BootstrapOptions = { resamples: 2_000, seed: 0, a
 const quantile95 = 1.959963984540054;
 
 /**
- * The mean over data sets of their means, with a percentile bootstrap interval: prompts are drawn anew within each data set. One data set is a
- * plain mean. Null where a data set is empty. For a paired difference, give the differences.
+ * The mean over data sets of their means, with a percentile bootstrap interval: prompts are drawn anew within each data
+ * set. One data set is a plain mean. Null where a data set is empty. For a paired difference, give the differences.
  */
-export function bootstrapMean(sets: readonly (readonly number[])[], options: Partial<BootstrapOptions> = {}): Estimate | null {
+export function bootstrapMean(
+  sets: readonly (readonly number[])[],
+  options: Partial<BootstrapOptions> = {},
+): Estimate | null {
   const { resamples, seed, alpha } = { ...defaultBootstrap, ...options };
   if (sets.length === 0 || sets.some((values) => values.length === 0)) return null;
   const random = randomFrom(seed);
@@ -32,14 +38,18 @@ export function bootstrapMean(sets: readonly (readonly number[])[], options: Par
   return { value: meanOf(sets.map(meanOf)), low: quantile(means, alpha / 2), high: quantile(means, 1 - alpha / 2) };
 }
 
-/** A share with Wilson's interval of 95 %, which is not certain even where all agree. Values are 1, 0, or ½ for a tie. Null: no values. */
+/**
+ * A share with Wilson's interval of 95 %, which is not certain even where all agree. Values are 1, 0, or ½ for a tie.
+ * Null: no values.
+ */
 export function shareOf(values: readonly number[]): Estimate | null {
   const { length: count } = values;
   if (count === 0) return null;
   const share = meanOf(values);
   const square = quantile95 ** 2;
   const centre = (share + square / (2 * count)) / (1 + square / count);
-  const half = (quantile95 / (1 + square / count)) * Math.sqrt((share * (1 - share)) / count + square / (4 * count ** 2));
+  const half =
+    (quantile95 / (1 + square / count)) * Math.sqrt((share * (1 - share)) / count + square / (4 * count ** 2));
   return { value: share, low: Math.max(0, centre - half), high: Math.min(1, centre + half) };
 }
 

@@ -14,7 +14,10 @@ export function markdownTable({ columns, rows }: Table): string {
 
 /** `61.3 (55.7 … 66.6)`, in hundredths. */
 export function percentCell(estimate: Estimate | null): string {
-  return estimateCell(estimate && { value: estimate.value * 100, low: estimate.low * 100, high: estimate.high * 100 }, 1);
+  return estimateCell(
+    estimate && { value: estimate.value * 100, low: estimate.low * 100, high: estimate.high * 100 },
+    1,
+  );
 }
 
 /** `2.41 (2.20 … 2.62)`; a dash where there is nothing to say. */

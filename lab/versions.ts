@@ -1,7 +1,8 @@
 /**
- * @module Versions of what evaluations keep. Keys cover what a result was computed from, not the code that computed it: where that code makes other
- * results of the same, a new version makes the older ones count no more. `sources` is a hash over that code; `test/unit/lab/versions.test.ts` says which
- * files it is, and fails when they change, so that somebody decides.
+ * @module Versions of what evaluations keep. Keys cover what a result was computed from, not the code that computed it:
+ * where that code makes other results of the same, a new version makes the older ones count no more. `sources` is a
+ * hash over that code; `test/unit/lab/versions.test.ts` says which files it is, and fails when they change, so that
+ * somebody decides.
  */
 
 export interface ResultVersion {
@@ -12,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "fedd815e49212918" },
+  answers: { version: 2, sources: "0e0844577ec644b0" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "94c15f980ab31063" },
-  rewards: { version: 1, sources: "9137f3326fddfa76" },
+  scores: { version: 1, sources: "86bcdc94b2d9347e" },
+  rewards: { version: 1, sources: "4bce0216928bc328" },
   /** What a judge or teacher replied, word for word. */
-  opinions: { version: 2, sources: "3aff0f4375113514" },
+  opinions: { version: 2, sources: "02d619516ec0c4fa" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

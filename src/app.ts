@@ -35,7 +35,10 @@ export function createApp(given: AppDependencies): Hono {
   app.route("/", web(dependencies));
 
   app.notFound((c) => {
-    throw new GatewayError("not_found", `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`);
+    throw new GatewayError(
+      "not_found",
+      `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`,
+    );
   });
   app.onError((error, c) => {
     if (isFault(error)) dependencies.report(error);

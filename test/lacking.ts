@@ -1,6 +1,7 @@
 /**
- * @module Says at the end of a run which tests were skipped, for want of what, and what brings it. `ICDPO_TEST_HAS` (names, spaces between) says what
- * this machine must have: a test that is skipped for want of nothing else fails the run.
+ * @module Says at the end of a run which tests were skipped, for want of what, and what brings it. `ICDPO_TEST_HAS`
+ * (names, spaces between) says what this machine must have: a test that is skipped for want of nothing else fails the
+ * run.
  */
 import type { Reporter, TestModule, Vitest } from "vitest/node";
 import { missingWorkerd, type Need, supplies } from "./needs.ts";
@@ -26,11 +27,16 @@ export function reportSkipped(skipped: readonly Skipped[], has: readonly string[
     const supply = Object.hasOwn(supplies, reason) ? supplies[reason as Need] : undefined;
     return `${count} × ${reason || "without a reason"}${supply === undefined ? "" : ` (${supply.broughtBy})`}`;
   });
-  const unknown = has.filter((name) => !Object.hasOwn(supplies, name)).map((name) => `ICDPO_TEST_HAS: no test needs "${name}"`);
+  const unknown = has
+    .filter((name) => !Object.hasOwn(supplies, name))
+    .map((name) => `ICDPO_TEST_HAS: no test needs "${name}"`);
   const lost = skipped.filter(({ lacks, note }) => lacks.every((need) => has.includes(need)) && note === undefined);
   return {
     lines,
-    problems: has.length === 0 ? [] : [...unknown, ...lost.map(({ name }) => `skipped, though all it needs must be here: ${name}`)],
+    problems:
+      has.length === 0
+        ? []
+        : [...unknown, ...lost.map(({ name }) => `skipped, though all it needs must be here: ${name}`)],
   };
 }
 
@@ -57,7 +63,8 @@ export default class LackingReporter implements Reporter {
       }),
     );
     const isWhole = (project ?? []).length === 0;
-    if (isWhole && missingWorkerd() !== null) skipped.push({ name: "the projects workerd and worker", lacks: ["workerd"] });
+    if (isWhole && missingWorkerd() !== null)
+      skipped.push({ name: "the projects workerd and worker", lacks: ["workerd"] });
     const { lines, problems } = reportSkipped(skipped, process.env["ICDPO_TEST_HAS"]?.split(" ").filter(Boolean) ?? []);
     if (lines.length > 0) console.log(`\nSkipped, for want of:\n${lines.map((line) => `  ${line}\n`).join("")}`);
     for (const problem of problems) console.error(problem);

@@ -1,15 +1,27 @@
-/** @module `icdpo eval references` and `icdpo eval nll`: the data's own responses by reward models (Table 1), and how likely models find them (Figure 5). */
+/**
+ * @module `icdpo eval references` and `icdpo eval nll`: the data's own responses by reward models (Table 1), and how
+ * likely models find them (Figure 5).
+ */
 import { Command } from "commander";
 import { GatewayError, inPool, type World } from "icdpo-gateway/laboratory";
 import { rewardsOf } from "../answers.ts";
 import { type DataRow, dataFigure, dataReport, splitLabel } from "../data-report.ts";
 import { cachedReward, engineReward, type RewardModel } from "../reward.ts";
 import { readData, type TestSet } from "./data.ts";
-import { addMeasureOptions, checkRewards, engineNamed, formatOf, type MeasureOptions, withRewards } from "./measures.ts";
+import {
+  addMeasureOptions,
+  checkRewards,
+  engineNamed,
+  formatOf,
+  type MeasureOptions,
+  withRewards,
+} from "./measures.ts";
 import { addDataOptions, addRunOptions, type DataOptions, type RunOptions, requireData } from "./options.ts";
 import { ownEngine, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
-type ReferencesOptions = RunOptions & DataOptions & MeasureOptions & { readonly prompt?: NonNullable<RunOptions["prompt"]> };
+type ReferencesOptions = RunOptions &
+  DataOptions &
+  MeasureOptions & { readonly prompt?: NonNullable<RunOptions["prompt"]> };
 
 export function referencesCommand(world: World): Command {
   const command = new Command("references").description(
@@ -54,7 +66,10 @@ export function nllCommand(world: World): Command {
         const models = new Map<string, RewardModel>();
         for (const name of names) {
           const engine = await engineNamed(run, name);
-          models.set(name, cachedReward(await engineReward(engine, options.prompt ?? (await formatOf(engine)), "token"), run.cache));
+          models.set(
+            name,
+            cachedReward(await engineReward(engine, options.prompt ?? (await formatOf(engine)), "token"), run.cache),
+          );
         }
         const rewarded = await rewardAll(run, options, sets, models);
         const rows = rewarded.map((row) => ({

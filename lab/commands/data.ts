@@ -43,7 +43,8 @@ export async function readData(options: DataOptions, engine: Engine, signal: Abo
   const labels = pools.map(({ label }) => label);
   const twice = labels.find((label, i) => labels.indexOf(label) !== i);
   // Pairs and answers are told apart by it.
-  if (twice !== undefined) throw new GatewayError("invalid_request", `Two sets are called "${twice}": name them (--data name=file).`);
+  if (twice !== undefined)
+    throw new GatewayError("invalid_request", `Two sets are called "${twice}": name them (--data name=file).`);
   const sets: TestSet[] = [];
   for (const { label, pool } of pools) {
     const examples = (await filter.first(pool, options.limit)).map((example) => ({
@@ -51,7 +52,8 @@ export async function readData(options: DataOptions, engine: Engine, signal: Abo
       id: `${label}-${example.line}`,
       seed: candidateSeed(options.seed, example.line),
     }));
-    if (examples.length === 0) throw new GatewayError("invalid_request", `${label}: no example is short enough, or of a known format.`);
+    if (examples.length === 0)
+      throw new GatewayError("invalid_request", `${label}: no example is short enough, or of a known format.`);
     sets.push({ label, examples });
   }
   const held = new Set(pools.flatMap(({ pool }) => pool.map(promptKey)));
@@ -59,12 +61,18 @@ export async function readData(options: DataOptions, engine: Engine, signal: Abo
 }
 
 /** For a title. */
-export function describeData({ maxPrompt, maxResponse }: DataOptions, demonstrations: readonly Demonstration[] | null): string {
+export function describeData(
+  { maxPrompt, maxResponse }: DataOptions,
+  demonstrations: readonly Demonstration[] | null,
+): string {
   const lengths = [
     ...(maxPrompt > 0 ? [`prompts of at most ${maxPrompt} tokens`] : []),
     ...(maxResponse > 0 ? [`responses of at most ${maxResponse}`] : []),
   ];
-  const source = demonstrations === null ? "the policies' demonstrations" : `${demonstrations.length} demonstrations, none of them tested`;
+  const source =
+    demonstrations === null
+      ? "the policies' demonstrations"
+      : `${demonstrations.length} demonstrations, none of them tested`;
   return [...lengths, source].join(", ");
 }
 
@@ -77,7 +85,10 @@ async function readDemonstrations(
   const free = (await readExamples(file)).filter((example) => !held.has(promptKey(example)));
   const kept = await filter.first(free, free.length);
   if (kept.length === 0)
-    throw new GatewayError("invalid_request", `${file}: nothing is left to demonstrate; a smaller --hold-out leaves more.`);
+    throw new GatewayError(
+      "invalid_request",
+      `${file}: nothing is left to demonstrate; a smaller --hold-out leaves more.`,
+    );
   return kept.map(({ line, messages, chosen, rejected }) => ({ id: `line-${line}`, messages, chosen, rejected }));
 }
 

@@ -36,7 +36,11 @@ export function addMeasureOptions(command: Command): Command {
   command
     .option("--reward <label=model>", rewardHelp, (text: string, before: readonly string[]) => [...before, text], [])
     .option("--reward-template <text>", "of llama: models, with {{query}} and {{document}} (default: the model's own)")
-    .option("--reward-key-variable <name>", "the environment variable that holds a reward endpoint's key", "ICDPO_REWARD_KEY")
+    .option(
+      "--reward-key-variable <name>",
+      "the environment variable that holds a reward endpoint's key",
+      "ICDPO_REWARD_KEY",
+    )
     .option("--judge <model>", "a language model that compares answers, in both orders")
     .option("--judge-url <url>", "its OpenAI-compatible endpoint", "https://api.openai.com/v1")
     .option("--judge-key-variable <name>", "the environment variable that holds its API key", "OPENAI_API_KEY")
@@ -67,7 +71,10 @@ export async function withRewards<Result>(
 export function checkRewards({ reward }: Pick<MeasureOptions, "reward">): void {
   for (const spec of reward)
     if (!/^(?:llama:.|engine:.|https?:\/\/)/u.test(labelled(spec).model))
-      throw new GatewayError("invalid_request", `--reward ${spec}: llama:FILE.gguf, engine:NAME or an http(s) URL is expected.`);
+      throw new GatewayError(
+        "invalid_request",
+        `--reward ${spec}: llama:FILE.gguf, engine:NAME or an http(s) URL is expected.`,
+      );
 }
 
 /** `label=model`; without a label, the whole. */
@@ -83,7 +90,13 @@ async function openReward(run: Run, spec: string, options: MeasureOptions): Prom
     const engine = await engineNamed(run, name);
     return engineReward(engine, options.prompt ?? (await formatOf(engine)), perToken === undefined ? "sum" : "token");
   }
-  return httpReward({ url: spec, apiKey: process.env[options.rewardKeyVariable], retries: options.retries, fetch, pause });
+  return httpReward({
+    url: spec,
+    apiKey: process.env[options.rewardKeyVariable],
+    retries: options.retries,
+    fetch,
+    pause,
+  });
 }
 
 /** `name`, or `name+adapter`. Throws "configuration" where there is none of that name. */
@@ -99,10 +112,19 @@ export async function formatOf(engine: Engine): Promise<PromptFormat> {
 
 /** Undefined where none is asked for. */
 export function openJudge(run: Run, options: MeasureOptions): CountedTeacher | undefined {
-  const { judge: model, judgeUrl: baseURL, judgeKeyVariable: keyVariable, judgeMaxTokens: maxTokens, retries } = options;
+  const {
+    judge: model,
+    judgeUrl: baseURL,
+    judgeKeyVariable: keyVariable,
+    judgeMaxTokens: maxTokens,
+    retries,
+  } = options;
   if (model === undefined) return undefined;
   const apiKey = endpointKey({ keyVariable, baseUrl: baseURL });
-  return cachedTeacher(openTeacher({ baseURL, apiKey, model, maxTokens, temperature: 0, retries, report: run.report }), run.cache);
+  return cachedTeacher(
+    openTeacher({ baseURL, apiKey, model, maxTokens, temperature: 0, retries, report: run.report }),
+    run.cache,
+  );
 }
 
 /** A line for the report. */

@@ -40,11 +40,15 @@ export function mrrCommand(world: World): Command {
         const { sets, demonstrations } = await readData(options, await ownEngine(run), run.signal);
         const opened = await openArms(run, options, defaults, demonstrations);
         const { maxTokens } = options;
-        const arms = await Promise.all(opened.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))));
+        const arms = await Promise.all(
+          opened.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))),
+        );
         await withRewards(run, options, async (rewards) => {
           const judge = openJudge(run, options);
           const truth: Truth =
-            judge === undefined || options.truth !== undefined ? { type: "reward", label: options.truth ?? "" } : { type: "judge", judge };
+            judge === undefined || options.truth !== undefined
+              ? { type: "reward", label: options.truth ?? "" }
+              : { type: "judge", judge };
           const rows = await rankAll(run, options, arms, sets, rewards, truth);
           const notes = [
             `- truth: ${options.truth ?? `judge ${judge?.model}`}`,
@@ -52,7 +56,11 @@ export function mrrCommand(world: World): Command {
             ...arms.map(({ policy }) => `- ${policy.id}`),
           ];
           const report = rankingReport("Consistency of scoring", rows, options.candidates, notes);
-          await writeResults(run, "ranks", { rows, report, figures: new Map([["mrr.svg", rankingFigure(rows, options.candidates)]]) });
+          await writeResults(run, "ranks", {
+            rows,
+            report,
+            figures: new Map([["mrr.svg", rankingFigure(rows, options.candidates)]]),
+          });
           process.stdout.write(options.json ? `${JSON.stringify(ranksOf(rows))}\n` : report);
         });
       });
@@ -68,13 +76,19 @@ async function rankAll(
   rewards: ReadonlyMap<string, RewardModel>,
   truth: Truth,
 ): Promise<RankingRow[]> {
-  const tasks = sets.flatMap(({ label: set, examples }) => examples.flatMap((example) => arms.map((arm) => ({ set, example, arm }))));
+  const tasks = sets.flatMap(({ label: set, examples }) =>
+    examples.flatMap((example) => arms.map((arm) => ({ set, example, arm }))),
+  );
   const step = progressOf("prompts", tasks.length, run);
-  const rows = await inPool(tasks, { concurrency: options.concurrency, signal: run.signal }, async ({ set, example, arm }, signal) => {
-    const row = await rankCandidates({ ...run, signal }, options, arm, example, rewards, truth);
-    step();
-    return { set, id: example.id, arm: arm.name, policy: arm.policy.id, ...row };
-  });
+  const rows = await inPool(
+    tasks,
+    { concurrency: options.concurrency, signal: run.signal },
+    async ({ set, example, arm }, signal) => {
+      const row = await rankCandidates({ ...run, signal }, options, arm, example, rewards, truth);
+      step();
+      return { set, id: example.id, arm: arm.name, policy: arm.policy.id, ...row };
+    },
+  );
   return rows;
 }
 
@@ -83,7 +97,10 @@ type Truth = { readonly type: "judge"; readonly judge: Teacher } | { readonly ty
 /** Before anything is begun. Throws "invalid_request". */
 function checkTruth({ truth, judge, reward }: MrrOptions): void {
   if (truth === undefined && judge === undefined)
-    throw new GatewayError("invalid_request", "Whose order is the truth? Name a --judge, or a reward model with --truth.");
+    throw new GatewayError(
+      "invalid_request",
+      "Whose order is the truth? Name a --judge, or a reward model with --truth.",
+    );
   if (truth !== undefined && !reward.some((spec) => spec.startsWith(`${truth}=`)))
     throw new GatewayError("invalid_request", `--truth ${truth}: no --reward has this label.`);
 }
@@ -105,7 +122,8 @@ async function rankCandidates(
       : rewarded.map((all) => all[truth.label] as number);
   if (points === null) return { truth: null, scores: {} };
   const { measured: sums } = await measured(arm, cache, { conversation: messages, completions: texts, seed, signal });
-  const own = (of: (sum: (typeof sums)[number]) => number | null) => sums.map((sum) => (sum.text === "" ? null : of(sum)));
+  const own = (of: (sum: (typeof sums)[number]) => number | null) =>
+    sums.map((sum) => (sum.text === "" ? null : of(sum)));
   const others = [...rewards.keys()].filter((label) => truth.type === "judge" || label !== truth.label);
   return {
     truth: points,

@@ -26,7 +26,9 @@ export interface DataOptions {
 export function addRunOptions(command: Command, policies: readonly string[]): Command {
   return command
     .addOption(
-      new Option("--policy <names>", "policies, the arms; several with commas or again").argParser(names).default([], policies.join(",")),
+      new Option("--policy <names>", "policies, the arms; several with commas or again")
+        .argParser(names)
+        .default([], policies.join(",")),
     )
     .addOption(new Option("--prompt <format>", "prompt format (default: the policy's)").choices(promptFormats))
     .option("--seed <number>", "decides the sample of the data, the answers and random demonstrations", count, 0)
@@ -47,9 +49,17 @@ export function addDataOptions(command: Command, limit: number): Command {
     )
     .option("--limit <number>", "of each file, a sample without replacement", whole, limit)
     .option("--skip <number>", "leave out so many lines at the beginning of each file", count, 0)
-    .option("--max-prompt <tokens>", "longest prompt; 0: any (the paper's: 320 for HH-RLHF, 128 for SyntheticGPT)", count, 320)
+    .option(
+      "--max-prompt <tokens>",
+      "longest prompt; 0: any (the paper's: 320 for HH-RLHF, 128 for SyntheticGPT)",
+      count,
+      320,
+    )
     .option("--max-response <tokens>", "longest response; 0: any (the paper's: 128 and 200)", count, 128)
-    .option("--demonstrations-from <file>", "demonstrations of the policies, instead of their own; what may be tested is held out")
+    .option(
+      "--demonstrations-from <file>",
+      "demonstrations of the policies, instead of their own; what may be tested is held out",
+    )
     .option(
       "--hold-out <number>",
       "with --demonstrations-from: so many of each data file may be tested, the rest may be demonstrated",
@@ -60,7 +70,8 @@ export function addDataOptions(command: Command, limit: number): Command {
 
 /** Before anything is begun. Throws "invalid_request". */
 export function requireData({ data }: Pick<DataOptions, "data">): void {
-  if (data.length === 0) throw new GatewayError("invalid_request", "What is to be tested? Name a file with --data (label=file).");
+  if (data.length === 0)
+    throw new GatewayError("invalid_request", "What is to be tested? Name a file with --data (label=file).");
 }
 
 function names(text: string, before: readonly string[]): readonly string[] {

@@ -1,4 +1,7 @@
-/** @module `icdpo eval pairs` and `icdpo eval leave-one-out`: how often scorers tell the chosen response from the rejected one. */
+/**
+ * @module `icdpo eval pairs` and `icdpo eval leave-one-out`: how often scorers tell the chosen response from the
+ * rejected one.
+ */
 import { Command } from "commander";
 import { type Conversation, candidateSeed, GatewayError, inPool, type World } from "icdpo-gateway/laboratory";
 import type { Arm } from "../arms.ts";
@@ -12,7 +15,9 @@ import { openArms, ownEngine, progressOf, type Run, withRun, writeResults } from
 const retrievers = ["icdpo", "icdpo-bm25", "icdpo-r"] as const;
 
 export function pairsCommand(world: World): Command {
-  const command = new Command("pairs").description("pairwise accuracy of Ŝ, S and likelihoods on chosen and rejected responses");
+  const command = new Command("pairs").description(
+    "pairwise accuracy of Ŝ, S and likelihoods on chosen and rejected responses",
+  );
   addRunOptions(addDataOptions(command, 300), retrievers);
   return command.action((options: RunOptions & DataOptions) => {
     requireData(options);
@@ -35,9 +40,15 @@ export function leaveOneOutCommand(world: World): Command {
       const arms = await openArms(run, options, ["everyday"], null);
       const [first] = arms;
       const own = first?.policy.demonstrations ?? [];
-      if (own.length === 0 || arms.some(({ policy }) => policy.source.demonstrations !== first?.policy.source.demonstrations))
+      if (
+        own.length === 0 ||
+        arms.some(({ policy }) => policy.source.demonstrations !== first?.policy.source.demonstrations)
+      )
         throw new GatewayError("invalid_request", "Leave-one-out needs policies that share a set of demonstrations.");
-      const examples = own.map((demonstration, index) => ({ ...demonstration, seed: candidateSeed(options.seed, index) }));
+      const examples = own.map((demonstration, index) => ({
+        ...demonstration,
+        seed: candidateSeed(options.seed, index),
+      }));
       const tested = pairedSets([{ label: first?.policy.settings.demonstrations ?? "", examples }]);
       await measureAll(run, options, "Leave-one-out on the policies' own demonstrations", arms, tested);
     }),
@@ -65,7 +76,13 @@ export interface TestedSet {
   readonly pairs: readonly TestedPair[];
 }
 
-async function measureAll(run: Run, options: RunOptions, title: string, arms: readonly Arm[], sets: readonly TestedSet[]): Promise<void> {
+async function measureAll(
+  run: Run,
+  options: RunOptions,
+  title: string,
+  arms: readonly Arm[],
+  sets: readonly TestedSet[],
+): Promise<void> {
   const results = await marginsOf(run, options, arms, sets);
   const report = pairsReport(title, results);
   await writeResults(run, "pairs", {
@@ -77,7 +94,9 @@ async function measureAll(run: Run, options: RunOptions, title: string, arms: re
 }
 
 export function marginRows(results: readonly ArmMargins[]) {
-  return results.flatMap(({ sets, ...arm }) => sets.flatMap(({ label, pairs }) => pairs.map((pair) => ({ ...arm, set: label, ...pair }))));
+  return results.flatMap(({ sets, ...arm }) =>
+    sets.flatMap(({ label, pairs }) => pairs.map((pair) => ({ ...arm, set: label, ...pair }))),
+  );
 }
 
 /** Every arm's margins of every pair. */
@@ -89,7 +108,12 @@ export async function marginsOf(
 ): Promise<ArmMargins[]> {
   const total = sets.reduce((sum, { pairs }) => sum + pairs.length * arms.length, 0);
   const step = progressOf("pairs measured", total, run);
-  const results: ArmMargins[] = arms.map(({ name, policy }) => ({ name, id: policy.id, format: policy.scorer.format, sets: [] }));
+  const results: ArmMargins[] = arms.map(({ name, policy }) => ({
+    name,
+    id: policy.id,
+    format: policy.scorer.format,
+    sets: [],
+  }));
   for (const { label, pairs } of sets) {
     // All arms of a pair one after another: they share the context without demonstrations.
     const margins = await inPool(pairs, { concurrency, signal: run.signal }, async (pair, signal) => {
@@ -100,7 +124,8 @@ export async function marginsOf(
       }
       return ofArms;
     });
-    for (const [i, result] of results.entries()) result.sets.push({ label, pairs: margins.map((ofArms) => ofArms[i] as PairMargins) });
+    for (const [i, result] of results.entries())
+      result.sets.push({ label, pairs: margins.map((ofArms) => ofArms[i] as PairMargins) });
   }
   return results;
 }

@@ -1,4 +1,7 @@
-/** @module `icdpo eval quick`: a look at everything in minutes, with the default model and the project's own demonstrations. */
+/**
+ * @module `icdpo eval quick`: a look at everything in minutes, with the default model and the project's own
+ * demonstrations.
+ */
 import path from "node:path";
 import { Command } from "commander";
 import type { World } from "icdpo-gateway/laboratory";
@@ -37,9 +40,15 @@ export function quickCommand(world: World): Command {
       await withMeasures(run, options, async (measures, notes) => {
         const rows = await answerAll(run, options, answering, few, measures);
         const report = `${pairsReport("Quick look: pairwise accuracy", margins)}\n${answersReport("Quick look: answers", rows, notes())}`;
-        await writeResults(run, "answers", { rows, report, figures: new Map([["pairs.svg", pairsFigure("Pairwise accuracy", margins)]]) });
+        await writeResults(run, "answers", {
+          rows,
+          report,
+          figures: new Map([["pairs.svg", pairsFigure("Pairwise accuracy", margins)]]),
+        });
         process.stdout.write(
-          options.json ? `${JSON.stringify({ pairs: pairsSummary(margins), answers: answersSummary(rows) })}\n` : report,
+          options.json
+            ? `${JSON.stringify({ pairs: pairsSummary(margins), answers: answersSummary(rows) })}\n`
+            : report,
         );
       });
     });

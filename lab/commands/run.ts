@@ -38,14 +38,21 @@ export interface Run {
 }
 
 /** Runs `work` with models and a cache that outlives it. */
-export function withRun(world: World, name: string, options: RunOptions, work: (run: Run) => Promise<void>): Promise<void> {
+export function withRun(
+  world: World,
+  name: string,
+  options: RunOptions,
+  work: (run: Run) => Promise<void>,
+): Promise<void> {
   return withModels(world, async (models, signal) => {
     // Everything under way listens to it, a judge's calls for as long as the run lasts.
     setMaxListeners(0, signal);
     const out = options.out ?? path.join("eval", name);
     const journal = await openJournal<CacheEntry>(path.join(out, cacheFile));
     if (journal.damaged > 0)
-      world.report(`${journal.damaged} lines of ${path.join(out, cacheFile)} are cut short or damaged: their results are computed anew`);
+      world.report(
+        `${journal.damaged} lines of ${path.join(out, cacheFile)} are cut short or damaged: their results are computed anew`,
+      );
     const cache = new ResultCache({ entries: journal.entries, add: inOrder((entry) => journal.add(entry)) });
     try {
       await work({ models, cache, signal, report: world.report, out });
@@ -65,8 +72,9 @@ export function ownEngine({ models }: Run): Promise<Engine> {
 }
 
 /**
- * The policies asked for, of the policies' folder or of the paper's systems that come with the program, with other demonstrations where they are
- * given. Throws "invalid_request" where one does not exist, "configuration" where one is wrong.
+ * The policies asked for, of the policies' folder or of the paper's systems that come with the program, with other
+ * demonstrations where they are given. Throws "invalid_request" where one does not exist, "configuration" where one is
+ * wrong.
  */
 export async function openArms(
   { models }: Run,
@@ -95,11 +103,13 @@ async function filesOf(
   const own = await policyFolder.read();
   const paper = new Map<string, string>();
   for (const file of await readdir(papersPolicies))
-    if (file !== "routes.yaml") paper.set(path.basename(file, ".yaml"), await readFile(path.join(papersPolicies, file), "utf8"));
+    if (file !== "routes.yaml")
+      paper.set(path.basename(file, ".yaml"), await readFile(path.join(papersPolicies, file), "utf8"));
   const textOf = (name: string): string => {
     const text = own.policies.get(name) ?? paper.get(name);
     const known = [...new Set([...own.policies.keys(), ...paper.keys()])];
-    if (text === undefined) throw new GatewayError("invalid_request", `There is no policy "${name}". Known: ${known.join(", ")}.`);
+    if (text === undefined)
+      throw new GatewayError("invalid_request", `There is no policy "${name}". Known: ${known.join(", ")}.`);
     return text;
   };
   const set = demonstrations && demonstrationSet(demonstrations);
@@ -110,8 +120,15 @@ async function filesOf(
   };
 }
 
-/** Says how far `total` steps of work are, every ten seconds at most. What was known comes first and fast: the time left is guessed from later steps. */
-export function progressOf(what: string, total: number, { report, signal }: Pick<Run, "report" | "signal">): () => void {
+/**
+ * Says how far `total` steps of work are, every ten seconds at most. What was known comes first and fast: the time left
+ * is guessed from later steps.
+ */
+export function progressOf(
+  what: string,
+  total: number,
+  { report, signal }: Pick<Run, "report" | "signal">,
+): () => void {
   const betweenMs = 10_000;
   let [done, said] = [0, performance.now()];
   let first: { readonly done: number; readonly at: number } | undefined;
@@ -122,7 +139,9 @@ export function progressOf(what: string, total: number, { report, signal }: Pick
     if (done < total && now - said < betweenMs) return;
     said = now;
     const left =
-      first === undefined ? "" : `, about ${Math.ceil((((now - first.at) / (done - first.done)) * (total - done)) / 60_000)} min left`;
+      first === undefined
+        ? ""
+        : `, about ${Math.ceil((((now - first.at) / (done - first.done)) * (total - done)) / 60_000)} min left`;
     first ??= { done, at: now };
     report(`${what}: ${done} of ${total}${done < total ? left : ""}`);
   };

@@ -46,7 +46,9 @@ export function sweepCommand(world: World): Command {
           const rows = options.answers ? await answerAll(run, options, arms, sets, measures) : [];
           const pairs = pairsReport("Pairwise accuracy by demonstrations", margins);
           const report =
-            rows.length === 0 ? pairs : `${pairs}\n${answersReport("Answers by demonstrations and candidates", rows, notes())}`;
+            rows.length === 0
+              ? pairs
+              : `${pairs}\n${answersReport("Answers by demonstrations and candidates", rows, notes())}`;
           const figures = new Map([["accuracy.svg", accuracyFigure(byShots, margins)], ...answerFigures(arms, rows)]);
           await writeResults(run, "answers", { rows, report, figures });
           const summary = { pairs: pairsSummary(margins), answers: answersSummary(rows) };
@@ -83,7 +85,13 @@ function accuracyFigure(arms: readonly SweptArm[], margins: readonly ArmMargins[
       }),
     })),
   );
-  return linePlot({ title: "Pairwise accuracy by demonstrations", x: "demonstrations", y: "share of pairs", digits: 3, lines });
+  return linePlot({
+    title: "Pairwise accuracy by demonstrations",
+    x: "demonstrations",
+    y: "share of pairs",
+    digits: 3,
+    lines,
+  });
 }
 
 /** A plot for each measure: shots across, a line for each number of candidates. */
@@ -94,10 +102,16 @@ function answerFigures(arms: readonly SweptArm[], rows: readonly AnswerRow[]): [
     const lines = groups.map((label) => ({
       label,
       points: arms.flatMap((arm) => {
-        const estimate = `${arm.policy.name}, ${arm.candidates} candidates` === label ? meanOfArm(rows, arm.name, sets, measure) : null;
+        const estimate =
+          `${arm.policy.name}, ${arm.candidates} candidates` === label
+            ? meanOfArm(rows, arm.name, sets, measure)
+            : null;
         return estimate === null ? [] : [{ x: arm.shots, estimate }];
       }),
     }));
-    return [`measure-${i + 1}.svg`, linePlot({ title: measure.name, x: "demonstrations", y: "", digits: measure.digits, lines })];
+    return [
+      `measure-${i + 1}.svg`,
+      linePlot({ title: measure.name, x: "demonstrations", y: "", digits: measure.digits, lines }),
+    ];
   });
 }

@@ -1,4 +1,6 @@
-/** @module `icdpo eval systems`: what policies answer to the same prompts, measured: Tables 2, 3 and 5, Figures 2 and 4. */
+/**
+ * @module `icdpo eval systems`: what policies answer to the same prompts, measured: Tables 2, 3 and 5, Figures 2 and 4.
+ */
 import { Command } from "commander";
 import { inPool, type World, whole } from "icdpo-gateway/laboratory";
 import { answerOf, type Measures, measureAnswer } from "../answers.ts";
@@ -34,7 +36,11 @@ export function systemsCommand(world: World): Command {
         const rows = await answerAll(run, options, arms, sets, measures);
         const report = answersReport(`Systems: ${describeData(options, demonstrations)}`, rows, notes());
         const figure = judgedFigure(rows);
-        await writeResults(run, "answers", { rows, report, figures: new Map(figure === null ? [] : [["judged.svg", figure]]) });
+        await writeResults(run, "answers", {
+          rows,
+          report,
+          figures: new Map(figure === null ? [] : [["judged.svg", figure]]),
+        });
         process.stdout.write(options.json ? `${JSON.stringify(answersSummary(rows))}\n` : report);
       });
     });
@@ -58,8 +64,12 @@ export function withMeasures(
   return withRewards(run, options, async (rewards) => {
     const judge = openJudge(run, options);
     const measuredBy = options.measuredBy;
-    const [yardstick] = measuredBy === undefined ? [] : await openArms(run, { ...options, policy: [measuredBy] }, [], null);
-    const notes = () => [...(yardstick === undefined ? [] : [`- S and Ŝ under ${yardstick.policy.id}`]), ...judgeCost(judge, options)];
+    const [yardstick] =
+      measuredBy === undefined ? [] : await openArms(run, { ...options, policy: [measuredBy] }, [], null);
+    const notes = () => [
+      ...(yardstick === undefined ? [] : [`- S and Ŝ under ${yardstick.policy.id}`]),
+      ...judgeCost(judge, options),
+    ];
     await work({ rewards, judge, measuredBy: yardstick }, notes);
   });
 }
@@ -73,8 +83,12 @@ export async function answerAll(
   measures: Measures,
 ): Promise<PaperRow[]> {
   const { maxTokens, modelLabel: model, teacherLabel: teacher, concurrency } = options;
-  const changed = await Promise.all(arms.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))));
-  const tasks = sets.flatMap(({ label: set, examples }) => examples.flatMap((example) => changed.map((arm) => ({ set, example, arm }))));
+  const changed = await Promise.all(
+    arms.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))),
+  );
+  const tasks = sets.flatMap(({ label: set, examples }) =>
+    examples.flatMap((example) => changed.map((arm) => ({ set, example, arm }))),
+  );
   const step = progressOf("answers", tasks.length, run);
   return inPool(tasks, { concurrency, signal: run.signal }, async ({ set, example, arm }, signal) => {
     const answer = await answerOf(arm, run.cache, example, () => performance.now(), signal);

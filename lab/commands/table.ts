@@ -15,14 +15,21 @@ export function tableCommand(_world: World): Command {
     .description("results of several runs of `eval systems`, a model or a teacher each, in one table as the paper's")
     .argument("<folders...>", "what --out named")
     .option("--measure <text>", "the measure whose name holds this text (default: the first)")
-    .addOption(new Option("--columns <which>", "each data set and their mean, or the mean alone").choices(["all", "total"]).default("all"))
+    .addOption(
+      new Option("--columns <which>", "each data set and their mean, or the mean alone")
+        .choices(["all", "total"])
+        .default("all"),
+    )
     .action(async (folders: readonly string[], options: TableOptions) => {
       const rows: PaperRow[] = [];
       for (const folder of folders) rows.push(...(await readRows(path.join(folder, "answers.jsonl"))));
       const measures = measuresOf(rows);
       const measure = measures.find(({ name }) => name.includes(options.measure ?? ""));
       if (measure === undefined)
-        throw new GatewayError("invalid_request", `No measure is called so. Known: ${measures.map(({ name }) => name).join("; ")}.`);
+        throw new GatewayError(
+          "invalid_request",
+          `No measure is called so. Known: ${measures.map(({ name }) => name).join("; ")}.`,
+        );
       process.stdout.write(paperTable(rows, measure, options.columns));
     });
 }

@@ -1,4 +1,6 @@
-/** @module Who may use the gateway, for which routes, and how much: API keys and their limits. Who runs it sees more. */
+/**
+ * @module Who may use the gateway, for which routes, and how much: API keys and their limits. Who runs it sees more.
+ */
 import type { Context, MiddlewareHandler } from "hono";
 import { GatewayError } from "../types/error.ts";
 
@@ -29,15 +31,19 @@ export interface RateLimiter {
   /** Counts one request. Returns headers, OpenAI's, that say what is left; throws "rate_limited". */
   admit(caller: NonNullable<Caller>): Promise<Record<string, string>>;
   /**
-   * Counts the tokens that a request may take, before it takes them, and that it is under way. Throws "rate_limited" where they do not fit what is
-   * left of the minute, or as many requests are under way as may be, "invalid_request" where they could never fit. `tokens` is asked only where
-   * there is a limit. Background work, which the caller did not ask for, is no request under way.
+   * Counts the tokens that a request may take, before it takes them, and that it is under way. Throws "rate_limited"
+   * where they do not fit what is left of the minute, or as many requests are under way as may be, "invalid_request"
+   * where they could never fit. `tokens` is asked only where there is a limit. Background work, which the caller did
+   * not ask for, is no request under way.
    */
   reserve(caller: Caller, tokens: () => Promise<number>, isBackground?: boolean): Promise<Reservation>;
 }
 
 export interface Reservation {
-  /** The request is over: what it has taken counts, not what it might have. What is over the limit counts against the next ones. Once. */
+  /**
+   * The request is over: what it has taken counts, not what it might have. What is over the limit counts against the
+   * next ones. Once.
+   */
   settle(tokens: number): Promise<void>;
 }
 
@@ -45,7 +51,10 @@ export interface Reservation {
 export type Caller = Pick<ApiKey, "name" | "hash" | "routes" | "limits" | "admin"> | null;
 
 export interface AccessDependencies {
-  /** Those that count now. Null: there are none, and everybody may use everything. An empty list: nobody may use anything. */
+  /**
+   * Those that count now. Null: there are none, and everybody may use everything. An empty list: nobody may use
+   * anything.
+   */
   readonly keys: () => readonly ApiKey[] | null;
   /** Nobody can come but from this machine: without keys, whoever comes is who runs the gateway. */
   readonly isLocal: boolean;
@@ -86,7 +95,10 @@ function isAdmin(caller: Caller, { isLocal }: Pick<AccessDependencies, "isLocal"
 export function onlyAdmins(): MiddlewareHandler {
   return async (c, next) => {
     if (c.get("isAdmin") !== true)
-      throw new GatewayError("forbidden", "Only a key with `admin: true` may see this. Without keys, only a gateway on loopback shows it.");
+      throw new GatewayError(
+        "forbidden",
+        "Only a key with `admin: true` may see this. Without keys, only a gateway on loopback shows it.",
+      );
     await next();
   };
 }
@@ -120,15 +132,25 @@ function authorizationOf(c: Context): string | undefined {
 }
 
 /** Who a header names. `unixTime`: seconds since 1970. Throws "invalid_api_key". */
-export async function identify(keys: readonly ApiKey[] | null, authorization: string | undefined, unixTime: number): Promise<Caller> {
+export async function identify(
+  keys: readonly ApiKey[] | null,
+  authorization: string | undefined,
+  unixTime: number,
+): Promise<Caller> {
   if (keys === null) return null;
   const [, given] = /^Bearer +(\S+) *$/iu.exec(authorization ?? "") ?? [];
   if (given === undefined)
-    throw new GatewayError("invalid_api_key", "You didn't provide an API key. Send it as a header, Authorization: Bearer YOUR_KEY.");
+    throw new GatewayError(
+      "invalid_api_key",
+      "You didn't provide an API key. Send it as a header, Authorization: Bearer YOUR_KEY.",
+    );
   const key = findKey(keys, await hashKey(given));
   if (key === undefined) throw new GatewayError("invalid_api_key", "Incorrect API key provided.");
   if (key.expires !== undefined && key.expires <= unixTime * 1000)
-    throw new GatewayError("invalid_api_key", `The API key expired on ${new Date(key.expires).toISOString()}. Ask for another one.`);
+    throw new GatewayError(
+      "invalid_api_key",
+      `The API key expired on ${new Date(key.expires).toISOString()}. Ask for another one.`,
+    );
   return key;
 }
 

@@ -1,4 +1,7 @@
-/** @module API keys: from the text of a keys file, which holds hashes, and from variables, which hold the keys themselves. */
+/**
+ * @module API keys: from the text of a keys file, which holds hashes, and from variables, which hold the keys
+ * themselves.
+ */
 import { bytesToHex, hexToBytes } from "@noble/hashes/utils.js";
 import { z } from "zod";
 import { parseYaml } from "../policy/parse.ts";
@@ -38,7 +41,9 @@ const keysSchema = z.strictObject({
       name: keyName,
       hash: z.string().regex(/^sha256:[0-9a-f]{64}$/u, "must be sha256: and 64 hex digits; `icdpo keys new` makes one"),
       routes: z.array(z.string().min(1)).min(1).optional(),
-      limits: z.strictObject({ requests_per_minute: z.int().min(1).optional(), tokens_per_minute: z.int().min(1).optional() }).default({}),
+      limits: z
+        .strictObject({ requests_per_minute: z.int().min(1).optional(), tokens_per_minute: z.int().min(1).optional() })
+        .default({}),
       parallel: z.int().min(1).optional(),
       expires: expirySchema.optional(),
       admin: z.boolean().default(false),
@@ -55,7 +60,10 @@ export interface KeySources {
   readonly admins: string;
 }
 
-/** Null where nobody asks for keys: no file, no variable. Throws "configuration", naming file, line and field, never a key. */
+/**
+ * Null where nobody asks for keys: no file, no variable. Throws "configuration", naming file, line and field, never a
+ * key.
+ */
 export async function parseKeys({ file, variable, admins }: KeySources): Promise<ApiKey[] | null> {
   const keys = [
     ...(file === null ? [] : fromFile(file.name, file.text)),
@@ -71,19 +79,29 @@ async function checkDistinct(keys: readonly ApiKey[]): Promise<void> {
   const names = new Set<string>();
   const hashes = new Map<string, string>();
   for (const { name, hash } of keys) {
-    if (names.has(name)) throw new GatewayError("configuration", `Two API keys are named "${name}"; give each a name of its own.`);
+    if (names.has(name))
+      throw new GatewayError("configuration", `Two API keys are named "${name}"; give each a name of its own.`);
     names.add(name);
     const other = hashes.get(bytesToHex(hash));
     if (other !== undefined)
-      throw new GatewayError("configuration", `The API keys "${other}" and "${name}" are the same key: a key has one name, and one entry.`);
+      throw new GatewayError(
+        "configuration",
+        `The API keys "${other}" and "${name}" are the same key: a key has one name, and one entry.`,
+      );
     hashes.set(bytesToHex(hash), name);
   }
   for (const [place, { name }] of keys.entries())
     if (hashes.has(bytesToHex(await hashKey(name))))
-      throw new GatewayError("configuration", `The name of API key ${place + 1} is a key itself. Choose another name, and another key.`);
+      throw new GatewayError(
+        "configuration",
+        `The name of API key ${place + 1} is a key itself. Choose another name, and another key.`,
+      );
 }
 
-/** Whether a name is none that `icdpo keys new` or another service makes as a key: long, and letters and digits mixed at random. */
+/**
+ * Whether a name is none that `icdpo keys new` or another service makes as a key: long, and letters and digits mixed at
+ * random.
+ */
 export function isNoKey(name: string): boolean {
   if (/^(?:icdpo_|sk-)/u.test(name)) return false;
   const changes = name.match(/[a-z](?=\d)|\d(?=[a-z])/giu)?.length ?? 0;
@@ -120,8 +138,17 @@ async function fromVariable(variable: string, text: string, admin: boolean): Pro
           `${place} has a name that looks like a key. Write name=key; names are shown in logs and metrics.`,
         );
       if (key.length < shortestKey || /\s/u.test(key))
-        throw new GatewayError("configuration", `${place} must be a key of at least ${shortestKey} characters, without spaces.`);
-      return { name: given ?? `${admin ? "admin" : "key"}-${i + 1}`, hash: await hashKey(key), routes: null, limits: {}, admin };
+        throw new GatewayError(
+          "configuration",
+          `${place} must be a key of at least ${shortestKey} characters, without spaces.`,
+        );
+      return {
+        name: given ?? `${admin ? "admin" : "key"}-${i + 1}`,
+        hash: await hashKey(key),
+        routes: null,
+        limits: {},
+        admin,
+      };
     }),
   );
 }

@@ -43,24 +43,35 @@ export function browserRules({ corsOrigins, allowedHosts }: BrowserSettings): Mi
     checkOrigin(corsOrigins),
   ];
   if (corsOrigins.length > 0)
-    rules.push(cors({ origin: corsOrigins.includes("*") ? "*" : [...corsOrigins], exposeHeaders: exposedHeaders, maxAge: 600 }));
+    rules.push(
+      cors({ origin: corsOrigins.includes("*") ? "*" : [...corsOrigins], exposeHeaders: exposedHeaders, maxAge: 600 }),
+    );
   return rules;
 }
 
-/** A page can make a name of its own site point to this machine; the request still says which name it was. An address nobody can make point elsewhere. */
+/**
+ * A page can make a name of its own site point to this machine; the request still says which name it was. An address
+ * nobody can make point elsewhere.
+ */
 function checkHost(allowed: ReadonlySet<string> | null): MiddlewareHandler {
   const names = allowed === null ? null : new Set([...allowed].map(toHostname));
   return async (c, next) => {
     if (names !== null) {
       const hostname = withoutDot(new URL(c.req.url).hostname);
       if (!names.has(hostname) && !isAddress(hostname))
-        throw new GatewayError("forbidden_host", `The gateway is not called ${hostname}. Add the name to ICDPO_ALLOWED_HOSTS if it is.`);
+        throw new GatewayError(
+          "forbidden_host",
+          `The gateway is not called ${hostname}. Add the name to ICDPO_ALLOWED_HOSTS if it is.`,
+        );
     }
     await next();
   };
 }
 
-/** As URLs have it, of a name or an address as people write them: with a port, in capitals, as an origin, an IPv6 address without brackets. */
+/**
+ * As URLs have it, of a name or an address as people write them: with a port, in capitals, as an origin, an IPv6
+ * address without brackets.
+ */
 function toHostname(given: string): string {
   const bare = given.replace(/^[a-z]+:\/\//iu, "");
   const url = `http://${/^[^[\]]*:[^[\]]*:/u.test(bare) ? `[${bare}]` : bare}`;
@@ -81,15 +92,20 @@ const harmless: ReadonlySet<string> = new Set(["GET", "HEAD", "OPTIONS"]);
 /** Browsers' word for a page of the gateway's own, and for an address that somebody typed. */
 const ownSites: ReadonlySet<string | undefined> = new Set(["same-origin", "none", undefined]);
 
-/** Another site's page may send what it cannot read the answer to, and that would be enough to keep the gateway at work. It may link to its pages. */
+/**
+ * Another site's page may send what it cannot read the answer to, and that would be enough to keep the gateway at work.
+ * It may link to its pages.
+ */
 function checkOrigin(allowed: readonly string[]): MiddlewareHandler {
   return async (c, next) => {
     const origin = c.req.header("origin");
     const site = c.req.header("sec-fetch-site");
     // Programs send neither.
     if ((origin !== undefined || site !== undefined) && c.req.method !== "OPTIONS" && !allowed.includes("*")) {
-      const isOwnOrAllowed = origin === undefined ? ownSites.has(site) : isOwn(origin, c.req.url) || allowed.includes(origin);
-      const isShown = harmless.has(c.req.method) && (ownSites.has(site) || c.req.header("sec-fetch-dest") === "document");
+      const isOwnOrAllowed =
+        origin === undefined ? ownSites.has(site) : isOwn(origin, c.req.url) || allowed.includes(origin);
+      const isShown =
+        harmless.has(c.req.method) && (ownSites.has(site) || c.req.header("sec-fetch-dest") === "document");
       if (!isOwnOrAllowed && !isShown)
         throw new GatewayError(
           "forbidden_origin",

@@ -1,4 +1,7 @@
-/** @module What a key may use: requests and tokens a minute, requests at once. Where uses are counted is the runtime's concern. */
+/**
+ * @module What a key may use: requests and tokens a minute, requests at once. Where uses are counted is the runtime's
+ * concern.
+ */
 import { GatewayError } from "../types/error.ts";
 import type { Caller, KeyLimits, RateLimiter, Reservation } from "./access.ts";
 
@@ -47,9 +50,13 @@ export class KeyLimiter implements RateLimiter {
   async admit(caller: NonNullable<Caller>): Promise<Record<string, string>> {
     const limits = this.#limitsOf(caller);
     if (limits.requests === undefined && limits.tokens === undefined) return {};
-    const uses = { ...(limits.requests !== undefined && { requests: 1 }), ...(limits.tokens !== undefined && { tokens: 0 }) };
+    const uses = {
+      ...(limits.requests !== undefined && { requests: 1 }),
+      ...(limits.tokens !== undefined && { tokens: 0 }),
+    };
     const { requests, tokens } = await this.#counts.add(caller.name, uses);
-    if (limits.tokens !== undefined && tokens && tokens.used >= limits.tokens) throw exhausted(caller, "tokens", limits.tokens, tokens);
+    if (limits.tokens !== undefined && tokens && tokens.used >= limits.tokens)
+      throw exhausted(caller, "tokens", limits.tokens, tokens);
     if (limits.requests !== undefined && requests && requests.used > limits.requests)
       throw exhausted(caller, "requests", limits.requests, requests);
     return { ...headers("requests", limits.requests, requests), ...headers("tokens", limits.tokens, tokens) };
@@ -116,7 +123,13 @@ function headers(kind: LimitKind, limit: number | undefined, count: Count | unde
   };
 }
 
-function exhausted({ name }: NonNullable<Caller>, kind: LimitKind, limit: number, { msLeft }: Count, more = ""): GatewayError {
+function exhausted(
+  { name }: NonNullable<Caller>,
+  kind: LimitKind,
+  limit: number,
+  { msLeft }: Count,
+  more = "",
+): GatewayError {
   const retryAfter = Math.max(1, Math.ceil(msLeft / 1000));
   const message = `The key "${name}" may use ${limit} ${kind} a minute.${more} Retry in ${retryAfter} s.`;
   return new GatewayError("rate_limited", message, { retryAfter });

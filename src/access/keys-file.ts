@@ -1,4 +1,7 @@
-/** @module API keys from a file (hashes), read again when it changes, and from variables (the keys themselves, hashed at once). */
+/**
+ * @module API keys from a file (hashes), read again when it changes, and from variables (the keys themselves, hashed at
+ * once).
+ */
 import { randomBytes } from "node:crypto";
 import { stat } from "node:fs/promises";
 import { setTimeout as pause } from "node:timers/promises";
@@ -19,7 +22,10 @@ export interface KeySettings {
   readonly ICDPO_ADMIN_KEYS?: string | undefined;
 }
 
-/** The keys that count now. A file that is wrong changes nothing: the keys of the last good one go on counting, and the complaint stays until it is mended. */
+/**
+ * The keys that count now. A file that is wrong changes nothing: the keys of the last good one go on counting, and the
+ * complaint stays until it is mended.
+ */
 export class KeyRing {
   readonly #settings: KeySettings;
   readonly #report: Report;
@@ -40,7 +46,8 @@ export class KeyRing {
   static async open(settings: KeySettings, report: Report): Promise<KeyRing> {
     const ring = new KeyRing(settings, report);
     await ring.#take(await ring.#read());
-    if (ring.#keys?.length === 0) report(`${settings.ICDPO_KEYS_FILE} holds no key: nobody can use the gateway until it does.`);
+    if (ring.#keys?.length === 0)
+      report(`${settings.ICDPO_KEYS_FILE} holds no key: nobody can use the gateway until it does.`);
     return ring;
   }
 
@@ -76,7 +83,10 @@ export class KeyRing {
     if (this.#state.error === complaint) return;
     this.#state = { ...this.#state, error: complaint };
     if (complaint === null) this.#report("The keys file is again what is in force.");
-    else this.#report(`The keys file is not in force as it is now; keys that were taken out of it still count:\n${complaint}`);
+    else
+      this.#report(
+        `The keys file is not in force as it is now; keys that were taken out of it still count:\n${complaint}`,
+      );
   }
 
   /** Null where there is no file. */
@@ -103,14 +113,22 @@ export class KeyRing {
 const [othersWrite, othersRead] = [0o022, 0o044];
 
 /**
- * As sshd has it with authorized_keys, which holds no secrets either: whoever can write the file can let anybody in, so that is refused. Hashes of
- * random keys may be read without harm, but names and limits are nobody's business: that is told, where who runs the gateway owns the file.
+ * As sshd has it with authorized_keys, which holds no secrets either: whoever can write the file can let anybody in, so
+ * that is refused. Hashes of random keys may be read without harm, but names and limits are nobody's business: that is
+ * told, where who runs the gateway owns the file.
  */
-export function modeComplaint(file: string, mode: number, isOwner: boolean): { readonly text: string; readonly isRefused: boolean } | null {
+export function modeComplaint(
+  file: string,
+  mode: number,
+  isOwner: boolean,
+): { readonly text: string; readonly isRefused: boolean } | null {
   if (process.platform === "win32") return null;
   const shown = (mode & 0o777).toString(8).padStart(4, "0");
   if ((mode & othersWrite) !== 0)
-    return { isRefused: true, text: `${file} (mode ${shown}) can be written by others, who could let themselves in: chmod go-w ${file}` };
+    return {
+      isRefused: true,
+      text: `${file} (mode ${shown}) can be written by others, who could let themselves in: chmod go-w ${file}`,
+    };
   if (isOwner && (mode & othersRead) !== 0)
     return { isRefused: false, text: `${file} (mode ${shown}) can be read by others: chmod 600 ${file}` };
   return null;
@@ -124,7 +142,8 @@ export interface KeyWatcher {
 export function watchKeys(ring: KeyRing, everyMs: number): KeyWatcher {
   let isClosed = false;
   const watch = async (): Promise<void> => {
-    for (await pause(everyMs, undefined, { ref: false }); !isClosed; await pause(everyMs, undefined, { ref: false })) await ring.look();
+    for (await pause(everyMs, undefined, { ref: false }); !isClosed; await pause(everyMs, undefined, { ref: false }))
+      await ring.look();
   };
   void watch();
   return {
@@ -139,7 +158,10 @@ export async function createKey(
   name: string,
 ): Promise<{ readonly key: string; readonly entry: { readonly name: string; readonly hash: string } }> {
   if (!isNoKey(name))
-    throw new GatewayError("invalid_request", "That name looks like a key; names are shown in logs and metrics. Choose another one.");
+    throw new GatewayError(
+      "invalid_request",
+      "That name looks like a key; names are shown in logs and metrics. Choose another one.",
+    );
   const key = `icdpo_${randomBytes(keyBytes).toString("base64url")}`;
   return { key, entry: { name, hash: `sha256:${Buffer.from(await hashKey(key)).toString("hex")}` } };
 }

@@ -1,7 +1,8 @@
 /**
- * @module The page's sessions: what a browser keeps instead of an API key. A session is a signed text that names a key and ends after some hours. It is
- * not the key, and nobody can make one or find the key with it. Nothing is kept of it here, so that no number of them fills anything, all isolates
- * and all gateways with one secret know it, and it ends with its key: what is signed holds the key's hash. What is kept are those that were ended early.
+ * @module The page's sessions: what a browser keeps instead of an API key. A session is a signed text that names a key
+ * and ends after some hours. It is not the key, and nobody can make one or find the key with it. Nothing is kept of it
+ * here, so that no number of them fills anything, all isolates and all gateways with one secret know it, and it ends
+ * with its key: what is signed holds the key's hash. What is kept are those that were ended early.
  */
 import { base64Url, fromBase64Url } from "../text/bytes.ts";
 import type { ApiKey } from "./access.ts";
@@ -39,13 +40,21 @@ export class Sessions {
   }
 
   /** Whose it is, among the keys that there are now. Undefined where it has ended, or never was. */
-  async find<Key extends Pick<ApiKey, "name" | "hash" | "expires">>(session: string, keys: readonly Key[]): Promise<Key | undefined> {
+  async find<Key extends Pick<ApiKey, "name" | "hash" | "expires">>(
+    session: string,
+    keys: readonly Key[],
+  ): Promise<Key | undefined> {
     const [, content = "", end = "", name = "", signature = ""] =
       /^([\w-]{22}\.(\d{1,12})\.([\w-]{2,400}))\.([\w-]{43})$/u.exec(session) ?? [];
     if (content === "" || Number(end) <= this.#unixTime() || this.#ended.has(content)) return undefined;
     const key = keys.find((one) => base64Url(new TextEncoder().encode(one.name)) === name);
     if (key === undefined || (key.expires ?? Number.POSITIVE_INFINITY) <= this.#unixTime() * 1000) return undefined;
-    const isOwn = await crypto.subtle.verify("HMAC", await this.#secret, fromBase64Url(signature), signed(content, key.hash));
+    const isOwn = await crypto.subtle.verify(
+      "HMAC",
+      await this.#secret,
+      fromBase64Url(signature),
+      signed(content, key.hash),
+    );
     return isOwn ? key : undefined;
   }
 

@@ -1,4 +1,7 @@
-/** @module What each key has used in a minute, counted in one libSQL database for several gateways. Where it is away, each counts by itself. */
+/**
+ * @module What each key has used in a minute, counted in one libSQL database for several gateways. Where it is away,
+ * each counts by itself.
+ */
 import { mkdir, open } from "node:fs/promises";
 import path from "node:path";
 import type { Client, ResultSet } from "@libsql/client";
@@ -9,7 +12,9 @@ import type { Count, LimitKind, UsageCounts, Uses } from "./key-limits.ts";
 import { MemoryCounts } from "./minute-counts.ts";
 
 export interface SharedCountsOptions extends DatabaseAddress {
-  /** Milliseconds: a gateway may end without saying that its requests have. None is taken to be under way for longer. */
+  /**
+   * Milliseconds: a gateway may end without saying that its requests have. None is taken to be under way for longer.
+   */
   readonly longestMs: number;
   readonly report: Report;
 }
@@ -64,12 +69,18 @@ class DatabaseCounts implements UsageCounts {
   async enter(name: string, request: string, most: number): Promise<boolean> {
     const sql = `INSERT INTO key_requests SELECT ?, ?, ${now} + ? WHERE (SELECT count(*) FROM key_requests WHERE name = ?) < ?`;
     const old = { sql: `DELETE FROM key_requests WHERE name = ? AND until <= ${now}`, args: [name] };
-    const [, entered] = await this.#client.batch([old, { sql, args: [name, request, this.#longestMs, name, most] }], "write");
+    const [, entered] = await this.#client.batch(
+      [old, { sql, args: [name, request, this.#longestMs, name, most] }],
+      "write",
+    );
     return entered?.rowsAffected === 1;
   }
 
   async leave(name: string, request: string): Promise<void> {
-    await this.#client.execute({ sql: "DELETE FROM key_requests WHERE name = ? AND request = ?", args: [name, request] });
+    await this.#client.execute({
+      sql: "DELETE FROM key_requests WHERE name = ? AND request = ?",
+      args: [name, request],
+    });
   }
 }
 
@@ -80,8 +91,8 @@ function countOf({ rows }: ResultSet): Count {
 }
 
 /**
- * Neither lets everything through nor nothing while the database is away: each gateway counts by itself then, as without it. What was counted in
- * one place is given back there only.
+ * Neither lets everything through nor nothing while the database is away: each gateway counts by itself then, as
+ * without it. What was counted in one place is given back there only.
  */
 export class SharedCounts implements UsageCounts {
   readonly #client: Client;
@@ -99,7 +110,10 @@ export class SharedCounts implements UsageCounts {
     this.#report = report;
   }
 
-  /** Makes a file where there is none; throws what libSQL throws where it cannot be had. A server that is away is asked again, as later on. */
+  /**
+   * Makes a file where there is none; throws what libSQL throws where it cannot be had. A server that is away is asked
+   * again, as later on.
+   */
   static async open(options: SharedCountsOptions): Promise<SharedCounts> {
     const file = fileOf(options.url);
     if (file !== null) await makeFile(file);
@@ -162,7 +176,8 @@ export class SharedCounts implements UsageCounts {
       this.#failedAt = null;
       return answer;
     } catch (error) {
-      if (this.#failedAt === null) this.#report(`limits: the database cannot be asked, and each gateway counts by itself: ${error}`);
+      if (this.#failedAt === null)
+        this.#report(`limits: the database cannot be asked, and each gateway counts by itself: ${error}`);
       this.#failedAt = performance.now();
       return undefined;
     }

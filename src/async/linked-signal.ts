@@ -1,6 +1,7 @@
 /**
- * @module A signal that fires with the first of several, until it is released. `AbortSignal.any` would do, but some versions of Node keep
- * something of each of its signals in its sources for as long as those live, and a source may live as long as the program.
+ * @module A signal that fires with the first of several, until it is released. `AbortSignal.any` would do, but some
+ * versions of Node keep something of each of its signals in its sources for as long as those live, and a source may
+ * live as long as the program.
  */
 
 export class LinkedSignal {

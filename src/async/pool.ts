@@ -8,8 +8,8 @@ export interface PoolOptions {
 }
 
 /**
- * `[items]` in the items' order. The first failure begins nothing more, fires the signals of what is under way, so that it
- * begins no further call either, and is thrown when that has ended.
+ * `[items]` in the items' order. The first failure begins nothing more, fires the signals of what is under way, so that
+ * it begins no further call either, and is thrown when that has ended.
  */
 export async function inPool<Item, Result>(
   items: readonly Item[],

@@ -1,6 +1,6 @@
 /**
- * @module How much a server may answer, by what it was asked: bytes, unpacked. What comes beyond that is not read, and the connection is closed. All
- * of it is far more than servers send, and far less than fills a memory.
+ * @module How much a server may answer, by what it was asked: bytes, unpacked. What comes beyond that is not read, and
+ * the connection is closed. All of it is far more than servers send, and far less than fills a memory.
  */
 
 export interface AnswerSize {
@@ -34,7 +34,9 @@ export function answerTo(body: string): AnswerSize {
   return { whole: frameBytes + tokenisedFactor * body.length, event: eventBytes + echoFactor * body.length };
 }
 
-/** So many sampled tokens, each with so many alternatives; so many tokens or characters of what was sent may come back. */
+/**
+ * So many sampled tokens, each with so many alternatives; so many tokens or characters of what was sent may come back.
+ */
 export function sampledAnswer(tokens: number, alternatives: number, sent = 0): AnswerSize {
   const echo = sent * describedBytes;
   return {
@@ -43,7 +45,10 @@ export function sampledAnswer(tokens: number, alternatives: number, sent = 0): A
   };
 }
 
-/** Texts' tokens with their log-probabilities, each with so many alternatives; each text comes as an event, where events come. `[texts]`: their lengths. */
+/**
+ * Texts' tokens with their log-probabilities, each with so many alternatives; each text comes as an event, where events
+ * come. `[texts]`: their lengths.
+ */
 export function describedAnswer(lengths: readonly number[], alternatives = 0): AnswerSize {
   const bytesOf = (tokens: number): number => tokens * describedBytes * (2 + alternatives);
   return {

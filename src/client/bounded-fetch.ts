@@ -1,4 +1,7 @@
-/** @module `fetch` for libraries that read an answer whole, however large it is and however slowly it comes: here it must be of a size, and in time. */
+/**
+ * @module `fetch` for libraries that read an answer whole, however large it is and however slowly it comes: here it
+ * must be of a size, and in time.
+ */
 import { errorBytes } from "./answer-size.ts";
 import { tooLarge } from "./connection.ts";
 

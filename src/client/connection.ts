@@ -1,6 +1,6 @@
 /**
- * @module One call's connection to a server: closed when the caller's signal fires, when nothing has come for too long, or when more comes than was
- * asked for. Everything that is read from a network goes through here.
+ * @module One call's connection to a server: closed when the caller's signal fires, when nothing has come for too long,
+ * or when more comes than was asked for. Everything that is read from a network goes through here.
  */
 import { createParser } from "eventsource-parser";
 import { LinkedSignal } from "../async/linked-signal.ts";
@@ -37,7 +37,8 @@ export class Connection {
     this.#options = options;
     this.#link = new LinkedSignal([options.signal]);
     const { wholeMs } = options;
-    if (wholeMs !== undefined) this.#whole = setTimeout(() => this.#giveUp(`has not sent all of its answer within ${wholeMs} ms`), wholeMs);
+    if (wholeMs !== undefined)
+      this.#whole = setTimeout(() => this.#giveUp(`has not sent all of its answer within ${wholeMs} ms`), wholeMs);
     this.heard();
   }
 
@@ -87,7 +88,10 @@ export class Connection {
     return text.slice(0, most);
   }
 
-  /** The data of each server-sent event. Throws "engine_failure" where one event, or all of them, have more bytes than `size` says. */
+  /**
+   * The data of each server-sent event. Throws "engine_failure" where one event, or all of them, have more bytes than
+   * `size` says.
+   */
   async *events(response: Body, { whole, event }: AnswerSize): AsyncGenerator<string> {
     const events: string[] = [];
     let waiting = 0;
@@ -113,7 +117,10 @@ export class Connection {
     const { reason, isUnsent } = reasonOf(error);
     const what = this.#omission || `cannot be reached (${reason})`;
     const fate = this.#omission !== "" ? "silent" : isUnsent ? "unsent" : "broken";
-    return new ServerError("engine_unavailable", `${name} ${what}. Check that it runs and that its URL is right.`, { cause: error, fate });
+    return new ServerError("engine_unavailable", `${name} ${what}. Check that it runs and that its URL is right.`, {
+      cause: error,
+      fate,
+    });
   }
 
   /** Hangs up, unless all has been read: then the connection can be used again. */
@@ -161,7 +168,8 @@ const unsentCodes: ReadonlySet<string> = new Set([
 function reasonOf(error: unknown): { reason: string; isUnsent: boolean } {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const code = "code" in cause ? cause.code : undefined;
-    if (typeof code === "string" && /^[A-Z][A-Z_]+$/u.test(code)) return { reason: code, isUnsent: unsentCodes.has(code) };
+    if (typeof code === "string" && /^[A-Z][A-Z_]+$/u.test(code))
+      return { reason: code, isUnsent: unsentCodes.has(code) };
   }
   return { reason: "the connection was lost", isUnsent: false };
 }

@@ -1,4 +1,7 @@
-/** @module Servers that send their callers on to another address: nobody follows, for whoever answers there would be given prompts and keys. */
+/**
+ * @module Servers that send their callers on to another address: nobody follows, for whoever answers there would be
+ * given prompts and keys.
+ */
 import { GatewayError } from "../types/error.ts";
 
 const moved: ReadonlySet<number> = new Set([301, 302, 303, 307, 308]);
@@ -11,7 +14,8 @@ export function isRedirect(status: number): boolean {
 export function redirected(url: string, location: string | null): GatewayError {
   const target = location !== null && URL.canParse(location, url) ? new URL(location, url).origin : "nowhere";
   const cause = new Error(`${new URL(url).origin} redirects to ${target}`);
-  const message = "The server sends its callers on to another address, which is not followed. Use the address that answers itself.";
+  const message =
+    "The server sends its callers on to another address, which is not followed. Use the address that answers itself.";
   return new GatewayError("engine_failure", message, { cause });
 }
 

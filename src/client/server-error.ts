@@ -1,9 +1,12 @@
-/** @module What went wrong with a server. What the server itself says of it may hold a prompt, so it stands in no message. */
+/**
+ * @module What went wrong with a server. What the server itself says of it may hold a prompt, so it stands in no
+ * message.
+ */
 import { type ErrorCode, type ErrorDetails, GatewayError } from "../types/error.ts";
 
 /**
- * What became of a call: the server was not reached; it answered that it will not, or not now; that it failed; it ended, or hung up, before all of
- * the answer had come; it fell silent.
+ * What became of a call: the server was not reached; it answered that it will not, or not now; that it failed; it
+ * ended, or hung up, before all of the answer had come; it fell silent.
  */
 export type Fate = "unsent" | "refused" | "failed" | "broken" | "silent";
 

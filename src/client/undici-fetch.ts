@@ -1,6 +1,7 @@
 /**
- * @module HTTP calls to engines. `fetch` itself would do: it takes four times the processor time for the same call, which is then most of what
- * a plain request costs, and it ends whatever is silent for five minutes, though engines have time limits of their own.
+ * @module HTTP calls to engines. `fetch` itself would do: it takes four times the processor time for the same call,
+ * which is then most of what a plain request costs, and it ends whatever is silent for five minutes, though engines
+ * have time limits of their own.
  */
 import { Agent, request } from "undici";
 import type { Fetch } from "./fetch.ts";
@@ -9,7 +10,10 @@ import { isRedirect, redirected } from "./redirect.ts";
 const userAgent = "icdpo-gateway";
 
 export interface Connections {
-  /** Rejects where there is no connection, or the signal fires; throws "engine_failure" where a server sends its callers on. */
+  /**
+   * Rejects where there is no connection, or the signal fires; throws "engine_failure" where a server sends its callers
+   * on.
+   */
   readonly fetch: Fetch;
   /** Hangs up, whatever is under way: its calls reject. */
   close(): Promise<void>;

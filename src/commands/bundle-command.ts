@@ -17,7 +17,10 @@ export function bundleCommand(world: World): Command {
     .action(async ({ out }: { out: string }) => {
       const settings = world.settings();
       const { policiesDirectory, demonstrationsDirectory, enginesFile } = settings;
-      const files = await new PolicyFolder({ policies: policiesDirectory, demonstrations: demonstrationsDirectory }).read();
+      const files = await new PolicyFolder({
+        policies: policiesDirectory,
+        demonstrations: demonstrationsDirectory,
+      }).read();
       await parsePolicyFiles(files, declaredBy(await readEngines(settings)));
       const demonstrations = Object.fromEntries(
         await Promise.all([...files.demonstrations].map(async ([name, file]) => [name, await file.text()] as const)),

@@ -30,7 +30,9 @@ async function main(): Promise<void> {
   if (existsSync(environmentFile)) process.loadEnvFile(environmentFile);
   const world = { settings: () => readSettings(process.env, process.cwd()), report, version };
   const program = new Command("icdpo")
-    .description("An OpenAI-compatible gateway that lets a local model choose its own best answer under a better model's example (ICDPO).")
+    .description(
+      "An OpenAI-compatible gateway that lets a local model choose its own best answer under a better model's example (ICDPO).",
+    )
     .version(version)
     .showHelpAfterError();
   for (const command of [
@@ -58,6 +60,12 @@ main().catch((error: unknown) => {
     process.exitCode = interruptedExitCode;
     return;
   }
-  report(error instanceof GatewayError ? error.message : error instanceof Error ? (error.stack ?? error.message) : String(error));
+  report(
+    error instanceof GatewayError
+      ? error.message
+      : error instanceof Error
+        ? (error.stack ?? error.message)
+        : String(error),
+  );
   process.exitCode = 1;
 });

@@ -1,7 +1,13 @@
 /** @module `icdpo demos`: sets of demonstrations. */
 import path from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
-import { type DatasetFormat, datasetFormats, detectFormat, type Example, readExample } from "../demonstrations/datasets.ts";
+import {
+  type DatasetFormat,
+  datasetFormats,
+  detectFormat,
+  type Example,
+  readExample,
+} from "../demonstrations/datasets.ts";
 import { readLines, refuseToOverwrite, writeLines } from "../demonstrations/demonstration-files.ts";
 import { openKeptEmbedder, openModelStore } from "../node/runtime.ts";
 import { parseDemonstrations } from "../policy/parse.ts";
@@ -45,11 +51,20 @@ interface ImportOptions {
 function importCommand(world: World): Command {
   return new Command("import")
     .description("make a set of demonstrations of published preference data; says what was dropped, and why")
-    .argument("<file>", ".jsonl or .jsonl.gz: HH-RLHF, SyntheticGPT, OpenAI's fine-tuning and preference data, demonstrations")
+    .argument(
+      "<file>",
+      ".jsonl or .jsonl.gz: HH-RLHF, SyntheticGPT, OpenAI's fine-tuning and preference data, demonstrations",
+    )
     .option("--set <name>", "write demos/<name>.jsonl (default: the file's name)")
     .option("--output <file>", "write another file")
-    .addOption(new Option("--format <format>", "the data's format").choices(["auto", ...datasetFormats]).default("auto"))
-    .option("--max-prompt <tokens>", "longest prompt; 0: any (default: the paper's, 320 for HH-RLHF, 128 for SyntheticGPT)", count)
+    .addOption(
+      new Option("--format <format>", "the data's format").choices(["auto", ...datasetFormats]).default("auto"),
+    )
+    .option(
+      "--max-prompt <tokens>",
+      "longest prompt; 0: any (default: the paper's, 320 for HH-RLHF, 128 for SyntheticGPT)",
+      count,
+    )
     .option("--max-response <tokens>", "longest response; 0: any (default: the paper's, 128 and 200)", count)
     .option("--force", "write over a set that is there")
     .option("--json", "print the report as JSON")
@@ -62,7 +77,10 @@ function importCommand(world: World): Command {
         await refuseToOverwrite(output, options.force);
         const { examples, dropped, lines } = await readDataset(file, options, tokenCounts, world.report);
         if (examples.length === 0)
-          throw new GatewayError("invalid_request", `${file} holds nothing that can be imported: ${reasons(dropped).join("; ")}`);
+          throw new GatewayError(
+            "invalid_request",
+            `${file} holds nothing that can be imported: ${reasons(dropped).join("; ")}`,
+          );
         const source = path.basename(file);
         await writeLines(
           output,
@@ -132,7 +150,9 @@ async function readDataset(
 
 function embedCommand(world: World): Command {
   return new Command("embed")
-    .description("compute the sentence embeddings of a set's prompts, so that no request has to; can be interrupted and taken up")
+    .description(
+      "compute the sentence embeddings of a set's prompts, so that no request has to; can be interrupted and taken up",
+    )
     .argument("<set>", "the set's name, or a file")
     .action((set: string) =>
       withSignal(async (signal) => {
@@ -146,7 +166,9 @@ function embedCommand(world: World): Command {
           await embedder.embedKept(texts.slice(start, start + embedPortion), signal);
           if (start > 0 && start % (20 * embedPortion) === 0) world.report(`${start} of ${texts.length}`);
         }
-        process.stdout.write(`${texts.length} prompts embedded in ${((performance.now() - started) / 1000).toFixed(1)} s\n`);
+        process.stdout.write(
+          `${texts.length} prompts embedded in ${((performance.now() - started) / 1000).toFixed(1)} s\n`,
+        );
       }),
     );
 }
@@ -171,7 +193,8 @@ function showCommand(world: World): Command {
         return;
       }
       const found = demonstrations.find((one) => one.id === id);
-      if (found === undefined) throw new GatewayError("invalid_request", `There is no demonstration "${id}" in ${set}.`);
+      if (found === undefined)
+        throw new GatewayError("invalid_request", `There is no demonstration "${id}" in ${set}.`);
       process.stdout.write(json ? `${JSON.stringify(found)}\n` : render(found));
     });
 }

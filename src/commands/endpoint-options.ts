@@ -35,12 +35,18 @@ export function addPriceOptions(command: Command): Command {
 }
 
 /** Endpoints on one's own machine often need no key. Throws "configuration" where one is needed. */
-export function endpointKey({ keyVariable, baseUrl: baseURL }: Pick<EndpointOptions, "keyVariable" | "baseUrl">): string {
+export function endpointKey({
+  keyVariable,
+  baseUrl: baseURL,
+}: Pick<EndpointOptions, "keyVariable" | "baseUrl">): string {
   const key = process.env[keyVariable];
   if (key) return key;
   const { hostname } = new URL(baseURL);
   if (["localhost", "127.0.0.1", "[::1]"].includes(hostname)) return "none";
-  throw new GatewayError("configuration", `${baseURL} needs an API key: set ${keyVariable}, or name another variable with --key-variable.`);
+  throw new GatewayError(
+    "configuration",
+    `${baseURL} needs an API key: set ${keyVariable}, or name another variable with --key-variable.`,
+  );
 }
 
 export function whole(text: string): number {

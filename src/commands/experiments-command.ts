@@ -1,7 +1,12 @@
 /** @module `icdpo experiments`: what they show, their rows, and what is kept of a user. */
 import { Command, Option } from "commander";
 import { pseudonym } from "../experiment/assign.ts";
-import { type ExperimentDescription, type ExperimentReport, leftOutSentence, type MetricReport } from "../experiment/report.ts";
+import {
+  type ExperimentDescription,
+  type ExperimentReport,
+  leftOutSentence,
+  type MetricReport,
+} from "../experiment/report.ts";
 import { readEngines } from "../node/open-engines.ts";
 import { parsePolicyFiles } from "../policy/build.ts";
 import { declaredBy } from "../policy/engines-file.ts";
@@ -82,7 +87,10 @@ async function forgetUser(database: Database, user: string, world: World): Promi
 }
 
 /** The database that the settings name. Throws "configuration" where there is none. */
-export async function withDatabase<Result>(world: World, work: (database: Database) => Promise<Result>): Promise<Result> {
+export async function withDatabase<Result>(
+  world: World,
+  work: (database: Database) => Promise<Result>,
+): Promise<Result> {
   const { databaseUrl: url, ICDPO_DATABASE_TOKEN: authToken } = world.settings();
   if (url === null) throw new GatewayError("configuration", "This gateway keeps no records (ICDPO_DATABASE=off).");
   const database = await Database.open({ url, authToken });
@@ -119,18 +127,36 @@ export function renderReport(report: ExperimentReport): string {
     "| arm | weight | units | expected | answers | policies |",
     "|---|---|---|---|---|---|",
     ...arms.map((arm) =>
-      row(arm.name, arm.weight, arm.units, (ratio.expected[arm.name] ?? 0).toFixed(0), arm.answers, arm.policies.join(" ")),
+      row(
+        arm.name,
+        arm.weight,
+        arm.units,
+        (ratio.expected[arm.name] ?? 0).toFixed(0),
+        arm.answers,
+        arm.policies.join(" "),
+      ),
     ),
     "",
     ...metrics.flatMap((metric) => renderMetric(metric)),
-    ...(report.undeclared.length > 0 ? [`Feedback was also taken of what is not declared now: ${report.undeclared.join(", ")}.`, ""] : []),
+    ...(report.undeclared.length > 0
+      ? [`Feedback was also taken of what is not declared now: ${report.undeclared.join(", ")}.`, ""]
+      : []),
     ...(earlier > 0 ? [`${earlier} answers from before the weights were changed do not count.`, ""] : []),
   ].join("\n");
 }
 
-function renderMetric({ name, in_verdict: isJudged, alpha, left_out: leftOut, means, differences }: MetricReport): string[] {
+function renderMetric({
+  name,
+  in_verdict: isJudged,
+  alpha,
+  left_out: leftOut,
+  means,
+  differences,
+}: MetricReport): string[] {
   const level = `${Number((100 * (1 - alpha)).toFixed(2))} %`;
-  const note = isJudged ? `in the verdict, ${level}` : `${level} by itself: of several such, one may look like something by chance`;
+  const note = isJudged
+    ? `in the verdict, ${level}`
+    : `${level} by itself: of several such, one may look like something by chance`;
   return [
     `## ${name} (${note})`,
     "",
@@ -138,7 +164,10 @@ function renderMetric({ name, in_verdict: isJudged, alpha, left_out: leftOut, me
     "|---|---|---|---|---|",
     ...means.map(({ arm, units, mean }) => {
       const difference = differences.find((one) => one.arm === arm);
-      const interval = difference?.low == null || difference.high == null ? "" : `${number(difference.low)} … ${number(difference.high)}`;
+      const interval =
+        difference?.low == null || difference.high == null
+          ? ""
+          : `${number(difference.low)} … ${number(difference.high)}`;
       return row(arm, units, number(mean), difference === undefined ? "" : number(difference.difference), interval);
     }),
     "",
@@ -157,7 +186,8 @@ function number(value: number): string {
 /** Text that a spreadsheet would take for a formula gets an apostrophe. */
 function csvLine(values: readonly unknown[]): string {
   const cells = values.map((value) => {
-    const text = value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
+    const text =
+      value === null || value === undefined ? "" : typeof value === "object" ? JSON.stringify(value) : String(value);
     const safe = typeof value === "string" && /^[=+\-@\t\r]/u.test(text) ? `'${text}` : text;
     return /[",\n\r]/u.test(safe) ? `"${safe.replaceAll('"', '""')}"` : safe;
   });

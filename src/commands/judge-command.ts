@@ -26,7 +26,9 @@ interface JudgeOptions extends EndpointOptions {
 
 export function judgeCommand(world: World): Command {
   const command = new Command("judge")
-    .description("have a language model compare an experiment's arms, in both orders; needs recorded texts (ICDPO_KEEP_TEXT=1)")
+    .description(
+      "have a language model compare an experiment's arms, in both orders; needs recorded texts (ICDPO_KEEP_TEXT=1)",
+    )
     .argument("<route>", "the route with the experiment")
     .option("--limit <number>", "how many recorded answers, the newest first", whole, 100)
     .option("--days <number>", "how far to look back", whole, 30)
@@ -35,9 +37,18 @@ export function judgeCommand(world: World): Command {
     withRuntime(world, (runtime, signal) =>
       withDatabase(world, async (database) => {
         const route = experimentRoutes(runtime.policies.current).find((one) => one.name === name);
-        if (route === undefined) throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`);
-        const judge = openTeacher({ ...options, baseURL: options.baseUrl, apiKey: endpointKey(options), report: world.report });
-        const { made, unreadable } = await judgeExperiment(database, route, judge, options, { signal, report: world.report });
+        if (route === undefined)
+          throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`);
+        const judge = openTeacher({
+          ...options,
+          baseURL: options.baseUrl,
+          apiKey: endpointKey(options),
+          report: world.report,
+        });
+        const { made, unreadable } = await judgeExperiment(database, route, judge, options, {
+          signal,
+          report: world.report,
+        });
         const report = await database.report(describeExperiment(route));
         const counts = { win: 0, tie: 0, lose: 0, unreadable };
         for (const { value } of made) counts[value === 1 ? "win" : value === 0 ? "lose" : "tie"] += 1;
@@ -59,7 +70,10 @@ interface Pair {
   readonly other: Arm;
 }
 
-/** Recorded answers with text beside the arms that they are compared with, those without an opinion of this judge; how many are left out, by why. */
+/**
+ * Recorded answers with text beside the arms that they are compared with, those without an opinion of this judge; how
+ * many are left out, by why.
+ */
 async function openPairs(
   database: Database,
   { experiment }: ExperimentRoute,
@@ -68,17 +82,25 @@ async function openPairs(
 ): Promise<{ readonly pairs: readonly Pair[]; readonly leftOut: ReadonlyMap<string, number> }> {
   const since = Date.now() - days * 24 * 60 * 60 * 1000;
   const answers = await database.texts({ since, experiment: experiment.name, limit });
-  const judged = new Set((await database.judgements(experiment.name, judge)).map(({ answer, other }) => `${answer} ${other}`));
+  const judged = new Set(
+    (await database.judgements(experiment.name, judge)).map(({ answer, other }) => `${answer} ${other}`),
+  );
   const leftOut = new Map<string, number>();
   const pairs = answers.flatMap((answer) => {
     const others =
-      answer.arm === experiment.control.name ? experiment.arms.filter((arm) => arm !== experiment.control) : [experiment.control];
+      answer.arm === experiment.control.name
+        ? experiment.arms.filter((arm) => arm !== experiment.control)
+        : [experiment.control];
     const open = others.filter((other) => !judged.has(`${answer.id} ${other.name}`));
     if (open.length === 0) return [];
     const settings = readSettings(answer.settings);
     const text = (answer.answers as { content: string | null }[])[0]?.content ?? null;
-    if (settings !== null && !settings.usesTools && text !== null) return open.map((other) => ({ answer, text, settings, other }));
-    const reason = settings === null ? "recorded without the request's own settings" : "to requests with tools, which are not recorded";
+    if (settings !== null && !settings.usesTools && text !== null)
+      return open.map((other) => ({ answer, text, settings, other }));
+    const reason =
+      settings === null
+        ? "recorded without the request's own settings"
+        : "to requests with tools, which are not recorded";
     leftOut.set(reason, (leftOut.get(reason) ?? 0) + 1);
     return [];
   });
@@ -100,7 +122,14 @@ export async function judgeExperiment(
   const judgeOne = async ({ answer, text, settings, other }: Pair, stopped: AbortSignal): Promise<void> => {
     const conversation = answer.request as Conversation;
     const against = await answerOf(other, conversation, settings, stopped);
-    const value = await judgePair(judge, conversation, text, against, `icdpo-judge-${answer.id}-${other.name}`, stopped);
+    const value = await judgePair(
+      judge,
+      conversation,
+      text,
+      against,
+      `icdpo-judge-${answer.id}-${other.name}`,
+      stopped,
+    );
     if (value === null) return;
     const row = {
       answer: answer.id,

@@ -13,7 +13,9 @@ export function keysCommand({ report }: World): Command {
       if (json) process.stdout.write(`${JSON.stringify({ key, ...entry })}\n`);
       else {
         process.stdout.write(`${key}\n`);
-        report(`Keep the key: it is not stored anywhere. In the file that ICDPO_KEYS_FILE names, under \`keys:\`, add\n`);
+        report(
+          `Keep the key: it is not stored anywhere. In the file that ICDPO_KEYS_FILE names, under \`keys:\`, add\n`,
+        );
         report(`  - { name: ${JSON.stringify(entry.name)}, hash: "${entry.hash}" }`);
       }
     });

@@ -15,7 +15,9 @@ export function modelsCommand(world: World): Command {
     .action(async (options: { json?: boolean }) => {
       const statuses = await open().list();
       if (options.json) process.stdout.write(`${JSON.stringify(statuses, null, 2)}\n`);
-      else for (const { name, state, path, purpose } of statuses) process.stdout.write(`${name}  ${state}  ${path}  (${purpose})\n`);
+      else
+        for (const { name, state, path, purpose } of statuses)
+          process.stdout.write(`${name}  ${state}  ${path}  (${purpose})\n`);
     });
   models
     .command("fetch")
@@ -27,7 +29,8 @@ export function modelsCommand(world: World): Command {
         process.stdout.write(`${(await store.ensureReference(name)).path}\n`);
         return;
       }
-      for (const model of name === undefined ? pinnedModels : [named(name)]) process.stdout.write(`${(await store.ensure(model)).path}\n`);
+      for (const model of name === undefined ? pinnedModels : [named(name)])
+        process.stdout.write(`${(await store.ensure(model)).path}\n`);
     });
   models
     .command("path")

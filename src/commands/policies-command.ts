@@ -11,7 +11,9 @@ import type { World } from "./world.ts";
 
 export function policiesCommand(world: World): Command {
   const check = new Command("check")
-    .description("check all policies, routes and demonstrations without starting anything; fails where something is wrong")
+    .description(
+      "check all policies, routes and demonstrations without starting anything; fails where something is wrong",
+    )
     .option("--json", "print {ok, errors, policies, routes}")
     .action(async ({ json }: { json?: boolean }) => {
       const settings = world.settings();

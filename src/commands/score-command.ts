@@ -15,7 +15,9 @@ interface ScoreCommandOptions {
 
 export function scoreCommand(world: World): Command {
   return new Command("score")
-    .description("score given completions: JSONL of {messages, completions, demonstrations?, prompt?} in, sums, S and Ŝ out (nats)")
+    .description(
+      "score given completions: JSONL of {messages, completions, demonstrations?, prompt?} in, sums, S and Ŝ out (nats)",
+    )
     .argument("[file]", ".jsonl or .jsonl.gz; - or nothing: stdin", "-")
     .option("--route <route>", "the route whose policy scores", "icdpo")
     .option("--prompt <format>", `prompt format, where a line names none (${promptFormats.join(", ")})`)
@@ -40,9 +42,13 @@ function parseLine(line: string, number: number, prompt: string | undefined) {
   try {
     json = JSON.parse(line);
   } catch (error) {
-    throw new GatewayError("invalid_request", `line ${number}: not JSON: ${(error as Error).message}`, { cause: error });
+    throw new GatewayError("invalid_request", `line ${number}: not JSON: ${(error as Error).message}`, {
+      cause: error,
+    });
   }
-  const parsed = scoreInputSchema.safeParse(typeof json === "object" && json !== null ? { ...(prompt && { prompt }), ...json } : json);
+  const parsed = scoreInputSchema.safeParse(
+    typeof json === "object" && json !== null ? { ...(prompt && { prompt }), ...json } : json,
+  );
   if (parsed.success) return parsed.data;
   const [issue] = parsed.error.issues;
   throw new GatewayError("invalid_request", `line ${number}: ${issue?.path.join(".")}: ${issue?.message}`);

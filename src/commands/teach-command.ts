@@ -4,7 +4,13 @@ import path from "node:path";
 import { Command, Option } from "commander";
 import { inOrder } from "../async/in-order.ts";
 import { detectFormat, readExample } from "../demonstrations/datasets.ts";
-import { type Journal, openJournal, readLines, refuseToOverwrite, writeLines } from "../demonstrations/demonstration-files.ts";
+import {
+  type Journal,
+  openJournal,
+  readLines,
+  refuseToOverwrite,
+  writeLines,
+} from "../demonstrations/demonstration-files.ts";
 import { type Lesson, type TaughtLesson, teach } from "../demonstrations/teach.ts";
 import { costOf, openTeacher } from "../demonstrations/teacher.ts";
 import { icdpo } from "../icdpo/pipeline.ts";
@@ -13,7 +19,14 @@ import { Database } from "../records/libsql-records.ts";
 import { locked } from "../system/file-lock.ts";
 import type { Message } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import { addEndpointOptions, addPriceOptions, type EndpointOptions, endpointKey, type Priced, whole } from "./endpoint-options.ts";
+import {
+  addEndpointOptions,
+  addPriceOptions,
+  type EndpointOptions,
+  endpointKey,
+  type Priced,
+  whole,
+} from "./endpoint-options.ts";
 import { type World, withRuntime, withSignal } from "./world.ts";
 
 interface TeachCommandOptions extends EndpointOptions, Priced {
@@ -27,8 +40,13 @@ interface TeachCommandOptions extends EndpointOptions, Priced {
 
 export function teachCommand(world: World): Command {
   const command = new Command("teach")
-    .description("ask a better model for answers, and keep them as demonstrations; can be killed and taken up without paying twice")
-    .argument("<prompts>", ".jsonl or .jsonl.gz: demonstrations, preference data, or lines of {messages} that end with a user's turn")
+    .description(
+      "ask a better model for answers, and keep them as demonstrations; can be killed and taken up without paying twice",
+    )
+    .argument(
+      "<prompts>",
+      ".jsonl or .jsonl.gz: demonstrations, preference data, or lines of {messages} that end with a user's turn",
+    )
     .option("--set <name>", "write demos/<name>.jsonl")
     .option("--output <file>", "write another file")
     .option("--system <text>", "a system message for the teacher")
@@ -61,8 +79,14 @@ interface HarvestOptions extends EndpointOptions, Priced {
 
 export function harvestCommand(world: World): Command {
   const command = new Command("harvest")
-    .description("have the teacher answer what was rated badly (where texts are recorded); writes demonstrations to be reviewed")
-    .option("--output <file>", "what to write; move its lines into a set of demos/ when you have read them", "harvest.review.jsonl")
+    .description(
+      "have the teacher answer what was rated badly (where texts are recorded); writes demonstrations to be reviewed",
+    )
+    .option(
+      "--output <file>",
+      "what to write; move its lines into a set of demos/ when you have read them",
+      "harvest.review.jsonl",
+    )
     .option("--days <number>", "how far to look back", whole, 30)
     .option("--limit <number>", "how many answers at most, the newest first", whole, 200)
     .option("--system <text>", "a system message for the teacher")
@@ -109,7 +133,9 @@ async function runAlone(world: World, lessons: readonly Lesson[], output: string
     const rejected = options.rejected === "none" ? undefined : base === null ? original : base.get(id);
     const problem = unusable(text, finish, rejected);
     if (problem !== null) dropped.set(problem, (dropped.get(problem) ?? 0) + 1);
-    return problem === null ? [{ id, messages, chosen: text, ...(rejected ? { rejected } : {}), source: options.model }] : [];
+    return problem === null
+      ? [{ id, messages, chosen: text, ...(rejected ? { rejected } : {}), source: options.model }]
+      : [];
   });
   for (const [reason, number] of dropped) process.stdout.write(`dropped ${number}: ${reason}\n`);
   if (demonstrations.length === 0) {
@@ -124,7 +150,9 @@ async function runAlone(world: World, lessons: readonly Lesson[], output: string
 /** What would be asked, and what it would cost at most. */
 function forecast(named: readonly Lesson[], known: ReadonlyMap<string, TaughtLesson>, options: RunOptions): string {
   const asked = named.filter(({ id }) => !known.has(id));
-  const promptTokens = Math.ceil(asked.reduce((sum, { messages }) => sum + JSON.stringify(messages).length, 0) / charactersPerToken);
+  const promptTokens = Math.ceil(
+    asked.reduce((sum, { messages }) => sum + JSON.stringify(messages).length, 0) / charactersPerToken,
+  );
   const most = costOf(pricesOf(options), { promptTokens, completionTokens: asked.length * options.maxTokens });
   return `${asked.length} of ${named.length} prompts would be asked, about ${promptTokens} prompt tokens, at most ${most.toFixed(4)}\n`;
 }
@@ -143,10 +171,13 @@ async function askAll(
   const note = inOrder((lesson: TaughtLesson) => journal.add(lesson));
   const onProgress = (done: number, lesson: TaughtLesson): void => {
     spent += costOf(pricesOf(options), lesson);
-    if (done % 10 === 0 || done === named.length) world.report(`${done} of ${named.length}, ${spent.toFixed(4)} spent in this run`);
+    if (done % 10 === 0 || done === named.length)
+      world.report(`${done} of ${named.length}, ${spent.toFixed(4)} spent in this run`);
   };
   try {
-    const answers = await withSignal((stop) => teach(named, { teacher, system, concurrency, known, note, onProgress, stop }));
+    const answers = await withSignal((stop) =>
+      teach(named, { teacher, system, concurrency, known, note, onProgress, stop }),
+    );
     if (named.every(({ id }) => answers.has(id))) return answers;
     world.report(`Stopped after ${answers.size} of ${named.length}; the same command goes on.`);
   } catch (error) {
@@ -200,7 +231,8 @@ async function readLessons(file: string): Promise<Lesson[]> {
       lessons.push({ id, messages: bare });
       continue;
     }
-    if (format === null) throw complaint("neither a demonstration, nor preference data, nor {messages} that end with a user's turn");
+    if (format === null)
+      throw complaint("neither a demonstration, nor preference data, nor {messages} that end with a user's turn");
     const example = readExample(format, value);
     if ("reason" in example) throw complaint(example.reason);
     lessons.push({ id, messages: example.messages, original: example.chosen });
@@ -213,14 +245,21 @@ async function readLessons(file: string): Promise<Lesson[]> {
 }
 
 function hasId(value: unknown): value is { readonly id: string } {
-  return typeof value === "object" && value !== null && "id" in value && typeof value.id === "string" && value.id !== "";
+  return (
+    typeof value === "object" && value !== null && "id" in value && typeof value.id === "string" && value.id !== ""
+  );
 }
 
 /** `messages` that end with a user's turn. */
 function bareMessages(value: unknown): Message[] | null {
   const { messages } = (value ?? {}) as { messages?: unknown };
   const turn = (one: unknown): one is Message =>
-    typeof one === "object" && one !== null && "role" in one && "content" in one && typeof one.content === "string" && one.content !== "";
+    typeof one === "object" &&
+    one !== null &&
+    "role" in one &&
+    "content" in one &&
+    typeof one.content === "string" &&
+    one.content !== "";
   if (!Array.isArray(messages) || !messages.every(turn)) return null;
   const isDialogue = messages.every(({ role }) => role === "user" || role === "assistant");
   return isDialogue && messages.at(-1)?.role === "user" ? messages : null;
@@ -250,7 +289,8 @@ async function badlyRated(world: World, { days, limit }: HarvestOptions): Promis
 async function baseAnswers(world: World, lessons: readonly Lesson[]): Promise<Map<string, string>> {
   return withRuntime(world, async ({ policies }, signal) => {
     const [route] = policies.current.routes.values();
-    if (route === undefined) throw new GatewayError("configuration", "There is no route, and so no sampling settings to use.");
+    if (route === undefined)
+      throw new GatewayError("configuration", "There is no route, and so no sampling settings to use.");
     const policy = plainly(route.policy);
     const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
     const sampling = { temperature, topP, topK, maxTokens, stop: [] };

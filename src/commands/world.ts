@@ -25,8 +25,13 @@ export async function withSignal<Result>(work: (signal: AbortSignal) => Promise<
 }
 
 /** Runs `work` with models, none of them begun yet, and ends them whatever happens. SIGINT and SIGTERM cancel. */
-export function withModels<Result>(world: World, work: (models: ModelRuntime, signal: AbortSignal) => Promise<Result>): Promise<Result> {
-  return withSignal((signal) => closing(openModels(world.settings(), world.report, signal), (models) => work(models, signal)));
+export function withModels<Result>(
+  world: World,
+  work: (models: ModelRuntime, signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
+  return withSignal((signal) =>
+    closing(openModels(world.settings(), world.report, signal), (models) => work(models, signal)),
+  );
 }
 
 /** The same with the policies that serve routes, and those in `also`. */
@@ -35,7 +40,9 @@ export function withRuntime<Result>(
   work: (runtime: Runtime, signal: AbortSignal) => Promise<Result>,
   also: readonly string[] = [],
 ): Promise<Result> {
-  return withSignal((signal) => closing(openRuntime(world.settings(), world.report, signal, also), (runtime) => work(runtime, signal)));
+  return withSignal((signal) =>
+    closing(openRuntime(world.settings(), world.report, signal, also), (runtime) => work(runtime, signal)),
+  );
 }
 
 async function closing<Opened extends ModelRuntime, Result>(
@@ -51,7 +58,10 @@ async function closing<Opened extends ModelRuntime, Result>(
 }
 
 /** Runs `work` with an engine that only tokenises, and no policies. */
-export function withTokenizer<Result>(world: World, work: (engine: Engine, signal: AbortSignal) => Promise<Result>): Promise<Result> {
+export function withTokenizer<Result>(
+  world: World,
+  work: (engine: Engine, signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
   return withSignal(async (signal) => {
     const settings = { ...world.settings(), ICDPO_SEQUENCES: 1, ICDPO_CONTEXT_SIZE: tokenizerContext };
     const { report } = world;

@@ -1,4 +1,7 @@
-/** @module How much work a request's schemas may be. It is counted, not timed: what is refused is refused on every machine, however busy. */
+/**
+ * @module How much work a request's schemas may be. It is counted, not timed: what is refused is refused on every
+ * machine, however busy.
+ */
 import { outermost, type Place, refusal } from "./place.ts";
 
 /** Nodes, characters and comparisons. Each takes some ten nanoseconds. */

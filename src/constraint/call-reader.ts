@@ -1,4 +1,7 @@
-/** @module Reads tool calls off an answer that keeps to the grammar of `tool-calls.ts`, piece by piece as it is generated. */
+/**
+ * @module Reads tool calls off an answer that keeps to the grammar of `tool-calls.ts`, piece by piece as it is
+ * generated.
+ */
 import type { ToolSyntax } from "../types/conversation.ts";
 import { callHead, callTrigger } from "./tool-calls.ts";
 
@@ -15,7 +18,10 @@ export class CallReader {
   readonly #trigger: string;
   readonly #mustCall: boolean;
   #state: State = "text";
-  /** What has been generated, and not been read yet; of it, so many characters are known to be white space, or not to begin a call. */
+  /**
+   * What has been generated, and not been read yet; of it, so many characters are known to be white space, or not to
+   * begin a call.
+   */
   #rest = "";
   #seen = 0;
   #json = new JsonEnd();

@@ -1,14 +1,14 @@
 /**
- * @module Alternatives that begin alike and hold each other. While a text may still be either, an engine follows both, in each of them both again,
- * and so on: with each level of the text there are so many times more.
+ * @module Alternatives that begin alike and hold each other. While a text may still be either, an engine follows both,
+ * in each of them both again, and so on: with each level of the text there are so many times more.
  */
 import type { Body } from "./gbnf-reader.ts";
 
 type Bodies = ReadonlyMap<string, Body>;
 
 /**
- * Alternatives that begin alike and come back to themselves. One token may open many lists, but few objects: what is left of the danger there
- * is for the engine to see, as it comes.
+ * Alternatives that begin alike and come back to themselves. One token may open many lists, but few objects: what is
+ * left of the danger there is for the engine to see, as it comes.
  */
 const mostLists = 2;
 const mostOthers = 12;
@@ -37,7 +37,9 @@ interface Alternative {
   readonly returns: boolean;
 }
 
-/** How many alternatives of a rule, and of those in it, a text can be at once: those that begin alike count together. */
+/**
+ * How many alternatives of a rule, and of those in it, a text can be at once: those that begin alike count together.
+ */
 class Look {
   readonly #bodies: Bodies;
   /** Rules of one number lead to each other. */
@@ -51,7 +53,8 @@ class Look {
     this.#bodies = bodies;
     this.#groups = groups;
     for (const [rule, body] of bodies)
-      if (body.type === "choice") for (const part of body.parts) this.#followed(part, rule, (name) => this.#inner.add(name));
+      if (body.type === "choice")
+        for (const part of body.parts) this.#followed(part, rule, (name) => this.#inner.add(name));
   }
 
   /** What a rule that comes back to this one stands for, where it is no more than another's name. */
@@ -89,7 +92,8 @@ class Look {
   /** One, or those of a rule that comes back to this one and is a choice itself. */
   #alternatives(body: Body, rule: string): Alternative[] {
     const inner = this.#followed(body, rule);
-    if (inner.type === "choice" && !this.#inner.has(rule)) return inner.parts.flatMap((part) => this.#alternatives(part, rule));
+    if (inner.type === "choice" && !this.#inner.has(rule))
+      return inner.parts.flatMap((part) => this.#alternatives(part, rule));
     return [{ text: this.#leadOf(body).text, width: this.#widthOf(body, rule), returns: this.#returns(body, rule) }];
   }
 
@@ -102,7 +106,10 @@ class Look {
   #leadOf(body: Body): Lead {
     switch (body.type) {
       case "text":
-        return { text: body.text?.slice(0, longestBeginning) ?? "", isWhole: body.text !== null && body.elements <= longestBeginning };
+        return {
+          text: body.text?.slice(0, longestBeginning) ?? "",
+          isWhole: body.text !== null && body.elements <= longestBeginning,
+        };
       case "rule":
         return this.#leadOfRule(body.name);
       case "sequence": {
@@ -131,7 +138,10 @@ class Look {
   }
 }
 
-/** Of alternatives with the same beginning, as many as there are in all of them. Infinity: too many come back to where they stand. */
+/**
+ * Of alternatives with the same beginning, as many as there are in all of them. Infinity: too many come back to where
+ * they stand.
+ */
 function widest(alternatives: readonly Alternative[]): number {
   const sorted = alternatives.toSorted((a, b) => (a.text < b.text ? -1 : a.text > b.text ? 1 : 0));
   /** Each begins with the text of the one before it. */
@@ -152,8 +162,14 @@ function widest(alternatives: readonly Alternative[]): number {
   return most;
 }
 
-/** The rules, each after those that it leads to unless they lead back; those that lead to each other have a number in common (Tarjan). */
-function components(bodies: Bodies): { readonly order: readonly string[]; readonly groups: ReadonlyMap<string, number> } {
+/**
+ * The rules, each after those that it leads to unless they lead back; those that lead to each other have a number in
+ * common (Tarjan).
+ */
+function components(bodies: Bodies): {
+  readonly order: readonly string[];
+  readonly groups: ReadonlyMap<string, number>;
+} {
   const order: string[] = [];
   const groups = new Map<string, number>();
   const indices = new Map<string, number>();

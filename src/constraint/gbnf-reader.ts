@@ -41,7 +41,8 @@ class BodyReader {
 
   #sequence(): Body {
     const parts: Body[] = [];
-    for (this.#space(); this.#at < this.#source.length && !"|)".includes(this.#peek()); this.#space()) parts.push(this.#repeated());
+    for (this.#space(); this.#at < this.#source.length && !"|)".includes(this.#peek()); this.#space())
+      parts.push(this.#repeated());
     return parts.length === 1 ? (parts[0] as Body) : { type: "sequence", parts };
   }
 
@@ -67,7 +68,8 @@ class BodyReader {
       const written = this.#take(text)[0].slice(1, -1);
       return { type: "text", elements: written.length, text: written };
     }
-    if (first === "[") return { type: "text", elements: Math.max(1, this.#take(characterClass)[0].length / 6), text: null };
+    if (first === "[")
+      return { type: "text", elements: Math.max(1, this.#take(characterClass)[0].length / 6), text: null };
     return { type: "rule", name: this.#take(name)[0] };
   }
 

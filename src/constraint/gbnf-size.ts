@@ -1,6 +1,7 @@
 /**
- * @module How large a grammar becomes in an engine, and how many ways there are to go on in it. llama.cpp writes repetitions out, looks for left
- * recursion along every path, and holds each token against every alternative that the text may still become. It looks for neither bound itself.
+ * @module How large a grammar becomes in an engine, and how many ways there are to go on in it. llama.cpp writes
+ * repetitions out, looks for left recursion along every path, and holds each token against every alternative that the
+ * text may still become. It looks for neither bound itself.
  */
 import { ambiguousRule } from "./gbnf-ambiguity.ts";
 import { type Body, readBody } from "./gbnf-reader.ts";
@@ -15,7 +16,10 @@ export class UnfitGrammar extends Error {
   }
 }
 
-/** Elements of rules, once repetitions are written out. Each takes an engine about 100 bytes, and half a microsecond, for every candidate. */
+/**
+ * Elements of rules, once repetitions are written out. Each takes an engine about 100 bytes, and half a microsecond,
+ * for every candidate.
+ */
 const mostElements = 100_000;
 /** Alternatives at one place. */
 const mostAlternatives = 600;
@@ -54,7 +58,10 @@ export function checkSize(root: string, rules: Iterable<readonly [name: string, 
   for (const [name, body] of bodies) beginnings.check(body, name);
   const rule = ambiguousRule(bodies);
   if (rule !== null)
-    throw new UnfitGrammar(rule, "its alternatives begin alike and hold each other; let what they begin with tell them apart");
+    throw new UnfitGrammar(
+      rule,
+      "its alternatives begin alike and hold each other; let what they begin with tell them apart",
+    );
 }
 
 const tooMany = "an answer could go on in too many ways at one place; use fewer alternatives and optional properties";
@@ -89,7 +96,8 @@ class Beginnings {
 
   of(name: string, depth = 0): Beginning {
     const known = this.#known.get(name);
-    if (known === null) throw new UnfitGrammar(name, "it holds itself with nothing before it; put an object or an array around it");
+    if (known === null)
+      throw new UnfitGrammar(name, "it holds itself with nothing before it; put an object or an array around it");
     if (known !== undefined) return known;
     if (depth > longestChain) throw new UnfitGrammar(name, tooMany);
     this.#known.set(name, null);
@@ -154,7 +162,10 @@ function either(parts: readonly Beginning[]): Beginning {
 function repeated({ least, most }: Extract<Body, { type: "repeat" }>, once: Beginning, rule: string): Beginning {
   if (!once.isEmpty) return { ...added([once]), isEmpty: least === 0 };
   if (!Number.isFinite(most))
-    throw new UnfitGrammar(rule, "what is repeated without end in its pattern may be empty; take '*' or '?' from what stands in it");
+    throw new UnfitGrammar(
+      rule,
+      "what is repeated without end in its pattern may be empty; take '*' or '?' from what stands in it",
+    );
   return { isEmpty: true, alternatives: most * once.alternatives, steps: most * (once.steps + 1) };
 }
 

@@ -44,7 +44,10 @@ export class Grammar {
     this.#rules.set(name, { body, place: this.#rules.get(name)?.place ?? this.budget.at });
   }
 
-  /** The gateway's own rule of this name, which is made at its first use. A client's schema may have taken the name: `make` is told what it is. */
+  /**
+   * The gateway's own rule of this name, which is made at its first use. A client's schema may have taken the name:
+   * `make` is told what it is.
+   */
   shared(name: string, make: (rule: string) => string): string {
     const known = this.#shared.get(name);
     if (known !== undefined) return known;
@@ -72,15 +75,16 @@ export class Grammar {
   }
 
   /**
-   * The whole grammar; its texts are those of `root`. Throws "invalid_request" naming the place of what would be too much for an engine, or would
-   * never end in it.
+   * The whole grammar; its texts are those of `root`. Throws "invalid_request" naming the place of what would be too
+   * much for an engine, or would never end in it.
    */
   toGbnf(root: string): string {
     const bodies = [...this.#rules].map(([name, { body }]) => [name, body] as const);
     try {
       checkSize(root, bodies);
     } catch (error) {
-      if (error instanceof UnfitGrammar) throw refusal(this.#rules.get(error.rule)?.place ?? this.budget.at, error.message);
+      if (error instanceof UnfitGrammar)
+        throw refusal(this.#rules.get(error.rule)?.place ?? this.budget.at, error.message);
       throw error;
     }
     return [`root ::= ${root}`, ...bodies.map(([name, body]) => `${name} ::= ${body}`)].join("\n");
@@ -112,8 +116,8 @@ function escapeInLiteral(character: string): string {
 const deepestTree = 32;
 
 /**
- * One of the texts, none of which is there twice. What several begin with stands once: an engine follows every alternative that a text may still
- * become, and thousands side by side would take it seconds a token.
+ * One of the texts, none of which is there twice. What several begin with stands once: an engine follows every
+ * alternative that a text may still become, and thousands side by side would take it seconds a token.
  */
 export function oneText(texts: readonly string[], depth = 0): string {
   if (texts.length === 1 || depth >= deepestTree) return alternatives(texts.map(literal));

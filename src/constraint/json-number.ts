@@ -24,10 +24,13 @@ export function integersWithin({ minimum = -largest, maximum = largest }: Bounds
 }
 
 /**
- * GBNF of the numbers within the bounds, with up to six decimals; null where there are none. Bounds that are no integers take away from what is
- * generated, never add: 0.5 to 2.7 gives 1, 2 and what lies between them.
+ * GBNF of the numbers within the bounds, with up to six decimals; null where there are none. Bounds that are no
+ * integers take away from what is generated, never add: 0.5 to 2.7 gives 1, 2 and what lies between them.
  */
-export function numbersWithin({ minimum = -largest, maximum = largest }: Bounds, decimals: number = mostDecimals): string | null {
+export function numbersWithin(
+  { minimum = -largest, maximum = largest }: Bounds,
+  decimals: number = mostDecimals,
+): string | null {
   const integers = integersWithin({ minimum, maximum });
   if (integers === null || decimals === 0) return integers;
   const fraction = `( "." ${repeat("[0-9]", 1, decimals)} )?`;
@@ -35,8 +38,10 @@ export function numbersWithin({ minimum = -largest, maximum = largest }: Bounds,
   const most = Math.min(Math.floor(maximum), largest);
   // a.xyz lies between a and a + 1, -a.xyz between -a - 1 and -a: the outermost integers take no decimals.
   const parts: string[] = [];
-  if (least < 0 && -least - 1 >= Math.max(0, -most)) parts.push(`"-" ${naturalsWithin(Math.max(0, -most), -least - 1)} ${fraction}`);
-  if (most > 0 && most - 1 >= Math.max(0, least)) parts.push(`${naturalsWithin(Math.max(0, least), most - 1)} ${fraction}`);
+  if (least < 0 && -least - 1 >= Math.max(0, -most))
+    parts.push(`"-" ${naturalsWithin(Math.max(0, -most), -least - 1)} ${fraction}`);
+  if (most > 0 && most - 1 >= Math.max(0, least))
+    parts.push(`${naturalsWithin(Math.max(0, least), most - 1)} ${fraction}`);
   return alternatives([...parts, integers]);
 }
 

@@ -1,6 +1,7 @@
 /**
- * @module JSON Schema as a grammar of JSON text. Every text of the grammar is valid; what cannot be guaranteed is refused by name. Not every valid
- * text is in the grammar: it is written on one line, properties in the schema's order, and without those that the schema does not name.
+ * @module JSON Schema as a grammar of JSON text. Every text of the grammar is valid; what cannot be guaranteed is
+ * refused by name. Not every valid text is in the grammar: it is written on one line, properties in the schema's order,
+ * and without those that the schema does not name.
  */
 import { alternatives, type Grammar, literal, oneText } from "./gbnf.ts";
 import { numbersWithin } from "./json-number.ts";
@@ -20,8 +21,8 @@ const deepest = 64;
 const schemaWork = 80;
 
 /**
- * Adds the rules of JSON text that is valid against the schema; returns the name of the first. `path` is where the schema stands in the request.
- * Throws "invalid_request" naming the place of what cannot be kept to.
+ * Adds the rules of JSON text that is valid against the schema; returns the name of the first. `path` is where the
+ * schema stands in the request. Throws "invalid_request" naming the place of what cannot be kept to.
  */
 export function addJsonSchema(grammar: Grammar, schema: unknown, path: string): string {
   const place = outermost(path);
@@ -43,7 +44,13 @@ function anyValue(grammar: Grammar): string {
   return grammar.shared("value", (value) => {
     const number = grammar.shared("number", () => numbersWithin({}) ?? "");
     const array = grammar.shared("array", () => `"[" ${listOf(value)} "]"`);
-    return alternatives([addJsonObject(grammar), array, anyString(grammar), number, ...["true", "false", "null"].map(literal)]);
+    return alternatives([
+      addJsonObject(grammar),
+      array,
+      anyString(grammar),
+      number,
+      ...["true", "false", "null"].map(literal),
+    ]);
   });
 }
 
@@ -105,15 +112,23 @@ class SchemaRules {
   #combination(keyword: "$ref" | "allOf" | "anyOf" | "oneOf", schema: Schema, place: Place, hint: string): string {
     const { [keyword]: combined, ...siblings } = schema;
     const deeper = { ...place, depth: place.depth + 1 };
-    if (keyword === "$ref") return this.value(this.#merged([siblings, this.#resolve(combined, place)], place), deeper, hint);
-    if (!Array.isArray(combined) || combined.length === 0) throw refusal(inside(place, keyword), "must be a list of schemas");
+    if (keyword === "$ref")
+      return this.value(this.#merged([siblings, this.#resolve(combined, place)], place), deeper, hint);
+    if (!Array.isArray(combined) || combined.length === 0)
+      throw refusal(inside(place, keyword), "must be a list of schemas");
     const isAlone = assertions(siblings).length === 0;
     if (keyword === "allOf") {
       if (isAlone && combined.length === 1) return this.value(combined[0], inside(place, keyword, 0), hint);
-      return this.value(this.#merged([siblings, ...combined.map((part) => this.#open(part, place))], place), deeper, hint);
+      return this.value(
+        this.#merged([siblings, ...combined.map((part) => this.#open(part, place))], place),
+        deeper,
+        hint,
+      );
     }
     const needsMerging = keyword === "oneOf" || !isAlone;
-    const branches = needsMerging ? combined.map((branch) => this.#merged([siblings, this.#open(branch, place)], place)) : combined;
+    const branches = needsMerging
+      ? combined.map((branch) => this.#merged([siblings, this.#open(branch, place)], place))
+      : combined;
     if (keyword === "oneOf" && !areDisjoint(branches as (Schema | boolean)[], this.#grammar.budget))
       throw refusal(
         inside(place, keyword),
@@ -129,7 +144,8 @@ class SchemaRules {
 
   /** A schema with its reference resolved, so that it can be merged. */
   #open(schema: unknown, place: Place): unknown {
-    if (typeof schema !== "object" || schema === null || typeof own(schema as Schema, "$ref") !== "string") return schema;
+    if (typeof schema !== "object" || schema === null || typeof own(schema as Schema, "$ref") !== "string")
+      return schema;
     const { $ref: reference, ...siblings } = schema as Schema;
     return this.#merged([siblings, this.#resolve(reference, place)], place);
   }
@@ -178,7 +194,8 @@ class SchemaRules {
     let target = this.#root;
     for (const part of reference.split("/").slice(1)) {
       const key = keyOf(part);
-      if (key === null) throw refusal(inside(place, "$ref"), `${clipped(reference)} is no JSON pointer: '%' begins no character in it`);
+      if (key === null)
+        throw refusal(inside(place, "$ref"), `${clipped(reference)} is no JSON pointer: '%' begins no character in it`);
       if (typeof target !== "object" || target === null || !Object.hasOwn(target, key))
         throw refusal(inside(place, "$ref"), `${clipped(reference)} does not exist in ${this.#rootPath}`);
       target = (target as Schema)[key];
@@ -191,8 +208,10 @@ class SchemaRules {
   #values(schema: Schema, place: Place): string {
     const { const: constant, enum: listed, type, nullable, ...others } = schema;
     const rest = assertions(others);
-    if (rest.length > 0) throw refusal(place, `'${rest[0]}' beside constants is not supported; leave out the constants that it forbids`);
-    if (listed !== undefined && !Array.isArray(listed)) throw refusal(inside(place, "enum"), "must be a list of values");
+    if (rest.length > 0)
+      throw refusal(place, `'${rest[0]}' beside constants is not supported; leave out the constants that it forbids`);
+    if (listed !== undefined && !Array.isArray(listed))
+      throw refusal(inside(place, "enum"), "must be a list of values");
     const { budget } = this.#grammar;
     const types = type === undefined ? undefined : typesOf({ type }, place);
     const isAllowed = (value: unknown): boolean =>
@@ -200,7 +219,8 @@ class SchemaRules {
     let values = (listed ?? []) as readonly unknown[];
     if (Object.hasOwn(schema, "const")) {
       const wanted = canonicalJson(constant, budget);
-      values = listed === undefined || values.some((value) => canonicalJson(value, budget) === wanted) ? [constant] : [];
+      values =
+        listed === undefined || values.some((value) => canonicalJson(value, budget) === wanted) ? [constant] : [];
     }
     const texts = new Set(values.filter(isAllowed).map((value) => writeJson(value, budget)));
     if (texts.size === 0) throw refusal(place, "no value is possible");

@@ -36,7 +36,9 @@ export function stringOfLength(grammar: Grammar, least: number, most: number | u
   if (least === 0 && most === undefined) return anyString(grammar);
   const drawnIn = most === undefined ? undefined : Math.min(most, mostRepetitions);
   // The same lengths are counted by the same rules.
-  return grammar.shared(`string-${least}-${drawnIn ?? "any"}`, () => quoted(repeat(anyCharacter(grammar), least, drawnIn)));
+  return grammar.shared(`string-${least}-${drawnIn ?? "any"}`, () =>
+    quoted(repeat(anyCharacter(grammar), least, drawnIn)),
+  );
 }
 
 /** Throws UnsupportedPattern. */
@@ -49,7 +51,10 @@ export function stringOfFormat(grammar: Grammar, format: string): string {
   return grammar.shared(`format-${format}`, () => quoted(patternGrammar(grammar, `^${group(formats[format] ?? "")}$`)));
 }
 
-/** Whether everything that is written for a format matches the pattern: those that zod writes beside formats are known (and tested). */
+/**
+ * Whether everything that is written for a format matches the pattern: those that zod writes beside formats are known
+ * (and tested).
+ */
 export function formatImplies(format: string, pattern: string): boolean {
   return (zodPatterns[format] ?? []).some(({ source }) => source === pattern);
 }

@@ -5,7 +5,10 @@ import { type Place, refusal } from "./place.ts";
 /** Lists and objects in each other, in a schema as it was sent. */
 const deepest = 256;
 
-/** Counts a schema's values and characters as work, whatever they mean. Throws "invalid_request" where they stand too deep in each other. */
+/**
+ * Counts a schema's values and characters as work, whatever they mean. Throws "invalid_request" where they stand too
+ * deep in each other.
+ */
 export function measure(schema: unknown, budget: Budget, place: Place): void {
   const open: { value: unknown; depth: number }[] = [{ value: schema, depth: 0 }];
   for (let next = open.pop(); next !== undefined; next = open.pop()) {

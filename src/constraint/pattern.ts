@@ -49,10 +49,14 @@ export function anyCharacter(grammar: Grammar): string {
   return grammar.shared("char", () => characterIn(grammar, everything));
 }
 
-/** GBNF of the texts that match; where the pattern is not anchored, any text may stand around them. Throws UnsupportedPattern. */
+/**
+ * GBNF of the texts that match; where the pattern is not anchored, any text may stand around them. Throws
+ * UnsupportedPattern.
+ */
 export function patternGrammar(grammar: Grammar, source: string): string {
   grammar.budget.spend(workPerCharacter * source.length);
-  if (classLength(source) > longestClass) throw new UnsupportedPattern(`a class in it is longer than ${longestClass} characters`);
+  if (classLength(source) > longestClass)
+    throw new UnsupportedPattern(`a class in it is longer than ${longestClass} characters`);
   try {
     new RegExp(source, "u");
   } catch {
@@ -110,7 +114,8 @@ class PatternReader {
     const before = this.#skip("^") ? "" : anything;
     const body = this.#sequence();
     const after = this.#skip("$") ? "" : anything;
-    if (this.#at < this.#characters.length && this.#peek() !== "|") throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
+    if (this.#at < this.#characters.length && this.#peek() !== "|")
+      throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
     return joined([before, body, after]);
   }
 
@@ -146,11 +151,13 @@ class PatternReader {
   }
 
   #group(): string {
-    if (this.#depth >= deepestGroup) throw new UnsupportedPattern(`its groups stand more than ${deepestGroup} deep in each other`);
+    if (this.#depth >= deepestGroup)
+      throw new UnsupportedPattern(`its groups stand more than ${deepestGroup} deep in each other`);
     this.#depth += 1;
     if (this.#skip("?")) {
       if (!this.#skip(":")) {
-        if (!this.#skip("<") || ["=", "!"].includes(this.#peek())) throw new UnsupportedPattern("it looks ahead or behind");
+        if (!this.#skip("<") || ["=", "!"].includes(this.#peek()))
+          throw new UnsupportedPattern("it looks ahead or behind");
         while (this.#next() !== ">");
       }
     }
@@ -194,7 +201,10 @@ class PatternReader {
     while (!this.#skip("]")) {
       const first = this.#classAtom();
       const isRange =
-        this.#peek() === "-" && this.#characters[this.#at + 1] !== "]" && first.length === 1 && first[0]?.[0] === first[0]?.[1];
+        this.#peek() === "-" &&
+        this.#characters[this.#at + 1] !== "]" &&
+        first.length === 1 &&
+        first[0]?.[0] === first[0]?.[1];
       this.#grammar.budget.spend(4 * first.length);
       listed.push(...first);
       if (!isRange) continue;

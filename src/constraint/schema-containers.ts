@@ -67,7 +67,10 @@ function entries(schema: unknown, { grammar, place, hint, value }: Container): s
   return `"{" ( ${entry} ${repeat(next, 0, mostEntries - 1)} )? "}"`;
 }
 
-/** The pairs in order, optional ones or not, with commas between those that are there. From the last to the first, a rule or two for each. */
+/**
+ * The pairs in order, optional ones or not, with commas between those that are there. From the last to the first, a
+ * rule or two for each.
+ */
 function list(pairs: readonly Pair[], { grammar, hint }: Container): string {
   let [first, later] = ['""', '""'];
   for (const [i, { text, required }] of [...pairs.entries()].toReversed()) {
@@ -76,7 +79,9 @@ function list(pairs: readonly Pair[], { grammar, hint }: Container): string {
     const started = `${text} ${afterThis}`.trim();
     const withComma = `${literal(", ")} ${started}`;
     const unstarted = isLast ? '""' : required ? "" : grammar.add(hintOf(hint, "first"), first);
-    [first, later] = required ? [started, withComma] : [`( ${started} | ${unstarted} )`, `( ${withComma} | ${afterThis || '""'} )`];
+    [first, later] = required
+      ? [started, withComma]
+      : [`( ${started} | ${unstarted} )`, `( ${withComma} | ${afterThis || '""'} )`];
   }
   return first;
 }
@@ -88,13 +93,18 @@ export function arrayBody(schema: Schema, { grammar, place, hint, value }: Conta
     countOf(schema, "maxItems", place) ?? Number.POSITIVE_INFINITY,
     own(schema, "items") === false ? prefix.length : Number.POSITIVE_INFINITY,
   );
-  if (least > most || least > mostRepetitions) throw refusal(inside(place, "minItems"), `no array of so many items can be written`);
-  const given = prefix.slice(0, most).map((item, i) => value(item, inside(place, "prefixItems", i), hintOf(hint, "item")));
+  if (least > most || least > mostRepetitions)
+    throw refusal(inside(place, "minItems"), `no array of so many items can be written`);
+  const given = prefix
+    .slice(0, most)
+    .map((item, i) => value(item, inside(place, "prefixItems", i), hintOf(hint, "item")));
   const parts = ['"["', given.join(` ${literal(", ")} `)];
   if (most > given.length) {
     const item = value(own(schema, "items") ?? true, inside(place, "items"), hintOf(hint, "item"));
     const next = grammar.add(hintOf(hint, "next"), `${literal(", ")} ${item}`);
-    parts.push(moreItems({ item, next, least: least - given.length, most: most - given.length, areFirst: given.length === 0 }));
+    parts.push(
+      moreItems({ item, next, least: least - given.length, most: most - given.length, areFirst: given.length === 0 }),
+    );
   }
   return [...parts, '"]"'].filter((part) => part !== "").join(" ");
 }

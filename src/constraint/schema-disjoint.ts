@@ -1,4 +1,7 @@
-/** @module Whether no value can be valid against two of several schemas, as `oneOf` asks. Where that cannot be seen, the answer is no. */
+/**
+ * @module Whether no value can be valid against two of several schemas, as `oneOf` asks. Where that cannot be seen, the
+ * answer is no.
+ */
 import type { Budget } from "./budget.ts";
 import { canonicalJson } from "./json-text.ts";
 import { asList, asObject, own, type Schema } from "./schema-merge.ts";
@@ -30,7 +33,8 @@ export function areDisjoint(schemas: readonly (Schema | boolean)[], budget: Budg
     for (const type of types) open.set(type, (open.get(type) ?? 0) + 1);
     if (types.size === 1 && types.has("object")) objects.push(marksOf(schema, budget));
   }
-  for (const [type, count] of open) if (listed.has(type) || (count > 1 && !(type === "object" && count === objects.length))) return false;
+  for (const [type, count] of open)
+    if (listed.has(type) || (count > 1 && !(type === "object" && count === objects.length))) return false;
   return components(constants, budget).length === constants.length && areToldApart(objects, budget);
 }
 
@@ -67,7 +71,9 @@ function differ(a: Marks, b: Marks, budget: Budget): boolean {
   return false;
 }
 
-/** Which of the sets hang together by values in common: the indices of each group. An empty set is a group of its own. */
+/**
+ * Which of the sets hang together by values in common: the indices of each group. An empty set is a group of its own.
+ */
 function components(sets: readonly Constants[], budget: Budget): number[][] {
   /** Of each set, another of its group; of a group's first, itself. */
   const parents = sets.map((_, i) => i);

@@ -13,7 +13,10 @@ const general = ["type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "nu
 /** Say something about a value, and can be kept to. */
 const implemented = new Set<string>([...Object.values(typeKeywords).flat(), ...general]);
 
-/** Keywords that a value must be checked against, and that a grammar cannot keep to; each with the values that ask for nothing. */
+/**
+ * Keywords that a value must be checked against, and that a grammar cannot keep to; each with the values that ask for
+ * nothing.
+ */
 const unsupported: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
   ["not", () => false],
   ["if", () => false],
@@ -41,7 +44,10 @@ function isEmptyObject(value: unknown): boolean {
   return typeof value === "object" && value !== null && Object.keys(value).length === 0;
 }
 
-/** A keyword of the schema that cannot be kept to, if it holds one. Keywords that JSON Schema does not know say nothing about a value. */
+/**
+ * A keyword of the schema that cannot be kept to, if it holds one. Keywords that JSON Schema does not know say nothing
+ * about a value.
+ */
 export function unsupportedKeyword(schema: Readonly<Record<string, unknown>>): string | undefined {
   return Object.keys(schema).find((keyword) => unsupported.get(keyword)?.(schema[keyword]) === false);
 }

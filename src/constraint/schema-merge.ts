@@ -1,4 +1,6 @@
-/** @module One schema that says what several say together, as `allOf` and the siblings of `anyOf` and `$ref` need it. */
+/**
+ * @module One schema that says what several say together, as `allOf` and the siblings of `anyOf` and `$ref` need it.
+ */
 import type { Budget } from "./budget.ts";
 import { canonicalJson } from "./json-text.ts";
 import { assertions } from "./schema-keywords.ts";
@@ -8,7 +10,10 @@ export type Schema = Readonly<Record<string, unknown>>;
 /** Schemas cannot be put into one; the message names the keyword. */
 export class UnmergeableSchemas extends Error {}
 
-/** A schema that allows what all allow, or less. Throws UnmergeableSchemas. References and combinations in several are more than it can do. */
+/**
+ * A schema that allows what all allow, or less. Throws UnmergeableSchemas. References and combinations in several are
+ * more than it can do.
+ */
 export function mergeSchemas(schemas: readonly Schema[], budget: Budget): Schema {
   const distinct = [...new Set(schemas)];
   if (distinct.length === 1) return distinct[0] as Schema;
@@ -21,7 +26,8 @@ export function mergeSchemas(schemas: readonly Schema[], budget: Budget): Schema
     }
   const merged: Record<string, unknown> = Object.create(null);
   for (const [keyword, values] of said) {
-    if (keyword === "nullable") merged[keyword] = values.length === distinct.length && values.every((value) => value === true);
+    if (keyword === "nullable")
+      merged[keyword] = values.length === distinct.length && values.every((value) => value === true);
     else merged[keyword] = mergeKeyword(keyword, values, budget);
   }
   return { ...merged, ...mergeObjects(distinct, budget) };
@@ -102,8 +108,14 @@ function together(schemas: readonly unknown[]): unknown {
 /** Every integer is a number. */
 function commonTypes(a: unknown, b: unknown): unknown {
   const [left, right] = [new Set(asList(a)), new Set(asList(b))];
-  const accepts = (types: ReadonlySet<unknown>, type: unknown): boolean => types.has(type) || (type === "integer" && types.has("number"));
-  return [...new Set([...[...left].filter((type) => accepts(right, type)), ...[...right].filter((type) => accepts(left, type))])];
+  const accepts = (types: ReadonlySet<unknown>, type: unknown): boolean =>
+    types.has(type) || (type === "integer" && types.has("number"));
+  return [
+    ...new Set([
+      ...[...left].filter((type) => accepts(right, type)),
+      ...[...right].filter((type) => accepts(left, type)),
+    ]),
+  ];
 }
 
 function commonValues(a: unknown, b: unknown, budget: Budget): unknown[] {

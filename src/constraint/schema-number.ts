@@ -31,7 +31,8 @@ function boundsOf(schema: Schema, type: "number" | "integer", decimals: number, 
   const minimum = maximumOf([...lowest, int32 === undefined ? undefined : -int32]);
   const maximum = maximumOf([...highest, int32].map((bound) => (bound === undefined ? undefined : -bound)));
   const bounds = { minimum, maximum: maximum === undefined ? undefined : -maximum };
-  const isNarrow = decimals > 0 && Math.ceil(bounds.minimum ?? 0) > Math.floor(bounds.maximum ?? Number.POSITIVE_INFINITY);
+  const isNarrow =
+    decimals > 0 && Math.ceil(bounds.minimum ?? 0) > Math.floor(bounds.maximum ?? Number.POSITIVE_INFINITY);
   if (isNarrow) throw refusal(place, "no integer lies within its bounds; widen them to integers");
   return bounds;
 }
@@ -53,6 +54,7 @@ function decimalsOf(schema: Schema, type: "number" | "integer", place: Place): n
 export function countOf(schema: Schema, keyword: string, place: Place): number | undefined {
   const value = own(schema, keyword);
   if (value === undefined) return undefined;
-  if (!Number.isInteger(value) || (value as number) < 0) throw refusal(inside(place, keyword), "must be a whole number, 0 or more");
+  if (!Number.isInteger(value) || (value as number) < 0)
+    throw refusal(inside(place, keyword), "must be a whole number, 0 or more");
   return value as number;
 }

@@ -13,12 +13,18 @@ export function stringBody(grammar: Grammar, schema: Schema, place: Place): stri
   if (format !== undefined) return formatBody(grammar, { format, pattern, bounded }, place);
   if (pattern !== undefined) {
     if (bounded)
-      throw refusal(inside(place, "pattern"), "a pattern and a length cannot be kept to at once; write the length into the pattern");
+      throw refusal(
+        inside(place, "pattern"),
+        "a pattern and a length cannot be kept to at once; write the length into the pattern",
+      );
     return patternBody(grammar, pattern, inside(place, "pattern"));
   }
   const body = stringOfLength(grammar, least ?? 0, most);
   if (body === null)
-    throw refusal(inside(place, "minLength"), `no text of that length can be written (at most ${mostRepetitions} characters are counted)`);
+    throw refusal(
+      inside(place, "minLength"),
+      `no text of that length can be written (at most ${mostRepetitions} characters are counted)`,
+    );
   return body;
 }
 

@@ -22,7 +22,9 @@ export function callHead(syntax: ToolSyntax): string {
   return `{${JSON.stringify(syntax.name)}: `;
 }
 
-/** What tells a call from text: the opening, or where that is nothing but white space, the beginning of the call itself. */
+/**
+ * What tells a call from text: the opening, or where that is nothing but white space, the beginning of the call itself.
+ */
 export function callTrigger(syntax: ToolSyntax): string {
   return syntax.opening.trim() === "" ? syntax.opening + callHead(syntax) : syntax.opening;
 }
@@ -47,12 +49,15 @@ function afterTrigger(grammar: Grammar, { syntax, tools, parallel }: CallRules):
   const whole = grammar.add("call", `${literal(callHead(syntax))} ${headless}`);
   const first = callTrigger(syntax) === syntax.opening ? whole : headless;
   const more = parallel && syntax.between !== null ? `( ${literal(syntax.between)} ${whole} ){0,${mostCalls - 1}}` : "";
-  return grammar.add("calls", [first, more, syntax.closing === "" ? "" : literal(syntax.closing)].filter((part) => part !== "").join(" "));
+  return grammar.add(
+    "calls",
+    [first, more, syntax.closing === "" ? "" : literal(syntax.closing)].filter((part) => part !== "").join(" "),
+  );
 }
 
 /**
- * Any text that does not hold `trigger`, or that text up to and with its first `trigger`, followed by `then`. One rule for each number of the
- * trigger's characters that have just been read (the automaton of Knuth, Morris and Pratt).
+ * Any text that does not hold `trigger`, or that text up to and with its first `trigger`, followed by `then`. One rule
+ * for each number of the trigger's characters that have just been read (the automaton of Knuth, Morris and Pratt).
  */
 function textUntil(grammar: Grammar, trigger: string, then: string): string {
   const characters = Array.from(trigger);
@@ -65,7 +70,9 @@ function textUntil(grammar: Grammar, trigger: string, then: string): string {
       const next = advance(characters, fallbacks, read, character);
       if (next > 0) onward.set(character, next);
     }
-    const branches = [...onward].map(([character, next]) => `${literal(character)} ${next === characters.length ? then : state(next)}`);
+    const branches = [...onward].map(
+      ([character, next]) => `${literal(character)} ${next === characters.length ? then : state(next)}`,
+    );
     const other = `[^${[...onward.keys()].map(inClass).join("")}] ${state(0)}`;
     grammar.define(state(read), `( ${[...branches, other].join(" | ")} )?`);
   }
@@ -82,7 +89,8 @@ function advance(pattern: readonly string[], fallbacks: readonly number[], read:
 /** `[pattern]`: the length of the longest proper prefix of the pattern that ends at each place. */
 function failureFunction(pattern: readonly string[]): number[] {
   const lengths = [0];
-  for (let i = 1; i < pattern.length; i++) lengths.push(advance(pattern, lengths, lengths[i - 1] as number, pattern[i] as string));
+  for (let i = 1; i < pattern.length; i++)
+    lengths.push(advance(pattern, lengths, lengths[i - 1] as number, pattern[i] as string));
   return lengths;
 }
 

@@ -3,7 +3,13 @@ import { z } from "zod";
 import { demonstrationSchema } from "../policy/schema.ts";
 import type { Message } from "../types/conversation.ts";
 
-export const datasetFormats = ["hh-rlhf", "synthetic-gpt", "openai-preference", "openai-chat", "demonstrations"] as const;
+export const datasetFormats = [
+  "hh-rlhf",
+  "synthetic-gpt",
+  "openai-preference",
+  "openai-chat",
+  "demonstrations",
+] as const;
 export type DatasetFormat = (typeof datasetFormats)[number];
 
 /** A prompt that ends with a user's turn, the response to learn from, and a worse one. */
@@ -57,7 +63,9 @@ export function readExample(format: DatasetFormat, line: unknown): Example | Unu
           : usable([{ role: "user", content: prompt }], chosen, rejected),
       );
     case "openai-chat":
-      return read(openaiChat, line, ({ messages }) => fromChat(messages.slice(0, -1), [messages.at(-1) as ChatMessage]));
+      return read(openaiChat, line, ({ messages }) =>
+        fromChat(messages.slice(0, -1), [messages.at(-1) as ChatMessage]),
+      );
     case "openai-preference":
       return read(openaiPreference, line, ({ input, preferred_output: better, non_preferred_output: worse }) =>
         fromChat(input.messages, better, worse),
@@ -80,14 +88,19 @@ function read<Schema extends z.ZodType>(
   return { reason: `not of this format (${issue?.path.join(".") ?? ""}: ${issue?.message})` };
 }
 
-/** HH-RLHF: both transcripts hold the whole dialogue; the prompt is everything before the last answer, which ends the transcript. */
+/**
+ * HH-RLHF: both transcripts hold the whole dialogue; the prompt is everything before the last answer, which ends the
+ * transcript.
+ */
 function fromTranscripts(chosen: string, rejected: string): Example | Unusable {
   const [better, worse] = [cutTranscript(chosen), cutTranscript(rejected)];
   if ("reason" in better) return better;
   if ("reason" in worse) return worse;
   if (better.prompt !== worse.prompt) return { reason: "the two responses have different prompts" };
   const messages = turnsOf(better.prompt);
-  return messages === null ? { reason: "text before the first turn" } : usable(messages, better.response, worse.response);
+  return messages === null
+    ? { reason: "text before the first turn" }
+    : usable(messages, better.response, worse.response);
 }
 
 function cutTranscript(text: string): { prompt: string; response: string } | Unusable {
@@ -97,14 +110,24 @@ function cutTranscript(text: string): { prompt: string; response: string } | Unu
   return { prompt: text.slice(0, at), response: text.slice(at + assistantTurn.length).trim() };
 }
 
-/** Turns of "\n\nHuman: …\n\nAssistant: …", contents unchanged, two of one side in a row as two; null where something stands before them. */
+/**
+ * Turns of "\n\nHuman: …\n\nAssistant: …", contents unchanged, two of one side in a row as two; null where something
+ * stands before them.
+ */
 function turnsOf(transcript: string): Message[] | null {
   const turns = transcript.split(turnBorder).filter((turn) => turn !== "");
   if (!turns.every((turn) => turnStart.test(turn))) return null;
-  return turns.map((turn) => ({ role: turn.startsWith("Human:") ? "user" : "assistant", content: turn.replace(turnStart, "") }));
+  return turns.map((turn) => ({
+    role: turn.startsWith("Human:") ? "user" : "assistant",
+    content: turn.replace(turnStart, ""),
+  }));
 }
 
-function fromChat(prompt: readonly ChatMessage[], better: readonly ChatMessage[], worse?: readonly ChatMessage[]): Example | Unusable {
+function fromChat(
+  prompt: readonly ChatMessage[],
+  better: readonly ChatMessage[],
+  worse?: readonly ChatMessage[],
+): Example | Unusable {
   if ([...prompt, ...better, ...(worse ?? [])].some((message) => message.tool_calls?.length || message.role === "tool"))
     return { reason: "tool calls" };
   if (prompt.some(({ role }) => role === "system" || role === "developer")) return { reason: "a system message" };
@@ -119,7 +142,8 @@ function textOf(content: ChatMessage["content"]): string {
 }
 
 function usable(messages: readonly Message[], chosen: string, rejected: string | undefined): Example | Unusable {
-  if (messages.length === 0 || messages.some(({ content }) => content.trim() === "")) return { reason: "an empty prompt" };
+  if (messages.length === 0 || messages.some(({ content }) => content.trim() === ""))
+    return { reason: "an empty prompt" };
   if (messages.at(-1)?.role !== "user") return { reason: "the prompt does not end with the user's turn" };
   if (chosen.trim() === "" || rejected?.trim() === "") return { reason: "an empty response" };
   if (chosen === rejected) return { reason: "both responses are the same" };

@@ -14,7 +14,10 @@ export interface Line {
   readonly value: unknown;
 }
 
-/** Lines that are not blank; `.gz` is unpacked. Throws "configuration" where the file cannot be read or is no UTF-8 text. */
+/**
+ * Lines that are not blank; `.gz` is unpacked. Throws "configuration" where the file cannot be read or is no UTF-8
+ * text.
+ */
 export async function* readLines(file: string): AsyncGenerator<Line> {
   let number = 0;
   for await (const line of linesOfFile(file)) {
@@ -32,7 +35,10 @@ export async function refuseToOverwrite(file: string, isMeant = false): Promise<
     () => false,
   );
   if (isThere && !isMeant)
-    throw new GatewayError("invalid_request", `${file} is there already. Choose another name, or write over it with --force.`);
+    throw new GatewayError(
+      "invalid_request",
+      `${file} is there already. Choose another name, or write over it with --force.`,
+    );
 }
 
 /** Writes one JSON object a line; the file is there when all of it is. */
@@ -65,9 +71,9 @@ export interface Journal<Entry> {
 }
 
 /**
- * Notes what has been done, a line each, so that a run that was killed can be taken up; several may write at the same time, and
- * what one says twice counts as once. Each line ends with its hash: one that was cut short does not count, nor one that is not what was written. Lines of
- * earlier versions have none.
+ * Notes what has been done, a line each, so that a run that was killed can be taken up; several may write at the same
+ * time, and what one says twice counts as once. Each line ends with its hash: one that was cut short does not count,
+ * nor one that is not what was written. Lines of earlier versions have none.
  */
 export async function openJournal<Entry extends object>(file: string): Promise<Journal<Entry>> {
   await mkdir(path.dirname(path.resolve(file)), { recursive: true });

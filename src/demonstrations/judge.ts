@@ -1,10 +1,15 @@
-/** @module A language model as judge: which of two answers is better, asked in both orders, for a judge leans to a place. */
+/**
+ * @module A language model as judge: which of two answers is better, asked in both orders, for a judge leans to a
+ * place.
+ */
 import { z } from "zod";
 import { parsedJson } from "../text/json.ts";
 import type { Conversation } from "../types/conversation.ts";
 import type { AnswerForm, Teacher, TeacherAnswer } from "./teacher.ts";
 
-/** 1: the first answer wins in both orders; 0: the second does; 0.5: a tie, or an opinion that changes with the order. */
+/**
+ * 1: the first answer wins in both orders; 0: the second does; 0.5: a tie, or an opinion that changes with the order.
+ */
 export type Judgement = 0 | 0.5 | 1;
 
 const instruction = `You compare two answers to the end of a conversation. Judge which is more helpful, correct, harmless and honest, and ignore their order and length. Reply with your verdict alone, a line which is exactly "VERDICT: A", "VERDICT: B" or "VERDICT: TIE"; if you reply in JSON, {"verdict": "A"}, {"verdict": "B"} or {"verdict": "TIE"}.`;
@@ -24,7 +29,10 @@ export const verdictForm: AnswerForm = {
   },
 };
 
-/** Always asks in both orders. Null where either verdict cannot be read: that is no tie. Throws what the judge's endpoint throws. */
+/**
+ * Always asks in both orders. Null where either verdict cannot be read: that is no tie. Throws what the judge's
+ * endpoint throws.
+ */
 export async function judgePair(
   judge: Teacher,
   conversation: Conversation,
@@ -53,8 +61,9 @@ function questionOf(conversation: Conversation, a: string, b: string): string {
 }
 
 /**
- * Of the answer called A: of a reply that is `{"verdict": …}` and nothing else (in a fence of Markdown, where an endpoint passes over the form), or
- * whose last line is exactly `VERDICT: A`, `VERDICT: B` or `VERDICT: TIE`. Null for any other reply, and for a line that may have been cut short.
+ * Of the answer called A: of a reply that is `{"verdict": …}` and nothing else (in a fence of Markdown, where an
+ * endpoint passes over the form), or whose last line is exactly `VERDICT: A`, `VERDICT: B` or `VERDICT: TIE`. Null for
+ * any other reply, and for a line that may have been cut short.
  */
 export function verdictOf({ text, finish }: Pick<TeacherAnswer, "text" | "finish">): Judgement | null {
   const reply = text.trim();

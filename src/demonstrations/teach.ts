@@ -1,4 +1,7 @@
-/** @module Borrows demonstrations from a teacher, a few at once. What has been answered is noted at once, so that nothing is paid for twice. */
+/**
+ * @module Borrows demonstrations from a teacher, a few at once. What has been answered is noted at once, so that
+ * nothing is paid for twice.
+ */
 import { inPool } from "../async/pool.ts";
 import type { Message } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
@@ -46,13 +49,18 @@ export async function teach(lessons: readonly Lesson[], options: TeachOptions): 
       answers.set(lesson.id, answer);
       onProgress(answers.size, answer);
     } catch (error) {
-      throw error instanceof GatewayError ? new GatewayError(error.code, `${lesson.id}: ${error.message}`, { cause: error }) : error;
+      throw error instanceof GatewayError
+        ? new GatewayError(error.code, `${lesson.id}: ${error.message}`, { cause: error })
+        : error;
     }
   });
   return answers;
 }
 
 function promptOf({ messages }: Lesson, system: string | undefined) {
-  const turns = messages.map(({ role, content }) => ({ role: role === "assistant" ? ("assistant" as const) : ("user" as const), content }));
+  const turns = messages.map(({ role, content }) => ({
+    role: role === "assistant" ? ("assistant" as const) : ("user" as const),
+    content,
+  }));
   return system === undefined ? turns : [{ role: "system" as const, content: system }, ...turns];
 }

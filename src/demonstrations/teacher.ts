@@ -33,7 +33,9 @@ export interface AnswerForm {
 export interface TeacherAnswer {
   /** "" where the prompt is refused, or where the model said nothing. */
   readonly text: string;
-  /** "length": cut off; "refused": the endpoint says that its content filter will not have this prompt, or its answer. */
+  /**
+   * "length": cut off; "refused": the endpoint says that its content filter will not have this prompt, or its answer.
+   */
   readonly finish: "stop" | "length" | "refused";
   readonly promptTokens: number;
   readonly completionTokens: number;
@@ -44,9 +46,10 @@ export interface Teacher {
   /** What its answers depend on beside the question: endpoint, model and settings. */
   readonly id: string;
   /**
-   * The same `key`, the same call: an endpoint that knows idempotency keys does not count it twice. An endpoint without JSON schemas is asked without
-   * `form`: the messages must say what is wanted too. Throws "engine_unavailable", whatever is wrong but a refusal of the prompt, and "engine_failure"
-   * where the answer is far larger than one of so many tokens.
+   * The same `key`, the same call: an endpoint that knows idempotency keys does not count it twice. An endpoint without
+   * JSON schemas is asked without `form`: the messages must say what is wanted too. Throws "engine_unavailable",
+   * whatever is wrong but a refusal of the prompt, and "engine_failure" where the answer is far larger than one of so
+   * many tokens.
    */
   ask(messages: readonly Message[], key: string, signal?: AbortSignal, form?: AnswerForm): Promise<TeacherAnswer>;
 }
@@ -59,7 +62,13 @@ type Field = "max_tokens" | "temperature" | "response_format";
 export function openTeacher(options: TeacherOptions): Teacher {
   const { baseURL, apiKey, model, maxTokens, temperature, retries, report } = options;
   const bounds = { name: baseURL, most: describedAnswer([maxTokens]).whole, wholeMs: callMs };
-  const client = new OpenAI({ baseURL, apiKey, maxRetries: retries, timeout: callMs, fetch: withOwnWords(boundedFetch(fetch, bounds)) });
+  const client = new OpenAI({
+    baseURL,
+    apiKey,
+    maxRetries: retries,
+    timeout: callMs,
+    fetch: withOwnWords(boundedFetch(fetch, bounds)),
+  });
   /** For as long as the teacher lasts: what is refused once is refused always. */
   const refused = new Set<Field>();
   const said = (words: string): string => (words !== "" ? ` ${quoted(words, mostWords)}` : "");
@@ -95,11 +104,13 @@ export function openTeacher(options: TeacherOptions): Teacher {
           return await call(body, key, signal);
         } catch (error) {
           if (signal?.aborted || error instanceof GatewayError) throw error;
-          if (!(error instanceof OpenAI.APIError)) throw failure("what came cannot be read", (error as Error).message, error);
+          if (!(error instanceof OpenAI.APIError))
+            throw failure("what came cannot be read", (error as Error).message, error);
           if (isFiltered(error.error)) return nothing;
           const field = refusedField(error, body);
           if (field === null) throw failure(statusOf(error), wordsOf(error), error);
-          if (!refused.has(field)) report(`${baseURL} takes no ${field}, and is asked ${instead[field]}.${said(wordsOf(error))}`);
+          if (!refused.has(field))
+            report(`${baseURL} takes no ${field}, and is asked ${instead[field]}.${said(wordsOf(error))}`);
           refused.add(field);
         }
       }
@@ -137,7 +148,10 @@ const finishes: ReadonlyMap<string, TeacherAnswer["finish"]> = new Map([
   ...["content_filter", "safety", "sensitive", "refusal"].map((word) => [word, "refused"] as const),
 ]);
 
-function answerOf({ choices, usage }: z.output<typeof completionSchema>, failure: (words: string) => GatewayError): TeacherAnswer {
+function answerOf(
+  { choices, usage }: z.output<typeof completionSchema>,
+  failure: (words: string) => GatewayError,
+): TeacherAnswer {
   const [{ finish_reason: said, message } = { finish_reason: null, message: {} }] = choices;
   const finish = message.refusal ? "refused" : finishes.get((said ?? "stop").toLowerCase());
   if (finish === undefined) throw failure(`it ended an answer with ${quoted(said ?? "", 40)}`);
@@ -150,8 +164,8 @@ function answerOf({ choices, usage }: z.output<typeof completionSchema>, failure
 }
 
 /**
- * Codes by which endpoints say that it is the prompt's content that they refuse: Azure's and OpenAI's, which others took over, and Alibaba's. Nothing
- * else that is wrong with a call is about the prompt.
+ * Codes by which endpoints say that it is the prompt's content that they refuse: Azure's and OpenAI's, which others
+ * took over, and Alibaba's. Nothing else that is wrong with a call is about the prompt.
  */
 const filterCodes: ReadonlySet<unknown> = new Set([
   "content_filter",
@@ -163,11 +177,17 @@ const filterCodes: ReadonlySet<unknown> = new Set([
   "DataInspectionFailed",
 ]);
 
-/** Codes stand at several depths: Azure's in `innererror`, in what passes it on deeper still. OpenRouter has no code but shows what it flagged. */
+/**
+ * Codes stand at several depths: Azure's in `innererror`, in what passes it on deeper still. OpenRouter has no code but
+ * shows what it flagged.
+ */
 function isFiltered(error: unknown, depth = deepestCode): boolean {
   if (typeof error !== "object" || error === null || depth === 0) return false;
   return Object.entries(error).some(
-    ([key, value]) => (["code", "type"].includes(key) && filterCodes.has(value)) || key === "flagged_input" || isFiltered(value, depth - 1),
+    ([key, value]) =>
+      (["code", "type"].includes(key) && filterCodes.has(value)) ||
+      key === "flagged_input" ||
+      isFiltered(value, depth - 1),
   );
 }
 
@@ -227,6 +247,9 @@ export interface Prices {
   readonly output: number;
 }
 
-export function costOf({ input, output }: Prices, tokens: { readonly promptTokens: number; readonly completionTokens: number }): number {
+export function costOf(
+  { input, output }: Prices,
+  tokens: { readonly promptTokens: number; readonly completionTokens: number },
+): number {
   return (input * tokens.promptTokens + output * tokens.completionTokens) / 1_000_000;
 }

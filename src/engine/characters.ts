@@ -19,7 +19,12 @@ export function checkCharacters(info: EngineInfo, characters: number, param: str
   if (characters > mostCharacters(info)) throw tooLong(info, characters, "characters", param);
 }
 
-export function tooLong({ contextSize }: EngineInfo, count: number, unit: "characters" | "tokens", param: string): GatewayError {
+export function tooLong(
+  { contextSize }: EngineInfo,
+  count: number,
+  unit: "characters" | "tokens",
+  param: string,
+): GatewayError {
   const message = `The model's context holds ${contextSize} tokens; ${count} ${unit} do not fit into it. Shorten '${param}'.`;
   return new GatewayError("context_length_exceeded", message, { param });
 }
@@ -38,7 +43,8 @@ export function noSuchToken(token: Token, vocabularySize: number, param: string)
 /** What a chat template writes out, but for its own words. */
 export function charactersOf(conversation: Conversation, tools: readonly Tool[] = []): number {
   const written = conversation.reduce(
-    (sum, { content, toolCalls = [] }) => toolCalls.reduce((inner, call) => inner + call.arguments.length, sum + content.length),
+    (sum, { content, toolCalls = [] }) =>
+      toolCalls.reduce((inner, call) => inner + call.arguments.length, sum + content.length),
     0,
   );
   return tools.length === 0 ? written : written + JSON.stringify(tools).length;

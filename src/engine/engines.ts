@@ -34,7 +34,10 @@ export interface OwnedEngines extends Engines {
 
 /** What the engines say of themselves together, and each by its name; restarts of those closed since are in the sum. */
 export type EnginesState = EngineState &
-  Partial<EngineLoad> & { readonly restarts: number; readonly engines: Readonly<Record<string, EngineState & Partial<EngineLoad>>> };
+  Partial<EngineLoad> & {
+    readonly restarts: number;
+    readonly engines: Readonly<Record<string, EngineState & Partial<EngineLoad>>>;
+  };
 
 /** One engine, by whatever name it is asked for. */
 export function onlyEngine(engine: Engine): Engines {

@@ -2,11 +2,20 @@
  * @module A lease of an engine: opened when it is needed, closed when nobody needs it any more and its last call has
  * ended.
  */
-
 import { untilAborted } from "../async/until-aborted.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import type { EngineInfo, EngineState, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "./engine.ts";
+import type {
+  EngineInfo,
+  EngineState,
+  Prompt,
+  RunningEngine,
+  SampleEvent,
+  SampleRequest,
+  ScoreEvent,
+  Token,
+  TokenText,
+} from "./engine.ts";
 
 export interface EngineLeaseOptions {
   /** The engine itself, where nothing has to be started. */
@@ -110,7 +119,10 @@ export class EngineLease implements RunningEngine {
     await this.#end();
   }
 
-  async #call<Result>(signal: AbortSignal | undefined, work: (engine: RunningEngine) => Promise<Result>): Promise<Result> {
+  async #call<Result>(
+    signal: AbortSignal | undefined,
+    work: (engine: RunningEngine) => Promise<Result>,
+  ): Promise<Result> {
     const leave = this.#enter();
     try {
       return await work(await this.#at(signal));
@@ -119,7 +131,10 @@ export class EngineLease implements RunningEngine {
     }
   }
 
-  async *#stream<Event>(signal: AbortSignal | undefined, work: (engine: RunningEngine) => AsyncIterable<Event>): AsyncGenerator<Event> {
+  async *#stream<Event>(
+    signal: AbortSignal | undefined,
+    work: (engine: RunningEngine) => AsyncIterable<Event>,
+  ): AsyncGenerator<Event> {
     const leave = this.#enter();
     try {
       yield* work(await this.#at(signal));

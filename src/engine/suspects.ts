@@ -63,7 +63,9 @@ export class Suspects {
       const apart = this.#suspectOf(call)?.apart ?? "no";
       if (apart === "no") return;
       // Each looks for itself whether it is its turn: some runtimes forbid one request to wake another.
-      const others = [...this.#onTrial].some(([{ owner, hasBegun }, until]) => owner !== call.owner && (until === "whole" || !hasBegun));
+      const others = [...this.#onTrial].some(
+        ([{ owner, hasBegun }, until]) => owner !== call.owner && (until === "whole" || !hasBegun),
+      );
       if (!others || signal?.aborted) {
         this.#onTrial.set(call, apart);
         return;

@@ -1,4 +1,7 @@
-/** @module Which arm a unit comes to: by hash of (experiment, unit), so that it is the same for every request, on every machine. */
+/**
+ * @module Which arm a unit comes to: by hash of (experiment, unit), so that it is the same for every request, on every
+ * machine.
+ */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
 import type { AssignmentUnit } from "../policy/schema.ts";
@@ -12,8 +15,9 @@ export interface Assignable<Arm extends { readonly name: string; readonly weight
 }
 
 /**
- * The unit's arm, or null where it does not take part. Weighted rendezvous hashing (the arm with the least −ln(u)/weight, u being the hash of unit
- * and arm): raising a weight moves units to that arm only, and no more than its share grows by. A larger ramp keeps all who took part.
+ * The unit's arm, or null where it does not take part. Weighted rendezvous hashing (the arm with the least
+ * −ln(u)/weight, u being the hash of unit and arm): raising a weight moves units to that arm only, and no more than its
+ * share grows by. A larger ramp keeps all who took part.
  */
 export function assign<Arm extends { readonly name: string; readonly weight: number }>(
   { name, arms, ramp }: Assignable<Arm>,
@@ -22,7 +26,8 @@ export function assign<Arm extends { readonly name: string; readonly weight: num
   if (uniform(name, "ramp", unit) >= ramp) return null;
   let [chosen, least]: [Arm | null, number] = [null, Number.POSITIVE_INFINITY];
   for (const arm of arms) {
-    const cost = arm.weight > 0 ? -Math.log(uniform(name, "arm", arm.name, unit)) / arm.weight : Number.POSITIVE_INFINITY;
+    const cost =
+      arm.weight > 0 ? -Math.log(uniform(name, "arm", arm.name, unit)) / arm.weight : Number.POSITIVE_INFINITY;
     if (cost < least) [chosen, least] = [arm, cost];
   }
   return chosen;
@@ -43,10 +48,15 @@ export interface UnitFacts {
   readonly opening: string;
 }
 
-/** Conversations of so many characters in common are told apart by no more: those of megabytes would hold up everybody. */
+/**
+ * Conversations of so many characters in common are told apart by no more: those of megabytes would hold up everybody.
+ */
 const mostOpening = 65_536;
 
-/** What is assigned, as a name that tells nothing of whom it names. Without a user the key stands in, without a key the conversation. */
+/**
+ * What is assigned, as a name that tells nothing of whom it names. Without a user the key stands in, without a key the
+ * conversation.
+ */
 export function unitOf(unit: AssignmentUnit, { user, key, opening }: UnitFacts): string {
   if (unit === "user" && user !== undefined) return pseudonym("user", user);
   if (unit !== "conversation" && key !== undefined) return pseudonym("key", key);

@@ -1,6 +1,16 @@
-/** @module What an experiment shows so far: per arm and metric means and intervals that hold however often one looks, and a sentence. */
+/**
+ * @module What an experiment shows so far: per arm and metric means and intervals that hold however often one looks,
+ * and a sentence.
+ */
 import type { MetricRange } from "../policy/feedback-metrics.ts";
-import { differenceSequence, type Estimate, fewestUnits, type Moments, meanSequence, sampleRatioEvidence } from "./sequence.ts";
+import {
+  differenceSequence,
+  type Estimate,
+  fewestUnits,
+  type Moments,
+  meanSequence,
+  sampleRatioEvidence,
+} from "./sequence.ts";
 import type { CohortMoments, Totals } from "./totals-of-arms.ts";
 
 /** What the report is about; from the routes' file. */
@@ -12,7 +22,10 @@ export interface ExperimentDescription {
   readonly control: string;
   /** What the verdict is about. */
   readonly metrics: readonly string[];
-  /** What feedback may say; values that were taken in earlier times and lie elsewhere do not count. Absent: whatever was recorded counts. */
+  /**
+   * What feedback may say; values that were taken in earlier times and lie elsewhere do not count. Absent: whatever was
+   * recorded counts.
+   */
   readonly ranges?: readonly MetricRange[];
 }
 
@@ -34,8 +47,9 @@ export interface MeanReport {
 }
 
 /**
- * `difference` = the arm's mean − the control's; `low` and `high` are null while there is too little to say. `over_time`: the same of the first so many
- * units, in the order in which they came, each with all that is known of it now.
+ * `difference` = the arm's mean − the control's; `low` and `high` are null while there is too little to say.
+ * `over_time`: the same of the first so many units, in the order in which they came, each with all that is known of it
+ * now.
  */
 export interface DifferenceReport {
   readonly arm: string;
@@ -94,9 +108,21 @@ const liked: ReadonlySet<string> = new Set(["rating", "judge"]);
 /** Points of a plot over time. */
 const looks = 60;
 
-const noTotals: Totals = { shares: {}, since: 0, earlierAnswers: 0, policies: [], moments: [], extents: [], leftOut: {}, undeclared: [] };
+const noTotals: Totals = {
+  shares: {},
+  since: 0,
+  earlierAnswers: 0,
+  policies: [],
+  moments: [],
+  extents: [],
+  leftOut: {},
+  undeclared: [],
+};
 
-/** Units are what is assigned, so they are what is counted: a unit's value is the mean of its observations. Null: nothing is recorded. */
+/**
+ * Units are what is assigned, so they are what is counted: a unit's value is the mean of its observations. Null:
+ * nothing is recorded.
+ */
 export function reportExperiment(experiment: ExperimentDescription, recorded: Totals | null): ExperimentReport {
   const { shares, earlierAnswers, policies, moments, leftOut, undeclared } = recorded ?? noTotals;
   const { name, route, unit, control } = experiment;
@@ -104,7 +130,9 @@ export function reportExperiment(experiment: ExperimentDescription, recorded: To
   // Of every answer is known whether it failed: so many units came.
   const units = counted(moments.filter(({ metric }) => metric === "error"));
   const known = moments.filter(({ arm }) => arms.has(arm));
-  const names = [...new Set([...experiment.metrics, ...[...known.map(({ metric }) => metric), ...Object.keys(leftOut)].toSorted()])];
+  const names = [
+    ...new Set([...experiment.metrics, ...[...known.map(({ metric }) => metric), ...Object.keys(leftOut)].toSorted()]),
+  ];
   const comparisons = experiment.metrics.length * (experiment.arms.length - 1);
   const metrics = names.map((metric) => {
     const inVerdict = experiment.metrics.includes(metric);
@@ -152,14 +180,20 @@ function counted(moments: readonly CohortMoments[]): Record<string, number> {
   return units;
 }
 
-/** Each arm's sample of a metric, to which cohorts are added. How far out values lie is known of all units together only. */
+/**
+ * Each arm's sample of a metric, to which cohorts are added. How far out values lie is known of all units together
+ * only.
+ */
 class ArmSamples {
   readonly #samples: ReadonlyMap<string, Moments & { count: number; sum: number; squares: number }>;
 
   constructor({ extents }: Totals, metric: string, arms: ReadonlySet<string>) {
     this.#samples = new Map(
       [...arms].map((arm) => {
-        const { least, greatest } = extents.find((one) => one.arm === arm && one.metric === metric) ?? { least: 0, greatest: 0 };
+        const { least, greatest } = extents.find((one) => one.arm === arm && one.metric === metric) ?? {
+          least: 0,
+          greatest: 0,
+        };
         return [arm, { count: 0, sum: 0, squares: 0, least, greatest }];
       }),
     );
@@ -200,7 +234,8 @@ function reportMetric(
     for (const other of others) {
       const estimate = difference(other);
       const units = samples.of(other).count + samples.of(control).count;
-      if (estimate !== null) overTime.get(other)?.push({ at: cohort.at, units, difference: estimate.value, ...finite(estimate) });
+      if (estimate !== null)
+        overTime.get(other)?.push({ at: cohort.at, units, difference: estimate.value, ...finite(estimate) });
     }
   });
   const means = arms.flatMap(({ name: arm }) => {
@@ -230,11 +265,16 @@ function verdictOf(
   if (isSkewed)
     return "Do not trust this experiment: its units have not fallen to the arms as the weights say. Something assigns, records or loses them unevenly.";
   const sentences = metrics.filter(({ in_verdict }) => in_verdict).flatMap((metric) => sentencesOf(metric, control));
-  if (sentences.length === 0) return `Nothing can be said yet: there is no ${judged.join(" or ")} from two arms so far.`;
+  if (sentences.length === 0)
+    return `Nothing can be said yet: there is no ${judged.join(" or ")} from two arms so far.`;
   const share = Number((100 * (1 - alpha)).toFixed(1));
-  const beyond = metrics.flatMap(({ name, in_verdict, left_out }) => (in_verdict && left_out > 0 ? [leftOutSentence(name, left_out)] : []));
+  const beyond = metrics.flatMap(({ name, in_verdict, left_out }) =>
+    in_verdict && left_out > 0 ? [leftOutSentence(name, left_out)] : [],
+  );
   sentences.push(...beyond);
-  const hasInterval = metrics.some(({ in_verdict, differences }) => in_verdict && differences.some(({ low }) => low !== null));
+  const hasInterval = metrics.some(
+    ({ in_verdict, differences }) => in_verdict && differences.some(({ low }) => low !== null),
+  );
   if (!hasInterval) return `${sentences.join(" ")} An interval needs at least ${fewestUnits} units in each arm.`;
   const several =
     comparisons > 1
@@ -251,7 +291,8 @@ export function leftOutSentence(metric: string, values: number): string {
 function sentencesOf({ name, differences }: MetricReport, control: string): string[] {
   return differences.map(({ arm, difference, low, high, verdict }) => {
     const interval = low === null || high === null ? "" : ` (between ${signed(low)} and ${signed(high)})`;
-    if (verdict === "undecided") return `Undecided on ${name}: ${arm} differs from ${control} by ${signed(difference)} so far${interval}.`;
+    if (verdict === "undecided")
+      return `Undecided on ${name}: ${arm} differs from ${control} by ${signed(difference)} so far${interval}.`;
     const word = liked.has(name) ? { higher: "better", lower: "worse" }[verdict] : verdict;
     return `${arm} is ${word} than ${control} on ${name}, by ${signed(difference)}${interval}.`;
   });

@@ -1,16 +1,20 @@
 /**
  * @module Confidence sequences: intervals that hold at all looks at once, so that whoever looks early is not misled.
  *
- * The t-statistic of a mean, or of a difference of means, is held against the normal mixture with unknown variance of Lindon, Ham, Tingley and
- * Bojinov, "Anytime-Valid Linear Models and Regression Adjusted Causal Inference in Randomized Experiments" (arXiv 2210.08589): with ν degrees of
- * freedom, n′ effective observations and r = φ / (φ + n′),
+ * The t-statistic of a mean, or of a difference of means, is held against the normal mixture with unknown variance of
+ * Lindon, Ham, Tingley and Bojinov, "Anytime-Valid Linear Models and Regression Adjusted Causal Inference in Randomized
+ * Experiments" (arXiv 2210.08589): with ν degrees of freedom, n′ effective observations and r = φ / (φ + n′),
  *
  *     E = √r · ((1 + t²/ν) / (1 + r·t²/ν))^((ν + 1) / 2),
  *
- * and by Ville's inequality P(E ≥ 1/α at any look) ≤ α. Solved for t it gives the half width of the interval in standard errors.
+ * and by Ville's inequality P(E ≥ 1/α at any look) ≤ α. Solved for t it gives the half width of the interval in
+ * standard errors.
  */
 
-/** φ: the interval is narrowest, beside what it could be, at about 8 φ effective observations (200 units in each of two arms). */
+/**
+ * φ: the interval is narrowest, beside what it could be, at about 8 φ effective observations (200 units in each of two
+ * arms).
+ */
 const precision = 12;
 
 /** Below so many units in an arm nothing is said: a t-statistic of a handful of thumbs is not one. */
@@ -26,7 +30,10 @@ export interface Estimate extends Interval {
   readonly value: number;
 }
 
-/** A sample of units: how many, the sum of their values and of their squares, the least value and the greatest (to five binary digits). */
+/**
+ * A sample of units: how many, the sum of their values and of their squares, the least value and the greatest (to five
+ * binary digits).
+ */
 export interface Moments {
   readonly count: number;
   readonly sum: number;
@@ -55,15 +62,17 @@ export function meanSequence(moments: Moments, alpha: number): Estimate | null {
 }
 
 /**
- * Of the difference of two arms' means, `treatment − control`. An arm of few units in which by chance nothing happened must not look certain: each
- * arm's variance is at least that of both together, and more by what two units would add that lie as far out as any that was seen.
+ * Of the difference of two arms' means, `treatment − control`. An arm of few units in which by chance nothing happened
+ * must not look certain: each arm's variance is at least that of both together, and more by what two units would add
+ * that lie as far out as any that was seen.
  */
 export function differenceSequence(treatment: Moments, control: Moments, alpha: number): Estimate | null {
   if (treatment.count === 0 || control.count === 0) return null;
   const value = treatment.sum / treatment.count - control.sum / control.count;
   if (treatment.count < fewestUnits || control.count < fewestUnits) return around(value, Number.POSITIVE_INFINITY);
   const both = together(treatment, control);
-  const varianceOfMean = (arm: Moments): number => (Math.max(varianceOf(both), varianceOf(arm)) + unseen(arm, both)) / arm.count;
+  const varianceOfMean = (arm: Moments): number =>
+    (Math.max(varianceOf(both), varianceOf(arm)) + unseen(arm, both)) / arm.count;
   const [a, b] = [varianceOfMean(treatment), varianceOfMean(control)];
   const degrees = a + b === 0 ? 0 : (a + b) ** 2 / (a ** 2 / (treatment.count - 1) + b ** 2 / (control.count - 1));
   const effective = (treatment.count * control.count) / (treatment.count + control.count);
@@ -100,14 +109,18 @@ function around(value: number, half: number): Estimate {
 const concentration = 50;
 
 /**
- * Whether units fall to the arms as their weights say: the multinomial e-process of Lindon and Malek, "Anytime-Valid Inference for Multinomial
- * Count Data" (arXiv 2011.03567), which does not depend on the order in which they came:
+ * Whether units fall to the arms as their weights say: the multinomial e-process of Lindon and Malek, "Anytime-Valid
+ * Inference for Multinomial Count Data" (arXiv 2011.03567), which does not depend on the order in which they came:
  *
  *     E = Γ(c) / Γ(c + n) · ∏ₐ Γ(c·shareₐ + nₐ) / Γ(c·shareₐ) / shareₐ^nₐ.
  *
- * At least 1/α at some look with probability α at most, if all is well. `shares`: arm → a unit's chance to come to it; `counts`: arm → units.
+ * At least 1/α at some look with probability α at most, if all is well. `shares`: arm → a unit's chance to come to it;
+ * `counts`: arm → units.
  */
-export function sampleRatioEvidence(shares: Readonly<Record<string, number>>, counts: Readonly<Record<string, number>>): number {
+export function sampleRatioEvidence(
+  shares: Readonly<Record<string, number>>,
+  counts: Readonly<Record<string, number>>,
+): number {
   let [logEvidence, total] = [0, 0];
   for (const [arm, count] of Object.entries(counts)) {
     const share = shares[arm] ?? 0;

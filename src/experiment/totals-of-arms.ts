@@ -1,6 +1,9 @@
 /** @module What a report is made of: sums over each arm's units. */
 
-/** Of one arm's units that came together: how many have a value of the metric, and the sums of these and of their squares. */
+/**
+ * Of one arm's units that came together: how many have a value of the metric, and the sums of these and of their
+ * squares.
+ */
 export interface CohortMoments {
   readonly metric: string;
   readonly arm: string;

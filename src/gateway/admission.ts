@@ -4,15 +4,17 @@ import { GatewayError } from "../types/error.ts";
 import { smallBody } from "./body-room.ts";
 
 export interface AdmissionOptions {
-  /** Places: a request takes one, or more where it asks for many answers; those that wait for the engine count as well. */
+  /**
+   * Places: a request takes one, or more where it asks for many answers; those that wait for the engine count as well.
+   */
   readonly limit: number;
   /** Milliseconds, from any origin. */
   readonly now: () => number;
 }
 
 /**
- * The rule of places, for every endpoint: so many answers to generate, or completions to score, fill one. They are under way side by side, so a
- * request for more of them takes more places, all there are at most.
+ * The rule of places, for every endpoint: so many answers to generate, or completions to score, fill one. They are
+ * under way side by side, so a request for more of them takes more places, all there are at most.
  */
 export const answersAPlace = 16;
 
@@ -45,8 +47,8 @@ export class Admission {
   }
 
   /**
-   * Takes the places of a request for so many answers; what it returns gives them back, once. Throws "overloaded" where there are too few,
-   * "shutting_down" at the end.
+   * Takes the places of a request for so many answers; what it returns gives them back, once. Throws "overloaded" where
+   * there are too few, "shutting_down" at the end.
    */
   enter(answers = 1): () => void {
     const { now } = this.#options;

@@ -73,8 +73,14 @@ function compile(wanted: Wanted, syntax: ToolSyntax): Compiled {
   }
 }
 
-/** GBNF; undefined where answers are free text. Throws "invalid_request" for a schema that cannot be kept to, naming its place. */
-export function answerGrammar({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax: ToolSyntax): string | undefined {
+/**
+ * GBNF; undefined where answers are free text. Throws "invalid_request" for a schema that cannot be kept to, naming its
+ * place.
+ */
+export function answerGrammar(
+  { tools, toolChoice, parallelToolCalls, format }: Wanted,
+  syntax: ToolSyntax,
+): string | undefined {
   const grammar = new Grammar();
   const json = addFormat(grammar, format);
   if (tools.length === 0) return json === null ? undefined : grammar.toGbnf(json);

@@ -1,4 +1,7 @@
-/** @module Turns the text of one answer, as it comes, into what a client sees of it: content, tool calls, log-probabilities. */
+/**
+ * @module Turns the text of one answer, as it comes, into what a client sees of it: content, tool calls,
+ * log-probabilities.
+ */
 import { type CallPiece, CallReader } from "../constraint/call-reader.ts";
 import type { FinishReason, TokenDetail } from "../engine/engine.ts";
 import type { ToolCall, ToolSyntax } from "../types/conversation.ts";

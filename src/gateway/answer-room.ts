@@ -8,7 +8,10 @@ const textSize = 8;
 export const detailSize = 100;
 const numberSize = 20;
 
-/** `tokens` of all answers together; `details`: log-probabilities told of each, alternatives among them. Throws "invalid_request". */
+/**
+ * `tokens` of all answers together; `details`: log-probabilities told of each, alternatives among them. Throws
+ * "invalid_request".
+ */
 export function checkAnswerSize(tokens: number, details: number, param: string): void {
   checkSize(tokens * (textSize + details * detailSize), "Ask for fewer answers, tokens or log-probabilities.", param);
 }

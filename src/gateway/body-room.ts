@@ -1,7 +1,12 @@
-/** @module How many bytes of requests' bodies may be held at once, over all requests: those that are read, and those whose requests are worked on. */
+/**
+ * @module How many bytes of requests' bodies may be held at once, over all requests: those that are read, and those
+ * whose requests are worked on.
+ */
 import { GatewayError } from "../types/error.ts";
 
-/** Bodies up to here have all of the room. Larger ones leave a quarter to them, so that a few of those keep nobody out. */
+/**
+ * Bodies up to here have all of the room. Larger ones leave a quarter to them, so that a few of those keep nobody out.
+ */
 export const smallBody = 2 ** 16;
 const largeShare = 0.75;
 /** Of the room, what one sender's larger bodies may take. */
@@ -40,7 +45,8 @@ export class BodyRoom {
   take(bytes: number, large: number, sender: string): void {
     const held = this.#held + bytes;
     const own = (this.#senders.get(sender) ?? 0) + large;
-    const fits = large === 0 ? held <= this.#limit : held <= largeShare * this.#limit && own <= senderShare * this.#limit;
+    const fits =
+      large === 0 ? held <= this.#limit : held <= largeShare * this.#limit && own <= senderShare * this.#limit;
     if (!fits) {
       this.#refused += 1;
       const message = `The gateway holds as many bytes of requests as it may at once. Retry in ${retryAfter} s.`;

@@ -38,7 +38,8 @@ export async function recordCounterfactual(
   const isScored = typeof outcome.ranked[0]?.score === "number";
   // Tools and grammars belong to C⁺ as it was built; what was measured without them would be another thing.
   const isPlainText = (request.tools?.length ?? 0) === 0 && request.grammar === undefined;
-  if (share <= 0 || !isScored || !isPlainText || dependencies.randomSeed() / 2 ** 32 >= share || !admission.isQuiet) return;
+  if (share <= 0 || !isScored || !isPlainText || dependencies.randomSeed() / 2 ** 32 >= share || !admission.isQuiet)
+    return;
   const caller = c.get("caller");
   const observer = telemetry.observe({ id: newId("req_"), method: "POST", traceparent: c.req.header("traceparent") });
   observer.note({ route, policy: answer.policy.id, ...(caller !== null && { key: caller.name }) });
@@ -63,11 +64,30 @@ type Given = Pick<MeasureRequest, "signal" | "usage" | "onStage">;
 /** Plain sampling's answer, and the scores of both. */
 async function compare({ policy, request, outcome }: ScoredAnswer, { signal, usage, onStage }: Given) {
   const { conversation, sampling, seed, tenant, now } = request;
-  const plain = await icdpo(plainly(policy), { conversation, sampling, answers: 1, seed, tenant, now, signal, usage, onStage });
+  const plain = await icdpo(plainly(policy), {
+    conversation,
+    sampling,
+    answers: 1,
+    seed,
+    tenant,
+    now,
+    signal,
+    usage,
+    onStage,
+  });
   const text = plain.ranked[0]?.text ?? "";
   const chosen = outcome.ranked[0]?.text ?? "";
   const demonstrations = outcome.demonstrations.map(({ demonstration }) => demonstration);
   const completions = [text, chosen];
-  const { measured } = await measure(policy, { conversation, completions, demonstrations, seed, tenant, signal, usage, onStage });
+  const { measured } = await measure(policy, {
+    conversation,
+    completions,
+    demonstrations,
+    seed,
+    tenant,
+    signal,
+    usage,
+    onStage,
+  });
   return { text, score: measured[0]?.score ?? null, chosenScore: measured[1]?.score ?? null };
 }

@@ -1,5 +1,7 @@
-/** @module When the work for a request is to stop: somebody left, or it takes too long, as a whole or in one of its stages. */
-
+/**
+ * @module When the work for a request is to stop: somebody left, or it takes too long, as a whole or in one of its
+ * stages.
+ */
 import { LinkedSignal } from "../async/linked-signal.ts";
 import type { Stage } from "../icdpo/pipeline.ts";
 import { GatewayError } from "../types/error.ts";

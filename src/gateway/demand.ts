@@ -1,6 +1,7 @@
 /**
- * @module What a request may take, told before it begins: how many answers are made side by side (`admission.ts` has the rule), and how many tokens
- * the machine may work through. Tokens of texts are estimated: what was really worked through replaces them in the end.
+ * @module What a request may take, told before it begins: how many answers are made side by side (`admission.ts` has
+ * the rule), and how many tokens the machine may work through. Tokens of texts are estimated: what was really worked
+ * through replaces them in the end.
  */
 import type { Engine } from "../engine/engine.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
@@ -102,13 +103,19 @@ function measuredTokens(policy: Policy, given: Omit<Given, "completions">, size:
 export function completionsDemand(
   engine: Engine,
   prompts: readonly (string | readonly number[])[],
-  { answers, maxTokens, scoresPrompts }: { readonly answers: number; readonly maxTokens: number; readonly scoresPrompts: boolean },
+  {
+    answers,
+    maxTokens,
+    scoresPrompts,
+  }: { readonly answers: number; readonly maxTokens: number; readonly scoresPrompts: boolean },
 ): Demand {
   return {
     answers: prompts.length * answers,
     tokens: async (signal) => {
       const size = await contextSize(engine, signal);
-      const lengths = prompts.map((prompt) => Math.min(size, typeof prompt === "string" ? estimateTokens(prompt) + 1 : prompt.length));
+      const lengths = prompts.map((prompt) =>
+        Math.min(size, typeof prompt === "string" ? estimateTokens(prompt) + 1 : prompt.length),
+      );
       const fed = lengths.reduce((sum, length) => sum + length, 0);
       return fed * (scoresPrompts ? 2 : 1) + prompts.length * answers * Math.min(maxTokens, size);
     },
@@ -142,7 +149,10 @@ function contextsOf(
 
 function conversationTokens(conversation: Conversation): number {
   return conversation.reduce((sum, { content, toolCalls = [] }) => {
-    const calls = toolCalls.reduce((all, call) => all + estimateTokens(call.name) + estimateTokens(call.arguments) + turnTokens, 0);
+    const calls = toolCalls.reduce(
+      (all, call) => all + estimateTokens(call.name) + estimateTokens(call.arguments) + turnTokens,
+      0,
+    );
     return sum + estimateTokens(content) + calls + turnTokens;
   }, turnTokens);
 }
@@ -165,7 +175,9 @@ function demonstrationTokens(demonstrations: readonly Demonstration[]): ShownTok
 const mostAveraged = 100;
 const typical = new WeakMap<readonly Demonstration[], ShownTokens>();
 
-/** As many as a prompt shows, of average length. Which ones they will be is known only when they have been retrieved. */
+/**
+ * As many as a prompt shows, of average length. Which ones they will be is known only when they have been retrieved.
+ */
 function typicalDemonstrations({ demonstrations, retriever, settings }: Policy): ShownTokens {
   if (retriever === null || demonstrations.length === 0) return { chosen: 0, rejected: 0 };
   const one = typical.get(demonstrations) ?? averageOf(demonstrations);

@@ -2,7 +2,12 @@
 import { type ErrorCode, GatewayError, isMeant } from "../types/error.ts";
 
 export interface ErrorBody {
-  readonly error: { readonly message: string; readonly type: string; readonly param: string | null; readonly code: string | null };
+  readonly error: {
+    readonly message: string;
+    readonly type: string;
+    readonly param: string | null;
+    readonly code: string | null;
+  };
 }
 
 interface Rendering {
@@ -43,8 +48,8 @@ const renderings: Readonly<Record<ErrorCode, Rendering>> = {
 const logSays = "The gateway's log says why.";
 
 /**
- * What clients are told in place of messages that may name addresses, files, or what another server said. Those of these codes always may; of the
- * others, those that say so (`isInternal`).
+ * What clients are told in place of messages that may name addresses, files, or what another server said. Those of
+ * these codes always may; of the others, those that say so (`isInternal`).
  */
 const alwaysInternal: { readonly [Code in ErrorCode]?: string } = {
   engine_unavailable: "The model cannot be reached now. Retry the request.",
@@ -55,7 +60,8 @@ const alwaysInternal: { readonly [Code in ErrorCode]?: string } = {
 };
 const elseInternal: { readonly [Code in ErrorCode]?: string } = {
   overloaded: "The model is busy. Retry later.",
-  context_length_exceeded: "The messages are longer than the model's context, or leave no room in it for a response. Shorten them.",
+  context_length_exceeded:
+    "The messages are longer than the model's context, or leave no room in it for a response. Shorten them.",
 };
 const refusedInside = "The model's server does not take this request.";
 
@@ -64,15 +70,25 @@ const address = /\b[a-z][a-z\d+.-]*:\/\/[^\s"'<>)\]]+|\b\d{1,3}(?:\.\d{1,3}){3}(
 
 function messageFor(error: GatewayError, isAdmin: boolean): string {
   if (isAdmin || error.isPublic) return error.message;
-  const general = alwaysInternal[error.code] ?? (error.isInternal ? (elseInternal[error.code] ?? refusedInside) : undefined);
+  const general =
+    alwaysInternal[error.code] ?? (error.isInternal ? (elseInternal[error.code] ?? refusedInside) : undefined);
   return general ?? error.message.replace(address, "[address]");
 }
 
-/** What goes out for an error; one that nobody foresaw tells nobody of the inside, the others only who runs the gateway. */
-export function renderError(error: unknown, isAdmin = false): { status: number; headers: Record<string, string>; body: ErrorBody } {
+/**
+ * What goes out for an error; one that nobody foresaw tells nobody of the inside, the others only who runs the gateway.
+ */
+export function renderError(
+  error: unknown,
+  isAdmin = false,
+): { status: number; headers: Record<string, string>; body: ErrorBody } {
   if (!(error instanceof GatewayError)) {
     const message = "The gateway failed to answer; its log says why.";
-    return { status: 500, headers: {}, body: { error: { message, type: "server_error", param: null, code: "internal_error" } } };
+    return {
+      status: 500,
+      headers: {},
+      body: { error: { message, type: "server_error", param: null, code: "internal_error" } },
+    };
   }
   const { status, type, code } = renderings[error.code];
   const retryAfter = error.retryAfter ?? (status === 503 ? 1 : null);
@@ -85,7 +101,10 @@ export function renderError(error: unknown, isAdmin = false): { status: number; 
   return { status, headers, body: { error: { message: messageFor(error, isAdmin), type, param: error.param, code } } };
 }
 
-/** A failure as records keep it: the status that says what it was, also where another one had gone out, and OpenAI's code. */
+/**
+ * A failure as records keep it: the status that says what it was, also where another one had gone out, and OpenAI's
+ * code.
+ */
 export interface Failure {
   readonly status: number;
   readonly error: string;

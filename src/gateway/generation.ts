@@ -51,7 +51,12 @@ export interface Answer {
 
 /** Pieces of an answer in the order of its text; `index` is the answer's, `call` the tool call's within it. */
 export type AnswerEvent =
-  | { readonly type: "text"; readonly index: number; readonly text: string; readonly logprobs: readonly TokenDetail[] | null }
+  | {
+      readonly type: "text";
+      readonly index: number;
+      readonly text: string;
+      readonly logprobs: readonly TokenDetail[] | null;
+    }
   | { readonly type: "call"; readonly index: number; readonly call: number; readonly id: string; readonly name: string }
   | { readonly type: "arguments"; readonly index: number; readonly call: number; readonly text: string }
   | { readonly type: "finish"; readonly index: number; readonly answer: Answer };

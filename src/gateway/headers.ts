@@ -1,4 +1,7 @@
-/** @module Headers: the route that a request names, and what happened to it, beside a body that holds nothing but OpenAI's fields. */
+/**
+ * @module Headers: the route that a request names, and what happened to it, beside a body that holds nothing but
+ * OpenAI's fields.
+ */
 import type { Context } from "hono";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
 import type { ResolvedRoute } from "./route.ts";
@@ -24,7 +27,11 @@ export function outcomeHeaders({ ranked, tokens, timings }: IcdpoOutcome): Recor
   return {
     ...(score === undefined || score === null ? {} : { "x-icdpo-score": score.toFixed(4) }),
     "x-icdpo-tokens": `prompt=${tokens.prompt};sampled=${tokens.sampled};scored=${tokens.scored};cached=${tokens.cached}`,
-    "server-timing": [retrieveTiming(retrieve), `sample;dur=${sample.toFixed(1)}`, `score;dur=${scoring.toFixed(1)}`].join(", "),
+    "server-timing": [
+      retrieveTiming(retrieve),
+      `sample;dur=${sample.toFixed(1)}`,
+      `score;dur=${scoring.toFixed(1)}`,
+    ].join(", "),
   };
 }
 

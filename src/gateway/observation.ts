@@ -73,7 +73,10 @@ export interface RequestObserver {
   begin(): void;
   /** Something went wrong after the first byte. The first failure counts. */
   fail(failure: Failure): void;
-  /** Work is under way for the request; it is not over before the returned function has been called, even if nobody waits. */
+  /**
+   * Work is under way for the request; it is not over before the returned function has been called, even if nobody
+   * waits.
+   */
   hold(): () => void;
   /** The answer has gone out, or is not wanted any more. The first end counts. */
   end(end: RequestEnd): void;
@@ -81,7 +84,11 @@ export interface RequestObserver {
 
 /** Nothing of it may throw: watching must not harm. */
 export interface Telemetry {
-  observe(request: { readonly id: string; readonly method: string; readonly traceparent: string | undefined }): RequestObserver;
+  observe(request: {
+    readonly id: string;
+    readonly method: string;
+    readonly traceparent: string | undefined;
+  }): RequestObserver;
   /** In Prometheus's format. */
   metrics(): Promise<{ readonly contentType: string; readonly body: string }>;
 }
@@ -89,7 +96,10 @@ export interface Telemetry {
 declare module "hono" {
   interface ContextVariableMap {
     observer: RequestObserver;
-    /** Of an answer that is streamed: settles when nothing of it waits for its reader any more. False: the reader left before. Absent: it is whole. */
+    /**
+     * Of an answer that is streamed: settles when nothing of it waits for its reader any more. False: the reader left
+     * before. Absent: it is whole.
+     */
     reading: Promise<boolean>;
   }
 }

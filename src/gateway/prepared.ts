@@ -39,7 +39,9 @@ export function agree({ maxAnswers }: AppDependencies, { policy }: ResolvedRoute
 
 function checkAnswers(answers: number, most: number): void {
   if (answers > most)
-    throw new GatewayError("invalid_request", `Invalid 'n': ${answers} answers are more than the ${most} allowed.`, { param: "n" });
+    throw new GatewayError("invalid_request", `Invalid 'n': ${answers} answers are more than the ${most} allowed.`, {
+      param: "n",
+    });
 }
 
 /** Checks the request against its engine, tells what is known of it, and sets the headers of its route. */
@@ -83,6 +85,12 @@ export async function prepare(
   const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
   const newCallId = (): string => dependencies.newId("call_");
   const reader = (index: number): AnswerReader =>
-    new AnswerReader({ index, mustCall, syntax: tools.length > 0 ? syntax : null, logprobs: topLogprobs !== null, newCallId });
+    new AnswerReader({
+      index,
+      mustCall,
+      syntax: tools.length > 0 ? syntax : null,
+      logprobs: topLogprobs !== null,
+      newCallId,
+    });
   return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader };
 }

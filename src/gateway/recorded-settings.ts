@@ -1,4 +1,7 @@
-/** @module What a request says beside its messages, as it is recorded with its answer: another arm can be asked the same. */
+/**
+ * @module What a request says beside its messages, as it is recorded with its answer: another arm can be asked the
+ * same.
+ */
 import { z } from "zod";
 import type { Generation } from "./generation.ts";
 
@@ -29,14 +32,19 @@ const schema = z.object({
 export type RecordedSettings = z.output<typeof schema>;
 
 /** JSON, as it is kept. */
-export function recordedSettings({ sampling, answers, topLogprobs, tools, format }: Generation, seed: number): z.input<typeof schema> {
+export function recordedSettings(
+  { sampling, answers, topLogprobs, tools, format }: Generation,
+  seed: number,
+): z.input<typeof schema> {
   const { logitBias, stop, ...given } = sampling;
   const lists = { ...(stop && { stop: [...stop] }), ...(logitBias && { logitBias: [...logitBias] }) };
   return { sampling: { ...given, ...lists }, seed, answers, topLogprobs, usesTools: tools.length > 0, format };
 }
 
 /** Null for what is not of this form: an answer that an older version recorded. */
-export function readSettings(recorded: unknown): (Omit<RecordedSettings, "sampling"> & Pick<Generation, "sampling">) | null {
+export function readSettings(
+  recorded: unknown,
+): (Omit<RecordedSettings, "sampling"> & Pick<Generation, "sampling">) | null {
   const { success, data } = schema.safeParse(recorded);
   if (!success) return null;
   const { logitBias, ...given } = data.sampling;

@@ -69,7 +69,8 @@ export async function assignedRoute(
     arm = chosen?.name ?? null;
     // What a tester chose, or changed, says nothing about an arm.
     const isForced = wantedArm !== undefined || overrides !== undefined;
-    if (arm !== null && !isForced) observer.note({ experiment: experiment.name, arm, unit, shares: shares(experiment.arms) });
+    if (arm !== null && !isForced)
+      observer.note({ experiment: experiment.name, arm, unit, shares: shares(experiment.arms) });
   }
   if (overrides !== undefined) {
     // A policy is built for this request alone: not where there is no room for the request.
@@ -90,14 +91,20 @@ export async function assignedRoute(
 
 function checkAllowed({ name, allowOverrides }: Route, param: string): void {
   if (!allowOverrides)
-    throw new GatewayError("invalid_request", `Invalid '${param}': the route "${name}" does not let requests choose (allow_overrides).`, {
-      param,
-    });
+    throw new GatewayError(
+      "invalid_request",
+      `Invalid '${param}': the route "${name}" does not let requests choose (allow_overrides).`,
+      {
+        param,
+      },
+    );
 }
 
 function namedArm<Arm extends { readonly name: string }>(arms: readonly Arm[], name: string): Arm {
   const arm = arms.find((one) => one.name === name);
   if (arm !== undefined) return arm;
   const known = arms.map((one) => one.name).join(", ");
-  throw new GatewayError("invalid_request", `Invalid 'x-icdpo-arm': there is no arm "${name}". Arms: ${known}.`, { param: "x-icdpo-arm" });
+  throw new GatewayError("invalid_request", `Invalid 'x-icdpo-arm': there is no arm "${name}". Arms: ${known}.`, {
+    param: "x-icdpo-arm",
+  });
 }

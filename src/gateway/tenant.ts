@@ -18,8 +18,8 @@ export interface TenantFacts {
 }
 
 /**
- * The tenant's opaque name, 43 characters; the same in every gateway that has the key, whose hash it takes to guess it. Undefined: there is one tenant
- * only.
+ * The tenant's opaque name, 43 characters; the same in every gateway that has the key, whose hash it takes to guess it.
+ * Undefined: there is one tenant only.
  */
 export function tenantOf(
   c: Context,

@@ -20,13 +20,22 @@ export function termsOf(
   { conversation, sampling: given, tools, format }: Pick<Generation, "conversation" | "sampling" | "tools" | "format">,
 ): Terms {
   const sampling = withDefaults(given, arm);
-  const facts = { conversation, maxTokens: sampling.maxTokens, usesTools: tools.length > 0, wantsJson: format.type !== "text" };
+  const facts = {
+    conversation,
+    maxTokens: sampling.maxTokens,
+    usesTools: tools.length > 0,
+    wantsJson: format.type !== "text",
+  };
   const bypassed = bypasses(arm, facts);
   const policy = bypassed ? plainly(arm) : arm;
   if (tools.length > 0 && policy.sampler.format !== "chat")
-    throw new GatewayError("unsupported_parameter", `This route's prompt format, ${policy.sampler.format}, has no tools.`, {
-      param: "tools",
-    });
+    throw new GatewayError(
+      "unsupported_parameter",
+      `This route's prompt format, ${policy.sampler.format}, has no tools.`,
+      {
+        param: "tools",
+      },
+    );
   return { policy, bypassed, sampling };
 }
 

@@ -1,6 +1,6 @@
 /**
- * @module What every request owes, whatever it asks for: a place among those under way, limits of time, an account of its tokens that is
- * charged and told however it ends.
+ * @module What every request owes, whatever it asks for: a place among those under way, limits of time, an account of
+ * its tokens that is charged and told however it ends.
  */
 import type { Context } from "hono";
 import type { Caller, Reservation } from "../access/access.ts";
@@ -17,7 +17,10 @@ import type { Demand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { RequestObserver } from "./observation.ts";
 
-export type WorkDependencies = Pick<AppDependencies, "admission" | "deadline" | "limiter" | "report" | "shutdown" | "stageLimits">;
+export type WorkDependencies = Pick<
+  AppDependencies,
+  "admission" | "deadline" | "limiter" | "report" | "shutdown" | "stageLimits"
+>;
 
 /** Who asks for work: who pays, who watches, and what says that nobody waits for it any more. */
 export interface Asker {
@@ -37,8 +40,9 @@ export interface Work {
   /** Fires when nobody waits any more, or it takes too long. */
   readonly signal: AbortSignal;
   /**
-   * Runs what needs the engine, which counts its tokens in the given account as they are worked through. Where the engine ends in the middle of
-   * it and nothing of it has been sent, it is run once more, with an account of its own: both are charged.
+   * Runs what needs the engine, which counts its tokens in the given account as they are worked through. Where the
+   * engine ends in the middle of it and nothing of it has been sent, it is run once more, with an account of its own:
+   * both are charged.
    */
   readonly attempt: <Result>(run: (tokens: TokenUsage) => Promise<Result>) => Promise<Result>;
   /** A stage begins. */
@@ -51,9 +55,9 @@ export function askerOf(c: Context): Asker {
 }
 
 /**
- * Does the work of one request, or of one part of it. Throws "overloaded" and "rate_limited" before anything is begun, "timeout" and "cancelled"
- * by its signal. What it may take is counted against the caller's limits before it begins. However it ends, what was worked through is charged
- * in place of that and told, before the request counts as over.
+ * Does the work of one request, or of one part of it. Throws "overloaded" and "rate_limited" before anything is begun,
+ * "timeout" and "cancelled" by its signal. What it may take is counted against the caller's limits before it begins.
+ * However it ends, what was worked through is charged in place of that and told, before the request counts as over.
  */
 export async function withRequest<Result>(
   { caller, observer, left, isBackground, body, read }: Asker,
@@ -99,14 +103,20 @@ export async function withRequest<Result>(
   }
 }
 
-/** Does it once more where the engine ended in the middle of it, nothing of it has been sent, and nobody has tried it again already. */
+/**
+ * Does it once more where the engine ended in the middle of it, nothing of it has been sent, and nobody has tried it
+ * again already.
+ */
 export function onceMore<Result>(work: () => Promise<Result>, hasSent: () => boolean): Promise<Result> {
   const mayPass = (error: unknown): boolean =>
     error instanceof GatewayError && error.code === "engine_unavailable" && !error.isFinal && !hasSent();
   return retry(work, { attempts: 2, mayPass });
 }
 
-/** Characters of events that may wait for a client while more are made, beside what the systems hold. Who falls further behind is taken to have left. */
+/**
+ * Characters of events that may wait for a client while more are made, beside what the systems hold. Who falls further
+ * behind is taken to have left.
+ */
 const mostWaiting = 2 ** 20;
 
 /** Characters of a piece of text with its tokens' details, roughly, while it waits. */

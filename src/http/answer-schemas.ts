@@ -181,7 +181,13 @@ export const responseEventSchema = z.looseObject({ type: z.string(), sequence_nu
 
 export const embeddingsSchema = z.strictObject({
   object: z.literal("list"),
-  data: z.array(z.strictObject({ object: z.literal("embedding"), index: z.int(), embedding: z.union([z.array(z.number()), z.string()]) })),
+  data: z.array(
+    z.strictObject({
+      object: z.literal("embedding"),
+      index: z.int(),
+      embedding: z.union([z.array(z.number()), z.string()]),
+    }),
+  ),
   model: z.string(),
   usage: z.strictObject({ prompt_tokens: z.int(), total_tokens: z.int() }),
 });
@@ -204,14 +210,24 @@ export const scoreSchema = z.strictObject({
   fallback: z.string().optional(),
 });
 
-export const modelSchema = z.strictObject({ id: z.string(), object: z.literal("model"), created: unixTime, owned_by: z.string() });
+export const modelSchema = z.strictObject({
+  id: z.string(),
+  object: z.literal("model"),
+  created: unixTime,
+  owned_by: z.string(),
+});
 export const modelListSchema = z.strictObject({ object: z.literal("list"), data: z.array(modelSchema) });
 
 /** Without a key, where there are keys, no more than the status. */
 export const healthSchema = z.looseObject({ status: z.string() });
 
 export const errorSchema = z.strictObject({
-  error: z.strictObject({ message: z.string(), type: z.string(), param: z.string().nullable(), code: z.string().nullable() }),
+  error: z.strictObject({
+    message: z.string(),
+    type: z.string(),
+    param: z.string().nullable(),
+    code: z.string().nullable(),
+  }),
 });
 
 const arm = z.strictObject({ name: z.string(), policy: z.string(), weight: z.number() });
@@ -226,7 +242,9 @@ export const experimentListSchema = z.strictObject({
       arms: z.array(arm),
       control: z.string(),
       metrics: z.array(z.string()).describe("what the verdict is about"),
-      ranges: z.array(z.strictObject({ name: z.string(), min: z.number(), max: z.number() })).describe("what feedback may say"),
+      ranges: z
+        .array(z.strictObject({ name: z.string(), min: z.number(), max: z.number() }))
+        .describe("what feedback may say"),
       ramp: z.number(),
     }),
   ),
@@ -241,7 +259,9 @@ const difference = z.strictObject({
   verdict: z.enum(["higher", "lower", "undecided"]),
   over_time: z
     .array(z.strictObject({ at: z.number(), units: z.int(), difference: z.number(), ...bounds }))
-    .describe("the same of the first so many units, in the order in which they came, each with what is known of it now"),
+    .describe(
+      "the same of the first so many units, in the order in which they came, each with what is known of it now",
+    ),
 });
 
 export const recordsSchema = z.strictObject({
@@ -258,7 +278,15 @@ export const experimentSchema = z.strictObject({
   route: z.string(),
   unit: z.string(),
   control: z.string(),
-  arms: z.array(z.strictObject({ name: z.string(), policies: z.array(z.string()), weight: z.number(), units: z.int(), answers: z.int() })),
+  arms: z.array(
+    z.strictObject({
+      name: z.string(),
+      policies: z.array(z.string()),
+      weight: z.number(),
+      units: z.int(),
+      answers: z.int(),
+    }),
+  ),
   metrics: z.array(
     z.strictObject({
       name: z.string(),
@@ -275,9 +303,14 @@ export const experimentSchema = z.strictObject({
     evidence: z.number().describe("an e-value; the alarm is raised at 100"),
     alarm: z.boolean(),
   }),
-  since: z.number().nullable().describe("the comparison began then, in ms since 1970: a change of weights begins it anew"),
+  since: z
+    .number()
+    .nullable()
+    .describe("the comparison began then, in ms since 1970: a change of weights begins it anew"),
   earlier_answers: z.int(),
-  undeclared: z.array(z.string()).describe("metrics of which feedback was taken, and that are not declared now: they are not shown"),
+  undeclared: z
+    .array(z.string())
+    .describe("metrics of which feedback was taken, and that are not declared now: they are not shown"),
   verdict: z.string(),
   records: recordsSchema,
 });

@@ -148,7 +148,14 @@ export const endpoints: readonly Endpoint[] = [
   },
   { method: "get", path: "/v1/models", summary: "The routes", handler: listModels, answer: modelListSchema },
   { method: "get", path: "/v1/models/:id", summary: "One route", handler: getModel, answer: modelSchema },
-  { method: "get", path: "/health", summary: "Whether the process lives", handler: health, answer: healthSchema, access: "everybody" },
+  {
+    method: "get",
+    path: "/health",
+    summary: "Whether the process lives",
+    handler: health,
+    answer: healthSchema,
+    access: "everybody",
+  },
   {
     method: "get",
     path: "/ready",

@@ -1,6 +1,6 @@
 /**
- * @module A request's body: how large it may be, how fast it must come, how much of the gateway's memory it may take. Nothing of it is read before
- * somebody asks for it, who has then been let in.
+ * @module A request's body: how large it may be, how fast it must come, how much of the gateway's memory it may take.
+ * Nothing of it is read before somebody asks for it, who has then been let in.
  */
 import type { HonoRequest, MiddlewareHandler } from "hono";
 import { type BodyShare, smallBody } from "../gateway/body-room.ts";
@@ -20,7 +20,10 @@ declare module "hono" {
   }
 }
 
-/** Throws "payload_too_large" where a body says itself that it is. What is read of it is held until the request is answered, and its work is over. */
+/**
+ * Throws "payload_too_large" where a body says itself that it is. What is read of it is held until the request is
+ * answered, and its work is over.
+ */
 export function bodyLimit({
   bodyRoom,
   clientAddress,
@@ -120,7 +123,10 @@ function grown(buffer: Uint8Array, length: number): Uint8Array<ArrayBuffer> {
   return larger;
 }
 
-/** Counts the seconds in which too little came. A gateway that was busy meanwhile counts none of them: its clock stood as well. */
+/**
+ * Counts the seconds in which too little came. A gateway that was busy meanwhile counts none of them: its clock stood
+ * as well.
+ */
 class Pace {
   readonly #timer: ReturnType<typeof setInterval>;
   #refuse: (error: GatewayError) => void = () => {};

@@ -17,7 +17,12 @@ const errorStatuses = {
 };
 
 /** Anthropic's statuses, where they are others. */
-const anthropicStatuses = { ...errorStatuses, 429: "too many requests of this key", 504: "took too long", 529: "too many requests" };
+const anthropicStatuses = {
+  ...errorStatuses,
+  429: "too many requests of this key",
+  504: "took too long",
+  529: "too many requests",
+};
 
 /** An OpenAPI 3.1 document, as JSON. */
 export function describeApi(version: string, endpoints: readonly Endpoint[]) {
@@ -31,7 +36,8 @@ export function describeApi(version: string, endpoints: readonly Endpoint[]) {
     info: {
       title: "ICDPO gateway",
       version,
-      description: "An OpenAI-compatible endpoint whose local model chooses its own best answer under a better model's example.",
+      description:
+        "An OpenAI-compatible endpoint whose local model chooses its own best answer under a better model's example.",
     },
     servers: [
       { url: "/" },
@@ -48,19 +54,33 @@ export function describeApi(version: string, endpoints: readonly Endpoint[]) {
 }
 
 function operation({ summary, path, request, answer, event, words, access }: Endpoint) {
-  const parameters = [...path.matchAll(/:(\w+)/gu)].map(([, name]) => ({ name, in: "path", required: true, schema: { type: "string" } }));
-  const route = { name: "x-icdpo-route", in: "header", description: "names the route instead of `model`", schema: { type: "string" } };
+  const parameters = [...path.matchAll(/:(\w+)/gu)].map(([, name]) => ({
+    name,
+    in: "path",
+    required: true,
+    schema: { type: "string" },
+  }));
+  const route = {
+    name: "x-icdpo-route",
+    in: "header",
+    description: "names the route instead of `model`",
+    schema: { type: "string" },
+  };
   const [kind, statuses] = words === "anthropic" ? ["MessagesError", anthropicStatuses] : ["Error", errorStatuses];
   const errors = Object.keys(statuses).map((status) => [status, { $ref: `#/components/responses/${kind}${status}` }]);
   const content = {
-    ...(answer ? { "application/json": { schema: jsonSchema(answer, "output") } } : { "text/plain": { schema: { type: "string" } } }),
+    ...(answer
+      ? { "application/json": { schema: jsonSchema(answer, "output") } }
+      : { "text/plain": { schema: { type: "string" } } }),
     ...(event && { "text/event-stream": { schema: eventSchema(event) } }),
   };
   return {
     summary,
     ...(access === "everybody" && { security: [{}] }),
     parameters: [...parameters, ...(request ? [route] : [])],
-    ...(request && { requestBody: { required: true, content: { "application/json": { schema: jsonSchema(request, "input") } } } }),
+    ...(request && {
+      requestBody: { required: true, content: { "application/json": { schema: jsonSchema(request, "input") } } },
+    }),
     responses: {
       200: { description: "the answer", content },
       ...Object.fromEntries(errors),
@@ -72,13 +92,19 @@ function operation({ summary, path, request, answer, event, words, access }: End
 /** Of each server-sent event; the last one's data may be [DONE]. */
 function eventSchema(event: z.ZodType) {
   const json = { type: "string", contentMediaType: "application/json", contentSchema: jsonSchema(event, "output") };
-  return { type: "object", required: ["data"], properties: { event: { type: "string" }, data: { anyOf: [{ const: "[DONE]" }, json] } } };
+  return {
+    type: "object",
+    required: ["data"],
+    properties: { event: { type: "string" }, data: { anyOf: [{ const: "[DONE]" }, json] } },
+  };
 }
 
 /** `kind` is the schema's name, and begins the responses' names. */
 function errorResponses(kind: string, statuses: Readonly<Record<number, string>>) {
   const content = { "application/json": { schema: { $ref: `#/components/schemas/${kind}` } } };
-  return Object.fromEntries(Object.entries(statuses).map(([status, description]) => [`${kind}${status}`, { description, content }]));
+  return Object.fromEntries(
+    Object.entries(statuses).map(([status, description]) => [`${kind}${status}`, { description, content }]),
+  );
 }
 
 function jsonSchema(schema: z.ZodType, io: "input" | "output"): Record<string, unknown> {

@@ -1,4 +1,7 @@
-/** @module Server-sent events of an answer: its events in a protocol's words, comments while there is nothing to show, and what went wrong. */
+/**
+ * @module Server-sent events of an answer: its events in a protocol's words, comments while there is nothing to show,
+ * and what went wrong.
+ */
 import type { Context } from "hono";
 import type { AppDependencies } from "../gateway/dependencies.ts";
 import { type ErrorBody, failureOf, renderError } from "../gateway/errors.ts";
@@ -141,8 +144,9 @@ interface TextStreamOptions {
 }
 
 /**
- * Text for one reader, who is handed a piece when it asks for one: what it does not read waits here, and the writer with it (`isFull`). What
- * is written in one turn of the event loop goes out in one piece: each takes far longer than its text.
+ * Text for one reader, who is handed a piece when it asks for one: what it does not read waits here, and the writer
+ * with it (`isFull`). What is written in one turn of the event loop goes out in one piece: each takes far longer than
+ * its text.
  */
 class TextStream {
   readonly readable: ReadableStream<Uint8Array>;
@@ -198,7 +202,9 @@ class TextStream {
     this.#schedule();
   }
 
-  /** No more is made: what waits is read within `readerMs`, or not at all. The place that it takes is somebody else's. */
+  /**
+   * No more is made: what waits is read within `readerMs`, or not at all. The place that it takes is somebody else's.
+   */
   hurry(): void {
     if (this.#controller !== undefined) this.#lastPatience ??= setTimeout(() => this.#giveUp(), this.#options.readerMs);
   }
@@ -224,7 +230,8 @@ class TextStream {
     if (this.#waiting !== "" && this.#isAsked) {
       this.#isAsked = false;
       // A character of two halves stays whole.
-      const cut = this.#waiting.length > pieceLength && /[\uD800-\uDBFF]/u.test(this.#waiting[pieceLength - 1] as string) ? 1 : 0;
+      const cut =
+        this.#waiting.length > pieceLength && /[\uD800-\uDBFF]/u.test(this.#waiting[pieceLength - 1] as string) ? 1 : 0;
       const piece = this.#waiting.slice(0, pieceLength - cut);
       this.#waiting = this.#waiting.slice(piece.length);
       controller.enqueue(this.#encoder.encode(piece));

@@ -1,4 +1,7 @@
-/** @module What clients send: only the fields that are used, checked by zod. Unknown fields are ignored, as OpenAI's clients expect. */
+/**
+ * @module What clients send: only the fields that are used, checked by zod. Unknown fields are ignored, as OpenAI's
+ * clients expect.
+ */
 import type { Context } from "hono";
 import { z } from "zod";
 import { type Overrides, overridesSchema } from "../policy/schema.ts";
@@ -10,7 +13,10 @@ const refusalPart = z.object({ type: z.literal("refusal"), refusal: z.string() }
 const part = z.discriminatedUnion("type", [textPart, refusalPart], "only text parts can be read by this model");
 /** Each wrong entry of a list takes zod microseconds: no list is read that is longer than anybody needs. */
 export const maxParts = 2_048;
-const content = z.union([z.string(), z.array(part).max(maxParts)], `must be a string or a list of up to ${maxParts} text parts`);
+const content = z.union(
+  [z.string(), z.array(part).max(maxParts)],
+  `must be a string or a list of up to ${maxParts} text parts`,
+);
 
 /** What OpenAI allows as the name of a function or a schema. */
 export const functionName = z.string().regex(/^[\w-]{1,64}$/u, "may hold up to 64 letters, digits, '_' and '-'");
@@ -35,8 +41,10 @@ const messageSchema = z
     const complain = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
     const isEmpty = content === undefined || content === null;
     if (isEmpty && role !== "assistant") complain("content", `a message of role ${role} needs content`);
-    if (tool_calls?.length && role !== "assistant") complain("tool_calls", "only an assistant's message can hold tool calls");
-    if (role === "tool" && !tool_call_id) complain("tool_call_id", "a message of role tool needs the id of the call that it answers");
+    if (tool_calls?.length && role !== "assistant")
+      complain("tool_calls", "only an assistant's message can hold tool calls");
+    if (role === "tool" && !tool_call_id)
+      complain("tool_call_id", "a message of role tool needs the id of the call that it answers");
   });
 
 export const maxMessages = 2_048;
@@ -50,7 +58,11 @@ export const messagesSchema = z
     for (const [index, { role, tool_calls, tool_call_id }] of messages.entries()) {
       for (const { id } of tool_calls ?? []) calls.add(id);
       if (role === "tool" && tool_call_id && !calls.has(tool_call_id))
-        context.addIssue({ code: "custom", path: [index, "tool_call_id"], message: "no earlier message holds a call of this id" });
+        context.addIssue({
+          code: "custom",
+          path: [index, "tool_call_id"],
+          message: "no earlier message holds a call of this id",
+        });
     }
   });
 
@@ -59,7 +71,11 @@ export function toConversation(messages: z.output<typeof messagesSchema>): Conve
     role: role === "developer" ? "system" : role,
     content: toText(content),
     ...(tool_calls?.length && {
-      toolCalls: tool_calls.map((call) => ({ id: call.id, name: call.function.name, arguments: call.function.arguments })),
+      toolCalls: tool_calls.map((call) => ({
+        id: call.id,
+        name: call.function.name,
+        arguments: call.function.arguments,
+      })),
     }),
     ...(role === "tool" && { toolCallId: tool_call_id ?? "" }),
   }));
@@ -67,7 +83,9 @@ export function toConversation(messages: z.output<typeof messagesSchema>): Conve
 
 /** Text parts are pieces of one text, as chat templates join them. */
 function toText(given: z.output<typeof content> | null | undefined): string {
-  return typeof given === "string" ? given : (given ?? []).map((part) => (part.type === "text" ? part.text : part.refusal)).join("");
+  return typeof given === "string"
+    ? given
+    : (given ?? []).map((part) => (part.type === "text" ? part.text : part.refusal)).join("");
 }
 
 /** The models' names go back with each piece of an answer. */
@@ -103,7 +121,10 @@ const gatewayBody = z.object(gatewayFields);
 
 export function toGatewayFields({ user, safety_identifier, icdpo }: z.output<typeof gatewayBody>) {
   // An empty name names nobody.
-  return { user: user || safety_identifier || undefined, overrides: (icdpo?.overrides ?? undefined) as Overrides | undefined };
+  return {
+    user: user || safety_identifier || undefined,
+    overrides: (icdpo?.overrides ?? undefined) as Overrides | undefined,
+  };
 }
 
 const maxStops = 4;
@@ -156,7 +177,8 @@ export function refuse(
 ): void {
   for (const [field, { reason, harmless }] of Object.entries(refusals)) {
     const value = body[field];
-    if (value === undefined || value === null || harmless.some((one) => JSON.stringify(one) === JSON.stringify(value))) continue;
+    if (value === undefined || value === null || harmless.some((one) => JSON.stringify(one) === JSON.stringify(value)))
+      continue;
     const params = { code: "unsupported_parameter" };
     context.addIssue({ code: "custom", path: [field], message: `is not supported: ${reason}`, input: value, params });
   }
@@ -182,7 +204,9 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
   const issue = parsed.error.issues[0];
   const path = (issue?.path.join(".") ?? "").slice(0, longestPath);
   throw new GatewayError(
-    issue?.code === "custom" && issue.params?.["code"] === "unsupported_parameter" ? "unsupported_parameter" : "invalid_request",
+    issue?.code === "custom" && issue.params?.["code"] === "unsupported_parameter"
+      ? "unsupported_parameter"
+      : "invalid_request",
     path === "" ? `Invalid body: ${issue?.message}` : `Invalid '${path}': ${issue?.message}`,
     path === "" ? {} : { param: path },
   );
@@ -211,9 +235,13 @@ const surrogateEscape = /\\u[dD][89a-fA-F]/u;
 /** Values and names. Throws "invalid_request" for too many, and where they stand too deep in each other. */
 function countValues(text: string): number {
   const { depth, values } = shapeOf(text);
-  if (values > mostValues) throw new GatewayError("invalid_request", `The body holds more than ${mostValues} values and names.`);
+  if (values > mostValues)
+    throw new GatewayError("invalid_request", `The body holds more than ${mostValues} values and names.`);
   if (depth > deepest)
-    throw new GatewayError("invalid_request", `The body's lists and objects stand more than ${deepest} deep in each other.`);
+    throw new GatewayError(
+      "invalid_request",
+      `The body's lists and objects stand more than ${deepest} deep in each other.`,
+    );
   return values;
 }
 
@@ -222,7 +250,10 @@ function parseJson(text: string, values: number): unknown {
   try {
     const body: unknown = surrogateEscape.test(text) ? JSON.parse(text, wellFormed) : JSON.parse(text);
     if (values > mostOthers && countOthers(body) > mostOthers)
-      throw new GatewayError("invalid_request", `The body holds more than ${mostOthers} values that are not token ids.`);
+      throw new GatewayError(
+        "invalid_request",
+        `The body holds more than ${mostOthers} values that are not token ids.`,
+      );
     return body;
   } catch (error) {
     if (!(error instanceof SyntaxError)) throw error;
@@ -252,7 +283,10 @@ function shapeOf(text: string): { readonly depth: number; readonly values: numbe
 const [quote, comma, colon, backslash] = [0x22, 0x2c, 0x3a, 0x5c];
 const [leftBracket, rightBracket, leftBrace, rightBrace] = [0x5b, 0x5d, 0x7b, 0x7d];
 
-/** Where the string that begins at `start` ends: at the first quotation mark after it that no odd number of backslashes stands before. */
+/**
+ * Where the string that begins at `start` ends: at the first quotation mark after it that no odd number of backslashes
+ * stands before.
+ */
 function endOfString(text: string, start: number): number {
   for (let end = text.indexOf('"', start + 1); end >= 0; end = text.indexOf('"', end + 1)) {
     let before = end - 1;

@@ -130,7 +130,12 @@ export class BlockwiseAnswer implements Strategy {
  * Longer by the block with the largest score; ties: the lower index. An answer that ends before it begins is taken only
  * if all do.
  */
-async function longerByABlock(contexts: Contexts, prefix: Prefix, step: number, options: BlockOptions): Promise<Prefix> {
+async function longerByABlock(
+  contexts: Contexts,
+  prefix: Prefix,
+  step: number,
+  options: BlockOptions,
+): Promise<Prefix> {
   const { budget, parameters, usage } = options;
   const signal = step === 0 ? options.signal : (budget.signal ?? options.signal);
   const limit = Math.min(options.tokens, parameters.maxTokens - prefix.tokens.length);
@@ -230,7 +235,10 @@ function sampledSums({ contexts, prefix, blocks }: NextBlocks): number[] | null 
  * `[blocks]`: log π of the answer up to the end of each block, by teacher forcing, in nats. The model that samples goes
  * on from what was chosen; another one has tokens of its own, and is fed all of the text.
  */
-async function sumsAfter(context: ScoringContext, { contexts, prefix, blocks, texts, usage, signal }: NextBlocks): Promise<number[]> {
+async function sumsAfter(
+  context: ScoringContext,
+  { contexts, prefix, blocks, texts, usage, signal }: NextBlocks,
+): Promise<number[]> {
   if (context.engine === contexts.sampled.engine) {
     const { tokens, end } = context.prompt;
     const before = context === contexts.positive ? prefix.positive : (prefix.negative ?? 0);

@@ -76,7 +76,9 @@ export class CandidateText {
   #detailsUpTo(end: number): TokenDetail[] {
     const lead = this.#lead;
     const begun = this.#waiting.filter(({ offset }) => offset - lead < end);
-    const kept = begun.filter(({ offset }, i) => offset >= lead || (this.#waiting[i + 1]?.offset ?? this.#length) > lead);
+    const kept = begun.filter(
+      ({ offset }, i) => offset >= lead || (this.#waiting[i + 1]?.offset ?? this.#length) > lead,
+    );
     this.#waiting = this.#waiting.slice(begun.length);
     return kept.map((detail) => ({ ...detail, offset: Math.max(0, detail.offset - lead) }));
   }

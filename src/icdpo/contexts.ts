@@ -74,7 +74,8 @@ export async function buildContexts(models: Models, parts: ContextParts, needs: 
   for (let shots = most; ; shots--) {
     const kept = { ...parts, demonstrations: parts.demonstrations.slice(0, shots) };
     const sampled = await encodeSigned(sampler, "positive", kept, base, needs);
-    const positive = scorer.engine === sampler.engine ? sampled : await encodeSigned(scorer, "positive", kept, base, needs);
+    const positive =
+      scorer.engine === sampler.engine ? sampled : await encodeSigned(scorer, "positive", kept, base, needs);
     const negative = await encodeNegative(models, kept, base, needs);
     const reference = needs.withReference ? await encodeReference(models, kept, base, needs) : null;
     const measured = [sampled, positive, negative, reference].filter((context) => context !== null);
@@ -98,7 +99,11 @@ export async function checkLength(
 }
 
 /** As many demonstrations as a context can hold by their characters: more are not worth being tokenised. */
-async function shotsAtMost(models: readonly PromptedModel[], parts: ContextParts, signal?: AbortSignal): Promise<number> {
+async function shotsAtMost(
+  models: readonly PromptedModel[],
+  parts: ContextParts,
+  signal?: AbortSignal,
+): Promise<number> {
   const infos = await Promise.all(models.map(({ engine }) => engine.info(signal)));
   let left = Math.min(...infos.map(mostCharacters)) - charactersOf(parts.conversation, parts.tools);
   const beyond = parts.demonstrations.findIndex(({ messages, chosen, rejected = chosen }) => {
@@ -133,7 +138,8 @@ async function encodeReference(
   base: ScoringContext,
   needs: ContextNeeds,
 ): Promise<ScoringContext> {
-  if (reference === null) throw new GatewayError("configuration", "This policy has no reference model to measure a response against.");
+  if (reference === null)
+    throw new GatewayError("configuration", "This policy has no reference model to measure a response against.");
   return encodeSigned(reference, "positive", parts, base, needs);
 }
 
@@ -186,7 +192,10 @@ function commonLength(a: readonly Token[], b: readonly Token[]): number {
   return differs < 0 ? a.length : differs;
 }
 
-async function roomOf({ engine, prompt }: ScoringContext, signal?: AbortSignal): Promise<{ tokens: number; contextSize: number }> {
+async function roomOf(
+  { engine, prompt }: ScoringContext,
+  signal?: AbortSignal,
+): Promise<{ tokens: number; contextSize: number }> {
   const { contextSize } = await engine.info(signal);
   return { tokens: contextSize - prompt.tokens.length, contextSize };
 }

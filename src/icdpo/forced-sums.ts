@@ -41,9 +41,14 @@ export async function forcedSums(
  * `[contexts][completions]`: the sums of several contexts, asked for at once, with one signal: an engine may score them
  * in one call (vLLM does). Where one of them fails, the others are stopped, and have stopped when its error is thrown.
  */
-export async function allForcedSums(forced: readonly ForcedCompletions[], options: ScoringOptions): Promise<number[][]> {
+export async function allForcedSums(
+  forced: readonly ForcedCompletions[],
+  options: ScoringOptions,
+): Promise<number[][]> {
   const link = new LinkedSignal([options.signal]);
-  const calls = forced.map(({ context, completions }) => forcedSums(context, completions, { ...options, signal: link.signal }));
+  const calls = forced.map(({ context, completions }) =>
+    forcedSums(context, completions, { ...options, signal: link.signal }),
+  );
   try {
     return await Promise.all(calls);
   } catch (error) {

@@ -88,13 +88,19 @@ function modelsOf({ scorer, reference }: Policy, format: PromptFormat | undefine
   return { sampler: scoring, scorer: scoring, reference: reference && formatted(reference) };
 }
 
-async function checkLengths(scorer: PromptedModel, { conversation, completions, signal }: MeasureRequest): Promise<void> {
+async function checkLengths(
+  scorer: PromptedModel,
+  { conversation, completions, signal }: MeasureRequest,
+): Promise<void> {
   await checkLength([scorer], { conversation }, signal);
   const info = await scorer.engine.info(signal);
   for (const [i, { length }] of completions.entries()) checkCharacters(info, length, `completions.${i}`);
 }
 
-async function retrieved(policy: Policy, { conversation, seed, tenant, signal }: MeasureRequest): Promise<Demonstration[]> {
+async function retrieved(
+  policy: Policy,
+  { conversation, seed, tenant, signal }: MeasureRequest,
+): Promise<Demonstration[]> {
   const options = { shots: policy.settings.shots, random: randomFrom(seed), tenant, signal };
   return ((await policy.retriever?.retrieve(conversation, options)) ?? []).map(({ demonstration }) => demonstration);
 }
@@ -102,7 +108,11 @@ async function retrieved(policy: Policy, { conversation, seed, tenant, signal }:
 /** `[completions][tokens]` by model, EOS not among them: each context has its own. */
 type CompletionIds = ReadonlyMap<Engine, readonly (readonly Token[])[]>;
 
-async function tokenizeAll({ scorer, reference }: Models, completions: readonly string[], signal?: AbortSignal): Promise<CompletionIds> {
+async function tokenizeAll(
+  { scorer, reference }: Models,
+  completions: readonly string[],
+  signal?: AbortSignal,
+): Promise<CompletionIds> {
   const ids = new Map<Engine, Token[][]>();
   for (const { engine, format } of reference === null ? [scorer] : [scorer, reference]) {
     if (ids.has(engine)) continue;
@@ -194,7 +204,18 @@ function measuredOf(score: Score, sums: ContextSums, index: number, text: string
   const s = positive === null ? null : positive - base;
   const sHat = positive === null || negative === null ? null : positive - negative;
   const own = policyScore(score, { positive, negative, base, reference: reference ?? null, tokens });
-  return { index, text, tokens, positive, negative, base, ...(reference !== undefined && { reference }), s, sHat, score: own };
+  return {
+    index,
+    text,
+    tokens,
+    positive,
+    negative,
+    base,
+    ...(reference !== undefined && { reference }),
+    s,
+    sHat,
+    score: own,
+  };
 }
 
 function chosenOf(measured: readonly Measured[]): number | null {

@@ -1,5 +1,13 @@
 /** @module Line 2 of Algorithm 1: n responses from π(· ∣ [d⁺; x]), stepped together. */
-import type { FinishReason, PrefillEvent, PromptEvent, Sample, SampleEvent, SamplingParameters, TokenDetail } from "../engine/engine.ts";
+import type {
+  FinishReason,
+  PrefillEvent,
+  PromptEvent,
+  Sample,
+  SampleEvent,
+  SamplingParameters,
+  TokenDetail,
+} from "../engine/engine.ts";
 import { CandidateText } from "./candidate-text.ts";
 import type { ScoringContext } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
@@ -56,7 +64,8 @@ export async function* sampleCandidates(context: ScoringContext, options: Sample
   const { count, seed, onText } = options;
   const budget = new TimeBudget(options.budget, options.signal);
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, index));
-  const textOf = (index: number) => new CandidateText(context.format, (text, details) => onText?.(index, text, details));
+  const textOf = (index: number) =>
+    new CandidateText(context.format, (text, details) => onText?.(index, text, details));
   const unfinished = new Map(seeds.map((_, index) => [index, textOf(index)]));
   try {
     for await (const event of generatedEvents(context, seeds, budget, options)) {
@@ -72,7 +81,8 @@ export async function* sampleCandidates(context: ScoringContext, options: Sample
   } catch (error) {
     if (!budget.explains(error)) throw error;
   }
-  for (const [index, candidate] of unfinished) yield { index, ...candidate.end("length"), finish: "length", sample: null };
+  for (const [index, candidate] of unfinished)
+    yield { index, ...candidate.end("length"), finish: "length", sample: null };
 }
 
 /** What the engine generates; what it tells of the context is counted, and told on. */

@@ -50,7 +50,10 @@ export class Scorer {
 
   /** By the sampled log-probabilities, without a second pass: a likelihood. A contrast stays unscored. */
   scoreBySamples(response: Response): ScoredResponse {
-    return this.#scored(response, { positive: response.text === "" ? null : this.#sampledSum(response), negative: null });
+    return this.#scored(response, {
+      positive: response.text === "" ? null : this.#sampledSum(response),
+      negative: null,
+    });
   }
 
   /**
@@ -68,7 +71,11 @@ export class Scorer {
   }
 
   #scored(response: Response, sums: Sums): ScoredResponse {
-    return { ...response, ...sums, score: scoreOf(this.#score, sums, idsFor(this.#contexts.positive, response).length) };
+    return {
+      ...response,
+      ...sums,
+      score: scoreOf(this.#score, sums, idsFor(this.#contexts.positive, response).length),
+    };
   }
 
   #sampledSum({ sample, idsWithEos }: Response): number | null {
@@ -97,7 +104,10 @@ export interface CandidateScoring {
  * `[candidates]`, by index: scores candidates as they are sampled. A spent budget leaves those that have no score yet
  * with their sampled log-probabilities; any other failure is an error, and stops what else is done for the request.
  */
-export async function scoreCandidates(candidates: AsyncIterable<Candidate>, scoring: CandidateScoring): Promise<ScoredResponse[]> {
+export async function scoreCandidates(
+  candidates: AsyncIterable<Candidate>,
+  scoring: CandidateScoring,
+): Promise<ScoredResponse[]> {
   const { scorer, tokenize, stop } = scoring;
   const scored: Promise<ScoredResponse>[] = [];
   const tokenized: Promise<Response>[] = [];
@@ -121,7 +131,10 @@ export async function scoreCandidates(candidates: AsyncIterable<Candidate>, scor
   }
 }
 
-async function scoreWithin(tokenizing: Promise<Response>, { scorer, budget }: CandidateScoring): Promise<ScoredResponse> {
+async function scoreWithin(
+  tokenizing: Promise<Response>,
+  { scorer, budget }: CandidateScoring,
+): Promise<ScoredResponse> {
   const response = await tokenizing;
   try {
     return budget.isSpent ? scorer.scoreBySamples(response) : await scorer.score(response);

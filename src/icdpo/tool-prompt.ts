@@ -18,7 +18,8 @@ const markers = /<(?=\/?tool(?:s|_call|_response)>)/gu;
 
 /** The conversation in turns that every chat template knows. Unchanged where there are neither tools nor calls. */
 export function withToolsAsText(conversation: Conversation, tools: readonly Tool[]): Conversation {
-  const usesTools = tools.length > 0 || conversation.some(({ role, toolCalls }) => role === "tool" || toolCalls !== undefined);
+  const usesTools =
+    tools.length > 0 || conversation.some(({ role, toolCalls }) => role === "tool" || toolCalls !== undefined);
   if (!usesTools) return conversation;
   const turns = conversation.map(writeMessage);
   const merged: Message[] = [];
@@ -42,7 +43,9 @@ function writeMessage({ role, content, toolCalls }: Message): Message {
 
 function writeCalls(calls: readonly ToolCall[]): string {
   const { opening, closing, between } = genericToolSyntax;
-  const written = calls.map((call) => `{"name": ${JSON.stringify(call.name)}, "arguments": ${call.arguments.replace(markers, "< ")}}`);
+  const written = calls.map(
+    (call) => `{"name": ${JSON.stringify(call.name)}, "arguments": ${call.arguments.replace(markers, "< ")}}`,
+  );
   return opening + written.join(between) + closing;
 }
 

@@ -30,7 +30,10 @@ export function scoredAnswers(run: Run, contexts: Contexts): Strategy {
     choose: (scored) => {
       const ranked = rank(scored);
       run.timings.score = run.lap();
-      return { ranked, isSpent: scored.some(({ sample, score, text }) => sample === null || (score === null && text !== "")) };
+      return {
+        ranked,
+        isSpent: scored.some(({ sample, score, text }) => sample === null || (score === null && text !== "")),
+      };
     },
   };
 }
@@ -66,11 +69,25 @@ function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logpr
   const { request, count, usage, signal } = run;
   const { seed, topLogprobs, grammar, budget, onText, onStage } = request;
   const onPrefill = (): void => onStage?.("prefill");
-  return { parameters: samplingWithin(run, contexts), count, seed, topLogprobs, grammar, usage, signal, budget, onPrefill, onText };
+  return {
+    parameters: samplingWithin(run, contexts),
+    count,
+    seed,
+    topLogprobs,
+    grammar,
+    usage,
+    signal,
+    budget,
+    onPrefill,
+    onText,
+  };
 }
 
 /** In the tokens of the model that sampled, and of those that score. */
-function tokenizer({ signal }: Run, { sampled, positive, negative }: Contexts): (candidate: Candidate) => Promise<Response> {
+function tokenizer(
+  { signal }: Run,
+  { sampled, positive, negative }: Contexts,
+): (candidate: Candidate) => Promise<Response> {
   const contexts = [sampled, positive, ...(negative === null ? [] : [negative])] as const;
   return (candidate) => tokenizeResponse(candidate, contexts, signal);
 }

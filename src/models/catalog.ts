@@ -96,7 +96,11 @@ export const embeddingModel: PinnedModel = {
           sha256: "afdb6f1a0e45b715d0bb9b11772f032c399babd23bfc31fed1c170afc848bdb1",
           bytes: 22_972_370,
         },
-        { from: "config.json", to: "config.json", sha256: "7135149f7cffa1a573466c6e4d8423ed73b62fd2332c575bf738a0d033f70df7" },
+        {
+          from: "config.json",
+          to: "config.json",
+          sha256: "7135149f7cffa1a573466c6e4d8423ed73b62fd2332c575bf738a0d033f70df7",
+        },
         {
           from: "tokenizer.json",
           to: "tokenizer.json",

@@ -16,7 +16,12 @@ const mostHops = 5;
 /** Of a file whose size is not known: configurations of models. */
 const mostBytes = 16 * 2 ** 20;
 
-export async function fetchFromHub(source: HubSource, root: string, access: SourceAccess, signal?: AbortSignal): Promise<void> {
+export async function fetchFromHub(
+  source: HubSource,
+  root: string,
+  access: SourceAccess,
+  signal?: AbortSignal,
+): Promise<void> {
   for (const file of await missingFiles(source.files, root)) {
     const url = `${hubEndpoint(access)}/${source.repository}/resolve/main/${file.from}`;
     const place = path.join(root, file.to);
@@ -34,7 +39,10 @@ interface Download {
   readonly signal: AbortSignal | undefined;
 }
 
-/** Several attempts once the hub has answered; none when it does not or refuses, so that the next source has its turn soon. */
+/**
+ * Several attempts once the hub has answered; none when it does not or refuses, so that the next source has its turn
+ * soon.
+ */
 async function download(wanted: Download, place: string): Promise<void> {
   const progress = { answered: false };
   let resumed = 0;
@@ -48,7 +56,10 @@ async function download(wanted: Download, place: string): Promise<void> {
   await retry(attempt, { attempts, pauseMs: (failures) => failures * pauseMs, mayPass, signal: wanted.signal });
 }
 
-/** One request: appends to the part what it lacks, or writes it anew. Throws when the transfer breaks off; the part stays. */
+/**
+ * One request: appends to the part what it lacks, or writes it anew. Throws when the transfer breaks off; the part
+ * stays.
+ */
 async function transfer(wanted: Download, progress: { answered: boolean }): Promise<void> {
   const { url, file, part, access, signal } = wanted;
   const kept = await sizeOf(part);
@@ -62,7 +73,8 @@ async function transfer(wanted: Download, progress: { answered: boolean }): Prom
     const appends = status === 206 && headers.get("content-range")?.startsWith(`bytes ${offset}-`) === true;
     const badRange = !appends && (status === 206 || status === 416);
     progress.answered ||= badRange || appends || status === 200;
-    if (body !== null && (appends || status === 200)) return await receive(wanted, body, headers, appends ? offset : 0, patience);
+    if (body !== null && (appends || status === 200))
+      return await receive(wanted, body, headers, appends ? offset : 0, patience);
     await body?.cancel();
     if (badRange) await rm(part, { force: true });
     throw new Error(`HTTP ${status} ${response.statusText}`.trimEnd());
@@ -71,11 +83,18 @@ async function transfer(wanted: Download, progress: { answered: boolean }): Prom
   }
 }
 
-/** Hubs redirect to storage on other hosts, which are not given the token: only as often as that takes, and never to where others can read what comes. */
+/**
+ * Hubs redirect to storage on other hosts, which are not given the token: only as often as that takes, and never to
+ * where others can read what comes.
+ */
 async function ask(address: string, offset: number, access: SourceAccess, signal: AbortSignal): Promise<Response> {
   for (let [url, hops] = [new URL(address), 0]; ; hops++) {
     const token = url.origin === new URL(address).origin ? access.hubToken : undefined;
-    const response = await (access.fetch ?? fetch)(url.href, { headers: requestHeaders(offset, token), signal, redirect: "manual" });
+    const response = await (access.fetch ?? fetch)(url.href, {
+      headers: requestHeaders(offset, token),
+      signal,
+      redirect: "manual",
+    });
     const location = response.headers.get("location");
     if (!isRedirect(response.status) || location === null) return response;
     await response.body?.cancel();
@@ -89,7 +108,13 @@ async function ask(address: string, offset: number, access: SourceAccess, signal
 
 type Body = NonNullable<Response["body"]>;
 
-async function receive({ file, part, access }: Download, body: Body, headers: Headers, offset: number, patience: Patience): Promise<void> {
+async function receive(
+  { file, part, access }: Download,
+  body: Body,
+  headers: Headers,
+  offset: number,
+  patience: Patience,
+): Promise<void> {
   const length = headers.get("content-length");
   const total = file.bytes ?? (length === null ? undefined : offset + Number(length));
   let received = offset;
@@ -107,7 +132,8 @@ async function receive({ file, part, access }: Download, body: Body, headers: He
   } finally {
     await handle.close();
   }
-  if (total !== undefined && received < total) throw new Error(`the transfer ended after ${received} of ${total} bytes`);
+  if (total !== undefined && received < total)
+    throw new Error(`the transfer ended after ${received} of ${total} bytes`);
 }
 
 function requestHeaders(offset: number, token: string | undefined): Record<string, string> {
@@ -131,7 +157,10 @@ class Patience {
 
   expect(what: "answer" | "bytes", withinMs: number): void {
     clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => this.#controller.abort(new Error(`no ${what} within ${withinMs / 1000} s`)), withinMs);
+    this.#timer = setTimeout(
+      () => this.#controller.abort(new Error(`no ${what} within ${withinMs / 1000} s`)),
+      withinMs,
+    );
   }
 
   end(): void {

@@ -89,11 +89,14 @@ export class ModelStore {
   }
 
   /**
-   * What a user sets as ICDPO_MODEL: a path to a GGUF file, or an address as node-llama-cpp writes them (`hf:owner/repo/file.gguf`,
-   * `hf:owner/repo:Q4_K_M`, https://…). Throws "model_unavailable"; "cancelled" or "timeout" by the signal.
+   * What a user sets as ICDPO_MODEL: a path to a GGUF file, or an address as node-llama-cpp writes them
+   * (`hf:owner/repo/file.gguf`, `hf:owner/repo:Q4_K_M`, https://…). Throws "model_unavailable"; "cancelled" or
+   * "timeout" by the signal.
    */
   async ensureReference(reference: string, signal?: AbortSignal): Promise<ReadyModel> {
-    const pinned = pinnedModels.find((model) => model.sources.some((source) => addressesOf(source).includes(reference)));
+    const pinned = pinnedModels.find((model) =>
+      model.sources.some((source) => addressesOf(source).includes(reference)),
+    );
     if (pinned !== undefined) return this.ensure(pinned, signal);
     if (!isAddress(reference)) return userFile(path.resolve(reference));
     try {
@@ -102,7 +105,9 @@ export class ModelStore {
     } catch (error) {
       if (signal?.aborted) throw cancelled(signal);
       const advice = "To give the file by hand, download it by other means and set ICDPO_MODEL=/path/to/model.gguf.";
-      throw new GatewayError("model_unavailable", `${reference} is not available:\n${reasonOf(error)}\n${advice}`, { cause: error });
+      throw new GatewayError("model_unavailable", `${reference} is not available:\n${reasonOf(error)}\n${advice}`, {
+        cause: error,
+      });
     }
   }
 
@@ -127,7 +132,10 @@ export class ModelStore {
 }
 
 /** The first source whose files are all there; the damages name files that fit no source. */
-async function inspect(model: PinnedModel, root: string): Promise<{ readonly ready?: ModelSource; readonly damages: readonly string[] }> {
+async function inspect(
+  model: PinnedModel,
+  root: string,
+): Promise<{ readonly ready?: ModelSource; readonly damages: readonly string[] }> {
   const wrong = new Map<string, Set<string>>();
   const right = new Set<string>();
   for (const source of model.sources) {
@@ -183,5 +191,7 @@ function addressesOf(source: ModelSource): string[] {
 
 /** Brings those files of the source that are not under `root` yet. Throws the reason why it cannot, or the signal's. */
 function fetchFrom(source: ModelSource, root: string, access: SourceAccess, signal?: AbortSignal): Promise<void> {
-  return source.type === "hub" ? fetchFromHub(source, root, access, signal) : fetchWithPip(source, root, access, signal);
+  return source.type === "hub"
+    ? fetchFromHub(source, root, access, signal)
+    : fetchWithPip(source, root, access, signal);
 }

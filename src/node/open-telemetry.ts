@@ -10,15 +10,27 @@ import { openTraces } from "../telemetry/traces.ts";
 import type { Report } from "../types/operator.ts";
 import type { Settings } from "./settings.ts";
 
-export async function openTelemetry(settings: Settings, version: string, sources: MetricsSources, records: RecordStore, report: Report) {
+export async function openTelemetry(
+  settings: Settings,
+  version: string,
+  sources: MetricsSources,
+  records: RecordStore,
+  report: Report,
+) {
   const metrics = createMetrics(sources);
   let isReported = false;
   const onDropped = (): void => {
     metrics.logLinesDropped();
-    if (!isReported) report("The log cannot be written; its lines are lost (icdpo_log_lines_dropped_total counts them).");
+    if (!isReported)
+      report("The log cannot be written; its lines are lost (icdpo_log_lines_dropped_total counts them).");
     isReported = true;
   };
-  const log = openLog({ level: settings.ICDPO_LOG_LEVEL, file: settings.ICDPO_LOG_FILE, text: settings.ICDPO_LOG_TEXT, onDropped });
+  const log = openLog({
+    level: settings.ICDPO_LOG_LEVEL,
+    file: settings.ICDPO_LOG_FILE,
+    text: settings.ICDPO_LOG_TEXT,
+    onDropped,
+  });
   const traces = await openTraces(process.env, version);
   if (settings.ICDPO_LOG_FILE !== undefined) process.on("SIGHUP", log.reopen);
   const recent = keepRecent();

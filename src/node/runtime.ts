@@ -25,7 +25,9 @@ export interface ModelRuntime {
   readonly policyFolder: PolicyFolder;
   /** Loads the sentence-embedding model when it is first asked for; a load that failed is begun anew. */
   readonly embedder: () => Promise<EmbeddingModel>;
-  /** Opens what needs servers, and does it again while they cannot be reached: they may start later than the gateway. */
+  /**
+   * Opens what needs servers, and does it again while they cannot be reached: they may start later than the gateway.
+   */
   whenReachable<Result>(open: () => Promise<Result>): Promise<Result>;
   close(): Promise<void>;
 }
@@ -75,8 +77,8 @@ export async function openModels(settings: Settings, report: Report, signal?: Ab
 }
 
 /**
- * The policies that serve, and their engines. `also`: policies that are wanted whether or not they serve a route. Throws
- * "model_unavailable", "configuration" or "cancelled"; nothing is left running then.
+ * The policies that serve, and their engines. `also`: policies that are wanted whether or not they serve a route.
+ * Throws "model_unavailable", "configuration" or "cancelled"; nothing is left running then.
  */
 export async function openRuntime(
   settings: Settings,
@@ -104,7 +106,11 @@ export async function openRuntime(
 }
 
 /** Gives up when the signal fires, and throws "cancelled" then. */
-async function unlessAborted<Result>(opening: Promise<Result>, giveUp: () => Promise<void>, signal?: AbortSignal): Promise<Result> {
+async function unlessAborted<Result>(
+  opening: Promise<Result>,
+  giveUp: () => Promise<void>,
+  signal?: AbortSignal,
+): Promise<Result> {
   const onAbort = (): void => void giveUp();
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
@@ -152,7 +158,10 @@ function progressReporter(
 ): (progress: { readonly name: string; readonly received: number; readonly total: number | undefined }) => void {
   let last = "";
   return ({ name, received, total }) => {
-    const done = total === undefined ? `${Math.floor(received / 10_000_000) * 10} MB` : `${Math.floor((received / total) * 10) * 10} %`;
+    const done =
+      total === undefined
+        ? `${Math.floor(received / 10_000_000) * 10} MB`
+        : `${Math.floor((received / total) * 10) * 10} %`;
     const line = `${name}: ${done}`;
     if (line !== last) report(line);
     last = line;

@@ -118,9 +118,15 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
 const leastBodiesBytes = 128 * 1024 * 1024;
 
 /** One sender has half of it, so that the largest body must fit in there. */
-function bodiesBytes({ ICDPO_MAX_BODIES_BYTES: given, ICDPO_MAX_BODY_BYTES: largest }: z.output<typeof environmentSchema>): number {
+function bodiesBytes({
+  ICDPO_MAX_BODIES_BYTES: given,
+  ICDPO_MAX_BODY_BYTES: largest,
+}: z.output<typeof environmentSchema>): number {
   if (given !== undefined && given < 2 * largest)
-    throw new GatewayError("configuration", `ICDPO_MAX_BODIES_BYTES must be at least twice ICDPO_MAX_BODY_BYTES (${largest}).`);
+    throw new GatewayError(
+      "configuration",
+      `ICDPO_MAX_BODIES_BYTES must be at least twice ICDPO_MAX_BODY_BYTES (${largest}).`,
+    );
   return given ?? Math.max(leastBodiesBytes, 2 * largest);
 }
 

@@ -1,4 +1,7 @@
-/** @module Policies and routes, built whole from the text of their files: a set is either good in every part or not made at all. */
+/**
+ * @module Policies and routes, built whole from the text of their files: a set is either good in every part or not made
+ * at all.
+ */
 import type { Capabilities, Engine } from "../engine/engine.ts";
 import { type Engines, engineName, type ModelReference } from "../engine/engines.ts";
 import { bm25Retriever } from "../retrieval/bm25.ts";
@@ -10,7 +13,15 @@ import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
 import type { Models, Policy, PolicySet, PolicySource } from "./policy.ts";
-import { contextSizesOf, contradiction, modelReferences, type Named, openModels, usedModels, weightsOf } from "./policy-models.ts";
+import {
+  contextSizesOf,
+  contradiction,
+  modelReferences,
+  type Named,
+  openModels,
+  usedModels,
+  weightsOf,
+} from "./policy-models.ts";
 import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
 import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
 
@@ -50,8 +61,9 @@ export class PolicyBuilder {
   }
 
   /**
-   * Builds every route with its policies, and those of the names in `also`; the others are checked as far as that can be done without beginning
-   * the models they name. Throws "configuration", naming file, line and field of all that is wrong.
+   * Builds every route with its policies, and those of the names in `also`; the others are checked as far as that can
+   * be done without beginning the models they name. Throws "configuration", naming file, line and field of all that is
+   * wrong.
    */
   async build(files: PolicyFiles, also: readonly string[] = []): Promise<PolicySet> {
     const { engines } = this.#dependencies;
@@ -68,9 +80,15 @@ export class PolicyBuilder {
       const { engine } = models.sampler;
       const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
       // A retriever goes on with the engine that it was made with: of two with the same weights, one may be closed.
-      const key = JSON.stringify([hash, settings.retriever, tokenizer.model, engineName(modelReferences(settings).sampler)]);
+      const key = JSON.stringify([
+        hash,
+        settings.retriever,
+        tokenizer.model,
+        engineName(modelReferences(settings).sampler),
+      ]);
       used.add(hash).add(key);
-      const make = () => buildRetriever(settings.retriever, demonstrations, tokenizer, { ...this.#dependencies, engine });
+      const make = () =>
+        buildRetriever(settings.retriever, demonstrations, tokenizer, { ...this.#dependencies, engine });
       const retriever = await kept(this.#retrievers, key, make);
       const source = await this.#sourceOf(settings, models, hash);
       const policy = { name, settings, ...models, source };
@@ -79,7 +97,9 @@ export class PolicyBuilder {
     this.#sets = new Map([...this.#sets].filter(([hash]) => used.has(hash)));
     this.#retrievers = new Map([...this.#retrievers].filter(([key]) => used.has(key)));
     const { default: defaultRoute, aliases } = parsed.routes;
-    const routes = Object.entries(parsed.routes.routes).map(([name, route]) => [name, buildRoute(name, route, policies)] as const);
+    const routes = Object.entries(parsed.routes.routes).map(
+      ([name, route]) => [name, buildRoute(name, route, policies)] as const,
+    );
     return { policies, routes: new Map(routes), defaultRoute, aliases: new Map(Object.entries(aliases)) };
   }
 
@@ -125,9 +145,10 @@ export function demonstrationSet(demonstrations: readonly Demonstration[]): Demo
 }
 
 /**
- * `<name>@<12 hex digits>`, over all that an answer depends on beside the request and the program: settings, prompt formats (`auto` resolved), weights,
- * demonstrations' content, and where there are some, the embedder that retrieves them and the context that drops them. Not over what only tells
- * people something: the description, and the demonstrations' file name.
+ * `<name>@<12 hex digits>`, over all that an answer depends on beside the request and the program: settings, prompt
+ * formats (`auto` resolved), weights, demonstrations' content, and where there are some, the embedder that retrieves
+ * them and the context that drops them. Not over what only tells people something: the description, and the
+ * demonstrations' file name.
  */
 export async function policyId({
   name,
@@ -159,11 +180,17 @@ export interface ParsedFiles {
 /** Throws "configuration" where there is no such model. */
 export type CapabilitiesOf = (model: ModelReference, policy: string) => Promise<Capabilities>;
 
-/** Reads and checks all files without building anything. Throws "configuration" with a line for each complaint about any of them. */
+/**
+ * Reads and checks all files without building anything. Throws "configuration" with a line for each complaint about any
+ * of them.
+ */
 export async function parsePolicyFiles(
   files: PolicyFiles,
   capabilities: CapabilitiesOf,
-  load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]> = (_, read) => read(),
+  load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]> = (
+    _,
+    read,
+  ) => read(),
 ): Promise<ParsedFiles> {
   const complaints: string[] = [];
   const collect = (error: unknown): void => {
@@ -182,7 +209,8 @@ export async function parsePolicyFiles(
   } catch (error) {
     collect(error);
   }
-  if (routes === undefined || complaints.length > 0) throw new GatewayError("configuration", [...new Set(complaints)].join("\n"));
+  if (routes === undefined || complaints.length > 0)
+    throw new GatewayError("configuration", [...new Set(complaints)].join("\n"));
   return { policies, routes };
 }
 
@@ -197,7 +225,8 @@ async function parsePolicy(
   const models = await usedModels(file, text, settings, capabilities);
   const set = settings.demonstrations;
   const source = set === undefined ? undefined : files.demonstrations.get(set);
-  if (set !== undefined && source === undefined) throw complaintAt(file, text, ["demonstrations"], `there is no demos/${set}.jsonl`);
+  if (set !== undefined && source === undefined)
+    throw complaintAt(file, text, ["demonstrations"], `there is no demos/${set}.jsonl`);
   const hash = (await source?.hash()) ?? "";
   const demonstrations = source === undefined ? [] : await load(hash, () => source.read(`demos/${set}.jsonl`));
   const problem = contradiction(settings, models, demonstrations);

@@ -10,7 +10,10 @@ export interface BypassFacts {
   readonly wantsJson: boolean;
 }
 
-export function bypasses({ settings: { bypass } }: Policy, { conversation, maxTokens, usesTools, wantsJson }: BypassFacts): boolean {
+export function bypasses(
+  { settings: { bypass } }: Policy,
+  { conversation, maxTokens, usesTools, wantsJson }: BypassFacts,
+): boolean {
   if (bypass === undefined) return false;
   const prompt = conversation.findLast(({ role }) => role === "user")?.content ?? "";
   return (
@@ -34,6 +37,11 @@ function patternsOf(bypass: Bypass): readonly Pattern[] {
 
 /** The same policy, without its method. */
 export function plainly(policy: Policy): Policy {
-  const settings = { ...policy.settings, candidates: 1, score: { type: "none", pick: "first" } as const, instructions: undefined };
+  const settings = {
+    ...policy.settings,
+    candidates: 1,
+    score: { type: "none", pick: "first" } as const,
+    instructions: undefined,
+  };
   return { ...policy, settings, retriever: null };
 }

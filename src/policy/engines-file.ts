@@ -14,7 +14,10 @@ const baseUrl = z.url({ protocol: /^https?$/u }).transform((url) => url.replace(
 const llamaSchema = z.strictObject({
   type: z.literal("llama"),
   model: z.string().min(1).optional().describe("a GGUF file or hf: URI; absent: ICDPO_MODEL, or the default model"),
-  adapters: z.record(name, z.string().min(1)).default({}).describe("LoRA adapters by name: GGUF files; each takes a context of its own"),
+  adapters: z
+    .record(name, z.string().min(1))
+    .default({})
+    .describe("LoRA adapters by name: GGUF files; each takes a context of its own"),
   context_size: count.optional(),
   sequences: count.optional(),
   threads: count.optional(),
@@ -23,13 +26,23 @@ const llamaSchema = z.strictObject({
 const remote = {
   urls: z.array(baseUrl).min(1).describe("base URLs of equal replicas"),
   model: z.string().min(1).optional().describe("the model's name there; absent: the first that the server lists"),
-  adapters: z.record(name, z.string().min(1)).default({}).describe("adapters by name: the names that the server serves them under"),
+  adapters: z
+    .record(name, z.string().min(1))
+    .default({})
+    .describe("adapters by name: the names that the server serves them under"),
   key_variable: z.string().min(1).optional().describe("the environment variable that holds the API key"),
   headers: z
-    .record(z.string().regex(/^[\w-]+$/u, "must be a header's name"), z.string().regex(/^[\x20-\x7e]*$/u, "may hold ASCII only"))
+    .record(
+      z.string().regex(/^[\w-]+$/u, "must be a header's name"),
+      z.string().regex(/^[\x20-\x7e]*$/u, "may hold ASCII only"),
+    )
     .default({})
-    .describe("headers that every call has, for what stands before the server; variables of the environment keep secrets out of the file"),
-  context_size: count.optional().describe("tokens of a prompt and its completion together, where the server does not say"),
+    .describe(
+      "headers that every call has, for what stands before the server; variables of the environment keep secrets out of the file",
+    ),
+  context_size: count
+    .optional()
+    .describe("tokens of a prompt and its completion together, where the server does not say"),
   prefix_cache: z
     .enum(["separate", "shared"])
     .default("separate")
@@ -86,7 +99,8 @@ function interpolated(
   path: readonly PropertyKey[],
   complain: (path: readonly PropertyKey[], message: string) => void,
 ): unknown {
-  const inner = (field: unknown, key: PropertyKey): unknown => interpolated(field, environment, [...path, key], complain);
+  const inner = (field: unknown, key: PropertyKey): unknown =>
+    interpolated(field, environment, [...path, key], complain);
   if (Array.isArray(value)) return value.map(inner);
   if (typeof value === "object" && value !== null)
     return Object.fromEntries(Object.entries(value).map(([key, field]) => [key, inner(field, key)]));
@@ -99,12 +113,18 @@ function interpolated(
 }
 
 /** Throws "configuration" where there is no such engine, or it has no such adapter. */
-export function engineDefinition(definitions: EngineDefinitions, { engine, adapter }: ModelReference): EngineDefinition {
+export function engineDefinition(
+  definitions: EngineDefinitions,
+  { engine, adapter }: ModelReference,
+): EngineDefinition {
   const definition = definitions.get(engine);
   const known = (names: Iterable<string>): string => [...names].join(", ") || "none";
   if (definition === undefined) {
     const remedy = "Engines are named in the engines file (ICDPO_ENGINES, or engines.yaml in the working directory).";
-    throw new GatewayError("configuration", `there is no engine "${engine}"; known: ${known(definitions.keys())}. ${remedy}`);
+    throw new GatewayError(
+      "configuration",
+      `there is no engine "${engine}"; known: ${known(definitions.keys())}. ${remedy}`,
+    );
   }
   if (adapter !== undefined && !Object.hasOwn(definition.adapters, adapter))
     throw new GatewayError(
@@ -115,12 +135,28 @@ export function engineDefinition(definitions: EngineDefinitions, { engine, adapt
 }
 
 /** An adapter is a model of another name. Throws "configuration" where the key's variable is not set. */
-export function remoteSettings(definition: RemoteDefinition, adapter: string | undefined, environment: Environment): RemoteSettings {
-  const { urls, model, adapters, key_variable: variable, headers, context_size: contextSize, timeout_ms: timeoutMs, retries } = definition;
+export function remoteSettings(
+  definition: RemoteDefinition,
+  adapter: string | undefined,
+  environment: Environment,
+): RemoteSettings {
+  const {
+    urls,
+    model,
+    adapters,
+    key_variable: variable,
+    headers,
+    context_size: contextSize,
+    timeout_ms: timeoutMs,
+    retries,
+  } = definition;
   const { prefix_cache: prefixCache } = definition;
   const apiKey = variable === undefined ? undefined : environment[variable];
   if (variable !== undefined && !apiKey)
-    throw new GatewayError("configuration", `${urls.join(", ")} needs an API key: set the environment variable ${variable}.`);
+    throw new GatewayError(
+      "configuration",
+      `${urls.join(", ")} needs an API key: set the environment variable ${variable}.`,
+    );
   return {
     urls,
     model: adapter === undefined ? model : adapters[adapter],

@@ -45,15 +45,20 @@ export function complaintsAbout(given: readonly GivenMetric[]): { readonly place
     const wrong = (message: string) => [{ place, message }];
     if (names.indexOf(name) < place) return wrong(`"${name}" stands here twice`);
     if (typeof metric === "string") return [];
-    if (measuredMetrics.includes(name)) return wrong(`"${name}" is measured by the gateway itself: name it alone, without a range`);
+    if (measuredMetrics.includes(name))
+      return wrong(`"${name}" is measured by the gateway itself: name it alone, without a range`);
     if (metric.min >= metric.max) return wrong(`min is not less than max`);
     if (name === rating.name && (metric.min > rating.min || metric.max < rating.max))
       return wrong("thumbs up and down are a rating of 1 and 0: its range must hold both");
     return [];
   });
-  if (verdictMetrics(given).length === 0) complaints.push({ place: 0, message: "the verdict must be about one of them at least" });
+  if (verdictMetrics(given).length === 0)
+    complaints.push({ place: 0, message: "the verdict must be about one of them at least" });
   if (feedbackRanges(given).length > mostMetrics)
-    complaints.push({ place: mostMetrics - 1, message: `feedback has ${mostMetrics} metrics at most, rating among them` });
+    complaints.push({
+      place: mostMetrics - 1,
+      message: `feedback has ${mostMetrics} metrics at most, rating among them`,
+    });
   return complaints;
 }
 
@@ -75,12 +80,16 @@ export function refusalOf(
   const ranges = (experiment === null ? undefined : declared.get(experiment)) ?? [rating];
   const range = ranges.find(({ name }) => name === said.metric);
   if (range !== undefined && said.value >= range.min && said.value <= range.max) return null;
-  const where = experiment === null ? "an answer outside of experiments" : `an answer of the experiment "${experiment}"`;
+  const where =
+    experiment === null ? "an answer outside of experiments" : `an answer of the experiment "${experiment}"`;
   const list = ranges.map(({ name, min, max }) => `"${name}" from ${min} to ${max}`).join(", ");
   if (range === undefined)
     return {
       param: "metric",
       message: `"${said.metric}" is not declared. Of ${where} feedback may say: ${list} (metrics, in routes.yaml).`,
     };
-  return { param: "value", message: `${said.value} is out of range. Of ${where} feedback may say: ${list} (metrics, in routes.yaml).` };
+  return {
+    param: "value",
+    message: `${said.value} is out of range. Of ${where} feedback may say: ${list} (metrics, in routes.yaml).`,
+  };
 }

@@ -20,6 +20,9 @@ export async function overridden(policy: Policy, overrides: Overrides): Promise<
 }
 
 async function usedModels({ sampler, scorer, reference }: Policy): Promise<UsedModels> {
-  const used = async ({ engine, format }: PromptedModel) => ({ format, capabilities: (await engine.info()).capabilities });
+  const used = async ({ engine, format }: PromptedModel) => ({
+    format,
+    capabilities: (await engine.info()).capabilities,
+  });
   return { sampler: await used(sampler), scorer: await used(scorer), reference: reference && (await used(reference)) };
 }

@@ -12,17 +12,23 @@ export function parseYaml<Schema extends z.ZodType>(file: string, text: string, 
   const lines = new LineCounter();
   const document = parseDocument(text, { lineCounter: lines });
   if (document.errors.length > 0)
-    throw complaints(document.errors.map((error) => `${file}:${error.linePos?.[0].line ?? 1}: ${error.message.split("\n")[0]}`));
+    throw complaints(
+      document.errors.map((error) => `${file}:${error.linePos?.[0].line ?? 1}: ${error.message.split("\n")[0]}`),
+    );
   visit(document, {
     Alias(_, alias) {
       if (alias.resolve(document) !== undefined) return;
       const line = lines.linePos(alias.range?.[0] ?? 0).line;
-      throw complaints([`${file}:${line}: "*${alias.source}" refers to nothing; text that begins with "*" needs quotes`]);
+      throw complaints([
+        `${file}:${line}: "*${alias.source}" refers to nothing; text that begins with "*" needs quotes`,
+      ]);
     },
   });
   const parsed = schema.safeParse(document.toJS() ?? {});
   if (parsed.success) return parsed.data;
-  throw complaints(parsed.error.issues.map((issue) => `${file}:${lineOf(document, lines, complaintPath(issue))}: ${describe(issue)}`));
+  throw complaints(
+    parsed.error.issues.map((issue) => `${file}:${lineOf(document, lines, complaintPath(issue))}: ${describe(issue)}`),
+  );
 }
 
 /** A complaint about a field that is well-formed, but does not go with what stands elsewhere. */

@@ -79,7 +79,8 @@ export class PolicyFolder {
   #demonstrationFile(file: string, stamp: string): DemonstrationFile {
     const readWhole = async (): Promise<string> => {
       const text = await readText(file);
-      if ((await stampOf(file)) !== stamp) throw new GatewayError("configuration", `${file} was changed while it was read.`);
+      if ((await stampOf(file)) !== stamp)
+        throw new GatewayError("configuration", `${file} was changed while it was read.`);
       return text;
     };
     let read = once(readWhole);

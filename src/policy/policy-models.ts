@@ -9,7 +9,13 @@ import type { Models, PolicySet, PromptedModel } from "./policy.ts";
 import type { PolicySettings, PromptFormat } from "./schema.ts";
 
 /** The models that a policy names. */
-export function modelReferences({ engine = defaultEngine, adapter, scorer, reference, score }: PolicySettings): Named<ModelReference> {
+export function modelReferences({
+  engine = defaultEngine,
+  adapter,
+  scorer,
+  reference,
+  score,
+}: PolicySettings): Named<ModelReference> {
   const sampler = { engine, adapter };
   const refers = score.type === "contrast" && score.negative === "reference";
   return {
@@ -34,7 +40,11 @@ export interface Named<Value> {
   readonly reference: Value | null;
 }
 
-export async function openModels(engines: Engines, settings: PolicySettings, formats: Named<PromptFormat>): Promise<Models> {
+export async function openModels(
+  engines: Engines,
+  settings: PolicySettings,
+  formats: Named<PromptFormat>,
+): Promise<Models> {
   const { sampler, scorer, reference } = modelReferences(settings);
   const open = async (model: ModelReference, format: PromptFormat): Promise<PromptedModel> => ({
     engine: await engines.open(model),
@@ -83,7 +93,10 @@ export async function usedModels(
     return { format, capabilities };
   };
   const { sampler, scorer, reference } = modelReferences(settings);
-  const sampling = await use(settings.engine === undefined && settings.adapter !== undefined ? "adapter" : "engine", sampler);
+  const sampling = await use(
+    settings.engine === undefined && settings.adapter !== undefined ? "adapter" : "engine",
+    sampler,
+  );
   return {
     sampler: sampling,
     scorer: settings.scorer === undefined ? sampling : await use("scorer", scorer),
@@ -101,19 +114,27 @@ export function contradiction(
   const at = (path: string, reason: string) => ({ path: path.split("."), reason });
   const scoring = score.type === "none" ? [] : [scorer, ...(reference === null ? [] : [reference])];
   for (const { format, capabilities } of [sampler, ...scoring]) {
-    if (format === "chat" && !capabilities.chat) return at("prompt", `the model has no chat template; use hh-rlhf or synthetic-gpt`);
+    if (format === "chat" && !capabilities.chat)
+      return at("prompt", `the model has no chat template; use hh-rlhf or synthetic-gpt`);
     if (format !== "chat" && !capabilities.text) return at("prompt", `this engine takes chat messages only; use chat`);
   }
   if (scoring.some(({ capabilities }) => !capabilities.score))
     return at("score", `this engine cannot return log-probabilities of given completions, which "${score.type}" needs`);
   const isReferring = score.type === "contrast" && score.negative === "reference";
   if (isReferring && reference === null) return at("score.negative", `this policy has no reference model`);
-  if (settings.block !== undefined && !sampler.capabilities.score) return at("block", "this engine cannot go on from tokens");
+  if (settings.block !== undefined && !sampler.capabilities.score)
+    return at("block", "this engine cannot go on from tokens");
   const unpaired = demonstrations.find(({ rejected }) => rejected === undefined);
   if (score.type === "contrast" && score.negative === "rejected" && unpaired !== undefined)
-    return at("score.negative", `"rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`);
+    return at(
+      "score.negative",
+      `"rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`,
+    );
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (sampler.format === "synthetic-gpt" && dialogue !== undefined)
-    return at("prompt", `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`);
+    return at(
+      "prompt",
+      `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`,
+    );
   return null;
 }

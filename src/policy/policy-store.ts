@@ -1,4 +1,7 @@
-/** @module The policies in force, and the owner of the engines. A new set is read whole, checked whole, then swapped in one step; a bad one changes nothing. */
+/**
+ * @module The policies in force, and the owner of the engines. A new set is read whole, checked whole, then swapped in
+ * one step; a bad one changes nothing.
+ */
 import type { ModelReference } from "../engine/engines.ts";
 import { GatewayError } from "../types/error.ts";
 import type { PolicyFiles } from "./build.ts";
@@ -25,7 +28,10 @@ export interface PolicyError {
 export interface PolicyStoreOptions {
   readonly read: () => Promise<PolicyFiles>;
   readonly build: (files: PolicyFiles) => Promise<PolicySet>;
-  /** Told which models the set in force needs, when one has been taken or refused: whatever else was begun can be let go of. */
+  /**
+   * Told which models the set in force needs, when one has been taken or refused: whatever else was begun can be let go
+   * of.
+   */
   readonly retain: (models: readonly ModelReference[]) => void;
   /** Seconds since 1970. */
   readonly unixTime: () => number;
@@ -58,7 +64,10 @@ export class PolicyStore {
     return this.#state;
   }
 
-  /** Takes the files as they are now, if they are good. One reload at a time. Resolves with what is wrong with them, or null. */
+  /**
+   * Takes the files as they are now, if they are good. One reload at a time. Resolves with what is wrong with them, or
+   * null.
+   */
   reload(): Promise<string | null> {
     const reloaded = this.#reloading.then(() => this.#reload());
     this.#reloading = reloaded;

@@ -1,8 +1,7 @@
 /**
- * @module Takes policies and demonstrations into use when their files change. Looks at them, rather than being told: that works on every file system.
- * Files that were refused for a reason that may pass are tried again without a change.
+ * @module Takes policies and demonstrations into use when their files change. Looks at them, rather than being told:
+ * that works on every file system. Files that were refused for a reason that may pass are tried again without a change.
  */
-
 import type { Report } from "../types/operator.ts";
 import type { PolicyFolder } from "./policy-files.ts";
 import type { PolicyStore } from "./policy-store.ts";
@@ -15,7 +14,12 @@ export interface PolicyWatcher {
   close(): Promise<void>;
 }
 
-export function watchPolicies(store: PolicyStore, folder: PolicyFolder, everyMs: number, report: Report): PolicyWatcher {
+export function watchPolicies(
+  store: PolicyStore,
+  folder: PolicyFolder,
+  everyMs: number,
+  report: Report,
+): PolicyWatcher {
   let isClosed = false;
   let wake = (): void => {};
   const pause = (): Promise<void> =>
@@ -43,7 +47,8 @@ export function watchPolicies(store: PolicyStore, folder: PolicyFolder, everyMs:
       retries.tried(isEdited);
       const again = store.state.error?.mayPass ? "\nThey are tried again." : "";
       if (complaint === null) report("policies reloaded");
-      else if (isEdited || complaint !== complained) report(`The policies have changed, but are not in force:\n${complaint}${again}`);
+      else if (isEdited || complaint !== complained)
+        report(`The policies have changed, but are not in force:\n${complaint}${again}`);
       complained = complaint;
     }
   };

@@ -42,16 +42,28 @@ function checkExperimentNames(file: string, text: string, { routes }: Routes): v
     const name = experiment.name ?? route;
     const other = seen.get(name);
     if (other !== undefined)
-      throw complaintAt(file, text, ["routes", route, "experiment", "name"], `the route "${other}" has an experiment "${name}" as well`);
+      throw complaintAt(
+        file,
+        text,
+        ["routes", route, "experiment", "name"],
+        `the route "${other}" has an experiment "${name}" as well`,
+      );
     seen.set(name, route);
   }
 }
 
-export function buildRoute(name: string, route: Routes["routes"][string], policies: ReadonlyMap<string, Policy>): Route {
+export function buildRoute(
+  name: string,
+  route: Routes["routes"][string],
+  policies: ReadonlyMap<string, Policy>,
+): Route {
   const { experiment: given, allow_overrides: allowOverrides, counterfactual } = route;
   const policyOf = (policy: string): Policy => policies.get(policy) as Policy;
-  if (given === undefined) return { name, policy: policyOf(route.policy as string), experiment: null, allowOverrides, counterfactual };
-  const arms = Object.entries(given.arms).map(([arm, { policy, weight }]): Arm => ({ name: arm, policy: policyOf(policy), weight }));
+  if (given === undefined)
+    return { name, policy: policyOf(route.policy as string), experiment: null, allowOverrides, counterfactual };
+  const arms = Object.entries(given.arms).map(
+    ([arm, { policy, weight }]): Arm => ({ name: arm, policy: policyOf(policy), weight }),
+  );
   const wanted = given.control ?? "control";
   const control = arms.find((arm) => arm.name === wanted) ?? (arms.at(-1) as Arm);
   const experiment = {

@@ -1,4 +1,7 @@
-/** @module What stands in policies/*.yaml, policies/routes.yaml and demos/*.jsonl. zod checks; the rest of the program uses the inferred types. */
+/**
+ * @module What stands in policies/*.yaml, policies/routes.yaml and demos/*.jsonl. zod checks; the rest of the program
+ * uses the inferred types.
+ */
 import { z } from "zod";
 import { complaintsAbout, largestValue, measuredMetrics, mostMetrics } from "./feedback-metrics.ts";
 import { problemWith } from "./user-pattern.ts";
@@ -25,7 +28,9 @@ export const scoreSchema = z.discriminatedUnion("type", [
     type: z.literal("contrast"),
     negative: z
       .enum(["rejected", "base", "reference"])
-      .describe("rejected: Ŝ (Eq. 11); base: S (Eq. 8); reference: log π(y | C⁺) − log π_ref(y | C⁺), of a tuned model and its base"),
+      .describe(
+        "rejected: Ŝ (Eq. 11); base: S (Eq. 8); reference: log π(y | C⁺) − log π_ref(y | C⁺), of a tuned model and its base",
+      ),
     normalize,
   }),
   z.strictObject({ type: z.literal("likelihood"), normalize }),
@@ -33,8 +38,14 @@ export const scoreSchema = z.discriminatedUnion("type", [
 ]);
 
 const instructionsSchema = z.strictObject({
-  positive: z.string().min(1).default("Answer every message as politely, harmlessly, helpfully and honestly as possible."),
-  negative: z.string().min(1).default("Answer every message as offensively, harmfully, unhelpfully and misleadingly as possible."),
+  positive: z
+    .string()
+    .min(1)
+    .default("Answer every message as politely, harmlessly, helpfully and honestly as possible."),
+  negative: z
+    .string()
+    .min(1)
+    .default("Answer every message as offensively, harmfully, unhelpfully and misleadingly as possible."),
 });
 
 export const defaultInstructions = instructionsSchema.parse({});
@@ -51,7 +62,8 @@ const pattern = z
   .min(1)
   .superRefine((source, context) => {
     const problem = problemWith(source);
-    if (problem !== null) context.addIssue({ code: "custom", message: `must be a regular expression as RE2 knows them: ${problem}` });
+    if (problem !== null)
+      context.addIssue({ code: "custom", message: `must be a regular expression as RE2 knows them: ${problem}` });
   });
 
 /** Requests that are answered by one plain sample each: any of these is enough. */
@@ -101,9 +113,15 @@ export const policySchema = z
     retriever: retrieverSchema.default({ type: "none" }),
     engine: modelName.optional().describe("the engine that samples: a name from the engines file; absent: default"),
     adapter: modelName.optional().describe("what it wears: one of its adapters"),
-    scorer: modelSchema.optional().describe("the model whose log-probabilities choose, a teacher's; absent: the one that samples"),
-    reference: modelSchema.optional().describe("π_ref of negative: reference; absent: the engine that samples, without an adapter"),
-    instructions: instructionsSchema.optional().describe("chat format; where demonstrations are named, these are there by default"),
+    scorer: modelSchema
+      .optional()
+      .describe("the model whose log-probabilities choose, a teacher's; absent: the one that samples"),
+    reference: modelSchema
+      .optional()
+      .describe("π_ref of negative: reference; absent: the engine that samples, without an adapter"),
+    instructions: instructionsSchema
+      .optional()
+      .describe("chat format; where demonstrations are named, these are there by default"),
     ...changeable,
     prompt: z.enum(["auto", ...promptFormats]).default("auto"),
     sampling: samplingSchema.prefault({}),
@@ -122,16 +140,28 @@ export const policySchema = z
         message: `the retriever ${policy.retriever.type} needs a set of demonstrations`,
       });
     if (!wantsDemonstrations && policy.demonstrations !== undefined)
-      context.addIssue({ code: "custom", path: ["retriever"], message: "demonstrations are named, but no retriever chooses among them" });
+      context.addIssue({
+        code: "custom",
+        path: ["retriever"],
+        message: "demonstrations are named, but no retriever chooses among them",
+      });
     if (policy.block !== undefined && policy.score.type === "none")
-      context.addIssue({ code: "custom", path: ["block"], message: "blocks are chosen by a score, and this policy has none" });
+      context.addIssue({
+        code: "custom",
+        path: ["block"],
+        message: "blocks are chosen by a score, and this policy has none",
+      });
     const complain = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
     if (hasOneContext(policy)) complain("score", oneContext);
     if (policy.scorer !== undefined && policy.score.type === "none") complain("scorer", "this policy has no score");
     const refers = policy.score.type === "contrast" && policy.score.negative === "reference";
-    if (policy.reference !== undefined && !refers) complain("reference", "only a contrast with negative: reference needs it");
+    if (policy.reference !== undefined && !refers)
+      complain("reference", "only a contrast with negative: reference needs it");
     if (refers && policy.reference === undefined && policy.adapter === undefined)
-      complain("reference", "negative: reference measures one model against another: name an adapter, or the reference");
+      complain(
+        "reference",
+        "negative: reference measures one model against another: name an adapter, or the reference",
+      );
   })
   .transform((policy) => ({
     ...policy,
@@ -147,14 +177,23 @@ export function hasOneContext(policy: {
   readonly instructions?: unknown;
 }): boolean {
   const { score, demonstrations, instructions } = policy;
-  return score.type === "contrast" && score.negative !== "reference" && demonstrations === undefined && instructions === undefined;
+  return (
+    score.type === "contrast" &&
+    score.negative !== "reference" &&
+    demonstrations === undefined &&
+    instructions === undefined
+  );
 }
 
 const name = z.string().regex(/^[\w.-]+$/u, "may hold letters, digits, '.', '_' and '-'");
 
 const armSchema = z.strictObject({
   policy: name,
-  weight: z.number().min(0).default(1).describe("an arm's share is its weight beside the others'; 0: nobody comes to it"),
+  weight: z
+    .number()
+    .min(0)
+    .default(1)
+    .describe("an arm's share is its weight beside the others'; 0: nobody comes to it"),
 });
 
 export const assignmentUnits = ["user", "key", "conversation"] as const;
@@ -175,7 +214,10 @@ const metricSchema = z.union([
 const experimentSchema = z
   .strictObject({
     name: name.optional().describe("the route's name, unless given; another name assigns everybody anew"),
-    unit: z.enum(assignmentUnits).default("user").describe("what is assigned: the request's user, the API key, or the first user message"),
+    unit: z
+      .enum(assignmentUnits)
+      .default("user")
+      .describe("what is assigned: the request's user, the API key, or the first user message"),
     arms: z.record(name, armSchema),
     control: name.optional().describe("the arm that the others are compared with: the one called control, or the last"),
     metrics: z
@@ -183,13 +225,17 @@ const experimentSchema = z
       .min(1)
       .max(mostMetrics + measuredMetrics.length)
       .default(["rating"])
-      .describe("what the verdict is about, and what feedback may say: a name alone has values from 0 to 1; rating is always among them"),
+      .describe(
+        "what the verdict is about, and what feedback may say: a name alone has values from 0 to 1; rating is always among them",
+      ),
   })
   .superRefine(({ arms, control, metrics }, context) => {
-    for (const { place, message } of complaintsAbout(metrics)) context.addIssue({ code: "custom", path: ["metrics", place], message });
+    for (const { place, message } of complaintsAbout(metrics))
+      context.addIssue({ code: "custom", path: ["metrics", place], message });
     const complain = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
     if (Object.keys(arms).length < 2) complain("arms", "an experiment needs at least two arms");
-    if (!Object.values(arms).some(({ weight }) => weight > 0)) complain("arms", "at least one arm needs a weight above 0");
+    if (!Object.values(arms).some(({ weight }) => weight > 0))
+      complain("arms", "at least one arm needs a weight above 0");
     if (control !== undefined && !Object.hasOwn(arms, control)) complain("control", `there is no arm "${control}"`);
   });
 
@@ -199,8 +245,13 @@ const routeSchema = z
   .strictObject({
     policy: name.optional(),
     experiment: experimentSchema.optional(),
-    allow_overrides: z.boolean().default(false).describe("requests may choose an arm (x-icdpo-arm) and change settings (icdpo.overrides)"),
-    counterfactual: share.default(0).describe("of so many scored requests, what plain sampling would have answered is recorded as well"),
+    allow_overrides: z
+      .boolean()
+      .default(false)
+      .describe("requests may choose an arm (x-icdpo-arm) and change settings (icdpo.overrides)"),
+    counterfactual: share
+      .default(0)
+      .describe("of so many scored requests, what plain sampling would have answered is recorded as well"),
     ramp: share.default(1).describe("so many units take part in the experiment; the others get the control's policy"),
   })
   .superRefine(({ policy, experiment, ramp }, context) => {
@@ -211,7 +262,9 @@ const routeSchema = z
   });
 
 export const routesSchema = z.strictObject({
-  routes: z.record(name, routeSchema).refine((routes) => Object.keys(routes).length > 0, "at least one route is needed"),
+  routes: z
+    .record(name, routeSchema)
+    .refine((routes) => Object.keys(routes).length > 0, "at least one route is needed"),
   default: name.optional(),
   aliases: z.record(z.string().min(1), name).default({}),
 });

@@ -1,6 +1,7 @@
 /**
- * @module Patterns that operators write and that users' texts are held against. They are RE2's: without looking around and references back, so that
- * matching takes time in proportion to the text, whatever the pattern and whatever the text.
+ * @module Patterns that operators write and that users' texts are held against. They are RE2's: without looking around
+ * and references back, so that matching takes time in proportion to the text, whatever the pattern and whatever the
+ * text.
  */
 import { RE2JS } from "re2js";
 import { messageOf } from "../types/error.ts";
@@ -13,7 +14,10 @@ const longestSource = 1000;
 
 export type Pattern = (text: string) => boolean;
 
-/** Throws an `Error` that says what is wrong with the pattern. JavaScript's spellings (`\u00e9`, `(?<name>…)`) are understood. */
+/**
+ * Throws an `Error` that says what is wrong with the pattern. JavaScript's spellings (`\u00e9`, `(?<name>…)`) are
+ * understood.
+ */
 export function compilePattern(source: string): Pattern {
   if (source.length > longestSource) throw new Error(`it is longer than ${longestSource} characters`);
   const pattern = RE2JS.compile(RE2JS.translateRegExp(source));

@@ -1,12 +1,15 @@
 /**
- * @module Forgetting a user. What is deleted is deleted; what comes later, because it waited in some gateway or its request was still under way, finds the
- * user's mark and is not taken, whoever writes it. So does nothing that belongs to an answer which is not there.
+ * @module Forgetting a user. What is deleted is deleted; what comes later, because it waited in some gateway or its
+ * request was still under way, finds the user's mark and is not taken, whoever writes it. So does nothing that belongs
+ * to an answer which is not there.
  */
 
 /** Of a pseudonym the first digits: who reads the database learns no more than that somebody was forgotten. */
 const markDigits = 8;
 
-export const forgottenTables: readonly string[] = ["CREATE TABLE forgotten (user TEXT PRIMARY KEY, at INTEGER NOT NULL)"];
+export const forgottenTables: readonly string[] = [
+  "CREATE TABLE forgotten (user TEXT PRIMARY KEY, at INTEGER NOT NULL)",
+];
 
 /** Whatever belongs to an answer. */
 const parts = ["texts", "request_settings", "feedback", "counterfactuals", "judgements"] as const;
@@ -27,10 +30,16 @@ export function tombstone(user: string, now: string): string {
 
 /** `ids`: SELECT of answers' ids. Answers go last, since the others are found by them. */
 export function deleteStatements(ids: string): string[] {
-  return [...parts.map((table) => `DELETE FROM ${table} WHERE answer IN (${ids})`), `DELETE FROM answers WHERE id IN (${ids})`];
+  return [
+    ...parts.map((table) => `DELETE FROM ${table} WHERE answer IN (${ids})`),
+    `DELETE FROM answers WHERE id IN (${ids})`,
+  ];
 }
 
-/** The same as SQL to run by hand, where no program of ours reaches the database; "now" is when it is run. `user`: the pseudonym. */
+/**
+ * The same as SQL to run by hand, where no program of ours reaches the database; "now" is when it is run. `user`: the
+ * pseudonym.
+ */
 export function forgetSql(user: string): string {
   const statements = [
     tombstone(`'${user}'`, "unixepoch() * 1000 + 999"),

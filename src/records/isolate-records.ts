@@ -1,6 +1,6 @@
 /**
- * @module A worker's records: written after the answer has gone out, by the isolate that gave it. No promise is shared among requests: one that began in
- * a request ends with it.
+ * @module A worker's records: written after the answer has gone out, by the isolate that gave it. No promise is shared
+ * among requests: one that began in a request ends with it.
  */
 import { pause } from "../async/pause.ts";
 import { retry } from "../async/retry.ts";
@@ -110,7 +110,9 @@ export class IsolateRecords implements RecordStore {
       return await ask(await this.#prepared());
     } catch (error) {
       if (isCancellation(error)) throw error;
-      throw new GatewayError("records_unavailable", `Records cannot be had now: ${messageOf(error)}. Retry later.`, { cause: error });
+      throw new GatewayError("records_unavailable", `Records cannot be had now: ${messageOf(error)}. Retry later.`, {
+        cause: error,
+      });
     }
   }
 

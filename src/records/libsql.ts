@@ -22,7 +22,12 @@ export async function openClient({ url, authToken }: DatabaseAddress, pragmas: r
   const isLocal = fileOf(url) !== null;
   const bounded = boundedFetch(fetchUnmoved, { name: "The database", most: mostAnswerBytes });
   // What is said to a local file is said to a connection: there is one.
-  const client = createClient({ url, fetch: bounded, ...(authToken !== undefined && { authToken }), ...(isLocal && { concurrency: 1 }) });
+  const client = createClient({
+    url,
+    fetch: bounded,
+    ...(authToken !== undefined && { authToken }),
+    ...(isLocal && { concurrency: 1 }),
+  });
   try {
     if (isLocal) for (const pragma of pragmas) await client.execute(`PRAGMA ${pragma}`);
     return client;

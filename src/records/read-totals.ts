@@ -1,6 +1,7 @@
 /**
- * @module Reads what a report is made of: the sums that the database keeps. They hold whatever was recorded. Where feedback from before a metric was
- * declared, or its range was changed, lies out of range, that metric's values are summed up again without these.
+ * @module Reads what a report is made of: the sums that the database keeps. They hold whatever was recorded. Where
+ * feedback from before a metric was declared, or its range was changed, lies out of range, that metric's values are
+ * summed up again without these.
  */
 import type { CohortMoments, Extent, Totals } from "../experiment/totals-of-arms.ts";
 import { largestValue, type MetricRange, measuredMetrics } from "../policy/feedback-metrics.ts";
@@ -10,9 +11,13 @@ import { rounded } from "./totals.ts";
 /** As many as a report names. */
 const mostUndeclared = 16;
 
-const present = "(SELECT number FROM periods WHERE experiment = ?1 AND answers > 0 ORDER BY last DESC, number DESC LIMIT 1)";
+const present =
+  "(SELECT number FROM periods WHERE experiment = ?1 AND answers > 0 ORDER BY last DESC, number DESC LIMIT 1)";
 
-/** All of one moment. Null: nothing is recorded. `ranges`: of feedback; absent: whatever was recorded counts. `between`: called between two steps. */
+/**
+ * All of one moment. Null: nothing is recorded. `ranges`: of feedback; absent: whatever was recorded counts. `between`:
+ * called between two steps.
+ */
 export async function readTotals(
   client: SqlClient,
   experiment: string,
@@ -23,7 +28,8 @@ export async function readTotals(
   const leftOut = ranges === undefined ? {} : await countLeftOut(client, experiment, ranges);
   between();
   const again = (ranges ?? []).filter(({ name }) => leftOut[name] !== undefined);
-  const counted = ranges && [...measuredMetrics, ...ranges.map(({ name }) => name)].filter((name) => leftOut[name] === undefined);
+  const counted =
+    ranges && [...measuredMetrics, ...ranges.map(({ name }) => name)].filter((name) => leftOut[name] === undefined);
   const [periods, policies, moments, extents, undeclared, ...summedUp] = await client.batch(
     [
       reading(
@@ -62,8 +68,14 @@ export async function readTotals(
       policy: String(row["policy"]),
       answers: Number(row["answers"]),
     })),
-    moments: [...(moments?.rows ?? []).map((row) => momentsOf(String(row["metric"]), row)), ...own.flatMap((one) => one.moments)],
-    extents: [...(extents?.rows ?? []).map((row) => extentOf(String(row["metric"]), row)), ...own.flatMap((one) => one.extents)],
+    moments: [
+      ...(moments?.rows ?? []).map((row) => momentsOf(String(row["metric"]), row)),
+      ...own.flatMap((one) => one.moments),
+    ],
+    extents: [
+      ...(extents?.rows ?? []).map((row) => extentOf(String(row["metric"]), row)),
+      ...own.flatMap((one) => one.extents),
+    ],
     leftOut,
     undeclared: (undeclared?.rows ?? []).map((row) => String(row["metric"])),
   };
@@ -78,12 +90,23 @@ function among(column: string, values: readonly string[] | undefined): string {
   return values === undefined ? "" : ` AND ${column} IN (${values.map((_, i) => `?${i + 2}`).join(", ")})`;
 }
 
-/** Metric → values of the present period's answers that are out of range. Few rows are read where there are few (CROSS JOIN: in this order). */
-async function countLeftOut(client: SqlClient, experiment: string, ranges: readonly MetricRange[]): Promise<Record<string, number>> {
-  const beyond = (condition: string): string => `(SELECT count(*) FROM feedback f CROSS JOIN answers a ON a.id = f.answer
+/**
+ * Metric → values of the present period's answers that are out of range. Few rows are read where there are few (CROSS
+ * JOIN: in this order).
+ */
+async function countLeftOut(
+  client: SqlClient,
+  experiment: string,
+  ranges: readonly MetricRange[],
+): Promise<Record<string, number>> {
+  const beyond = (
+    condition: string,
+  ): string => `(SELECT count(*) FROM feedback f CROSS JOIN answers a ON a.id = f.answer
     CROSS JOIN units u ON u.number = a.member WHERE f.metric = ?2 AND f.value ${condition} AND u.period = ${present})`;
   const results = await client.batch(
-    ranges.map(({ name, min, max }) => reading(`SELECT ${beyond("< ?3")} + ${beyond("> ?4")} AS left_out`, experiment, name, min, max)),
+    ranges.map(({ name, min, max }) =>
+      reading(`SELECT ${beyond("< ?3")} + ${beyond("> ?4")} AS left_out`, experiment, name, min, max),
+    ),
     "read",
   );
   const counts = ranges.map(({ name }, i) => [name, Number(results[i]?.rows[0]?.["left_out"] ?? 0)] as const);

@@ -1,5 +1,7 @@
-/** @module What is kept of answers, and of what became of them. Ids and times are made by the caller; rows are written as given. */
-
+/**
+ * @module What is kept of answers, and of what became of them. Ids and times are made by the caller; rows are written
+ * as given.
+ */
 import type { ExperimentDescription, ExperimentReport } from "../experiment/report.ts";
 import type { DeclaredMetrics, Refusal } from "../policy/feedback-metrics.ts";
 
@@ -33,7 +35,10 @@ export interface AnswerRow {
   readonly fallback: string | null;
   /** OpenAI's error code. */
   readonly error: string | null;
-  /** JSON of the conversation, of what the request says beside it, where that is known, and of the answers; null unless texts are kept. */
+  /**
+   * JSON of the conversation, of what the request says beside it, where that is known, and of the answers; null unless
+   * texts are kept.
+   */
   readonly texts: { readonly request: string; readonly settings?: string; readonly answers: string } | null;
 }
 
@@ -76,9 +81,15 @@ export interface RecordStore {
   readonly keepsText: boolean;
   answer(row: AnswerRow): void;
   counterfactual(row: CounterfactualRow): void;
-  /** `key` is the caller's: each sees their own answers only. Throws "records_unavailable", and "answer_not_found" where nothing is kept. */
+  /**
+   * `key` is the caller's: each sees their own answers only. Throws "records_unavailable", and "answer_not_found" where
+   * nothing is kept.
+   */
   feedback(row: FeedbackRow, key: string | null, declared: DeclaredMetrics): Promise<FeedbackOutcome>;
-  /** Whoever leaves (`signal`) is waited for no more. Throws "records_unavailable", and "experiment_not_found" where nothing is kept. */
+  /**
+   * Whoever leaves (`signal`) is waited for no more. Throws "records_unavailable", and "experiment_not_found" where
+   * nothing is kept.
+   */
   report(experiment: ExperimentDescription, signal?: AbortSignal): Promise<ExperimentReport>;
   state(): StoreState;
 }

@@ -19,13 +19,43 @@ export function insertAnswers(rows: readonly AnswerRow[]): Statement[] {
 
 const columns = [
   ...["id", "at", "route", "policy", "experiment", "arm", "unit", "shares", "user", "key"],
-  ...["latency_ms", "prompt_tokens", "completion_tokens", "work_tokens", "candidates", "score", "margin", "finish", "fallback", "error"],
+  ...[
+    "latency_ms",
+    "prompt_tokens",
+    "completion_tokens",
+    "work_tokens",
+    "candidates",
+    "score",
+    "margin",
+    "finish",
+    "fallback",
+    "error",
+  ],
 ];
 
 function valuesOf({ shares, ...row }: AnswerRow): SqlValue[] {
-  const place = [row.id, row.at, row.route, row.policy, row.experiment, row.arm, row.unit, shares === null ? null : JSON.stringify(shares)];
+  const place = [
+    row.id,
+    row.at,
+    row.route,
+    row.policy,
+    row.experiment,
+    row.arm,
+    row.unit,
+    shares === null ? null : JSON.stringify(shares),
+  ];
   const cost = [row.latencyMs, row.promptTokens, row.completionTokens, row.workTokens, row.candidates];
-  return [...place, row.user, row.key, ...cost, finite(row.score), finite(row.margin), row.finish, row.fallback, row.error];
+  return [
+    ...place,
+    row.user,
+    row.key,
+    ...cost,
+    finite(row.score),
+    finite(row.margin),
+    row.finish,
+    row.fallback,
+    row.error,
+  ];
 }
 
 /** Databases know no infinity: one score that is not a number must not keep all else from being written. */

@@ -1,6 +1,9 @@
 /** @module A SQLite database, wherever it is: libSQL's client is one as it stands, and Cloudflare's D1 is made one. */
 
-/** Of a server's answer to one statement or batch: a report reads some thousand rows, and texts are asked for by the hundred. */
+/**
+ * Of a server's answer to one statement or batch: a report reads some thousand rows, and texts are asked for by the
+ * hundred.
+ */
 export const mostAnswerBytes = 64 * 2 ** 20;
 
 export type SqlValue = string | number | null;

@@ -1,5 +1,7 @@
-/** @module The statements by which records are kept and read, in SQLite's words. Where the database is, is its client's concern. */
-
+/**
+ * @module The statements by which records are kept and read, in SQLite's words. Where the database is, is its client's
+ * concern.
+ */
 import { type ExperimentDescription, type ExperimentReport, reportExperiment } from "../experiment/report.ts";
 import { type DeclaredMetrics, mostMetrics, refusalOf } from "../policy/feedback-metrics.ts";
 import { GatewayError } from "../types/error.ts";
@@ -81,7 +83,10 @@ export class RecordDatabase {
     this.#client = client;
   }
 
-  /** Makes the tables where there are none; somebody else may be making them at the same time. Throws what the client throws. */
+  /**
+   * Makes the tables where there are none; somebody else may be making them at the same time. Throws what the client
+   * throws.
+   */
   async migrate(): Promise<void> {
     await this.#client.execute("CREATE TABLE IF NOT EXISTS migrations (number INTEGER PRIMARY KEY)");
     for (let number = await this.#migrated(); number < migrations.length; number++) {
@@ -103,8 +108,16 @@ export class RecordDatabase {
     if (statements.length > 0) await this.#client.batch(statements, "write");
   }
 
-  /** For answers that are not older than `days`, and were given to the same key. `declared`: what may be said; null: the caller has seen to that. */
-  async feedback(row: FeedbackRow, key: string | null, days: number, declared: DeclaredMetrics | null = null): Promise<FeedbackOutcome> {
+  /**
+   * For answers that are not older than `days`, and were given to the same key. `declared`: what may be said; null: the
+   * caller has seen to that.
+   */
+  async feedback(
+    row: FeedbackRow,
+    key: string | null,
+    days: number,
+    declared: DeclaredMetrics | null = null,
+  ): Promise<FeedbackOutcome> {
     // Of what was declared once and is no more there may be rows.
     const others = "(SELECT count(*) FROM feedback WHERE answer = ?1 AND metric <> ?2)";
     const { rows } = await this.#client.execute({
@@ -117,7 +130,10 @@ export class RecordDatabase {
     const refusal = declared && refusalOf(declared, text(answer["experiment"]), row);
     if (refusal !== null) return refusal;
     if (Number(answer["others"]) >= mostMetrics)
-      return { param: "metric", message: `Feedback says ${mostMetrics} other things of this answer already, and there are no more.` };
+      return {
+        param: "metric",
+        message: `Feedback says ${mostMetrics} other things of this answer already, and there are no more.`,
+      };
     await this.#client.execute({
       sql: `INSERT INTO feedback SELECT ?1, ?2, ?3, ?4, ?5 WHERE ${others} < ${mostMetrics}
         ON CONFLICT (answer, metric) DO UPDATE SET value = excluded.value, comment = excluded.comment, at = excluded.at
@@ -135,7 +151,10 @@ export class RecordDatabase {
     });
   }
 
-  async judgements(experiment: string, judge?: string): Promise<(JudgementRow & { readonly unit: string; readonly answeredAt: number })[]> {
+  async judgements(
+    experiment: string,
+    judge?: string,
+  ): Promise<(JudgementRow & { readonly unit: string; readonly answeredAt: number })[]> {
     const { rows } = await this.#client.execute({
       sql: `SELECT j.*, a.unit, a.at AS answered_at FROM judgements j JOIN answers a ON a.id = j.answer
         WHERE j.experiment = ? AND (? IS NULL OR j.judge = ?) ORDER BY j.at, j.rowid`,
@@ -154,14 +173,20 @@ export class RecordDatabase {
     }));
   }
 
-  /** What was recorded before there were totals is counted first. Throws "cancelled" between two steps where nobody waits any more. */
+  /**
+   * What was recorded before there were totals is counted first. Throws "cancelled" between two steps where nobody
+   * waits any more.
+   */
   async report(experiment: ExperimentDescription, signal?: AbortSignal): Promise<ExperimentReport> {
     const stopIfAbandoned = (): void => {
       if (signal?.aborted) throw new GatewayError("cancelled", "Nobody waits for the report any more.");
     };
     stopIfAbandoned();
     while (await this.count()) stopIfAbandoned();
-    return reportExperiment(experiment, await readTotals(this.#client, experiment.name, experiment.ranges, stopIfAbandoned));
+    return reportExperiment(
+      experiment,
+      await readTotals(this.#client, experiment.name, experiment.ranges, stopIfAbandoned),
+    );
   }
 
   /** Counts some of what was recorded before there were totals. Whether some is left. */
@@ -171,7 +196,9 @@ export class RecordDatabase {
 
   /** Experiments that have records, whether or not a route still has them. */
   async experiments(): Promise<string[]> {
-    const { rows } = await this.#client.execute("SELECT DISTINCT experiment FROM answers WHERE experiment IS NOT NULL ORDER BY experiment");
+    const { rows } = await this.#client.execute(
+      "SELECT DISTINCT experiment FROM answers WHERE experiment IS NOT NULL ORDER BY experiment",
+    );
     return rows.map((row) => String(row["experiment"]));
   }
 
@@ -195,7 +222,12 @@ export class RecordDatabase {
   }
 
   /** Answers whose texts were kept, newest first. */
-  async texts(filter: { readonly since: number; readonly ratingAtMost?: number; readonly experiment?: string; readonly limit: number }) {
+  async texts(filter: {
+    readonly since: number;
+    readonly ratingAtMost?: number;
+    readonly experiment?: string;
+    readonly limit: number;
+  }) {
     const { rows } = await this.#client.execute({
       sql: `SELECT a.id, a.at, a.route, a.policy, a.experiment, a.arm, a.unit, t.request, s.settings, t.answers, f.value AS rating, c.text AS counterfactual
         FROM answers a JOIN texts t ON t.answer = a.id LEFT JOIN request_settings s ON s.answer = a.id
@@ -250,8 +282,8 @@ export class RecordDatabase {
   }
 
   /**
-   * Everything of one user, by pseudonym, whose request began at `now` or before: what is still on its way, in whatever gateway, is not taken any more.
-   * Returns how many answers there were.
+   * Everything of one user, by pseudonym, whose request began at `now` or before: what is still on its way, in whatever
+   * gateway, is not taken any more. Returns how many answers there were.
    */
   async forget(user: string, now: number): Promise<number> {
     await this.#client.execute({ sql: tombstone("?1", "?2"), args: [user, now] });

@@ -1,10 +1,12 @@
 /**
- * @module What reports are made of, kept up to date by the database itself: triggers count an answer when it is written, and take it out when it is
- * deleted, whoever does it. So a report reads some thousand rows, however many answers there are.
+ * @module What reports are made of, kept up to date by the database itself: triggers count an answer when it is
+ * written, and take it out when it is deleted, whoever does it. So a report reads some thousand rows, however many
+ * answers there are.
  *
- * Answers under the same weights are a period of their experiment. Its units come in cohorts, in the order in which they came, each a thirty-second as
- * many as all before. A unit's value of a metric is the mean of its observations (`sums`); of these values each arm's `moments` hold the number, the sum
- * and the sum of squares by cohort, and `extents` how many units have which value, to five binary digits.
+ * Answers under the same weights are a period of their experiment. Its units come in cohorts, in the order in which
+ * they came, each a thirty-second as many as all before. A unit's value of a metric is the mean of its observations
+ * (`sums`); of these values each arm's `moments` hold the number, the sum and the sum of squares by cohort, and
+ * `extents` how many units have which value, to five binary digits.
  */
 import { largestValue } from "../policy/feedback-metrics.ts";
 import type { SqlClient } from "./sql.ts";
@@ -30,7 +32,9 @@ export const totalsTables: readonly string[] = [
     PRIMARY KEY (period, metric, arm, value)) WITHOUT ROWID`,
 ];
 
-/** SET clauses: adds to a sum what rounding does not lose (Neumaier), so that what is taken out again leaves no trace. */
+/**
+ * SET clauses: adds to a sum what rounding does not lose (Neumaier), so that what is taken out again leaves no trace.
+ */
 function adding(column: string, value: string): string {
   const next = `(${column} + ${value})`;
   const lost = `CASE WHEN abs(${column}) >= abs(${value}) THEN (${column} - ${next}) + ${value} ELSE (${value} - ${next}) + ${column} END`;
@@ -55,7 +59,10 @@ function measured(row: "NEW" | "OLD"): string {
   const isKnown = ["latency_ms", "completion_tokens", "work_tokens", "score"].map(
     (column) => `('${column}', CASE WHEN ${row}.error IS NULL THEN ${row}.${column} END)`,
   );
-  const ends = [`('error', coalesce(${row}.error <> '${leftCode}', 0))`, `('left', coalesce(${row}.error = '${leftCode}', 0))`];
+  const ends = [
+    `('error', coalesce(${row}.error <> '${leftCode}', 0))`,
+    `('left', coalesce(${row}.error = '${leftCode}', 0))`,
+  ];
   // Not a UNION: D1 takes five parts of one at most.
   return `SELECT column1 AS metric, column2 AS value FROM (VALUES ${[...ends, ...isKnown].join(", ")})`;
 }
@@ -69,7 +76,10 @@ const ownPeriod =
   "(SELECT number FROM periods WHERE experiment = NEW.experiment AND shares = NEW.shares ORDER BY last DESC, number DESC LIMIT 1)";
 const ownUnit = `(SELECT number FROM units WHERE period = ${ownPeriod} AND unit = NEW.unit AND arm = NEW.arm)`;
 
-/** A period ends with the first answer under other weights. What was begun before that, and is recorded later, still belongs to it. */
+/**
+ * A period ends with the first answer under other weights. What was begun before that, and is recorded later, still
+ * belongs to it.
+ */
 const countAnswer = `
   INSERT INTO periods (experiment, shares, since, last, answers, units, cohort, room)
     SELECT NEW.experiment, NEW.shares, NEW.at, NEW.at, 0, 0, -1, 0 WHERE NOT EXISTS (
@@ -98,8 +108,15 @@ function saidOf(row: "NEW" | "OLD", metric: string, value: string): string {
   return `SELECT member AS unit, ${metric} AS metric, ${value} AS value FROM answers WHERE id = ${row}.answer`;
 }
 
-function sayings(table: string, metric: (row: "NEW" | "OLD") => string, value: (row: "NEW" | "OLD") => string): string[] {
-  const [added, removed] = [observe(saidOf("NEW", metric("NEW"), value("NEW"))), withdraw(saidOf("OLD", metric("OLD"), value("OLD")))];
+function sayings(
+  table: string,
+  metric: (row: "NEW" | "OLD") => string,
+  value: (row: "NEW" | "OLD") => string,
+): string[] {
+  const [added, removed] = [
+    observe(saidOf("NEW", metric("NEW"), value("NEW"))),
+    withdraw(saidOf("OLD", metric("OLD"), value("OLD"))),
+  ];
   return [
     `CREATE TRIGGER ${table}_added AFTER INSERT ON ${table} BEGIN ${added} END`,
     `CREATE TRIGGER ${table}_changed AFTER UPDATE ON ${table} WHEN ${value("NEW")} <> ${value("OLD")} BEGIN ${removed} ${added} END`,

@@ -1,6 +1,7 @@
 /**
- * @module BM25 as in `rank_bm25`'s BM25Okapi: k1 = 1.5, b = 0.75, idf = ln(N − df + 0.5) − ln(df + 0.5), a negative idf replaced by
- * 0.25 × the mean idf; query tokens count as often as they stand. An inverted index in typed arrays, with each posting's weight computed once.
+ * @module BM25 as in `rank_bm25`'s BM25Okapi: k1 = 1.5, b = 0.75, idf = ln(N − df + 0.5) − ln(df + 0.5), a negative idf
+ * replaced by 0.25 × the mean idf; query tokens count as often as they stand. An inverted index in typed arrays, with
+ * each posting's weight computed once.
  */
 import { pause } from "../async/pause.ts";
 import { usualLongestToken } from "../engine/characters.ts";
@@ -73,7 +74,8 @@ function* bm25Building(documents: readonly (readonly Token[])[]): Generator<void
     for (const [document, frequency] of documentFrequencies) {
       const length = (documents[document] as readonly Token[]).length;
       postings[next] = document;
-      weights[next] = ((idf.get(token) as number) * (frequency * (k1 + 1))) / (frequency + k1 * (1 - b + (b * length) / meanLength));
+      weights[next] =
+        ((idf.get(token) as number) * (frequency * (k1 + 1))) / (frequency + k1 * (1 - b + (b * length) / meanLength));
       next += 1;
     }
     place += 1;
@@ -83,7 +85,13 @@ function* bm25Building(documents: readonly (readonly Token[])[]): Generator<void
 }
 
 /** What follows from an index's stored parts. */
-function indexOf(documents: number, tokens: Uint32Array, starts: Uint32Array, postings: Uint32Array, weights: Float64Array): Bm25Index {
+function indexOf(
+  documents: number,
+  tokens: Uint32Array,
+  starts: Uint32Array,
+  postings: Uint32Array,
+  weights: Float64Array,
+): Bm25Index {
   const places = new Map([...tokens].map((token, place) => [token, place]));
   return {
     documents,
@@ -98,7 +106,10 @@ function indexOf(documents: number, tokens: Uint32Array, starts: Uint32Array, po
 }
 
 /** `[documents]`: the BM25 score of each for the query. */
-export function bm25Scores({ documents, places, starts, postings, weights }: Bm25Index, query: readonly Token[]): Float64Array {
+export function bm25Scores(
+  { documents, places, starts, postings, weights }: Bm25Index,
+  query: readonly Token[],
+): Float64Array {
   const scores = new Float64Array(documents);
   for (const token of query) {
     const place = places.get(token);
@@ -116,8 +127,16 @@ export interface Ranked {
   readonly score: number;
 }
 
-/** The `k` best documents, best first, ties to the lower index: the same as sorting `bm25Scores`, found by sums in single precision and summed again. */
-export function bm25Best(index: Bm25Index, query: readonly Token[], k: number, allowed?: (document: number) => boolean): Ranked[] {
+/**
+ * The `k` best documents, best first, ties to the lower index: the same as sorting `bm25Scores`, found by sums in
+ * single precision and summed again.
+ */
+export function bm25Best(
+  index: Bm25Index,
+  query: readonly Token[],
+  k: number,
+  allowed?: (document: number) => boolean,
+): Ranked[] {
   const rough = roughScores(index, query);
   const best = largest(rough, k, allowed);
   const [greatest, least] = [rough[best[0] ?? 0] ?? 0, rough[best.at(-1) ?? 0] ?? 0];
@@ -128,7 +147,10 @@ export function bm25Best(index: Bm25Index, query: readonly Token[], k: number, a
   return largest(exact, k).map((place) => ({ index: candidates[place] as number, score: exact[place] as number }));
 }
 
-function roughScores({ sums, places, starts, postings, roughWeights }: Bm25Index, query: readonly Token[]): Float32Array {
+function roughScores(
+  { sums, places, starts, postings, roughWeights }: Bm25Index,
+  query: readonly Token[],
+): Float32Array {
   sums.fill(0);
   const counts = new Map<number, number>();
   for (const token of query) {
@@ -142,11 +164,19 @@ function roughScores({ sums, places, starts, postings, roughWeights }: Bm25Index
 
 function atLeast(scores: Float32Array, bound: number): number[] {
   const documents: number[] = [];
-  for (let document = 0; document < scores.length; document++) if ((scores[document] as number) >= bound) documents.push(document);
+  for (let document = 0; document < scores.length; document++)
+    if ((scores[document] as number) >= bound) documents.push(document);
   return documents;
 }
 
-function addPostings(scores: Float32Array, postings: Uint32Array, weights: Float32Array, count: number, start: number, end: number): void {
+function addPostings(
+  scores: Float32Array,
+  postings: Uint32Array,
+  weights: Float32Array,
+  count: number,
+  start: number,
+  end: number,
+): void {
   for (let posting = start; posting < end; posting++) {
     const document = postings[posting] as number;
     scores[document] = (scores[document] as number) + count * (weights[posting] as number);
@@ -170,9 +200,13 @@ function scoreOf({ places, starts, postings, weights }: Bm25Index, query: readon
   return score;
 }
 
-function inverseDocumentFrequencies(frequencies: ReadonlyMap<Token, ReadonlyMap<number, number>>, documents: number): Map<Token, number> {
+function inverseDocumentFrequencies(
+  frequencies: ReadonlyMap<Token, ReadonlyMap<number, number>>,
+  documents: number,
+): Map<Token, number> {
   const idf = new Map<Token, number>();
-  for (const [token, postings] of frequencies) idf.set(token, Math.log(documents - postings.size + 0.5) - Math.log(postings.size + 0.5));
+  for (const [token, postings] of frequencies)
+    idf.set(token, Math.log(documents - postings.size + 0.5) - Math.log(postings.size + 0.5));
   const floor = (epsilon * [...idf.values()].reduce((sum, value) => sum + value, 0)) / Math.max(1, idf.size);
   for (const [token, value] of idf) if (value < 0) idf.set(token, floor);
   return idf;
@@ -218,7 +252,9 @@ export async function bm25Ranking(
   async function build(): Promise<Bm25Index> {
     const documents: Token[][] = [];
     for (let start = 0; start < demonstrations.length; start += tokenizePortion)
-      documents.push(...(await lastTokens(demonstrations.slice(start, start + tokenizePortion).map(({ messages }) => messages))));
+      documents.push(
+        ...(await lastTokens(demonstrations.slice(start, start + tokenizePortion).map(({ messages }) => messages))),
+      );
     const building = bm25Building(documents);
     let step = building.next();
     for (; !step.done; step = building.next()) await pause(0);
@@ -271,10 +307,14 @@ function readIndex(bytes: Uint8Array, documents: number): Bm25Index | null {
   return indexOf(documents, new Uint32Array(buffer, tokensAt, tokens), starts, list, weights);
 }
 
-/** Whether every posting is one of some token, ascending, and of some document: whoever searches goes nowhere else, however the bytes came about. */
+/**
+ * Whether every posting is one of some token, ascending, and of some document: whoever searches goes nowhere else,
+ * however the bytes came about.
+ */
 function isSound(documents: number, starts: Uint32Array, postings: Uint32Array, weights: Float64Array): boolean {
   if (starts[0] !== 0 || starts.at(-1) !== postings.length) return false;
-  for (let token = 1; token < starts.length; token++) if ((starts[token] as number) < (starts[token - 1] as number)) return false;
+  for (let token = 1; token < starts.length; token++)
+    if ((starts[token] as number) < (starts[token - 1] as number)) return false;
   for (let token = 1; token < starts.length; token++) {
     let last = -1;
     for (let posting = starts[token - 1] as number; posting < (starts[token] as number); posting++) {
@@ -287,12 +327,19 @@ function isSound(documents: number, starts: Uint32Array, postings: Uint32Array, 
 }
 
 /** Stage 1 alone. */
-export async function bm25Retriever(demonstrations: readonly Demonstration[], source: Bm25Source, window: number): Promise<Retriever> {
+export async function bm25Retriever(
+  demonstrations: readonly Demonstration[],
+  source: Bm25Source,
+  window: number,
+): Promise<Retriever> {
   const rank = await bm25Ranking(demonstrations, source, window);
   return {
     async retrieve(prompt, { shots, except, signal }) {
       const best = await rank(prompt, shots, permitted(demonstrations, except), signal);
-      return best.map(({ index, score }) => ({ demonstration: demonstrations[index] as Demonstration, similarity: score }));
+      return best.map(({ index, score }) => ({
+        demonstration: demonstrations[index] as Demonstration,
+        similarity: score,
+      }));
     },
   };
 }

@@ -1,9 +1,11 @@
 /**
- * @module Embeddings of demonstrations' prompts, kept in files for good: each is computed once, by whichever process needs it first. A file is a list of
- * records: a mark, the first 16 bytes of SHA-256 of the model and the text, the embedding as float32, and the first 16 bytes of SHA-256 of these two.
+ * @module Embeddings of demonstrations' prompts, kept in files for good: each is computed once, by whichever process
+ * needs it first. A file is a list of records: a mark, the first 16 bytes of SHA-256 of the model and the text, the
+ * embedding as float32, and the first 16 bytes of SHA-256 of these two.
  *
- * Each host appends to a file of its own, and reads all. A record is part of one write to the file's end, which the system keeps apart from others' on the
- * same host. What a crash, a full disk or a bad block has left is passed over, up to the next mark whose record is whole: no damage makes a wrong vector.
+ * Each host appends to a file of its own, and reads all. A record is part of one write to the file's end, which the
+ * system keeps apart from others' on the same host. What a crash, a full disk or a bad block has left is passed over,
+ * up to the next mark whose record is whole: no damage makes a wrong vector.
  */
 import { hash } from "node:crypto";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
@@ -20,7 +22,11 @@ const checkBytes = 16;
 const portionBytes = 1 << 20;
 
 /** The same model, which remembers demonstrations in `directory`. */
-export async function rememberEmbeddings(model: EmbeddingModel, directory: string, report: Report): Promise<EmbeddingModel> {
+export async function rememberEmbeddings(
+  model: EmbeddingModel,
+  directory: string,
+  report: Report,
+): Promise<EmbeddingModel> {
   const [probe] = await model.embed([""]);
   const complain = once((error: Error) => report(`Embeddings of demonstrations cannot be kept: ${error.message}`));
   const kept = new EmbeddingFiles(directory, model.model, (probe as Float32Array).length, report);
@@ -35,7 +41,10 @@ export async function rememberEmbeddings(model: EmbeddingModel, directory: strin
       const embeddings: Float32Array[] = [];
       try {
         for (const [i, key] of keys.entries()) {
-          const embedding = kept.known.get(key) ?? fresh.get(key) ?? ((await model.embed([texts[i] as string], signal))[0] as Float32Array);
+          const embedding =
+            kept.known.get(key) ??
+            fresh.get(key) ??
+            ((await model.embed([texts[i] as string], signal))[0] as Float32Array);
           embeddings.push(embedding);
           if (!kept.known.has(key)) fresh.set(key, embedding);
         }
@@ -79,7 +88,9 @@ class EmbeddingFiles {
     return this.#inTurn(async () => {
       for (const name of await namesIn(this.#directory)) {
         if (!name.startsWith(`${this.#prefix}.`) || !name.endsWith(".vectors")) continue;
-        const reader = this.#readers.get(name) ?? new RecordReader(path.join(this.#directory, name), this.#recordBytes, this.#report);
+        const reader =
+          this.#readers.get(name) ??
+          new RecordReader(path.join(this.#directory, name), this.#recordBytes, this.#report);
         this.#readers.set(name, reader);
         await reader.catchUp((record) => this.#take(record));
       }
@@ -110,7 +121,9 @@ class EmbeddingFiles {
     const file = path.join(this.#directory, `${this.#prefix}.embeddings`);
     if (!(await namesIn(this.#directory)).includes(path.basename(file))) return;
     await rm(file, { force: true });
-    this.#report(`${file} was an earlier version's, without checksums: it is removed, and its embeddings are computed anew.`);
+    this.#report(
+      `${file} was an earlier version's, without checksums: it is removed, and its embeddings are computed anew.`,
+    );
   }
 
   #recordOf(key: string, embedding: Float32Array): Buffer {
@@ -145,7 +158,10 @@ class RecordReader {
   readonly #report: Report;
   /** Which file it was. */
   #inode = 0;
-  /** Bytes of it that have been understood or passed over; what follows may be half of a record that somebody is writing. */
+  /**
+   * Bytes of it that have been understood or passed over; what follows may be half of a record that somebody is
+   * writing.
+   */
   #read = 0;
   /** Bytes passed over since the last record that was whole. */
   #gap = 0;

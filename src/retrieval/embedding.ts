@@ -1,6 +1,13 @@
 /** @module Stage 2 of the retriever: cosine of sentence embeddings over whole prompts. */
 import { type Conversation, type Demonstration, promptText } from "../types/conversation.ts";
-import { type Embedder, largest, permitted, type RetrievalOptions, type Retrieved, type Retriever } from "./retriever.ts";
+import {
+  type Embedder,
+  largest,
+  permitted,
+  type RetrievalOptions,
+  type Retrieved,
+  type Retriever,
+} from "./retriever.ts";
 
 /** The most similar of the demonstrations at `indices`. */
 export type CosineRanking = (

@@ -1,4 +1,7 @@
-/** @module Indexes of demonstrations, kept in files between starts. Each ends with its length and a hash, so that what is damaged is known. */
+/**
+ * @module Indexes of demonstrations, kept in files between starts. Each ends with its length and a hash, so that what
+ * is damaged is known.
+ */
 import { createHash } from "node:crypto";
 import { open, readdir, rm, stat } from "node:fs/promises";
 import path from "node:path";
@@ -13,9 +16,13 @@ const trailerBytes = mark.length + lengthBytes + hashBytes;
 /** Nobody writes a file for so long: what is left of one is a killed program's. */
 const abandonedMs = 60 * 60 * 1000;
 
-/** One file for each, named by a hash of its key. One that cannot be read or written, or is damaged, is reported, and done without. */
+/**
+ * One file for each, named by a hash of its key. One that cannot be read or written, or is damaged, is reported, and
+ * done without.
+ */
 export function openArtifacts(directory: string, report: Report): ArtifactStore {
-  const fileOf = (key: string): string => path.join(directory, `${createHash("sha256").update(key).digest("hex").slice(0, 32)}.bin`);
+  const fileOf = (key: string): string =>
+    path.join(directory, `${createHash("sha256").update(key).digest("hex").slice(0, 32)}.bin`);
   return {
     async get(key) {
       const file = fileOf(key);
@@ -50,7 +57,9 @@ function trailerOf(key: string, bytes: Uint8Array): Buffer {
   return Buffer.concat([mark, length, createHash("sha256").update(`${key}\0`).update(bytes).digest()]);
 }
 
-/** Null where the file is not what was written. Its end is looked at first: of what is something else no more is read. */
+/**
+ * Null where the file is not what was written. Its end is looked at first: of what is something else no more is read.
+ */
 async function readSealed(file: string, key: string): Promise<Uint8Array | null> {
   const handle = await open(file, "r");
   try {
@@ -59,7 +68,8 @@ async function readSealed(file: string, key: string): Promise<Uint8Array | null>
     if (length < 0) return null;
     const trailer = Buffer.alloc(trailerBytes);
     await handle.read(trailer, 0, trailerBytes, length);
-    const isOurs = trailer.subarray(0, mark.length).equals(mark) && trailer.readBigUInt64LE(mark.length) === BigInt(length);
+    const isOurs =
+      trailer.subarray(0, mark.length).equals(mark) && trailer.readBigUInt64LE(mark.length) === BigInt(length);
     if (!isOurs) return null;
     const bytes = (await handle.readFile()).subarray(0, length);
     return trailerOf(key, bytes).equals(trailer) ? bytes : null;

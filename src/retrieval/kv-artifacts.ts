@@ -1,4 +1,7 @@
-/** @module Indexes and embeddings of demonstrations, kept in KV for all isolates. What cannot be kept is done without, and reported. */
+/**
+ * @module Indexes and embeddings of demonstrations, kept in KV for all isolates. What cannot be kept is done without,
+ * and reported.
+ */
 import type { KVNamespace } from "@cloudflare/workers-types";
 import { floatsFromBase64, floatsToBase64 } from "../text/bytes.ts";
 import type { KeptEmbeddings } from "./remote-embedder.ts";
@@ -25,7 +28,8 @@ export function keptArtifacts(namespace: KVNamespace, report: Report): ArtifactS
 }
 
 export function keptEmbeddings(namespace: KVNamespace, report: Report): KeptEmbeddings {
-  const nameOf = async (model: string, text: string): Promise<string> => `embedding/${await digest(JSON.stringify([model, text]))}`;
+  const nameOf = async (model: string, text: string): Promise<string> =>
+    `embedding/${await digest(JSON.stringify([model, text]))}`;
   return {
     async get(model, texts) {
       const names = await Promise.all(texts.map((text) => nameOf(model, text)));
@@ -41,7 +45,9 @@ export function keptEmbeddings(namespace: KVNamespace, report: Report): KeptEmbe
       });
     },
     async put(model, embeddings) {
-      const puts = [...embeddings].map(async ([text, embedding]) => namespace.put(await nameOf(model, text), floatsToBase64(embedding)));
+      const puts = [...embeddings].map(async ([text, embedding]) =>
+        namespace.put(await nameOf(model, text), floatsToBase64(embedding)),
+      );
       await Promise.all(puts).catch(complain("Embeddings cannot be kept", report));
     },
   };

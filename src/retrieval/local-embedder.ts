@@ -12,10 +12,16 @@ import type { CountedEmbedding, EmbeddingModel } from "./retriever.ts";
 const keptBytes = 4_000_000;
 /** An entry's own, beside its embedding. */
 const entryBytes = 200;
-/** Tokenizers take a longer word for one that they do not know, whatever follows it; and there is a space before the next. */
+/**
+ * Tokenizers take a longer word for one that they do not know, whatever follows it; and there is a space before the
+ * next.
+ */
 const longestWord = 100;
 
-/** Loads the model from a folder that holds `onnx/model_quantized.onnx`, `config.json` and the tokenizer's files. `module`: the thread's, if elsewhere. */
+/**
+ * Loads the model from a folder that holds `onnx/model_quantized.onnx`, `config.json` and the tokenizer's files.
+ * `module`: the thread's, if elsewhere.
+ */
 export async function loadEmbedder(
   folder: string,
   model: string,
@@ -28,7 +34,11 @@ export async function loadEmbedder(
     maxSize: keptBytes,
     sizeCalculation: ({ embedding }) => embedding.byteLength + entryBytes,
   });
-  const embedCounted = async (texts: readonly string[], signal?: AbortSignal, tenant = ""): Promise<CountedEmbedding[]> => {
+  const embedCounted = async (
+    texts: readonly string[],
+    signal?: AbortSignal,
+    tenant = "",
+  ): Promise<CountedEmbedding[]> => {
     const embeddings: CountedEmbedding[] = [];
     for (const text of texts) {
       if (signal?.aborted) throw cancelled(signal);
@@ -42,7 +52,13 @@ export async function loadEmbedder(
   };
   const embed: EmbeddingModel["embed"] = async (texts, signal, tenant) =>
     (await embedCounted(texts, signal, tenant)).map(({ embedding }) => embedding);
-  return { model, name: path.basename(folder), embed, embedCounted, embedKept: (texts, signal) => embed(texts, signal) };
+  return {
+    model,
+    name: path.basename(folder),
+    embed,
+    embedCounted,
+    embedKept: (texts, signal) => embed(texts, signal),
+  };
 }
 
 /** The model reads no more of a text. */
@@ -117,10 +133,15 @@ class EmbeddingThread {
     this.#waiting.delete(message.id);
     if (this.#waiting.size === 0) this.#worker?.unref();
     if (message.type === "embedding") waiting?.resolve({ embedding: message.embedding, tokens: message.tokens });
-    else waiting?.reject(new GatewayError("engine_failure", `The embedding model cannot read a text: ${message.reason}`));
+    else
+      waiting?.reject(new GatewayError("engine_failure", `The embedding model cannot read a text: ${message.reason}`));
   }
 }
 
 function ended(cause: unknown): GatewayError {
-  return new GatewayError("engine_unavailable", "The embedding model's thread ended; it is begun anew. Retry the request.", { cause });
+  return new GatewayError(
+    "engine_unavailable",
+    "The embedding model's thread ended; it is begun anew. Retry the request.",
+    { cause },
+  );
 }

@@ -8,7 +8,8 @@ export function randomRetriever(demonstrations: readonly Demonstration[]): Retri
       const isPermitted = permitted(demonstrations, except);
       const remaining = demonstrations.filter((_, index) => isPermitted(index));
       const drawn: Demonstration[] = [];
-      while (drawn.length < shots && remaining.length > 0) drawn.push(...remaining.splice(Math.floor(random() * remaining.length), 1));
+      while (drawn.length < shots && remaining.length > 0)
+        drawn.push(...remaining.splice(Math.floor(random() * remaining.length), 1));
       return drawn.map((demonstration) => ({ demonstration, similarity: null }));
     },
   };

@@ -29,7 +29,10 @@ export function remoteEmbedder(
   const [url = ""] = settings.urls;
   const server = new RemoteServer(url, settings, world);
   const model = `${settings.model}@${server.name}`;
-  const embedPortion = async (texts: readonly string[], signal: AbortSignal | undefined): Promise<CountedEmbedding[]> => {
+  const embedPortion = async (
+    texts: readonly string[],
+    signal: AbortSignal | undefined,
+  ): Promise<CountedEmbedding[]> => {
     const body = { model: settings.model, input: texts, encoding_format: "float" };
     const size = embeddedAnswer(texts.length);
     const { data, usage } = await server.json({ path: "/v1/embeddings", body, answer: answerSchema, size, signal });
@@ -54,7 +57,9 @@ export function remoteEmbedder(
     embed,
     embedCounted,
     async embedKept(texts, signal) {
-      const known = new Map(((await kept?.get(model, texts)) ?? []).map((embedding, i) => [texts[i] as string, embedding]));
+      const known = new Map(
+        ((await kept?.get(model, texts)) ?? []).map((embedding, i) => [texts[i] as string, embedding]),
+      );
       const fresh = [...new Set(texts.filter((text) => known.get(text) === undefined))];
       const made = new Map((await embed(fresh, signal)).map((embedding, i) => [fresh[i] as string, embedding]));
       if (made.size > 0) await kept?.put(model, made);
@@ -72,7 +77,9 @@ function normalised(embedding: readonly number[]): Float32Array {
   return Float32Array.from(embedding, (value) => value / length);
 }
 
-/** `[texts]`, in tokens. Servers count a call's, not each text's: the sum is theirs, each text's share by its length. */
+/**
+ * `[texts]`, in tokens. Servers count a call's, not each text's: the sum is theirs, each text's share by its length.
+ */
 function share(texts: readonly string[], total: number | undefined): number[] {
   const characters = texts.reduce((sum, text) => sum + text.length, 0) || 1;
   let [seen, given] = [0, 0];

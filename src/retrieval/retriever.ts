@@ -29,11 +29,14 @@ export interface Embedder {
   /** Identifies the model. */
   readonly model: string;
   /**
-   * `[texts][dimensions]`, L2-normalised. `tenant`: whose texts they are, by an opaque name; how fast they come tells others nothing of them. Absent: there
-   * is one tenant only.
+   * `[texts][dimensions]`, L2-normalised. `tenant`: whose texts they are, by an opaque name; how fast they come tells
+   * others nothing of them. Absent: there is one tenant only.
    */
   embed(texts: readonly string[], signal?: AbortSignal, tenant?: string): Promise<Float32Array[]>;
-  /** The same for texts that come again and are nobody's secret, demonstrations': what is known of them may be kept for good. */
+  /**
+   * The same for texts that come again and are nobody's secret, demonstrations': what is known of them may be kept for
+   * good.
+   */
   embedKept(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]>;
 }
 
@@ -57,7 +60,11 @@ export interface EmbeddingModel extends Embedder {
 }
 
 /** Indices of the `k` largest values, largest first; ties: the lower index. NaN is less than anything. */
-export function largest(values: ArrayLike<number>, k: number, allowed: (index: number) => boolean = () => true): number[] {
+export function largest(
+  values: ArrayLike<number>,
+  k: number,
+  allowed: (index: number) => boolean = () => true,
+): number[] {
   const at = (index: number): number => {
     const value = values[index] as number;
     return Number.isNaN(value) ? Number.NEGATIVE_INFINITY : value;
@@ -79,6 +86,9 @@ export function largest(values: ArrayLike<number>, k: number, allowed: (index: n
 }
 
 /** Whether the demonstration at an index may be retrieved. */
-export function permitted(demonstrations: readonly Demonstration[], except: ReadonlySet<string> | undefined): (index: number) => boolean {
+export function permitted(
+  demonstrations: readonly Demonstration[],
+  except: ReadonlySet<string> | undefined,
+): (index: number) => boolean {
   return except === undefined ? () => true : (index) => !except.has(demonstrations[index]?.id ?? "");
 }

@@ -14,7 +14,12 @@ export async function twoStageRetriever(
   const cosines = cosineRanking(demonstrations, embedder);
   return {
     async retrieve(prompt, options) {
-      const shortlist = await rank(prompt, settings.shortlist, permitted(demonstrations, options.except), options.signal);
+      const shortlist = await rank(
+        prompt,
+        settings.shortlist,
+        permitted(demonstrations, options.except),
+        options.signal,
+      );
       return cosines(
         prompt,
         shortlist.map(({ index }) => index),

@@ -1,4 +1,7 @@
-/** @module What other programs that the gateway starts get to see of its environment: what they need, and no secret of anybody's. */
+/**
+ * @module What other programs that the gateway starts get to see of its environment: what they need, and no secret of
+ * anybody's.
+ */
 
 type Environment = NodeJS.ProcessEnv;
 

@@ -43,7 +43,10 @@ async function lock(place: string, report: (line: string) => void, signal?: Abor
     held.delete(mine);
     throw error;
   }
-  const touch = setInterval(() => void utimes(place, new Date(), new Date()).catch(() => undefined), lockTouchedEveryMs);
+  const touch = setInterval(
+    () => void utimes(place, new Date(), new Date()).catch(() => undefined),
+    lockTouchedEveryMs,
+  );
   return async () => {
     clearInterval(touch);
     if ((await contentOf(place)) === mine) await rm(place, { force: true });
@@ -66,7 +69,8 @@ async function removedAsStale(place: string): Promise<boolean> {
   const touchedAt = (await entryAt(place))?.mtimeMs;
   if (content === undefined || touchedAt === undefined) return true;
   if (Date.now() - touchedAt < lockDeadAfterMs && !holderIsGone(content)) return false;
-  // Moved and looked at before it is removed: meanwhile another process may have found it stale too and put its own lock there.
+  // Moved and looked at before it is removed: meanwhile another process may have found it stale too and put its own
+  // lock there.
   const aside = `${place}.${randomUUID()}`;
   await rename(place, aside).catch(() => undefined);
   if ((await contentOf(aside)) !== content) await link(aside, place).catch(() => undefined);
@@ -74,7 +78,10 @@ async function removedAsStale(place: string): Promise<boolean> {
   return true;
 }
 
-/** Process ids come round again (each start in a container has the same), hence also the list of what this process holds. */
+/**
+ * Process ids come round again (each start in a container has the same), hence also the list of what this process
+ * holds.
+ */
 function holderIsGone(content: string): boolean {
   const [pid, host] = content.split(" ");
   if (host !== hostname() || !Number(pid)) return false;

@@ -1,4 +1,7 @@
-/** @module Files of UTF-8 text, whole or line by line. What is plainly something else is refused with a hint, never read as rubbish. */
+/**
+ * @module Files of UTF-8 text, whole or line by line. What is plainly something else is refused with a hint, never read
+ * as rubbish.
+ */
 import { createReadStream } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { addAbortSignal, pipeline, type Readable } from "node:stream";
@@ -6,7 +9,10 @@ import { createGunzip } from "node:zlib";
 import { linesOf } from "../text/lines.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
 
-/** The whole file. Throws "configuration" where it cannot be read or is no UTF-8 text; `name` stands for it in the message. */
+/**
+ * The whole file. Throws "configuration" where it cannot be read or is no UTF-8 text; `name` stands for it in the
+ * message.
+ */
 export async function readText(file: string, name = file): Promise<string> {
   const bytes = await readFile(file).catch((error: Error) => {
     throw unreadable(name, error);
@@ -22,7 +28,9 @@ export function linesOfFile(file: string, signal?: AbortSignal): AsyncGenerator<
   return linesOfStream(file, file.endsWith(".gz") ? pipeline(source, createGunzip(), () => {}) : source, signal);
 }
 
-/** Throws "configuration" where the stream cannot be read or is no UTF-8 text, and what the signal means when it fires. */
+/**
+ * Throws "configuration" where the stream cannot be read or is no UTF-8 text, and what the signal means when it fires.
+ */
 export async function* linesOfStream(name: string, input: Readable, signal?: AbortSignal): AsyncGenerator<string> {
   try {
     yield* linesOf(name, utf8Of(name, signal === undefined ? input : addAbortSignal(signal, input)));

@@ -1,5 +1,4 @@
 /** @module Makes a record of each generated answer, from what is known of its request when it is over. */
-
 import type { RequestRecord } from "../gateway/observation.ts";
 import { computedTokens, noUsage } from "../icdpo/token-usage.ts";
 import type { AnswerRow, RecordStore } from "../records/record.ts";

@@ -7,7 +7,10 @@ export function levelOf({ status, error }: Pick<RequestRecord, "status" | "error
 }
 
 /** Everything but what only traces need; milliseconds with one decimal. */
-export function lineOf({ stages, texts, startedAt, traceparent, ms, firstByteMs, ...facts }: RequestRecord, withText: boolean) {
+export function lineOf(
+  { stages, texts, startedAt, traceparent, ms, firstByteMs, ...facts }: RequestRecord,
+  withText: boolean,
+) {
   return {
     ...facts,
     ms: rounded(ms),

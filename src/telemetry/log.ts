@@ -1,4 +1,7 @@
-/** @module The log: a JSON line for each request, without message text unless that is asked for. A log that cannot be written harms nobody. */
+/**
+ * @module The log: a JSON line for each request, without message text unless that is asked for. A log that cannot be
+ * written harms nobody.
+ */
 import { type Logger, pino } from "pino";
 import sonicBoom from "sonic-boom";
 import { inTime } from "../async/pause.ts";
@@ -28,12 +31,16 @@ const stderr = 2;
 const closeMs = 500;
 /** What may wait to be written, in characters; more is dropped. */
 const mostWaiting = 1_000_000;
-/** Lines are gathered for so long, or up to so many characters: another thread writes, and to wake it for each takes longer than the line. */
+/**
+ * Lines are gathered for so long, or up to so many characters: another thread writes, and to wake it for each takes
+ * longer than the line.
+ */
 const gatherMs = 20;
 const mostGathered = 8_192;
 
 export function openLog({ level, file, text, onDropped }: LogOptions): Log {
-  // Not pino's own destination: at the process's end that one writes what is waiting, and on a full disk it would try for ever.
+  // Not pino's own destination: at the process's end that one writes what is waiting, and on a full disk it would try
+  // for ever.
   const destination = new sonicBoom.SonicBoom({
     ...(file === undefined ? { fd: stderr } : { dest: file }),
     append: true,
@@ -55,7 +62,12 @@ export function openLog({ level, file, text, onDropped }: LogOptions): Log {
   destination.on("error", onDropped);
   destination.on("drop", onDropped);
   const logger = pino(
-    { level, base: null, timestamp: pino.stdTimeFunctions.isoTime, formatters: { level: (label) => ({ level: label }) } },
+    {
+      level,
+      base: null,
+      timestamp: pino.stdTimeFunctions.isoTime,
+      formatters: { level: (label) => ({ level: label }) },
+    },
     { write },
   );
   return {

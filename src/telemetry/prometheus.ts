@@ -1,6 +1,6 @@
 /**
- * @module Prometheus metrics. Labels are names from the gateway's own configuration, never a client's words, and never a hash: an override makes a
- * policy with an id of its own, and ids would be as many series as there are settings.
+ * @module Prometheus metrics. Labels are names from the gateway's own configuration, never a client's words, and never
+ * a hash: an override makes a policy with an id of its own, and ids would be as many series as there are settings.
  */
 import { collectDefaultMetrics, Registry } from "prom-client";
 import type { EnginesState } from "../engine/engines.ts";
@@ -38,9 +38,11 @@ export function createMetrics(sources: MetricsSources): Metrics {
   const record = requestMetrics(instruments);
   const looks = [engineMetrics, connectionMetrics, recordMetrics].map((metrics) => metrics(instruments, sources));
   const { counter } = instruments;
-  const charges = counter("charged_tokens_total", "Tokens that were counted against a key's limit: fed and not cached, sampled, scored", [
-    "key",
-  ]);
+  const charges = counter(
+    "charged_tokens_total",
+    "Tokens that were counted against a key's limit: fed and not cached, sampled, scored",
+    ["key"],
+  );
   const dropped = counter("log_lines_dropped_total", "Times that the log could not be written");
   const failures = counter("telemetry_errors_total", "Times that telemetry itself failed");
   return {
@@ -60,8 +62,18 @@ function requestMetrics({ counter, histogram }: Instruments): (record: RequestRe
   const requests = counter("requests_total", "Requests that are over", ["route", "method", "path", "status"]);
   const errors = counter("errors_total", "Requests that ended in an error, by OpenAI's code", ["route", "code"]);
   const at = ["route", "path"];
-  const durations = histogram("request_duration_seconds", "From a request's arrival to its answer's last byte", at, seconds);
-  const firstBytes = histogram("time_to_first_byte_seconds", "From a request's arrival to its answer's first byte", at, seconds);
+  const durations = histogram(
+    "request_duration_seconds",
+    "From a request's arrival to its answer's last byte",
+    at,
+    seconds,
+  );
+  const firstBytes = histogram(
+    "time_to_first_byte_seconds",
+    "From a request's arrival to its answer's first byte",
+    at,
+    seconds,
+  );
   const stages = histogram(
     "stage_duration_seconds",
     "Retrieving, waiting for the model, feeding it the prompt, sampling, scoring what is left",
@@ -74,8 +86,16 @@ function requestMetrics({ counter, histogram }: Instruments): (record: RequestRe
     ["route", "kind"],
   );
   const scores = histogram("score_nats", "Scores of chosen candidates, by the policy's name", ["policy"], nats);
-  const margins = histogram("score_margin_nats", "Lead of the chosen candidate over the next, by the policy's name", ["policy"], nats);
-  const fallbacks = counter("fallbacks_total", "Answers that were produced otherwise than the policy says", ["route", "reason"]);
+  const margins = histogram(
+    "score_margin_nats",
+    "Lead of the chosen candidate over the next, by the policy's name",
+    ["policy"],
+    nats,
+  );
+  const fallbacks = counter("fallbacks_total", "Answers that were produced otherwise than the policy says", [
+    "route",
+    "reason",
+  ]);
   return (record) => {
     const { route = "none", path, method, status, policy } = record;
     requests.inc({ route, method: knownMethod(method), path, status });
@@ -84,7 +104,11 @@ function requestMetrics({ counter, histogram }: Instruments): (record: RequestRe
     if (record.error !== undefined) errors.inc({ route, code: record.error });
     for (const { stage, ms } of record.stages) stages.observe({ route, stage }, ms / 1000);
     const { promptTokens = 0, completionTokens = 0, work } = record;
-    for (const [kind, count] of Object.entries({ usage_prompt: promptTokens, usage_completion: completionTokens, ...work }))
+    for (const [kind, count] of Object.entries({
+      usage_prompt: promptTokens,
+      usage_completion: completionTokens,
+      ...work,
+    }))
       tokens.inc({ route, kind }, count);
     if (policy !== undefined) {
       const named = { policy: nameOf(policy) };
@@ -96,7 +120,10 @@ function requestMetrics({ counter, histogram }: Instruments): (record: RequestRe
 }
 
 /** Looked at when the metrics are asked for, as the two below. */
-function engineMetrics({ gauge, follower }: Instruments, { engineState, admitted }: MetricsSources): () => Promise<void> {
+function engineMetrics(
+  { gauge, follower }: Instruments,
+  { engineState, admitted }: MetricsSources,
+): () => Promise<void> {
   const inFlight = gauge("requests_in_flight", "Requests under way or waiting");
   const ready = gauge("engine_ready", "1: the engine can answer");
   const restarts = follower("engine_restarts_total", "Times that the engine's process was started again");
@@ -113,14 +140,18 @@ function engineMetrics({ gauge, follower }: Instruments, { engineState, admitted
     waiting.set(state.waiting ?? 0);
     free.set(state.freeSequences ?? 0);
     threads.reset();
-    for (const [engine, each] of Object.entries(state.engines)) if (each.threads !== undefined) threads.set({ engine }, each.threads);
+    for (const [engine, each] of Object.entries(state.engines))
+      if (each.threads !== undefined) threads.set({ engine }, each.threads);
   };
 }
 
 function connectionMetrics({ gauge, follower }: Instruments, { doors, bodies }: MetricsSources): () => void {
   const connections = gauge("connections_open", "Connections that are open");
   const refusedForAll = follower("connections_refused_total", "Connections beyond ICDPO_MAX_CONNECTIONS");
-  const refusedForAddress = follower("connections_refused_of_address_total", "Connections beyond ICDPO_MAX_CONNECTIONS_PER_ADDRESS");
+  const refusedForAddress = follower(
+    "connections_refused_of_address_total",
+    "Connections beyond ICDPO_MAX_CONNECTIONS_PER_ADDRESS",
+  );
   const unread = gauge("answers_unread_characters", "Characters of whole answers that wait for their readers");
   const cut = follower("answers_cut_total", "Whole answers that were given up, because their readers took too long");
   const bodiesHeld = gauge("bodies_held_bytes", "Bytes of requests' bodies that are read or worked on");

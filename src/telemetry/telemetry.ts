@@ -54,7 +54,11 @@ class Observer implements RequestObserver {
   #stage: { readonly stage: Stage; readonly startedAt: number } | undefined;
   #firstByteAt: number | undefined;
 
-  constructor(request: Pick<RequestRecord, "id" | "method" | "traceparent">, now: () => number, done: (record: RequestRecord) => void) {
+  constructor(
+    request: Pick<RequestRecord, "id" | "method" | "traceparent">,
+    now: () => number,
+    done: (record: RequestRecord) => void,
+  ) {
     this.#request = request;
     this.#now = now;
     this.#done = done;

@@ -1,4 +1,7 @@
-/** @module OpenTelemetry traces: a span for each request, one for each of its stages. Sent only where a collector is named. */
+/**
+ * @module OpenTelemetry traces: a span for each request, one for each of its stages. Sent only where a collector is
+ * named.
+ */
 import { type Attributes, context, SpanKind, SpanStatusCode, type Tracer, trace } from "@opentelemetry/api";
 import { inTime } from "../async/pause.ts";
 import type { RequestRecord } from "../gateway/observation.ts";
@@ -15,11 +18,13 @@ const closeMs = 2_000;
 export async function openTraces(environment: NodeJS.ProcessEnv, version: string): Promise<Traces | null> {
   if (!environment["OTEL_EXPORTER_OTLP_ENDPOINT"] && !environment["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"]) return null;
   // Loaded only where traces are wanted.
-  const [{ OTLPTraceExporter }, { BatchSpanProcessor, TracerProvider }, { resourceFromAttributes }] = await Promise.all([
-    import("@opentelemetry/exporter-trace-otlp-http"),
-    import("@opentelemetry/sdk-trace"),
-    import("@opentelemetry/resources"),
-  ]);
+  const [{ OTLPTraceExporter }, { BatchSpanProcessor, TracerProvider }, { resourceFromAttributes }] = await Promise.all(
+    [
+      import("@opentelemetry/exporter-trace-otlp-http"),
+      import("@opentelemetry/sdk-trace"),
+      import("@opentelemetry/resources"),
+    ],
+  );
   const name = environment["OTEL_SERVICE_NAME"] ?? "icdpo-gateway";
   const provider = new TracerProvider({
     resource: resourceFromAttributes({ "service.name": name, "service.version": version }),
@@ -37,7 +42,8 @@ function writeSpans(tracer: Tracer, record: RequestRecord): void {
   const options = { kind: SpanKind.SERVER, startTime: startedAt, attributes: attributesOf(record) };
   const span = tracer.startSpan(`${method} ${path}`, options, parentOf(record.traceparent));
   const inside = trace.setSpan(context.active(), span);
-  for (const stage of stages) tracer.startSpan(stage.stage, { startTime: stage.startedAt }, inside).end(stage.startedAt + stage.ms);
+  for (const stage of stages)
+    tracer.startSpan(stage.stage, { startTime: stage.startedAt }, inside).end(stage.startedAt + stage.ms);
   if (status >= 500) span.setStatus({ code: SpanStatusCode.ERROR, message: record.error ?? String(status) });
   span.end(startedAt + ms);
 }
@@ -64,7 +70,13 @@ function attributesOf({ id, method, path, status, error, route, policy, ...facts
 
 /** The caller's span, by W3C's `traceparent`. */
 function parentOf(traceparent: string | undefined) {
-  const [, traceId, spanId, flags] = /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/u.exec(traceparent ?? "") ?? [];
+  const [, traceId, spanId, flags] =
+    /^[0-9a-f]{2}-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})/u.exec(traceparent ?? "") ?? [];
   if (traceId === undefined || spanId === undefined || flags === undefined) return context.active();
-  return trace.setSpanContext(context.active(), { traceId, spanId, traceFlags: Number.parseInt(flags, 16), isRemote: true });
+  return trace.setSpanContext(context.active(), {
+    traceId,
+    spanId,
+    traceFlags: Number.parseInt(flags, 16),
+    isRemote: true,
+  });
 }

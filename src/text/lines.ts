@@ -1,4 +1,7 @@
-/** @module Lines of UTF-8 text. A line ends with LF or CRLF and with nothing else: JSON may hold U+2028, U+2029 or U+0085 as they are. */
+/**
+ * @module Lines of UTF-8 text. A line ends with LF or CRLF and with nothing else: JSON may hold U+2028, U+2029 or
+ * U+0085 as they are.
+ */
 import { GatewayError } from "../types/error.ts";
 
 /** Characters. More than this is no line of JSONL, and would fill the memory. */
@@ -10,10 +13,14 @@ export function splitLines(text: string): string[] {
 }
 
 /**
- * Lines of UTF-8 bytes as they come, a byte order mark left out; what is no UTF-8 becomes U+FFFD. A last line need not be ended.
- * Throws "configuration" where a line has more than `longest` characters; `name` is the text's, for people.
+ * Lines of UTF-8 bytes as they come, a byte order mark left out; what is no UTF-8 becomes U+FFFD. A last line need not
+ * be ended. Throws "configuration" where a line has more than `longest` characters; `name` is the text's, for people.
  */
-export async function* linesOf(name: string, chunks: AsyncIterable<Uint8Array>, longest = longestLine): AsyncGenerator<string> {
+export async function* linesOf(
+  name: string,
+  chunks: AsyncIterable<Uint8Array>,
+  longest = longestLine,
+): AsyncGenerator<string> {
   const decoder = new TextDecoder();
   let number = 1;
   let rest = "";
@@ -26,7 +33,10 @@ export async function* linesOf(name: string, chunks: AsyncIterable<Uint8Array>, 
       rest = next;
     }
     if (rest.length > longest)
-      throw new GatewayError("configuration", `${name}:${number}: longer than ${longest} characters. Each line must be one JSON object.`);
+      throw new GatewayError(
+        "configuration",
+        `${name}:${number}: longer than ${longest} characters. Each line must be one JSON object.`,
+      );
   }
   rest += decoder.decode();
   if (rest !== "") yield rest;

@@ -1,8 +1,14 @@
-/** @module Words that are not the program's own, in lines that people read: nothing in them may act on a terminal or begin a line. */
+/**
+ * @module Words that are not the program's own, in lines that people read: nothing in them may act on a terminal or
+ * begin a line.
+ */
 
 const usualMost = 300;
 
-/** What JSON leaves as it is, though terminals or viewers act on it: C1 controls, other line breaks, marks and changes of direction. */
+/**
+ * What JSON leaves as it is, though terminals or viewers act on it: C1 controls, other line breaks, marks and changes
+ * of direction.
+ */
 const acting = /[\u007f-\u009f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/gu;
 
 /** A JSON string on one line, of at most so many characters of the text. */

@@ -19,8 +19,8 @@ export interface ToolCall {
 }
 
 /**
- * How tool calls are written in a conversation: `opening {"<name>": "lookup", "<arguments>": {…}} closing`; of several, all but the first follow
- * `between`. Null: one call at a time.
+ * How tool calls are written in a conversation: `opening {"<name>": "lookup", "<arguments>": {…}} closing`; of several,
+ * all but the first follow `between`. Null: one call at a time.
  */
 export interface ToolSyntax {
   readonly opening: string;

@@ -35,7 +35,10 @@ export interface ErrorDetails {
   readonly retryAfter?: number;
   /** What failed has been tried again already, as often as is right: nobody further up should. */
   readonly isFinal?: boolean;
-  /** The message tells of the inside, as a server's words do: it is for who runs the gateway, and clients get other words. */
+  /**
+   * The message tells of the inside, as a server's words do: it is for who runs the gateway, and clients get other
+   * words.
+   */
   readonly isInternal?: boolean;
   /** The message tells nothing of the inside, whatever others of its code do: clients get it as it is. */
   readonly isPublic?: boolean;

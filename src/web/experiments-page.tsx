@@ -1,6 +1,10 @@
 /** @module Experiments: the verdict, the arms, each metric's difference over time with its interval. */
-
-import { type DifferenceReport, type ExperimentReport, leftOutSentence, type MetricReport } from "../experiment/report.ts";
+import {
+  type DifferenceReport,
+  type ExperimentReport,
+  leftOutSentence,
+  type MetricReport,
+} from "../experiment/report.ts";
 import type { StoreState } from "../records/record.ts";
 import { numbers, Table, texts } from "./data-table.tsx";
 import { Alert } from "./layout.tsx";
@@ -9,7 +13,11 @@ import { Band, Curve, Label, Plot, Rule } from "./svg.tsx";
 export function ExperimentList({
   experiments,
 }: {
-  readonly experiments: readonly { readonly route: string; readonly name: string; readonly arms: readonly { readonly name: string }[] }[];
+  readonly experiments: readonly {
+    readonly route: string;
+    readonly name: string;
+    readonly arms: readonly { readonly name: string }[];
+  }[];
 }) {
   if (experiments.length === 0)
     return (
@@ -58,14 +66,16 @@ export function Experiment({ report, records }: { readonly report: ExperimentRep
       />
       {earlier > 0 && <p class="quiet">{earlier} answers from before the weights were changed do not count.</p>}
       {report.undeclared.length > 0 && (
-        <p class="quiet">Feedback was also taken of what is not declared now, and is not shown: {report.undeclared.join(", ")}.</p>
+        <p class="quiet">
+          Feedback was also taken of what is not declared now, and is not shown: {report.undeclared.join(", ")}.
+        </p>
       )}
       {metrics.map((metric) => (
         <Metric metric={metric} />
       ))}
       <p class="quiet">
-        Intervals are confidence sequences: they hold at every look at once, so looking early or often misleads nobody. They are wider than
-        those of a test that is looked at once.
+        Intervals are confidence sequences: they hold at every look at once, so looking early or often misleads nobody.
+        They are wider than those of a test that is looked at once.
       </p>
     </>
   );
@@ -87,11 +97,17 @@ function Metric({
       </p>
       {leftOut > 0 && <p class="quiet">{leftOutSentence(name, leftOut)}</p>}
       <Table
-        columns={[...texts("Arm"), ...numbers("Units", "Mean", "Its interval", "Difference", "Its interval"), ...texts("So far")]}
+        columns={[
+          ...texts("Arm"),
+          ...numbers("Units", "Mean", "Its interval", "Difference", "Its interval"),
+          ...texts("So far"),
+        ]}
         rows={means.map(({ arm, units, mean, ...bounds }) => {
           const difference = differences.find((one) => one.arm === arm);
           const compared =
-            difference === undefined ? ["", "", ""] : [number(difference.difference), interval(difference), difference.verdict];
+            difference === undefined
+              ? ["", "", ""]
+              : [number(difference.difference), interval(difference), difference.verdict];
           return [arm, units, number(mean), interval(bounds), ...compared];
         })}
       />
@@ -119,9 +135,13 @@ function DifferencePlot({
   if (bounded.length < 2 || last === undefined) return <p class="quiet">A plot needs more units.</p>;
   // The first intervals are as wide as they like; the picture is for the later half.
   const tail = bounded.slice(Math.floor(bounded.length / 4));
-  const most = Math.max(...tail.map(({ low, high }) => Math.max(Math.abs(low ?? 0), Math.abs(high ?? 0))), Number.MIN_VALUE);
+  const most = Math.max(
+    ...tail.map(({ low, high }) => Math.max(Math.abs(low ?? 0), Math.abs(high ?? 0))),
+    Number.MIN_VALUE,
+  );
   const units = Math.max(...bounded.map((point) => point.units));
-  const x = (point: { readonly units: number }): number => margin.left + (point.units / units) * (width - margin.left - margin.right);
+  const x = (point: { readonly units: number }): number =>
+    margin.left + (point.units / units) * (width - margin.left - margin.right);
   const y = (value: number): number => {
     const share = (Math.max(-most, Math.min(most, value)) + most) / (2 * most);
     return height - margin.bottom - share * (height - margin.top - margin.bottom);

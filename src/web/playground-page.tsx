@@ -38,8 +38,8 @@ export function Playground({ choices, chosen, conversation, compare, played, err
   return (
     <>
       <p class="quiet">
-        The model answers several times with good examples before its eyes; the answer wins that the good examples make likelier than the
-        bad ones do.
+        The model answers several times with good examples before its eyes; the answer wins that the good examples make
+        likelier than the bad ones do.
       </p>
       {conversation.length > 0 && <Turns conversation={conversation} />}
       {error !== null && <Alert>{error}</Alert>}
@@ -128,7 +128,9 @@ function Result({ played, canRate }: { readonly played: Played; readonly canRate
               {demonstration.id}
               {similarity !== null && <span class="quiet"> · similarity {similarity.toFixed(3)}</span>}
             </summary>
-            <div class="text">{demonstration.messages.map(({ role, content }) => `${role}: ${content}`).join("\n\n")}</div>
+            <div class="text">
+              {demonstration.messages.map(({ role, content }) => `${role}: ${content}`).join("\n\n")}
+            </div>
             <h3>Good answer</h3>
             <div class="text">{demonstration.chosen}</div>
             {demonstration.rejected !== undefined && (
@@ -143,8 +145,9 @@ function Result({ played, canRate }: { readonly played: Played; readonly canRate
       <h2>Work</h2>
       <p class="quiet">
         <code>{policy}</code> · {(ms / 1000).toFixed(2)} s in all: retrieving {seconds(timings.retrieve)}, sampling{" "}
-        {seconds(timings.sample)}, scoring what was left {seconds(timings.score)} · {tokens.prompt} prompt tokens ({tokens.cached} of them
-        cached), {tokens.sampled} sampled, {tokens.scored} scored{fallback !== null && ` · fallback ${fallback}`}
+        {seconds(timings.sample)}, scoring what was left {seconds(timings.score)} · {tokens.prompt} prompt tokens (
+        {tokens.cached} of them cached), {tokens.sampled} sampled, {tokens.scored} scored
+        {fallback !== null && ` · fallback ${fallback}`}
       </p>
     </section>
   );
@@ -181,8 +184,20 @@ function Bar({ score, largest }: { readonly score: number; readonly largest: num
   const half = 100;
   const length = (Math.abs(score) / largest) * half;
   return (
-    <svg class="bar" viewBox="0 0 200 8" preserveAspectRatio="none" role="img" aria-label={`Score ${score.toFixed(3)} nats`}>
-      <rect class={score < 0 ? "minus" : "plus"} x={score < 0 ? half - length : half} y="0" width={Math.max(0.5, length)} height="8" />
+    <svg
+      class="bar"
+      viewBox="0 0 200 8"
+      preserveAspectRatio="none"
+      role="img"
+      aria-label={`Score ${score.toFixed(3)} nats`}
+    >
+      <rect
+        class={score < 0 ? "minus" : "plus"}
+        x={score < 0 ? half - length : half}
+        y="0"
+        width={Math.max(0.5, length)}
+        height="8"
+      />
       <line class="axis" x1={half} x2={half} y1="0" y2="8" />
     </svg>
   );

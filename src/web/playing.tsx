@@ -28,7 +28,9 @@ const playSchema = z.object({
   history: z.string().max(500_000),
 });
 
-const historySchema = z.array(z.object({ role: z.enum(["user", "assistant", "system"]), content: z.string() })).max(200);
+const historySchema = z
+  .array(z.object({ role: z.enum(["user", "assistant", "system"]), content: z.string() }))
+  .max(200);
 
 export function play(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
@@ -57,7 +59,9 @@ function parseHistory(text: string): Conversation {
   try {
     return historySchema.parse(JSON.parse(text));
   } catch (error) {
-    throw new GatewayError("invalid_request", "The conversation's history is damaged. Begin a new one.", { cause: error });
+    throw new GatewayError("invalid_request", "The conversation's history is damaged. Begin a new one.", {
+      cause: error,
+    });
   }
 }
 
@@ -87,7 +91,12 @@ async function answer(
 }
 
 /** What plain sampling answers. */
-async function playPlainly(c: Context, dependencies: AppDependencies, policy: Policy, conversation: Conversation): Promise<string> {
+async function playPlainly(
+  c: Context,
+  dependencies: AppDependencies,
+  policy: Policy,
+  conversation: Conversation,
+): Promise<string> {
   const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
   const sampling = { temperature, topP, topK, maxTokens, stop: [] };
   const { randomSeed, now } = dependencies;
@@ -156,7 +165,10 @@ export function renderPlayground(
 
 function choicesOf({ name, policy, experiment }: Route): Choice[] {
   if (experiment === null) return [{ value: name, label: `${name} (${policy.id})` }];
-  return experiment.arms.map((arm) => ({ value: `${name}/${arm.name}`, label: `${name}, arm ${arm.name} (${arm.policy.id})` }));
+  return experiment.arms.map((arm) => ({
+    value: `${name}/${arm.name}`,
+    label: `${name}, arm ${arm.name} (${arm.policy.id})`,
+  }));
 }
 
 function resolve(c: Context, set: PolicySet, chosen: string): ResolvedRoute {

@@ -13,14 +13,17 @@ export function Policies({
   readonly state: PolicyState;
   readonly routes: readonly Route[];
 }) {
-  const served = new Set(routes.flatMap(({ policy, experiment }) => [policy, ...(experiment?.arms ?? []).map((arm) => arm.policy)]));
+  const served = new Set(
+    routes.flatMap(({ policy, experiment }) => [policy, ...(experiment?.arms ?? []).map((arm) => arm.policy)]),
+  );
   return (
     <>
       {state.error !== null && (
         <Alert>{`The files have changed, but are not in force; the policies below still are.\n${state.error.message}`}</Alert>
       )}
       <p class="quiet">
-        In force since {new Date(state.loadedAt * 1000).toISOString().replace("T", " ").slice(0, 19)} UTC; reloaded {state.reloads} times.
+        In force since {new Date(state.loadedAt * 1000).toISOString().replace("T", " ").slice(0, 19)} UTC; reloaded{" "}
+        {state.reloads} times.
       </p>
       <h2>Routes</h2>
       <Table

@@ -12,7 +12,9 @@ export function SignIn({ error }: { readonly error: string | null }) {
       <div>
         <button type="submit">Sign in</button>
       </div>
-      <p class="quiet">The key is not kept in this browser: a session of twelve hours is, until the browser is closed or you sign out.</p>
+      <p class="quiet">
+        The key is not kept in this browser: a session of twelve hours is, until the browser is closed or you sign out.
+      </p>
     </form>
   );
 }

@@ -33,9 +33,15 @@ export function signIn({ keys, sessions, unixTime }: AppDependencies) {
       throw error;
     });
     const key = keys()?.find(({ name }) => name === caller?.name);
-    if (key === undefined) return c.html(page({ title: "Sign in" }, <SignIn error="That key is not known here." />), 401);
+    if (key === undefined)
+      return c.html(page({ title: "Sign in" }, <SignIn error="That key is not known here." />), 401);
     const attributes = { httpOnly: true, sameSite: "Strict", path: "/" } as const;
-    setCookie(c, cookie, await sessions.open(key), speaksTls(c) ? { ...attributes, secure: true, prefix: "host" } : attributes);
+    setCookie(
+      c,
+      cookie,
+      await sessions.open(key),
+      speaksTls(c) ? { ...attributes, secure: true, prefix: "host" } : attributes,
+    );
     return c.redirect("/", 303);
   };
 }
@@ -55,8 +61,15 @@ function sessionOf(c: Context): string | undefined {
   return getCookie(c, cookie, "host") ?? (speaksTls(c) ? undefined : getCookie(c, cookie));
 }
 
-/** A proxy in front may be who speaks TLS: it says so, or the page's own origin does. Whoever lies only keeps the cookie from himself. */
+/**
+ * A proxy in front may be who speaks TLS: it says so, or the page's own origin does. Whoever lies only keeps the cookie
+ * from himself.
+ */
 function speaksTls(c: Context): boolean {
   const [forwarded] = (c.req.header("x-forwarded-proto") ?? "").split(",");
-  return new URL(c.req.url).protocol === "https:" || forwarded?.trim() === "https" || c.req.header("origin")?.startsWith("https:") === true;
+  return (
+    new URL(c.req.url).protocol === "https:" ||
+    forwarded?.trim() === "https" ||
+    c.req.header("origin")?.startsWith("https:") === true
+  );
 }

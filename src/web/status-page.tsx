@@ -1,5 +1,4 @@
 /** @module What the gateway is doing: queue, engine, cache, records, and the last requests. */
-
 import type { RequestRecord } from "../gateway/observation.ts";
 import type { StoreState } from "../records/record.ts";
 import { numbers, Table, texts } from "./data-table.tsx";
@@ -15,10 +14,13 @@ export interface StatusProps {
 
 export function Status({ version, engine, underWay, records, requests }: StatusProps) {
   const answered = requests.filter(({ work, error }) => work !== undefined && error === undefined);
-  const total = (of: (request: RequestRecord) => number): number => answered.reduce((sum, request) => sum + of(request), 0);
+  const total = (of: (request: RequestRecord) => number): number =>
+    answered.reduce((sum, request) => sum + of(request), 0);
   const fed = total(({ work }) => work?.prompt ?? 0);
   const cached = total(({ work }) => work?.cached ?? 0);
-  const sampleMs = total(({ stages }) => stages.filter(({ stage }) => stage === "sample").reduce((sum, { ms }) => sum + ms, 0));
+  const sampleMs = total(({ stages }) =>
+    stages.filter(({ stage }) => stage === "sample").reduce((sum, { ms }) => sum + ms, 0),
+  );
   return (
     <>
       {engine.status !== "ready" && <Alert>{`The engine is ${engine.status}.`}</Alert>}
@@ -34,9 +36,13 @@ export function Status({ version, engine, underWay, records, requests }: StatusP
           "Tasks waiting": String(engine["waiting"] ?? "–"),
           "Sequences free": String(engine["freeSequences"] ?? "–"),
           Threads: String(engine["threads"] ?? "–"),
-          "Sampled tokens a second": sampleMs === 0 ? "–" : ((total(({ work }) => work?.sampled ?? 0) / sampleMs) * 1000).toFixed(0),
+          "Sampled tokens a second":
+            sampleMs === 0 ? "–" : ((total(({ work }) => work?.sampled ?? 0) / sampleMs) * 1000).toFixed(0),
           "Prompt tokens from the cache": fed === 0 ? "–" : `${Math.round((100 * cached) / fed)} %`,
-          Records: records.status === "off" ? "off" : `${records.written} written, ${records.waiting} waiting, ${records.lost} lost`,
+          Records:
+            records.status === "off"
+              ? "off"
+              : `${records.written} written, ${records.waiting} waiting, ${records.lost} lost`,
         }}
       />
       {records.error !== null && <Alert>{`Records cannot be written, and wait: ${records.error}`}</Alert>}
@@ -45,7 +51,11 @@ export function Status({ version, engine, underWay, records, requests }: StatusP
         Speed and cache are of these. <a href="/status">Look again</a>
       </p>
       <Table
-        columns={[...texts("Time (UTC)", "Route", "Policy", "Arm"), ...numbers("Status", "Seconds", "Tokens", "Score"), ...texts("Finish")]}
+        columns={[
+          ...texts("Time (UTC)", "Route", "Policy", "Arm"),
+          ...numbers("Status", "Seconds", "Tokens", "Score"),
+          ...texts("Finish"),
+        ]}
         rows={requests.map((request) => [
           new Date(request.startedAt).toISOString().slice(11, 19),
           request.route ?? request.path,

@@ -92,7 +92,15 @@ export function Rule({ kind, x, y, colour }: RuleProps) {
 }
 
 /** A line through points. */
-export function Curve({ kind, points, colour }: { readonly kind: string; readonly points: readonly Place[]; readonly colour?: string }) {
+export function Curve({
+  kind,
+  points,
+  colour,
+}: {
+  readonly kind: string;
+  readonly points: readonly Place[];
+  readonly colour?: string;
+}) {
   return colour === undefined ? (
     <polyline class={kind} points={placed(points)} />
   ) : (

@@ -15,5 +15,7 @@ export interface Bindings {
 
 /** The settings among the bindings. */
 export function variablesOf(bindings: object): Record<string, string> {
-  return Object.fromEntries(Object.entries(bindings).filter((entry): entry is [string, string] => typeof entry[1] === "string"));
+  return Object.fromEntries(
+    Object.entries(bindings).filter((entry): entry is [string, string] => typeof entry[1] === "string"),
+  );
 }

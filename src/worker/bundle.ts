@@ -1,4 +1,7 @@
-/** @module Policies, routes, demonstrations and engines in one JSON text, built into the worker, or kept in KV or R2: read whole or not at all. */
+/**
+ * @module Policies, routes, demonstrations and engines in one JSON text, built into the worker, or kept in KV or R2:
+ * read whole or not at all.
+ */
 import { z } from "zod";
 import { type PolicyFiles, textFile } from "../policy/build.ts";
 import { GatewayError } from "../types/error.ts";

@@ -67,7 +67,9 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
     ...limitsOf(settings),
     ...access,
     ...telemetryOf(settings, world, records),
-    /** Never fires: a worker ends with its requests. One for each of them, since no request may touch another's signal. */
+    /**
+     * Never fires: a worker ends with its requests. One for each of them, since no request may touch another's signal.
+     */
     get shutdown() {
       return new AbortController().signal;
     },
@@ -96,7 +98,8 @@ function now(): number {
 
 const clockAndChance = {
   newId: (prefix: string) =>
-    prefix + Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
+    prefix +
+    Array.from(crypto.getRandomValues(new Uint8Array(12)), (byte) => byte.toString(16).padStart(2, "0")).join(""),
   randomSeed: () => crypto.getRandomValues(new Uint32Array(1))[0] as number,
   now,
   unixTime: () => Math.floor(Date.now() / 1000),
@@ -119,20 +122,34 @@ function limitsOf(settings: WorkerSettings) {
   };
 }
 
-function telemetryOf({ ICDPO_LOG_TEXT: withText }: WorkerSettings, { log, report }: GatewayWorld, records: RecordStore) {
+function telemetryOf(
+  { ICDPO_LOG_TEXT: withText }: WorkerSettings,
+  { log, report }: GatewayWorld,
+  records: RecordStore,
+) {
   const recent = keepRecent();
   const logged: Recorder = { record: (record) => log(levelOf(record), "request", lineOf(record, withText)) };
   const recorders = [logged, recent, recordAnswers(records)];
   return {
-    telemetry: createTelemetry({ recorders, metrics: noMetrics, now: Date.now, onFailure: (error) => report(`telemetry: ${error}`) }),
+    telemetry: createTelemetry({
+      recorders,
+      metrics: noMetrics,
+      now: Date.now,
+      onFailure: (error) => report(`telemetry: ${error}`),
+    }),
     recentRequests: () => recent.requests,
     report: (error: unknown) => {
-      if (isFault(error)) log("error", "fault", { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
+      if (isFault(error))
+        log("error", "fault", { error: error instanceof Error ? (error.stack ?? error.message) : String(error) });
     },
   };
 }
 
-async function accessOf(settings: WorkerSettings, { USAGE }: Bindings, report: (line: string) => void): Promise<AccessDependencies> {
+async function accessOf(
+  settings: WorkerSettings,
+  { USAGE }: Bindings,
+  report: (line: string) => void,
+): Promise<AccessDependencies> {
   const {
     ICDPO_KEYS: text,
     ICDPO_REQUESTS_PER_MINUTE: requestsPerMinute,
@@ -145,7 +162,8 @@ async function accessOf(settings: WorkerSettings, { USAGE }: Bindings, report: (
     admins: settings.ICDPO_ADMIN_KEYS ?? "",
   });
   const access = { keys: () => keys, isLocal: false };
-  const remedy = "Set the secret ICDPO_KEYS or ICDPO_API_KEYS (`icdpo keys new` makes a key), or ICDPO_ALLOW_ANONYMOUS=1 if that is meant.";
+  const remedy =
+    "Set the secret ICDPO_KEYS or ICDPO_API_KEYS (`icdpo keys new` makes a key), or ICDPO_ALLOW_ANONYMOUS=1 if that is meant.";
   if (keys === null && !settings.ICDPO_ALLOW_ANONYMOUS)
     throw new GatewayError("configuration", `Without API keys, everybody could use this gateway. ${remedy}`);
   const defaults: KeyLimits = { requestsPerMinute, tokensPerMinute, parallel };
@@ -156,11 +174,18 @@ async function accessOf(settings: WorkerSettings, { USAGE }: Bindings, report: (
     const counts = usageCounts(USAGE, settings.ICDPO_TIMEOUT_MS + farewellMs, report);
     return { ...access, limiter: new KeyLimiter(counts, defaults, () => clockAndChance.newId("")) };
   }
-  if (areLimited) throw new GatewayError("configuration", "Limits need the binding USAGE in wrangler.toml: isolates alone cannot count.");
+  if (areLimited)
+    throw new GatewayError(
+      "configuration",
+      "Limits need the binding USAGE in wrangler.toml: isolates alone cannot count.",
+    );
   return { ...access, limiter: noLimits };
 }
 
-/** Isolates share nothing but their settings: without a secret among these the keys are one, which only who deploys the worker has all of. */
+/**
+ * Isolates share nothing but their settings: without a secret among these the keys are one, which only who deploys the
+ * worker has all of.
+ */
 async function sessionsOf({
   ICDPO_SESSION_SECRET: secret,
   ICDPO_KEYS,
@@ -168,7 +193,10 @@ async function sessionsOf({
   ICDPO_ADMIN_KEYS,
 }: WorkerSettings): Promise<Sessions> {
   const text = new TextEncoder().encode(secret ?? JSON.stringify([ICDPO_KEYS, ICDPO_API_KEYS, ICDPO_ADMIN_KEYS]));
-  return new Sessions({ secret: new Uint8Array(await crypto.subtle.digest("SHA-256", text)), unixTime: clockAndChance.unixTime });
+  return new Sessions({
+    secret: new Uint8Array(await crypto.subtle.digest("SHA-256", text)),
+    unixTime: clockAndChance.unixTime,
+  });
 }
 
 function embedderOf(
@@ -178,10 +206,18 @@ function embedderOf(
 ): () => Promise<EmbeddingModel> {
   const { ICDPO_EMBEDDING_URL: url, ICDPO_EMBEDDING_MODEL: model, ICDPO_EMBEDDING_KEY: apiKey } = settings;
   if (url === undefined || model === undefined) {
-    const message = "Sentence embeddings need ICDPO_EMBEDDING_URL and ICDPO_EMBEDDING_MODEL: a server with OpenAI's POST /v1/embeddings.";
+    const message =
+      "Sentence embeddings need ICDPO_EMBEDDING_URL and ICDPO_EMBEDDING_MODEL: a server with OpenAI's POST /v1/embeddings.";
     return () => Promise.reject(new GatewayError("configuration", message));
   }
-  const server = { name: "embeddings", urls: [url.replace(/\/+$/u, "")], model, apiKey, timeoutMs: embeddingTimeoutMs, retries: 0 };
+  const server = {
+    name: "embeddings",
+    urls: [url.replace(/\/+$/u, "")],
+    model,
+    apiKey,
+    timeoutMs: embeddingTimeoutMs,
+    retries: 0,
+  };
   const embedder = remoteEmbedder(server, world, KEPT && keptEmbeddings(KEPT, world.log));
   return async () => embedder;
 }

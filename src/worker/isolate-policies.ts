@@ -1,5 +1,7 @@
-/** @module The policies of a worker's isolate: built from the bundle when the first request comes, and looked at again now and then. */
-
+/**
+ * @module The policies of a worker's isolate: built from the bundle when the first request comes, and looked at again
+ * now and then.
+ */
 import type { EnginePool } from "../engine/engine-pool.ts";
 import type { RemoteWorld } from "../engine/engines.ts";
 import { PolicyBuilder, type PolicyDependencies } from "../policy/build.ts";
@@ -22,7 +24,10 @@ export interface WorkerPoliciesOptions extends Pick<PolicyDependencies, "embedde
   readonly reloadMs: number;
 }
 
-/** Work that began in a request ends with it, half a minute after its answer at the latest, and then says nothing any more. */
+/**
+ * Work that began in a request ends with it, half a minute after its answer at the latest, and then says nothing any
+ * more.
+ */
 const abandonedMs = 60_000;
 
 export class WorkerPolicies {
@@ -65,7 +70,10 @@ export class WorkerPolicies {
     return this.#bundle.version;
   }
 
-  /** Takes the bundle as it is now, if it is good and has changed, or was refused for a reason that may have passed. At most every `reloadMs`, and one look at a time. Never throws. */
+  /**
+   * Takes the bundle as it is now, if it is good and has changed, or was refused for a reason that may have passed. At
+   * most every `reloadMs`, and one look at a time. Never throws.
+   */
   async look(): Promise<void> {
     const { reloadMs, kept, world } = this.#options;
     const now = Date.now();
@@ -81,7 +89,9 @@ export class WorkerPolicies {
         if (!isEdited && !this.#retries.isDue(this.#store.state)) return;
         const complaint = await this.#store.reload();
         this.#retries.tried(isEdited);
-        world.log(complaint === null ? "policies reloaded" : `The policies have changed, but are not in force:\n${complaint}`);
+        world.log(
+          complaint === null ? "policies reloaded" : `The policies have changed, but are not in force:\n${complaint}`,
+        );
       }
     } catch (error) {
       world.log(`The policies cannot be watched: ${(error as Error).message}`);
@@ -133,9 +143,13 @@ class LiveBundle {
     const { variables, world, embedder, artifacts } = this.#options;
     const text = this.#options.engines ?? bundle.engines;
     if (text === undefined)
-      throw new GatewayError("configuration", "No engines: set ICDPO_ENGINES, or make the bundle where there is an engines.yaml.");
+      throw new GatewayError(
+        "configuration",
+        "No engines: set ICDPO_ENGINES, or make the bundle where there is an engines.yaml.",
+      );
     const engines = text === this.#inForce?.text ? this.#inForce.engines : openEngines(text, variables, world);
-    const builder = engines === this.#inForce?.engines ? this.#inForce.builder : new PolicyBuilder({ engines, embedder, artifacts });
+    const builder =
+      engines === this.#inForce?.engines ? this.#inForce.builder : new PolicyBuilder({ engines, embedder, artifacts });
     const set = await builder.build(policyFiles(bundle));
     this.#inForce = { text, engines, builder };
     this.#version = bundle.version;

@@ -13,7 +13,10 @@ export interface KeyUsageStub {
   leave(request: string): Promise<void>;
 }
 
-/** In memory: a minute begins anew where the object is moved or the worker is deployed. One that nobody asks is dropped after its minute is over. */
+/**
+ * In memory: a minute begins anew where the object is moved or the worker is deployed. One that nobody asks is dropped
+ * after its minute is over.
+ */
 export class KeyUsage extends DurableObject implements KeyUsageStub {
   readonly #used: Record<LimitKind, { count: number; until: number }> = {
     requests: { count: 0, until: 0 },
@@ -57,8 +60,8 @@ export class KeyUsage extends DurableObject implements KeyUsageStub {
 }
 
 /**
- * Where the count cannot be had, requests are let through: limits are no lock. An isolate may end without saying that its requests have:
- * none is taken to be under way for longer than `longestMs`.
+ * Where the count cannot be had, requests are let through: limits are no lock. An isolate may end without saying that
+ * its requests have: none is taken to be under way for longer than `longestMs`.
  */
 export function usageCounts(
   usage: { getByName(name: string): KeyUsageStub },

@@ -55,7 +55,9 @@ async function opened(bindings: Bindings): Promise<WorkerGateway> {
 function failed(error: unknown): Response {
   log("error", "The gateway cannot be opened.", { error: messageOf(error) });
   // What is wrong with the configuration is the operator's to read.
-  const { status, headers, body } = renderError(error instanceof GatewayError && error.code !== "configuration" ? error : undefined);
+  const { status, headers, body } = renderError(
+    error instanceof GatewayError && error.code !== "configuration" ? error : undefined,
+  );
   return Response.json(body, { status, headers });
 }
 

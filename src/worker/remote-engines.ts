@@ -1,5 +1,4 @@
 /** @module How engines are opened in a worker: servers, reached over the network. */
-
 import { type EngineOpener, EnginePool } from "../engine/engine-pool.ts";
 import { engineName, type RemoteWorld } from "../engine/engines.ts";
 import { openRemote } from "../engine/server/dialects.ts";
@@ -24,7 +23,11 @@ export function openEngines(text: string, variables: Variables, world: RemoteWor
         throw new GatewayError("configuration", `the engine "${engine}" is ${needs}`);
       }
       const log = (line: string): void => world.log(`${name}: ${line}`);
-      return openRemote(definition.type, { ...remoteSettings(definition, adapter, variables), name }, { ...world, log });
+      return openRemote(
+        definition.type,
+        { ...remoteSettings(definition, adapter, variables), name },
+        { ...world, log },
+      );
     },
     declared: (model) => declaredCapabilities(engineDefinition(definitions, model)),
     close: async () => {},

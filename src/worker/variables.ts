@@ -1,4 +1,7 @@
-/** @module Settings of a worker, from its variables and secrets. Where Node's gateway has them too, they are called and mean the same. */
+/**
+ * @module Settings of a worker, from its variables and secrets. Where Node's gateway has them too, they are called and
+ * mean the same.
+ */
 import { z } from "zod";
 import { GatewayError } from "../types/error.ts";
 
@@ -19,7 +22,10 @@ const settingsSchema = z.object({
   ICDPO_EMBEDDING_MODEL: z.string().min(1).optional(),
   ICDPO_EMBEDDING_KEY: z.string().min(1).optional(),
   ICDPO_DATABASE: z
-    .union([z.literal("off"), z.string().regex(/^(?:libsql|https?|wss?):/u, "must be the URL of a libSQL server, or off")])
+    .union([
+      z.literal("off"),
+      z.string().regex(/^(?:libsql|https?|wss?):/u, "must be the URL of a libSQL server, or off"),
+    ])
     .optional(),
   ICDPO_DATABASE_TOKEN: z.string().min(1).optional(),
   ICDPO_KEEP_TEXT: flag.default(false),
@@ -51,7 +57,9 @@ export type WorkerSettings = z.output<typeof settingsSchema>;
 
 /** Throws "configuration", naming each variable that is wrong. Empty variables count as absent. */
 export function readWorkerSettings(variables: Readonly<Record<string, string>>): WorkerSettings {
-  const parsed = settingsSchema.safeParse(Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== "")));
+  const parsed = settingsSchema.safeParse(
+    Object.fromEntries(Object.entries(variables).filter(([, value]) => value !== "")),
+  );
   if (parsed.success) return parsed.data;
   const complaints = parsed.error.issues.map((issue) => `${issue.path.join(".")}: ${issue.message}`);
   throw new GatewayError("configuration", `Wrong variables of the worker:\n${complaints.join("\n")}`);

@@ -1,4 +1,7 @@
-/** @module What every answer must be, whatever was asked: whole, of OpenAI's or Anthropic's shape, and no fault of the gateway's own. */
+/**
+ * @module What every answer must be, whatever was asked: whole, of OpenAI's or Anthropic's shape, and no fault of the
+ * gateway's own.
+ */
 export interface Given {
   readonly status: number;
   /** Its content type. */
@@ -15,7 +18,10 @@ const statusOfCode: Readonly<Record<string, number>> = {
   request_cancelled: 499,
 };
 
-/** As Anthropic's errors say it. What it calls an error of its API is an engine that is away, or the gateway's own fault: the log tells which. */
+/**
+ * As Anthropic's errors say it. What it calls an error of its API is an engine that is away, or the gateway's own
+ * fault: the log tells which.
+ */
 const statusOfType: Readonly<Record<string, number>> = { timeout_error: 504, overloaded_error: 529, api_error: 503 };
 
 interface StreamedData {

@@ -1,7 +1,19 @@
 /** @module Kinds of attacks: each a way to be a burden, with what can be drawn of it. */
 import { deflateSync, gzipSync } from "node:zlib";
 import fc from "fast-check";
-import { chat, type Draw, type Drawn, entries, json, many, messages, short, text, underSchema, units } from "./attack-parts.ts";
+import {
+  chat,
+  type Draw,
+  type Drawn,
+  entries,
+  json,
+  many,
+  messages,
+  short,
+  text,
+  underSchema,
+  units,
+} from "./attack-parts.ts";
 import { megabyte } from "./measures.ts";
 import { oddBody, oddContentType, oddPath } from "./odd-bodies.ts";
 import { randomSchema, randomSize, type Schema, schemaKinds } from "./schemas.ts";
@@ -27,7 +39,10 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
   "a schema of a kind": [
     8,
     (draw) =>
-      underSchema(draw, (schemaKinds[draw.pick(Object.keys(schemaKinds))] as (size: number) => Schema)(randomSize(draw.random, 20_000))),
+      underSchema(
+        draw,
+        (schemaKinds[draw.pick(Object.keys(schemaKinds))] as (size: number) => Schema)(randomSize(draw.random, 20_000)),
+      ),
   ],
   "a schema of anything": [8, (draw) => underSchema(draw, randomSchema(draw.random))],
   "stop strings": [
@@ -35,7 +50,12 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
     ({ pick, random }) => {
       const unit = (): string => pick(["a", " ", "ab", "aab", "e", "\n", "😀", "\ud83d", "the", "."]);
       const stop = () => text(1 + random(random(4) === 0 ? 200 : 128), unit());
-      return json(chat, { ...short, max_tokens: 1 + random(20), stop: pick([stop(), many(1 + random(5), stop)]), stream: random(2) === 0 });
+      return json(chat, {
+        ...short,
+        max_tokens: 1 + random(20),
+        stop: pick([stop(), many(1 + random(5), stop)]),
+        stream: random(2) === 0,
+      });
     },
   ],
   "bytes that are no JSON": [
@@ -49,7 +69,17 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
         () => [gzipSync(good), { "content-encoding": "gzip" }],
         () => [gzipSync(Buffer.alloc(16 * megabyte)), { "content-encoding": "gzip" }],
         () => [deflateSync(good), { "content-encoding": "deflate" }],
-        () => [good, { "content-type": pick(["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x", ""]) }],
+        () => [
+          good,
+          {
+            "content-type": pick([
+              "text/plain",
+              "application/x-www-form-urlencoded",
+              "multipart/form-data; boundary=x",
+              "",
+            ]),
+          },
+        ],
         () => [good.slice(0, random(good.length)), {}],
         () => [`${good}${good}`, {}],
       ])();
@@ -73,7 +103,8 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
         () => JSON.stringify({ ...short, ...entries(few, 1) }),
         () => JSON.stringify({ ...short, messages: many(few, () => short.messages[0]) }),
         () => JSON.stringify({ ...short, messages: messages(many(few, () => ({ type: "text", text: "a" }))) }),
-        () => JSON.stringify({ ...short, tools: many(few, (i) => ({ type: "function", function: { name: `f${i}` } })) }),
+        () =>
+          JSON.stringify({ ...short, tools: many(few, (i) => ({ type: "function", function: { name: `f${i}` } })) }),
         () => JSON.stringify({ ...short, user: text(size, "u") }),
         () => `{"model":"plain","messages":[],"max_tokens":1${"0".repeat(size)}}`,
         () => `{"model":"plain","x":"${"\\ud83d".repeat(few)}"}`,
@@ -109,17 +140,25 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
     1,
     ({ pick, random }) => ({
       path: pick([chat, "/v1/embeddings"]),
-      sent: { type: "unfinished", bytes: JSON.stringify(short).slice(0, random(60)), announced: pick([100, 1_000_000, 9_000_000]) },
+      sent: {
+        type: "unfinished",
+        bytes: JSON.stringify(short).slice(0, random(60)),
+        announced: pick([100, 1_000_000, 9_000_000]),
+      },
       reader: { type: "leaves", afterMs: random(8_000) },
     }),
   ],
   "a body in small pieces": [
     1,
-    ({ random }) => ({ path: chat, sent: { type: "pieces", bytes: JSON.stringify(short), size: 1 + random(30), everyMs: random(300) } }),
+    ({ random }) => ({
+      path: chat,
+      sent: { type: "pieces", bytes: JSON.stringify(short), size: 1 + random(30), everyMs: random(300) },
+    }),
   ],
   "a crowd with large bodies": [
     0.5,
-    ({ random }) => json(chat, { ...short, messages: messages(text(1 + random(4 * megabyte), "a ")) }, { times: 2 + random(30) }),
+    ({ random }) =>
+      json(chat, { ...short, messages: messages(text(1 + random(4 * megabyte), "a ")) }, { times: 2 + random(30) }),
   ],
   "completions of many prompts": [
     2,
@@ -212,7 +251,16 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
       return pick<() => Drawn>([
         () => ({
           method: "GET",
-          path: pick(["/", "/policies", "/status", "/experiments", "/experiments/ab", "/style.css", "/experiments/%ZZ", "/openapi.json"]),
+          path: pick([
+            "/",
+            "/policies",
+            "/status",
+            "/experiments",
+            "/experiments/ab",
+            "/style.css",
+            "/experiments/%ZZ",
+            "/openapi.json",
+          ]),
         }),
         () => ({ path: "/sign-in", ...form({ key: text(random(12_000), "k") }) }),
         () => ({
@@ -283,7 +331,8 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
           () =>
             `POST ${chat} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 4\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\nGET /`,
           () => `POST ${chat} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nFFFFFFFFFFFFFFFF\r\n`,
-          () => `POST ${chat} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n${text(random(60_000), "1;x=y\r\na\r\n")}`,
+          () =>
+            `POST ${chat} HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n${text(random(60_000), "1;x=y\r\na\r\n")}`,
           () => `POST ${chat} HTTP/1.1\r\nhost: localhost\r\ncontent-length: -1\r\n\r\n`,
           () => text(random(200), "GET /health HTTP/1.1\r\nhost: localhost\r\n\r\n"),
           () => "CONNECT localhost:22 HTTP/1.1\r\nhost: localhost\r\n\r\n",

@@ -23,8 +23,10 @@ export const json = (path: string, body: unknown, more: Drawn = {}): Drawn => ({
 });
 export const messages = (content: unknown) => [{ role: "user", content }];
 export const short = { model: "plain", messages: messages("Say hi."), max_tokens: 4 };
-export const many = (count: number, value: (index: number) => unknown): unknown[] => Array.from({ length: count }, (_, i) => value(i));
-export const entries = (count: number, value: unknown) => Object.fromEntries(many(count, (i) => [String(i), value]) as [string, unknown][]);
+export const many = (count: number, value: (index: number) => unknown): unknown[] =>
+  Array.from({ length: count }, (_, i) => value(i));
+export const entries = (count: number, value: unknown) =>
+  Object.fromEntries(many(count, (i) => [String(i), value]) as [string, unknown][]);
 
 /** Ways to ask for an answer by a schema. */
 export function underSchema({ random, pick }: Draw, schema: Schema): Drawn {
@@ -38,9 +40,29 @@ export function underSchema({ random, pick }: Draw, schema: Schema): Drawn {
     () => json(chat, { ...asked, response_format: { type: "json_schema", json_schema: named } }),
     () => json(chat, { ...asked, response_format: { type: "json_schema", json_schema: named } }),
     () => json(chat, { ...asked, tools: many(1 + random(3), (i) => tool(i as number)), tool_choice }),
-    () => json("/v1/responses", { model, input: "Say hi.", max_output_tokens: 4, text: { format: { type: "json_schema", ...named } } }),
+    () =>
+      json("/v1/responses", {
+        model,
+        input: "Say hi.",
+        max_output_tokens: 4,
+        text: { format: { type: "json_schema", ...named } },
+      }),
   ])();
 }
 
-export const text = (length: number, unit: string): string => unit.repeat(Math.ceil(length / unit.length)).slice(0, length);
-export const units = ["a", "hello world ", "é", "汉字", "😀", "\n", " ", "<|im_start|>", "0", "aA1!", "\u0000", "\u200b"];
+export const text = (length: number, unit: string): string =>
+  unit.repeat(Math.ceil(length / unit.length)).slice(0, length);
+export const units = [
+  "a",
+  "hello world ",
+  "é",
+  "汉字",
+  "😀",
+  "\n",
+  " ",
+  "<|im_start|>",
+  "0",
+  "aA1!",
+  "\u0000",
+  "\u200b",
+];

@@ -88,7 +88,8 @@ async function exchange(url: string, attack: Attack, key: string | null): Promis
 async function send(asked: ClientRequest, sent: Attack["sent"]): Promise<void> {
   const closed = new Promise<void>((resolve) => asked.once("close", () => resolve()));
   const write = async (bytes: string | Uint8Array): Promise<void> => {
-    if (!asked.destroyed && !asked.write(bytes)) await Promise.race([new Promise((resolve) => asked.once("drain", resolve)), closed]);
+    if (!asked.destroyed && !asked.write(bytes))
+      await Promise.race([new Promise((resolve) => asked.once("drain", resolve)), closed]);
   };
   switch (sent.type) {
     case "whole":
@@ -113,7 +114,11 @@ async function send(asked: ClientRequest, sent: Attack["sent"]): Promise<void> {
   }
 }
 
-async function read(response: IncomingMessage, reader: Reader, leave: () => void): Promise<{ text: string; isWhole: boolean }> {
+async function read(
+  response: IncomingMessage,
+  reader: Reader,
+  leave: () => void,
+): Promise<{ text: string; isWhole: boolean }> {
   let text = "";
   const keep = (piece: string): void => {
     text = (text + piece).slice(-mostText);

@@ -14,7 +14,9 @@ describe("attacks", () => {
 
   it("are of every kind before long, with every way to send and to read", () => {
     const drawn = numbers.map((number) => drawAttack(7, number, 4, ["chatcmpl-1"]));
-    expect(new Set(drawn.map(({ sent }) => sent.type))).toEqual(new Set(["whole", "pieces", "endless", "unfinished", "wire"]));
+    expect(new Set(drawn.map(({ sent }) => sent.type))).toEqual(
+      new Set(["whole", "pieces", "endless", "unfinished", "wire"]),
+    );
     expect(new Set(drawn.map(({ reader }) => reader.type))).toEqual(new Set(["whole", "leaves", "slow", "stops"]));
     expect(new Set(drawn.map(({ key }) => key))).toEqual(new Set([0, 1, 2, 3, null]));
     // The worst, and the other kinds.

@@ -1,4 +1,7 @@
-/** @module What strangers may send, drawn by a seed: the same seed, the same attack. Doing it is another matter (`attacker.ts`). */
+/**
+ * @module What strangers may send, drawn by a seed: the same seed, the same attack. Doing it is another matter
+ * (`attacker.ts`).
+ */
 import fc from "fast-check";
 import { candidateSeed } from "../../src/icdpo/seed.ts";
 import { seeded } from "../integration/gateway.ts";
@@ -63,7 +66,10 @@ function reader({ random }: Draw): Reader {
   return { type: "whole" };
 }
 
-/** The worst that is known, so that each run holds it: every kind of schema as large as it may be, and what else has once been too much. */
+/**
+ * The worst that is known, so that each run holds it: every kind of schema as large as it may be, and what else has
+ * once been too much.
+ */
 export const worstAttacks: readonly ((draw: Draw) => readonly [string, Drawn])[] = [
   ...Object.entries(schemaKinds).map(([name, make]) => (draw: Draw): readonly [string, Drawn] => [
     `a schema: ${name}`,
@@ -74,22 +80,34 @@ export const worstAttacks: readonly ((draw: Draw) => readonly [string, Drawn])[]
   () => ["600 MB with a key", { path: chat, sent: { type: "endless", megabytes: 600, isAnnounced: false } }],
   () => ["100 bodies of 9 MB at once", json(chat, { ...short, user: "u".repeat(9_000_000) }, { times: 100 })],
   () => ["30 bodies of 32,000 values at once", json(chat, { ...short, x: Array(32_000).fill(-1) }, { times: 30 })],
-  () => ["30 lists of 2,048 wrong items at once", json("/v1/responses", { model: "plain", input: Array(2_048).fill({}) }, { times: 30 })],
+  () => [
+    "30 lists of 2,048 wrong items at once",
+    json("/v1/responses", { model: "plain", input: Array(2_048).fill({}) }, { times: 30 }),
+  ],
   () => ["a stop string of 23 kB", json(chat, { ...short, max_tokens: 20, stop: "a".repeat(23_000) })],
   () => [
     "stop strings that begin alike",
     json(chat, { ...short, max_tokens: 20, stop: ["a", "b", "c", "d"].map((end) => " ".repeat(127) + end) }),
   ],
   () => ["8 MB to embed", json("/v1/embeddings", { model: "plain", input: "basil ".repeat(1_400_000) })],
-  () => ["8 MB to answer", json(chat, { ...short, model: "icdpo", messages: [{ role: "user", content: "basil ".repeat(1_400_000) }] })],
-  () => ["8 MB without a space", json(chat, { ...short, messages: [{ role: "user", content: "a".repeat(8_000_000) }] })],
+  () => [
+    "8 MB to answer",
+    json(chat, { ...short, model: "icdpo", messages: [{ role: "user", content: "basil ".repeat(1_400_000) }] }),
+  ],
+  () => [
+    "8 MB without a space",
+    json(chat, { ...short, messages: [{ role: "user", content: "a".repeat(8_000_000) }] }),
+  ],
   () => [
     "256 prompts, 16 answers each",
     json("/v1/completions", { model: "plain", prompt: Array(256).fill("Once"), n: 16, max_tokens: 1 }),
   ],
 ];
 
-/** Attack `number` of a seed; `keys`: how many there are. The first ones are every kind of schema, as large as it may be, so that each run holds them. */
+/**
+ * Attack `number` of a seed; `keys`: how many there are. The first ones are every kind of schema, as large as it may
+ * be, so that each run holds them.
+ */
 export function drawAttack(seed: number, number: number, keys: number, answers: readonly string[]): Attack {
   const random = seeded(candidateSeed(seed, number));
   const pick = <Item>(items: readonly Item[]): Item => items[random(items.length)] as Item;
@@ -97,7 +115,9 @@ export function drawAttack(seed: number, number: number, keys: number, answers: 
     fc.sample(arbitrary, { seed: random(2 ** 31), numRuns: 1, unbiased: random(2) === 0 })[0] as Value;
   const draw: Draw = { random, pick, sample, answers };
   const isWorst = number < worstAttacks.length;
-  const [kind, drawn] = isWorst ? (worstAttacks[number] as (draw: Draw) => readonly [string, Drawn])(draw) : drawKind(draw);
+  const [kind, drawn] = isWorst
+    ? (worstAttacks[number] as (draw: Draw) => readonly [string, Drawn])(draw)
+    : drawKind(draw);
   const isPlain = drawn.isHarmless === true || isWorst;
   return {
     ...plainAttack,

@@ -1,6 +1,6 @@
 /**
- * Any schema of up to 64 kB is compiled or refused, and the loop goes on: one schema takes no longer than a few times what one takes that spends the
- * whole budget, however it is made. What is kept of them is bounded.
+ * Any schema of up to 64 kB is compiled or refused, and the loop goes on: one schema takes no longer than a few times
+ * what one takes that spends the whole budget, however it is made. What is kept of them is bounded.
  */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
@@ -24,7 +24,8 @@ const many = <Item>(length: number, make: (index: number) => Item): Item[] => Ar
 const each = (length: number, make: (index: number) => unknown, name = "p") =>
   Object.fromEntries(many(length, (i) => [`${name}${i}`, make(i)]));
 const to = (name: string) => ({ $ref: `#/$defs/${name}` });
-const character = (random: Random): string => String.fromCodePoint(random(3) === 0 ? 0x61 + random(26) : 0x4e00 + random(20_000));
+const character = (random: Random): string =>
+  String.fromCodePoint(random(3) === 0 ? 0x61 + random(26) : 0x4e00 + random(20_000));
 
 /** Pieces of patterns, well formed and not. */
 const pieces = [
@@ -53,7 +54,9 @@ const kinds: readonly Make[] = [
     const depth = 1 + random(Math.min(size, 60));
     const link = (i: number): unknown => {
       const next = { [keyword]: sides.map((side) => to(`${side}${i + 1}`)) };
-      return random(2) === 0 ? next : { type: "object", properties: { x: next, [`y${i}`]: to(`a${i + 1}`) }, required: ["x"] };
+      return random(2) === 0
+        ? next
+        : { type: "object", properties: { x: next, [`y${i}`]: to(`a${i + 1}`) }, required: ["x"] };
     };
     const levels = many(depth, (i) => i).flatMap((i) => sides.map((side) => [`${side}${i}`, link(i)] as const));
     return { $defs: { ...Object.fromEntries(levels), ...each(3, () => ({ minimum: random(9) }), "z") }, ...to("a0") };
@@ -63,19 +66,38 @@ const kinds: readonly Make[] = [
   (random, size) => ({ const: each(size, () => many(random(5), () => 1e308)) }),
   (random, size) => ({ type: "string", pattern: many(size, () => pieces[random(pieces.length)]).join("") }),
   (random, size) => ({ type: "string", pattern: `^${"(".repeat(random(60))}${"a?".repeat(size)}` }),
-  (random, size) => ({ type: "string", pattern: `[${random(2) === 0 ? "^" : ""}${many(size, () => character(random)).join("")}]` }),
-  (random, size) => ({ type: "object", required: many(size, (i) => `n${random(3) === 0 ? 0 : i}`), additionalProperties: random(2) === 0 }),
-  (random, size) => ({ type: "object", properties: each(size, () => ({ type: ["string", "null", "number"][random(3)] })) }),
+  (random, size) => ({
+    type: "string",
+    pattern: `[${random(2) === 0 ? "^" : ""}${many(size, () => character(random)).join("")}]`,
+  }),
+  (random, size) => ({
+    type: "object",
+    required: many(size, (i) => `n${random(3) === 0 ? 0 : i}`),
+    additionalProperties: random(2) === 0,
+  }),
+  (random, size) => ({
+    type: "object",
+    properties: each(size, () => ({ type: ["string", "null", "number"][random(3)] })),
+  }),
   (random, size) => ({
     type: "object",
     properties: each(size, () => ({ type: "string", minLength: random(9), maxLength: random(2_000) })),
   }),
   (random, size) => ({
     type: "array",
-    prefixItems: many(size, () => ({ type: "array", items: { minimum: -random(1e15) }, minItems: random(5), maxItems: random(1_500) })),
+    prefixItems: many(size, () => ({
+      type: "array",
+      items: { minimum: -random(1e15) },
+      minItems: random(5),
+      maxItems: random(1_500),
+    })),
   }),
   (random, size) => ({
-    oneOf: many(size, (i) => ({ type: "object", properties: { k: { const: random(9) === 0 ? 0 : i } }, required: ["k"] })),
+    oneOf: many(size, (i) => ({
+      type: "object",
+      properties: { k: { const: random(9) === 0 ? 0 : i } },
+      required: ["k"],
+    })),
   }),
   (random, size) => {
     const names = 2 + random(30);
@@ -84,10 +106,19 @@ const kinds: readonly Make[] = [
   },
   (_, size) => {
     const side = Math.ceil(Math.sqrt(size)) + 1;
-    return { type: "object", properties: each(side * 4, () => ({})), anyOf: many(side * 4, (i) => ({ required: [`p${i}`] })) };
+    return {
+      type: "object",
+      properties: each(side * 4, () => ({})),
+      anyOf: many(side * 4, (i) => ({ required: [`p${i}`] })),
+    };
   },
-  (random, size) => ({ allOf: many(size, (i) => ({ properties: { [`p${random(i + 1)}`]: { type: "null" } }, additionalProperties: {} })) }),
-  (random, size) => ({ type: "object", properties: each(size, () => ({ minimum: -(10 ** random(309)), maximum: 10 ** random(309) })) }),
+  (random, size) => ({
+    allOf: many(size, (i) => ({ properties: { [`p${random(i + 1)}`]: { type: "null" } }, additionalProperties: {} })),
+  }),
+  (random, size) => ({
+    type: "object",
+    properties: each(size, () => ({ minimum: -(10 ** random(309)), maximum: 10 ** random(309) })),
+  }),
   (_, size) => ({ anyOf: many(size, (i) => ({ type: "array", items: { $ref: "#" }, minItems: i })) }),
   (random, size) => ({
     type: "object",
@@ -160,7 +191,10 @@ it("any schema of up to 64 kB is compiled or refused at once", { timeout: 600_00
           if (compile(schema)) passed += 1;
         }),
       );
-      said = block <= 4 * usual + 100 ? "" : `schemas ${start} to ${start + 9}: ${block.toFixed(0)} ms beside ${usual.toFixed(0)} ms`;
+      said =
+        block <= 4 * usual + 100
+          ? ""
+          : `schemas ${start} to ${start + 9}: ${block.toFixed(0)} ms beside ${usual.toFixed(0)} ms`;
       if (said !== "") continue;
       compiled += passed;
       break;

@@ -1,4 +1,7 @@
-/** Who sends too much at once, or too slowly, takes neither the gateway's memory nor anybody's turn. Over real connections. */
+/**
+ * Who sends too much at once, or too slowly, takes neither the gateway's memory nor anybody's turn. Over real
+ * connections.
+ */
 import { type ClientRequest, createServer, request, type Server } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { getRequestListener } from "@hono/node-server";
@@ -88,7 +91,8 @@ async function send({ asked }: Sending, megabytes: number): Promise<void> {
     if (!asked.write(piece)) await Promise.race([new Promise((resolve) => asked.once("drain", resolve)), closed]);
 }
 
-const body = (model: string, content = "How do I brew coffee?"): string => JSON.stringify({ model, messages: [{ role: "user", content }] });
+const body = (model: string, content = "How do I brew coffee?"): string =>
+  JSON.stringify({ model, messages: [{ role: "user", content }] });
 
 async function ask(port: number, key: string, content?: string): Promise<Answer> {
   const text = body("plain", content);
@@ -120,7 +124,8 @@ describe("many large bodies at once", () => {
     await Promise.all(sendings.map((sending) => send(sending, 9)));
     await expect.poll(() => answers.length).toBeGreaterThanOrEqual(85);
     for (const { status, retryAfter, text } of answers) {
-      // Whoever is cut off in the middle of sending may have had no time to read; those that had room do not go on here.
+      // Whoever is cut off in the middle of sending may have had no time to read; those that had room do not go on
+      // here.
       expect([503, 408, undefined]).toContain(status);
       if (status === 503) expect([retryAfter, text]).toEqual(["1", expect.stringContaining("out_of_room")]);
     }
@@ -153,7 +158,10 @@ describe("many large bodies at once", () => {
 describe("a body that comes too slowly", () => {
   it("is waited for no longer, and gives its room back", async () => {
     const { port, room } = await site();
-    const [silent, trickling] = [begin(port, { "content-length": 10 * megabyte }), begin(port, { "transfer-encoding": "chunked" })];
+    const [silent, trickling] = [
+      begin(port, { "content-length": 10 * megabyte }),
+      begin(port, { "transfer-encoding": "chunked" }),
+    ];
     await send(trickling, 1);
     const drops = setInterval(() => trickling.asked.write("x"), 200);
     for (const { answer } of [silent, trickling]) {

@@ -1,6 +1,7 @@
 /**
- * @module What an attack costs the process that it comes to: how long its event loop stands still, and what memory it keeps. Other programs can make
- * both look worse, never better: blocks are held against harmless work done in the same run, and the best of three tries counts.
+ * @module What an attack costs the process that it comes to: how long its event loop stands still, and what memory it
+ * keeps. Other programs can make both look worse, never better: blocks are held against harmless work done in the same
+ * run, and the best of three tries counts.
  */
 import { once } from "node:events";
 import { monitorEventLoopDelay } from "node:perf_hooks";
@@ -16,7 +17,9 @@ export interface Cost<Result> {
   readonly result: Result;
   /** The longest time that the event loop stood still, in milliseconds. */
   readonly blockMs: number;
-  /** Bytes that are held after it, beyond those before: garbage is collected first. What `result` holds is among them. */
+  /**
+   * Bytes that are held after it, beyond those before: garbage is collected first. What `result` holds is among them.
+   */
   readonly grownBytes: number;
   /** The most that was held at any moment of it, beyond what was before, garbage included. */
   readonly peakBytes: number;
@@ -62,8 +65,8 @@ const patience: Patience = { factor: 5, ms: 100 };
 const tries = 3;
 
 /**
- * Expects that `act` blocks the event loop hardly longer than `harmless` does, which should be the same work on what nobody could mean ill by. Returns
- * what the best try cost.
+ * Expects that `act` blocks the event loop hardly longer than `harmless` does, which should be the same work on what
+ * nobody could mean ill by. Returns what the best try cost.
  */
 export async function expectUnblocked<Result>(
   harmless: () => unknown,

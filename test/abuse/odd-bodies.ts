@@ -20,9 +20,15 @@ const oddText = fc.oneof(
     "\u202e\u200b",
   ),
 );
-const anything = fc.oneof(fc.jsonValue({ maxDepth: 3 }), fc.constantFrom<unknown>(null, -1, 0, 1e308, 1.5, "", [], {}, true, [[[[]]]]));
+const anything = fc.oneof(
+  fc.jsonValue({ maxDepth: 3 }),
+  fc.constantFrom<unknown>(null, -1, 0, 1e308, 1.5, "", [], {}, true, [[[[]]]]),
+);
 const oddMessage = fc.oneof(
-  fc.record({ role: fc.constantFrom("user", "system", "assistant", "tool", "developer", "nobody"), content: fc.oneof(oddText, anything) }),
+  fc.record({
+    role: fc.constantFrom("user", "system", "assistant", "tool", "developer", "nobody"),
+    content: fc.oneof(oddText, anything),
+  }),
   anything,
 );
 const schema = fc.oneof(
@@ -35,8 +41,14 @@ const schema = fc.oneof(
   anything,
 );
 const fields = {
-  model: fc.oneof({ weight: 4, arbitrary: fc.constantFrom("plain", "icdpo") }, { weight: 1, arbitrary: fc.oneof(oddText, anything) }),
-  messages: fc.oneof({ weight: 4, arbitrary: fc.array(oddMessage, { maxLength: 3 }) }, { weight: 1, arbitrary: anything }),
+  model: fc.oneof(
+    { weight: 4, arbitrary: fc.constantFrom("plain", "icdpo") },
+    { weight: 1, arbitrary: fc.oneof(oddText, anything) },
+  ),
+  messages: fc.oneof(
+    { weight: 4, arbitrary: fc.array(oddMessage, { maxLength: 3 }) },
+    { weight: 1, arbitrary: anything },
+  ),
   prompt: fc.oneof(oddText, fc.array(fc.integer({ min: -5, max: 60_000 }), { maxLength: 5 }), anything),
   input: fc.oneof(oddText, fc.array(oddMessage, { maxLength: 3 }), anything),
   completions: fc.oneof(fc.array(oddText, { maxLength: 2 }), anything),
@@ -63,7 +75,10 @@ const fields = {
     ),
     anything,
   ),
-  tool_choice: fc.oneof(fc.constantFrom<unknown>("none", "auto", "required", { type: "function", function: { name: "f" } }), anything),
+  tool_choice: fc.oneof(
+    fc.constantFrom<unknown>("none", "auto", "required", { type: "function", function: { name: "f" } }),
+    anything,
+  ),
   demonstrations: anything,
   encoding_format: anything,
   icdpo: fc.oneof(fc.constant({ explain: true }), anything),
@@ -96,12 +111,23 @@ export const oddBody = fc.oneof(
       "[".repeat(50_000),
       `{"model":${"[".repeat(99)}${"]".repeat(99)}}`,
       "a".repeat(mostOddBytes + 1),
-      JSON.stringify({ model: "plain", messages: Array.from({ length: 10_000 }, () => ({ role: "user", content: "a" })) }),
+      JSON.stringify({
+        model: "plain",
+        messages: Array.from({ length: 10_000 }, () => ({ role: "user", content: "a" })),
+      }),
     ),
   },
 );
 export const oddPath = fc.constantFrom("chat/completions", "completions", "responses", "embeddings", "score");
 export const oddContentType = fc.oneof(
   { weight: 9, arbitrary: fc.constant("application/json") },
-  { weight: 1, arbitrary: fc.constantFrom("text/plain", "application/xml", "multipart/form-data", "application/json; charset=latin1") },
+  {
+    weight: 1,
+    arbitrary: fc.constantFrom(
+      "text/plain",
+      "application/xml",
+      "multipart/form-data",
+      "application/json; charset=latin1",
+    ),
+  },
 );

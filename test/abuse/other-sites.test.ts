@@ -1,4 +1,7 @@
-/** Pages of other sites, in a browser beside a gateway that needs no key: they keep it at nothing, whatever they send it without asking first. */
+/**
+ * Pages of other sites, in a browser beside a gateway that needs no key: they keep it at nothing, whatever they send it
+ * without asking first.
+ */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { attack } from "./attacker.ts";
 import { plainAttack } from "./attacks.ts";
@@ -34,21 +37,29 @@ describe("what another site's page sends", () => {
       for (const type of [...simple, "application/json"])
         expect(await send(path, JSON.stringify(body), { origin, "content-type": type })).toMatchObject({ status: 403 });
     for (const type of [...simple, "application/json"])
-      expect(await send(path, JSON.stringify(body), { "sec-fetch-site": "cross-site", "content-type": type })).toMatchObject({
+      expect(
+        await send(path, JSON.stringify(body), { "sec-fetch-site": "cross-site", "content-type": type }),
+      ).toMatchObject({
         status: 403,
       });
   });
 
-  it.each(api)("is refused where it says nothing of where it comes from, for it cannot say that it is JSON: %s", async (path, body) => {
-    for (const type of simple) expect(await send(path, JSON.stringify(body), { "content-type": type })).toMatchObject({ status: 415 });
-  });
+  it.each(api)(
+    "is refused where it says nothing of where it comes from, for it cannot say that it is JSON: %s",
+    async (path, body) => {
+      for (const type of simple)
+        expect(await send(path, JSON.stringify(body), { "content-type": type })).toMatchObject({ status: 415 });
+    },
+  );
 
   it.each([
     ["/", form({ message: "Hi", route: "plain", history: "[]" })],
     ["/rate", form({ id: "play-1", rating: "up" })],
   ])("is refused as a form: %s", async (path, bytes) => {
     for (const headers of [{ origin: "http://evil.example" }, { origin: "null" }, { "sec-fetch-site": "cross-site" }])
-      expect(await send(path, bytes, { "content-type": "application/x-www-form-urlencoded", ...headers } as never)).toMatchObject({
+      expect(
+        await send(path, bytes, { "content-type": "application/x-www-form-urlencoded", ...headers } as never),
+      ).toMatchObject({
         status: 403,
       });
   });

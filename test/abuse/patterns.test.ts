@@ -4,8 +4,22 @@ import { expect, it } from "vitest";
 import { compilePattern } from "../../src/policy/user-pattern.ts";
 
 /** All of these are exponential or worse where a matcher tracks back. */
-const patterns = ["(a+)+$", "(a|aa)+$", "(a|a)*b", "([a-z]+)*!x", "^(([a-z])+.)+[A-Z]([a-z])+$", "(?:a?){300}a{300}", "(.*)*=(.*)*;"];
-const texts = ["a".repeat(28), `${"a".repeat(28)}!`, "a".repeat(2_000_000), `${"a=".repeat(500_000)}!`, "\u00e9".repeat(100_000)];
+const patterns = [
+  "(a+)+$",
+  "(a|aa)+$",
+  "(a|a)*b",
+  "([a-z]+)*!x",
+  "^(([a-z])+.)+[A-Z]([a-z])+$",
+  "(?:a?){300}a{300}",
+  "(.*)*=(.*)*;",
+];
+const texts = [
+  "a".repeat(28),
+  `${"a".repeat(28)}!`,
+  "a".repeat(2_000_000),
+  `${"a=".repeat(500_000)}!`,
+  "\u00e9".repeat(100_000),
+];
 
 /** The longest that the loop stands still, in ms, while the work's steps are done one a turn. */
 async function longestDelay(steps: readonly (() => void)[]): Promise<number> {

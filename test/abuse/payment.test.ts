@@ -1,4 +1,7 @@
-/** Whatever four keys ask for at once, and however it ends: each pays what was worked through for it, and never begins much more than it may have. */
+/**
+ * Whatever four keys ask for at once, and however it ends: each pays what was worked through for it, and never begins
+ * much more than it may have.
+ */
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 import { describe, expect, it } from "vitest";
@@ -96,17 +99,38 @@ describe("four keys", () => {
         "/v1/chat/completions",
         { model: "plain", messages: messages(), n: 1 + below(4), max_tokens: 1 + below(300), stream: below(2) === 0 },
       ],
-      () => ["/v1/chat/completions", { model: "icdpo", messages: messages(), max_tokens: 1 + below(300), stream: below(2) === 0 }],
-      () => ["/v1/responses", { model: "icdpo", input: digits(300), max_output_tokens: 1 + below(300), stream: below(2) === 0 }],
       () => [
-        "/v1/completions",
-        { model: "plain", prompt: Array.from({ length: 1 + below(6) }, () => digits(50)), n: 1 + below(4), max_tokens: 1 + below(100) },
+        "/v1/chat/completions",
+        { model: "icdpo", messages: messages(), max_tokens: 1 + below(300), stream: below(2) === 0 },
+      ],
+      () => [
+        "/v1/responses",
+        { model: "icdpo", input: digits(300), max_output_tokens: 1 + below(300), stream: below(2) === 0 },
       ],
       () => [
         "/v1/completions",
-        { model: "plain", prompt: digits(300), echo: true, logprobs: 2, max_tokens: below(100), stream: below(2) === 0 },
+        {
+          model: "plain",
+          prompt: Array.from({ length: 1 + below(6) }, () => digits(50)),
+          n: 1 + below(4),
+          max_tokens: 1 + below(100),
+        },
       ],
-      () => ["/v1/score", { model: "icdpo", messages: messages(), completions: Array.from({ length: 1 + below(5) }, () => digits(100)) }],
+      () => [
+        "/v1/completions",
+        {
+          model: "plain",
+          prompt: digits(300),
+          echo: true,
+          logprobs: 2,
+          max_tokens: below(100),
+          stream: below(2) === 0,
+        },
+      ],
+      () => [
+        "/v1/score",
+        { model: "icdpo", messages: messages(), completions: Array.from({ length: 1 + below(5) }, () => digits(100)) },
+      ],
       () => ["/v1/embeddings", { model: "scripted-embeddings", input: digits(100) }],
       () => ["/v1/chat/completions", { model: "plain", messages: messages(), max_tokens: 10 * limit }],
     ];
@@ -115,12 +139,12 @@ describe("four keys", () => {
       const [path, body] = (kinds[below(kinds.length)] as (typeof kinds)[number])();
       const leaving = new AbortController();
       const isLeaving = below(5) === 0;
-      const asked = Promise.resolve(post(path, body, bearer(names[below(names.length)] as string), leaving.signal)).then(
-        async (response) => {
-          statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
-          await response.text();
-        },
-      );
+      const asked = Promise.resolve(
+        post(path, body, bearer(names[below(names.length)] as string), leaving.signal),
+      ).then(async (response) => {
+        statuses.set(response.status, (statuses.get(response.status) ?? 0) + 1);
+        await response.text();
+      });
       if (isLeaving) void pause(below(10)).then(() => leaving.abort());
       await asked.catch(() => {});
     };
@@ -131,12 +155,15 @@ describe("four keys", () => {
     await Promise.all(Array.from({ length: 24 }, lane));
     await expect.poll(() => admission.admitted).toBe(0);
     const worked = (name: string): number =>
-      records.filter(({ key }) => key === name).reduce((sum, { work }) => sum + (work === undefined ? 0 : computedTokens(work)), 0);
+      records
+        .filter(({ key }) => key === name)
+        .reduce((sum, { work }) => sum + (work === undefined ? 0 : computedTokens(work)), 0);
     await expect.poll(() => names.map((name) => counts.used.get(name))).toEqual(names.map(worked));
     for (const name of names) expect(counts.underWay.get(name)?.size).toBe(0);
     // Some were taken, some refused for each reason, and some failed.
     for (const status of [200, 400, 429]) expect(statuses.get(status)).toBeGreaterThan(0);
-    // What was counted at any moment: of an estimate that knows words, where each letter of a prompt's frame is a token here, a few hundred each.
+    // What was counted at any moment: of an estimate that knows words, where each letter of a prompt's frame is a token
+    // here, a few hundred each.
     expect(counts.most).toBeLessThan(1.5 * limit);
     expect(process.memoryUsage().heapUsed - before).toBeLessThan(300 * 2 ** 20);
   });

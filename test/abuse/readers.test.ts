@@ -1,4 +1,7 @@
-/** Those who read an answer slowly, not at all, or leave in the middle of it: they hold little, and pay for what was done. */
+/**
+ * Those who read an answer slowly, not at all, or leave in the middle of it: they hold little, and pay for what was
+ * done.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import { attack } from "./attacker.ts";
 import { type Attack, plainAttack, type Reader } from "./attacks.ts";
@@ -71,7 +74,9 @@ describe("those who leave at any moment pay what the engine has done for them", 
       sample: (index) => ({ text: `Candidate number ${index}, and so on, for a while.` }),
       pause: () => new Promise((resolve) => setTimeout(resolve, 20)),
     });
-    const leavers = Array.from({ length: 30 }, (_, i) => attack(site.url, asking(body, { type: "leaves", afterMs: i * 8 }, path), secret));
+    const leavers = Array.from({ length: 30 }, (_, i) =>
+      attack(site.url, asking(body, { type: "leaves", afterMs: i * 8 }, path), secret),
+    );
     const outcomes = await Promise.all(leavers);
     // Some have waited, so that something was done in any case.
     outcomes.push(await attack(site.url, asking(body, { type: "whole" }, path), secret));

@@ -41,7 +41,9 @@ describe.each([
 });
 
 it("many of them at once hold no more than one does", async () => {
-  const { peakBytes, grownBytes } = await costOf(() => Promise.all(Array.from({ length: 30 }, () => send(endless(100, false), null))));
+  const { peakBytes, grownBytes } = await costOf(() =>
+    Promise.all(Array.from({ length: 30 }, () => send(endless(100, false), null))),
+  );
   expect(peakBytes).toBeLessThan(100 * megabyte);
   expect(grownBytes).toBeLessThan(16 * megabyte);
 });

@@ -1,4 +1,7 @@
-/** @module JSON schemas that nobody should send: each kind is one loop or recursion of a compiler driven as far as a size says; and trees of any keywords. */
+/**
+ * @module JSON schemas that nobody should send: each kind is one loop or recursion of a compiler driven as far as a
+ * size says; and trees of any keywords.
+ */
 
 /** A whole number below a bound. */
 export type Random = (below: number) => number;
@@ -18,10 +21,16 @@ const wrapped = (depth: number, wrap: (inner: unknown) => unknown): Schema => {
   for (let level = 0; level < depth; level++) schema = wrap(schema);
   return schema as Schema;
 };
-/** Definitions of which each names the next: followed one by one, what is twice in each becomes two to the power of their number. */
+/**
+ * Definitions of which each names the next: followed one by one, what is twice in each becomes two to the power of
+ * their number.
+ */
 const chain = (length: number, link: (next: { $ref: string }) => unknown): Schema => ({
   $ref: "#/$defs/d0",
-  $defs: { ...each(names(length, "d"), (i) => link({ $ref: `#/$defs/d${i + 1}` })), [`d${length}`]: { type: "string" } },
+  $defs: {
+    ...each(names(length, "d"), (i) => link({ $ref: `#/$defs/d${i + 1}` })),
+    [`d${length}`]: { type: "string" },
+  },
 });
 const string = (pattern: string): Schema => ({ type: "string", pattern });
 /** A body's lists and objects stand a hundred deep at most. */
@@ -31,13 +40,17 @@ const deep = (size: number): number => Math.min(size, 90);
 export const schemaKinds: Readonly<Record<string, (size: number) => Schema>> = {
   "allOf of the next, twice": (size) => chain(Math.min(size, 200), (next) => ({ allOf: [next, next] })),
   "anyOf of the next, twice": (size) => chain(Math.min(size, 200), (next) => ({ anyOf: [next, next] })),
-  "oneOf of the next and what is like it": (size) => chain(Math.min(size, 200), (next) => ({ oneOf: [next, { allOf: [next] }] })),
-  "two properties of the next": (size) => chain(Math.min(size, 200), (next) => object({ a: next, b: next }, { required: ["a", "b"] })),
+  "oneOf of the next and what is like it": (size) =>
+    chain(Math.min(size, 200), (next) => ({ oneOf: [next, { allOf: [next] }] })),
+  "two properties of the next": (size) =>
+    chain(Math.min(size, 200), (next) => object({ a: next, b: next }, { required: ["a", "b"] })),
   "allOf of objects of the next": (size) =>
     chain(Math.min(size, 200), (next) => ({ allOf: [object({ a: next }), object({ a: next }), object({ b: next })] })),
   "definitions in a row": (size) => chain(Math.min(size, 5_000), (next) => next),
   "an enum of strings": (size) => ({ enum: names(size) }),
-  "an enum of strings that begin alike": (size) => ({ enum: Array.from({ length: Math.min(size, 2_000) }, (_, i) => "a".repeat(i)) }),
+  "an enum of strings that begin alike": (size) => ({
+    enum: Array.from({ length: Math.min(size, 2_000) }, (_, i) => "a".repeat(i)),
+  }),
   "an enum of one string, again and again": (size) => ({ enum: Array.from({ length: size }, () => "again") }),
   "an enum of numbers": (size) => ({ enum: Array.from({ length: size }, (_, i) => i / 7) }),
   "an enum of objects": (size) => ({ enum: Array.from({ length: size }, (_, i) => ({ a: i, b: [i] })) }),
@@ -61,8 +74,12 @@ export const schemaKinds: Readonly<Record<string, (size: number) => Schema>> = {
     return { allOf: Array.from({ length: side }, () => object(each(names(side), () => ({ type: "string" })))) };
   },
   "many that depend": (size) => ({ type: "object", dependentRequired: each(names(size), (i) => [`name${i + 1}`]) }),
-  "oneOf of objects": (size) => ({ oneOf: names(size).map((name) => object({ kind: { const: name } }, { required: ["kind"] })) }),
-  "oneOf of objects that are alike": (size) => ({ oneOf: names(Math.min(size, 3_000)).map((name) => object({ [name]: {} })) }),
+  "oneOf of objects": (size) => ({
+    oneOf: names(size).map((name) => object({ kind: { const: name } }, { required: ["kind"] })),
+  }),
+  "oneOf of objects that are alike": (size) => ({
+    oneOf: names(Math.min(size, 3_000)).map((name) => object({ [name]: {} })),
+  }),
   "oneOf of patterns": (size) => ({ oneOf: names(Math.min(size, 3_000)).map((name) => string(`^${name}.*$`)) }),
   "anyOf of anything": (size) => ({ anyOf: Array.from({ length: size }, () => ({})) }),
   "anyOf crossed with anyOf": (size) => {
@@ -73,10 +90,13 @@ export const schemaKinds: Readonly<Record<string, (size: number) => Schema>> = {
   "a pattern of repetitions": (size) => string(`^${"[a-z]*".repeat(size)}$`),
   "a pattern of groups": (size) => string(`${"(".repeat(size)}a${")".repeat(size)}`),
   "a pattern of alternatives": (size) => string(`^(${names(size).join("|")})$`),
-  "a pattern of repetitions in repetitions": (size) => string(`^${"(".repeat(deep(size))}a${"+)*".repeat(deep(size))}$`),
+  "a pattern of repetitions in repetitions": (size) =>
+    string(`^${"(".repeat(deep(size))}a${"+)*".repeat(deep(size))}$`),
   "a pattern of counted repetitions": (size) => string(`^(?:(?:a{1,${size}}){1,${size}}){1,${size}}$`),
   "a pattern of a long class": (size) =>
-    string(`^[${Array.from({ length: size }, (_, i) => String.fromCodePoint(0x4e00 + ((i * 2) % 20_000))).join("")}]+$`),
+    string(
+      `^[${Array.from({ length: size }, (_, i) => String.fromCodePoint(0x4e00 + ((i * 2) % 20_000))).join("")}]+$`,
+    ),
   "a pattern of many classes": (size) => string(`^${"[^a-z\\d\\s]".repeat(size)}$`),
   "a pattern that is a long text": (size) => string("x".repeat(size * 5)),
   "a pattern that looks ahead": (size) => string(`^${"(?=a)".repeat(size)}`),
@@ -84,12 +104,20 @@ export const schemaKinds: Readonly<Record<string, (size: number) => Schema>> = {
   "lists in lists": (size) => wrapped(deep(size), (items) => ({ type: "array", items })),
   "objects in objects": (size) => wrapped(Math.floor(deep(size) / 2), (a) => object({ a }, { required: ["a"] })),
   "allOf in allOf": (size) => wrapped(Math.floor(deep(size) / 2), (inner) => ({ allOf: [inner, {}] })),
-  "a long list of items": (size) => ({ type: "array", prefixItems: Array.from({ length: size }, () => ({ type: "integer" })) }),
+  "a long list of items": (size) => ({
+    type: "array",
+    prefixItems: Array.from({ length: size }, () => ({ type: "integer" })),
+  }),
   "very many items": (size) => ({ type: "array", items: { type: "integer" }, minItems: size, maxItems: size * 1_000 }),
   "many items of many items": (size) =>
     wrapped(Math.min(deep(size), 20), (items) => ({ type: "array", items, minItems: size, maxItems: size })),
   "a very long string": (size) => ({ type: "string", minLength: size, maxLength: size * 1_000_000 }),
-  "a narrow number": (size) => ({ type: "number", minimum: -1 / size, maximum: 10 ** Math.min(size, 308), multipleOf: 1 / size }),
+  "a narrow number": (size) => ({
+    type: "number",
+    minimum: -1 / size,
+    maximum: 10 ** Math.min(size, 308),
+    multipleOf: 1 / size,
+  }),
   "a wide integer": (size) => ({
     type: "integer",
     minimum: -(10 ** Math.min(size, 300)),
@@ -105,15 +133,30 @@ export const schemaKinds: Readonly<Record<string, (size: number) => Schema>> = {
       anyOf: [{ $ref: `#/$defs/d${(i + 1) % Math.min(size, 300)}` }, { type: "null" }],
     })),
   }),
-  "a tree of itself": () => object({ left: { $ref: "#" }, right: { $ref: "#" }, kids: { type: "array", items: { $ref: "#" } } }),
+  "a tree of itself": () =>
+    object({ left: { $ref: "#" }, right: { $ref: "#" }, kids: { type: "array", items: { $ref: "#" } } }),
   "a reference that cannot be read": () => ({ $ref: "#/%ZZ" }),
   "a reference to nothing": (size) => ({ $ref: `#/$defs/${"a/".repeat(size)}` }),
   "a reference to elsewhere": () => ({ $ref: "http://127.0.0.1:1/schema.json" }),
-  "a reference into a prototype": () => ({ $ref: "#/constructor/prototype", properties: JSON.parse('{"__proto__":{"type":"string"}}') }),
+  "a reference into a prototype": () => ({
+    $ref: "#/constructor/prototype",
+    properties: JSON.parse('{"__proto__":{"type":"string"}}'),
+  }),
 };
 
 const words = ["", "a", "name", "é", "😀", "\ud83d", '"', "\\", "\n", "__proto__", "constructor", "$ref", "toString"];
-const patterns = ["^a+$", "(a*)*", "[", "\\d{3}-\\d{4}", "^(?:x|y){2,}$", "\\p{Letter}+", "(?<n>a)\\k<n>", "^.{0,9}$", "[^\\]]", "$^"];
+const patterns = [
+  "^a+$",
+  "(a*)*",
+  "[",
+  "\\d{3}-\\d{4}",
+  "^(?:x|y){2,}$",
+  "\\p{Letter}+",
+  "(?<n>a)\\k<n>",
+  "^.{0,9}$",
+  "[^\\]]",
+  "$^",
+];
 const types = ["string", "number", "integer", "boolean", "null", "array", "object", "nothing"];
 const formats = ["date-time", "date", "time", "email", "uuid", "ipv4", "uri", "regex", "nobody-knows"];
 
@@ -122,7 +165,8 @@ export function randomSchema(random: Random, depth = 4): Schema {
   const pick = <Item>(items: readonly Item[]): Item => items[random(items.length)] as Item;
   const inner = (): Schema => (depth <= 0 ? { type: pick(types) } : randomSchema(random, depth - 1));
   const some = <Item>(make: () => Item, most = 4): Item[] => Array.from({ length: random(most + 1) }, make);
-  const value = (): unknown => pick<unknown>([0, -1, 1.5, 1e308, "", "a", true, null, [], {}, [1, "a"], { a: 1 }, pick(words)]);
+  const value = (): unknown =>
+    pick<unknown>([0, -1, 1.5, 1e308, "", "a", true, null, [], {}, [1, "a"], { a: 1 }, pick(words)]);
   const count = (): unknown => pick<unknown>([0, 1, 2, 7, 100, 1e6, -1, 1.5, "3", 2 ** 53]);
   const properties = () => Object.fromEntries(some(() => [pick(words), inner()]));
   const keywords: Readonly<Record<string, () => unknown>> = {
@@ -166,7 +210,9 @@ export function randomSchema(random: Random, depth = 4): Schema {
   if (random(20) === 0) return random(2) === 0;
   const usual = random(3) > 0 ? [pick(["type", "anyOf", "allOf", "enum", "properties"])] : [];
   const chosen = new Set([...usual, ...some(() => pick(Object.keys(keywords)))]);
-  return Object.fromEntries([...chosen].map((keyword) => [keyword, random(40) === 0 ? value() : keywords[keyword]?.()]));
+  return Object.fromEntries(
+    [...chosen].map((keyword) => [keyword, random(40) === 0 ? value() : keywords[keyword]?.()]),
+  );
 }
 
 /** A size from 1 to about `most`, each order of magnitude as likely as the next. */

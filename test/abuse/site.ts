@@ -1,4 +1,7 @@
-/** @module The app around a scripted engine, served as the program serves it, with one key; what it charges and records is kept. */
+/**
+ * @module The app around a scripted engine, served as the program serves it, with one key; what it charges and records
+ * is kept.
+ */
 import { setMaxListeners } from "node:events";
 import { hashKey } from "../../src/access/access.ts";
 import { Admission } from "../../src/gateway/admission.ts";
@@ -13,8 +16,15 @@ import { gateway } from "../unit/scripted-gateway.ts";
 
 export const secret = "a-key-that-is-known";
 
-/** `environment`: settings of the server. `charged`: tokens that the key has paid; `engine.worked` is what it should have. */
-export async function servedSite(script: Script = {}, dependencies: Partial<AppDependencies> = {}, environment: NodeJS.ProcessEnv = {}) {
+/**
+ * `environment`: settings of the server. `charged`: tokens that the key has paid; `engine.worked` is what it should
+ * have.
+ */
+export async function servedSite(
+  script: Script = {},
+  dependencies: Partial<AppDependencies> = {},
+  environment: NodeJS.ProcessEnv = {},
+) {
   const settings = readSettings({ PORT: "0", ...environment }, process.cwd());
   const records: RequestRecord[] = [];
   const telemetry = createTelemetry({

@@ -34,7 +34,11 @@ it("longer ones, and more of them, are refused before anything is begun", async 
     const bytes = JSON.stringify({ model: "plain", messages: [{ role: "user", content: "Hi" }], stop });
     for (const path of ["/v1/chat/completions", "/v1/completions"]) {
       const body = path === "/v1/completions" ? JSON.stringify({ model: "plain", prompt: "Hi", stop }) : bytes;
-      const { status, text } = await attack(site.url, { ...plainAttack, path, sent: { type: "whole", bytes: body } }, secret);
+      const { status, text } = await attack(
+        site.url,
+        { ...plainAttack, path, sent: { type: "whole", bytes: body } },
+        secret,
+      );
       expect(status).toBe(400);
       expect(JSON.parse(text).error.param).toMatch(/^stop/u);
     }

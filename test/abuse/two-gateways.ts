@@ -1,4 +1,7 @@
-/** @module Two gateways as their operator would run them: one cache, one database, one keys file; four strangers' keys with limits, and the operator's own. */
+/**
+ * @module Two gateways as their operator would run them: one cache, one database, one keys file; four strangers' keys
+ * with limits, and the operator's own.
+ */
 import { cp, mkdir, mkdtemp, readdir, rm, symlink, writeFile } from "node:fs/promises";
 import { homedir, tmpdir } from "node:os";
 import path from "node:path";
@@ -46,11 +49,14 @@ export async function openTwoGateways(): Promise<TwoGateways> {
     ...(i < limits.length ? { limits: limits[i] } : { admin: true }),
     ...(i === 3 && { routes: ["plain"] }),
   }));
-  await writeFile(file("keys.yaml"), `keys:\n${entries.map((entry) => `  - ${JSON.stringify(entry)}\n`).join("")}`, { mode: 0o600 });
+  await writeFile(file("keys.yaml"), `keys:\n${entries.map((entry) => `  - ${JSON.stringify(entry)}\n`).join("")}`, {
+    mode: 0o600,
+  });
   // The models are the user's; what is kept beside them is the strangers'.
   const models = defaultCacheDirectory(process.env, process.platform, homedir());
   await mkdir(file("cache"));
-  for (const name of await readdir(models)) if (name !== "retrieval") await symlink(path.join(models, name), file(`cache/${name}`));
+  for (const name of await readdir(models))
+    if (name !== "retrieval") await symlink(path.join(models, name), file(`cache/${name}`));
   const settings = {
     ICDPO_CACHE: file("cache"),
     ICDPO_DATABASE: file("records.db"),

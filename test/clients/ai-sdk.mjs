@@ -69,17 +69,25 @@ await runFeatures(`AI SDK ${version}`, {
     }));
     const messages = [...weatherQuestion, ...response.messages, { role: "tool", content: results }];
     assert(
-      (await generateText({ ...call, messages, toolChoice: "none", maxOutputTokens: 12, model: compatible("plain") })).text,
+      (await generateText({ ...call, messages, toolChoice: "none", maxOutputTokens: 12, model: compatible("plain") }))
+        .text,
       "No text",
     );
   },
   embeddings: async () =>
-    assert((await embed({ model: compatible.textEmbeddingModel("plain"), value: "fruit" })).embedding.length === 384, "Not 384 numbers"),
-  completions: async () => assert((await generateText({ ...ask, model: compatible.completionModel("plain") })).text, "No text"),
+    assert(
+      (await embed({ model: compatible.textEmbeddingModel("plain"), value: "fruit" })).embedding.length === 384,
+      "Not 384 numbers",
+    ),
+  completions: async () =>
+    assert((await generateText({ ...ask, model: compatible.completionModel("plain") })).text, "No text"),
   responses: async () => assert((await generateText({ ...ask, model: openai.responses("icdpo") })).text, "No text"),
-  "responses stream": async () => assert(await text(streamText({ ...ask, model: openai.responses("plain") })), "No text"),
-  "responses tools": async () => assertWeather((await generateText({ ...call, model: openai.responses("plain") })).toolCalls[0].input),
-  "responses JSON": async () => assertFruit((await generateText({ ...fruit, model: openai.responses("plain") })).output),
+  "responses stream": async () =>
+    assert(await text(streamText({ ...ask, model: openai.responses("plain") })), "No text"),
+  "responses tools": async () =>
+    assertWeather((await generateText({ ...call, model: openai.responses("plain") })).toolCalls[0].input),
+  "responses JSON": async () =>
+    assertFruit((await generateText({ ...fruit, model: openai.responses("plain") })).output),
   errors: async () => {
     const error = await generateText({ ...ask, model: compatible("none") }).catch((error) => error);
     assert(error.statusCode === 404, `Not a 404: ${error}`);

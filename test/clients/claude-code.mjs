@@ -1,4 +1,7 @@
-/** @module Claude Code, a coding agent: `ICDPO_TEST_CLAUDE_CODE` is the path of its program. With prompts that a small context holds. */
+/**
+ * @module Claude Code, a coding agent: `ICDPO_TEST_CLAUDE_CODE` is the path of its program. With prompts that a small
+ * context holds.
+ */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -21,7 +24,10 @@ const env = {
 /** What it says in the end; it knows of nothing but the gateway. */
 async function answer({ base = url, model = "plain", tools = "" }) {
   const options = ["--model", model, "--tools", tools, "--system-prompt", "Be brief.", "--output-format", "json"];
-  const started = run(program, ["-p", "Name a fruit.", ...options], { cwd: folder, env: { ...env, ANTHROPIC_BASE_URL: base } });
+  const started = run(program, ["-p", "Name a fruit.", ...options], {
+    cwd: folder,
+    env: { ...env, ANTHROPIC_BASE_URL: base },
+  });
   started.child.stdin.end();
   const { stdout } = await started.catch((error) => error);
   return JSON.parse(stdout);

@@ -29,12 +29,18 @@ export function assert(holds, what) {
 
 /** A fruit as the schema describes it. */
 export function assertFruit(fruit) {
-  assert(typeof fruit.name === "string" && schema.properties.colour.enum.includes(fruit.colour), `No fruit: ${JSON.stringify(fruit)}`);
+  assert(
+    typeof fruit.name === "string" && schema.properties.colour.enum.includes(fruit.colour),
+    `No fruit: ${JSON.stringify(fruit)}`,
+  );
   assert(Number.isInteger(fruit.grams) && fruit.grams >= 1 && fruit.grams <= 999, `Odd weight: ${fruit.grams}`);
 }
 
 export function assertWeather(call) {
-  assert(typeof call.city === "string" && weather.parameters.properties.unit.enum.includes(call.unit), `No call: ${JSON.stringify(call)}`);
+  assert(
+    typeof call.city === "string" && weather.parameters.properties.unit.enum.includes(call.unit),
+    `No call: ${JSON.stringify(call)}`,
+  );
 }
 
 export async function runFeatures(client, features) {

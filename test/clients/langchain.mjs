@@ -5,7 +5,9 @@ import { ChatOpenAI, OpenAI, OpenAIEmbeddings } from "@langchain/openai";
 import { assert, assertFruit, assertWeather, runFeatures, schema, weather } from "./harness.mjs";
 
 const { ICDPO_URL: url, ICDPO_KEY: apiKey } = process.env;
-const { version } = JSON.parse(readFileSync(new URL("./node_modules/@langchain/openai/package.json", import.meta.url), "utf8"));
+const { version } = JSON.parse(
+  readFileSync(new URL("./node_modules/@langchain/openai/package.json", import.meta.url), "utf8"),
+);
 const common = { apiKey, maxRetries: 0, configuration: { baseURL: `${url}/v1` } };
 const chat = (model, options = {}) => new ChatOpenAI({ model, maxTokens: 12, ...common, ...options });
 const tools = [{ type: "function", function: weather }];
@@ -51,29 +53,44 @@ await runFeatures(`LangChain (JS) ${version}`, {
   },
   tools: async () =>
     assertWeather(
-      (await chat("plain", { maxTokens: 150 }).bindTools(tools, { tool_choice: "required" }).invoke([question])).tool_calls[0].args,
+      (await chat("plain", { maxTokens: 150 }).bindTools(tools, { tool_choice: "required" }).invoke([question]))
+        .tool_calls[0].args,
     ),
   "tools stream": async () =>
     assertWeather(
-      (await whole(chat("plain", { maxTokens: 150 }).bindTools(tools, { tool_choice: "required" }).stream([question]))).tool_calls[0].args,
+      (await whole(chat("plain", { maxTokens: 150 }).bindTools(tools, { tool_choice: "required" }).stream([question])))
+        .tool_calls[0].args,
     ),
   "tool result": async () => {
-    const answer = await chat("plain", { maxTokens: 150 }).bindTools(tools, { tool_choice: "required" }).invoke([question]);
+    const answer = await chat("plain", { maxTokens: 150 })
+      .bindTools(tools, { tool_choice: "required" })
+      .invoke([question]);
     const results = answer.tool_calls.map(({ id }) => new ToolMessage({ tool_call_id: id, content: "19 degrees" }));
     assert((await chat("plain").invoke([question, answer, ...results])).text, "No text");
   },
   logprobs: async () =>
-    assert((await chat("plain", { logprobs: true, topLogprobs: 2 }).invoke(ask)).response_metadata.logprobs.content.length > 0, "None"),
+    assert(
+      (await chat("plain", { logprobs: true, topLogprobs: 2 }).invoke(ask)).response_metadata.logprobs.content.length >
+        0,
+      "None",
+    ),
   embeddings: async () =>
-    assert((await new OpenAIEmbeddings({ model: "plain", ...common }).embedQuery("fruit")).length === 384, "Not 384 numbers"),
-  completions: async () => assert(await new OpenAI({ model: "plain", maxTokens: 5, ...common }).invoke("A fruit is"), "No text"),
+    assert(
+      (await new OpenAIEmbeddings({ model: "plain", ...common }).embedQuery("fruit")).length === 384,
+      "Not 384 numbers",
+    ),
+  completions: async () =>
+    assert(await new OpenAI({ model: "plain", maxTokens: 5, ...common }).invoke("A fruit is"), "No text"),
   responses: async () => assert((await chat("icdpo", { useResponsesApi: true }).invoke(ask)).text, "No text"),
   "responses stream": async () => assert(await text(chat("plain", { useResponsesApi: true }).stream(ask)), "No text"),
   // With the Responses API it sends no "required" (as of 1.5), but a function's name.
   "responses tools": async () =>
     assertWeather(
-      (await chat("plain", { useResponsesApi: true, maxTokens: 150 }).bindTools(tools, { tool_choice: "get_weather" }).invoke([question]))
-        .tool_calls[0].args,
+      (
+        await chat("plain", { useResponsesApi: true, maxTokens: 150 })
+          .bindTools(tools, { tool_choice: "get_weather" })
+          .invoke([question])
+      ).tool_calls[0].args,
     ),
   "responses JSON": async () =>
     assertFruit(

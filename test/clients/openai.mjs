@@ -1,20 +1,45 @@
 /** @module OpenAI's own client for Node. */
 import OpenAI, { AuthenticationError, BadRequestError, NotFoundError } from "openai";
 import { VERSION } from "openai/version";
-import { assert, assertFruit, assertWeather, question, runFeatures, schema, weather, weatherQuestion } from "./harness.mjs";
+import {
+  assert,
+  assertFruit,
+  assertWeather,
+  question,
+  runFeatures,
+  schema,
+  weather,
+  weatherQuestion,
+} from "./harness.mjs";
 
 const { ICDPO_URL: url, ICDPO_KEY: apiKey } = process.env;
 const client = new OpenAI({ baseURL: `${url}/v1`, apiKey, maxRetries: 0 });
 const plain = { model: "plain", messages: question, max_tokens: 12 };
 const scored = { model: "icdpo", messages: question, max_tokens: 12 };
-const fruit = { response_format: { type: "json_schema", json_schema: { name: "fruit", strict: true, schema } }, max_tokens: 100 };
-const tools = { tools: [{ type: "function", function: weather }], tool_choice: "required", messages: weatherQuestion, max_tokens: 150 };
-const flatTools = { tools: [{ type: "function", strict: true, ...weather }], tool_choice: "required", max_output_tokens: 150 };
+const fruit = {
+  response_format: { type: "json_schema", json_schema: { name: "fruit", strict: true, schema } },
+  max_tokens: 100,
+};
+const tools = {
+  tools: [{ type: "function", function: weather }],
+  tool_choice: "required",
+  messages: weatherQuestion,
+  max_tokens: 150,
+};
+const flatTools = {
+  tools: [{ type: "function", strict: true, ...weather }],
+  tool_choice: "required",
+  max_output_tokens: 150,
+};
 
 async function streamed(body) {
   let text = "";
   let usage;
-  for await (const chunk of await client.chat.completions.create({ ...body, stream: true, stream_options: { include_usage: true } })) {
+  for await (const chunk of await client.chat.completions.create({
+    ...body,
+    stream: true,
+    stream_options: { include_usage: true },
+  })) {
     text += chunk.choices[0]?.delta.content ?? "";
     usage = chunk.usage ?? usage;
   }
@@ -70,17 +95,33 @@ await runFeatures(`openai (Node) ${VERSION}`, {
   },
   logprobs: async () => {
     const { choices } = await client.chat.completions.create({ ...plain, logprobs: true, top_logprobs: 2 });
-    assert(choices[0].logprobs.content.map(({ token }) => token).join("") === choices[0].message.content, "Other tokens");
+    assert(
+      choices[0].logprobs.content.map(({ token }) => token).join("") === choices[0].message.content,
+      "Other tokens",
+    );
   },
   embeddings: async () =>
-    assert((await client.embeddings.create({ model: "plain", input: "fruit" })).data[0].embedding.length === 384, "Not 384 numbers"),
+    assert(
+      (await client.embeddings.create({ model: "plain", input: "fruit" })).data[0].embedding.length === 384,
+      "Not 384 numbers",
+    ),
   completions: async () =>
-    assert((await client.completions.create({ model: "plain", prompt: "A fruit is", max_tokens: 5 })).choices[0].text, "No text"),
+    assert(
+      (await client.completions.create({ model: "plain", prompt: "A fruit is", max_tokens: 5 })).choices[0].text,
+      "No text",
+    ),
   responses: async () =>
-    assert((await client.responses.create({ model: "icdpo", input: "Name a fruit.", max_output_tokens: 12 })).output_text, "No text"),
+    assert(
+      (await client.responses.create({ model: "icdpo", input: "Name a fruit.", max_output_tokens: 12 })).output_text,
+      "No text",
+    ),
   "responses stream": async () => {
     const types = [];
-    for await (const { type } of client.responses.stream({ model: "plain", input: "Name a fruit.", max_output_tokens: 12 }))
+    for await (const { type } of client.responses.stream({
+      model: "plain",
+      input: "Name a fruit.",
+      max_output_tokens: 12,
+    }))
       types.push(type);
     assert(types.includes("response.output_text.delta") && /completed|incomplete/u.test(types.at(-1)), types.join());
   },
@@ -91,11 +132,17 @@ await runFeatures(`openai (Node) ${VERSION}`, {
   "responses JSON": async () => {
     const text = { format: { type: "json_schema", name: "fruit", strict: true, schema } };
     assertFruit(
-      JSON.parse((await client.responses.create({ model: "plain", input: "Name a fruit.", text, max_output_tokens: 100 })).output_text),
+      JSON.parse(
+        (await client.responses.create({ model: "plain", input: "Name a fruit.", text, max_output_tokens: 100 }))
+          .output_text,
+      ),
     );
   },
   errors: async () => {
-    assert((await failure(client.chat.completions.create({ ...plain, model: "none" }))) instanceof NotFoundError, "Not a NotFoundError");
+    assert(
+      (await failure(client.chat.completions.create({ ...plain, model: "none" }))) instanceof NotFoundError,
+      "Not a NotFoundError",
+    );
     const bad = await failure(client.chat.completions.create({ ...plain, temperature: 9 }));
     assert(bad instanceof BadRequestError && bad.param === "temperature", "Not a BadRequestError of temperature");
     const stranger = new OpenAI({ baseURL: `${url}/v1`, apiKey: "wrong", maxRetries: 0 });

@@ -1,4 +1,7 @@
-/** @module `npm run check -- clients`: every client × feature against a running gateway, as one table. `--only TEXT`: a client or a feature. */
+/**
+ * @module `npm run check -- clients`: every client × feature against a running gateway, as one table. `--only TEXT`: a
+ * client or a feature.
+ */
 import { spawn, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -31,11 +34,18 @@ const features = [
 const only = process.argv.includes("--only") ? process.argv[process.argv.indexOf("--only") + 1] : undefined;
 const key = "a-key-for-the-client-checks";
 
-const installed = spawnSync("npm", ["ci", "--silent", "--no-audit", "--no-fund"], { cwd: here, stdio: ["ignore", "ignore", "inherit"] });
+const installed = spawnSync("npm", ["ci", "--silent", "--no-audit", "--no-fund"], {
+  cwd: here,
+  stdio: ["ignore", "ignore", "inherit"],
+});
 if (installed.status !== 0) throw new Error("The JavaScript clients could not be installed");
 const requirements = readFileSync(path.join(here, "requirements.txt"), "utf8").trim().split("\n");
 const programs = python(temporaryFolder("clients"), requirements);
-const gateway = await startGateway({ ICDPO_CONTEXT_SIZE: "1024", ICDPO_API_KEYS: `clients=${key}`, ICDPO_LOG_LEVEL: "error" });
+const gateway = await startGateway({
+  ICDPO_CONTEXT_SIZE: "1024",
+  ICDPO_API_KEYS: `clients=${key}`,
+  ICDPO_LOG_LEVEL: "error",
+});
 
 const columns = [];
 for (const script of scripts) columns.push(await runClient(script));
@@ -66,7 +76,9 @@ async function runClient(script) {
     if (client !== undefined) column.client = client;
     else column.results.set(feature, result);
   }
-  column.code = await new Promise((resolve) => (child.exitCode === null ? child.once("exit", resolve) : resolve(child.exitCode)));
+  column.code = await new Promise((resolve) =>
+    child.exitCode === null ? child.once("exit", resolve) : resolve(child.exitCode),
+  );
   return column;
 }
 
@@ -75,5 +87,7 @@ function printTable() {
   const cell = ({ results }, feature) => (results.has(feature) ? (results.get(feature).ok ? "✓" : "✗") : "–");
   console.log(["", ...columns.map(({ client }) => client)].join(" | "));
   for (const feature of features)
-    console.log([feature.padEnd(20), ...columns.map((column) => cell(column, feature).padEnd(column.client.length))].join(" | "));
+    console.log(
+      [feature.padEnd(20), ...columns.map((column) => cell(column, feature).padEnd(column.client.length))].join(" | "),
+    );
 }

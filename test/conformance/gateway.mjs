@@ -1,4 +1,7 @@
-/** @module Starts the built gateway on a free port, and Python with what a check needs, for checks that are not part of `npm test`. */
+/**
+ * @module Starts the built gateway on a free port, and Python with what a check needs, for checks that are not part of
+ * `npm test`.
+ */
 import { spawn, spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -42,5 +45,6 @@ export function python(folder, packages) {
 
 function run(command, args) {
   const { status, error } = spawnSync(command, args, { stdio: ["ignore", "ignore", "inherit"] });
-  if (error !== undefined || status !== 0) throw error ?? new Error(`${command} ${args.join(" ")} ended with code ${status}`);
+  if (error !== undefined || status !== 0)
+    throw error ?? new Error(`${command} ${args.join(" ")} ended with code ${status}`);
 }

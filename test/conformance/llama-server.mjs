@@ -1,6 +1,7 @@
 /**
- * @module `npm run check -- llama-server`: llama.cpp's own server tests, from the source that node-llama-cpp ships, against a plain route. Nothing in
- * them is changed but constants that belong to their model (llama-server/constants.json); which are run, and why the others are not, stands here.
+ * @module `npm run check -- llama-server`: llama.cpp's own server tests, from the source that node-llama-cpp ships,
+ * against a plain route. Nothing in them is changed but constants that belong to their model
+ * (llama-server/constants.json); which are run, and why the others are not, stands here.
  */
 import { execFileSync, spawnSync } from "node:child_process";
 import { copyFileSync, readFileSync, writeFileSync } from "node:fs";
@@ -12,7 +13,10 @@ const here = fileURLToPath(new URL("./llama-server/", import.meta.url));
 const bundle = fileURLToPath(new URL("../../node_modules/node-llama-cpp/llama/gitRelease.bundle", import.meta.url));
 const unit = "tools/server/tests/unit";
 
-/** Functions that are run; where not all cases are, a word of the names of those that are left out, each with the reason. */
+/**
+ * Functions that are run; where not all cases are, a word of the names of those that are left out, each with the
+ * reason.
+ */
 const chosen = {
   "test_basic.py": { test_server_start_simple: {}, test_server_models: {} },
   "test_security.py": { test_access_public_endpoint: {} },
@@ -48,15 +52,23 @@ for (const file of Object.keys(chosen)) {
 }
 for (const file of ["utils.py", "conftest.py"]) copyFileSync(path.join(here, file), path.join(folder, file));
 
-const left = Object.values(chosen).flatMap((functions) => Object.values(functions).flatMap((cases) => Object.keys(cases)));
-const names = Object.entries(chosen).flatMap(([file, functions]) => Object.keys(functions).map((name) => `${file}::${name}`));
+const left = Object.values(chosen).flatMap((functions) =>
+  Object.values(functions).flatMap((cases) => Object.keys(cases)),
+);
+const names = Object.entries(chosen).flatMap(([file, functions]) =>
+  Object.keys(functions).map((name) => `${file}::${name}`),
+);
 const filter = ["-k", left.map((name) => `not ${name}`).join(" and ")];
 const report = path.join(folder, "report.xml");
-spawnSync(path.join(programs, "pytest"), ["-v", "--tb=short", "-p", "no:cacheprovider", `--junitxml=${report}`, ...filter, ...names], {
-  cwd: folder,
-  stdio: "inherit",
-  env: { ...process.env, ICDPO_PROGRAM: [process.execPath, program, "serve"].join("\n") },
-});
+spawnSync(
+  path.join(programs, "pytest"),
+  ["-v", "--tb=short", "-p", "no:cacheprovider", `--junitxml=${report}`, ...filter, ...names],
+  {
+    cwd: folder,
+    stdio: "inherit",
+    env: { ...process.env, ICDPO_PROGRAM: [process.execPath, program, "serve"].join("\n") },
+  },
+);
 const [tests, failures, errors] = readCounts(readFileSync(report, "utf8"));
 console.log(`${tests - failures - errors} passed, ${failures + errors} failed`);
 process.exitCode = failures + errors > 0 || tests < 15 ? 1 : 0;

@@ -1,8 +1,9 @@
 /**
- * Strangers at two gateways with one cache and one database: whatever they send, and however they read, nobody is answered with a fault, no event loop
- * stands still, memory stays what it is, and every set of books agrees. `npm run check -- abuse` takes an hour (`ICDPO_TEST_ABUSE_MINUTES`); here it is
- * seconds, with the worst that is known first. The seed is printed: `ICDPO_TEST_ABUSE_SEED` draws the same attacks again, `ICDPO_TEST_ABUSE_ONLY`
- * (numbers, commas between) does only some of them.
+ * Strangers at two gateways with one cache and one database: whatever they send, and however they read, nobody is
+ * answered with a fault, no event loop stands still, memory stays what it is, and every set of books agrees. `npm run
+ * check -- abuse` takes an hour (`ICDPO_TEST_ABUSE_MINUTES`); here it is seconds, with the worst that is known first.
+ * The seed is printed: `ICDPO_TEST_ABUSE_SEED` draws the same attacks again, `ICDPO_TEST_ABUSE_ONLY` (numbers, commas
+ * between) does only some of them.
  */
 import { appendFileSync } from "node:fs";
 import { afterAll, beforeAll, expect, it } from "vitest";
@@ -11,7 +12,15 @@ import { attack, mostText, type Outcome } from "../abuse/attacker.ts";
 import { type Attack, drawAttack, worstAttacks } from "../abuse/attacks.ts";
 import { IdleLoop, megabyte } from "../abuse/measures.ts";
 import { openTwoGateways, type TwoGateways } from "../abuse/two-gateways.ts";
-import { contradictedRecords, contradictedSightings, countBy, logBooks, metricBooks, readLog, readWholeLog } from "./books.ts";
+import {
+  contradictedRecords,
+  contradictedSightings,
+  countBy,
+  logBooks,
+  metricBooks,
+  readLog,
+  readWholeLog,
+} from "./books.ts";
 import { eventually, type Gateway, pause } from "./gateway.ts";
 
 const minutes = Number(process.env["ICDPO_TEST_ABUSE_MINUTES"] ?? 0.5);
@@ -19,7 +28,10 @@ const seed = Number(process.env["ICDPO_TEST_ABUSE_SEED"] ?? Math.floor(Math.rand
 const only = process.env["ICDPO_TEST_ABUSE_ONLY"]?.split(",").map(Number);
 /** What a gateway's process may hold at any moment. */
 const mostMegabytes = Number(process.env["ICDPO_TEST_ABUSE_MEGABYTES"] ?? 1_000);
-/** How long its event loop may stand still, beyond what the machine does to one that is idle: a body of 10 MB is parsed in one go. */
+/**
+ * How long its event loop may stand still, beyond what the machine does to one that is idle: a body of 10 MB is parsed
+ * in one go.
+ */
 const mostBlockMs = Number(process.env["ICDPO_TEST_ABUSE_BLOCK_MS"] ?? 500);
 const isLong = minutes >= 10;
 const attackers = 10;
@@ -72,18 +84,25 @@ afterAll(() => two.close());
 const draw = (number: number): Attack => drawAttack(seed, number, two.strangers.length, answers);
 
 function find(what: string, attacks: readonly number[]): void {
-  const again = attacks.length === 0 ? [] : [`again: ICDPO_TEST_ABUSE_SEED=${seed} ICDPO_TEST_ABUSE_ONLY=${attacks.join(",")}`];
-  console.error([what, ...again, ...attacks.slice(-mostDescribed).map((number) => describe(draw(number)))].join("\n  "));
+  const again =
+    attacks.length === 0 ? [] : [`again: ICDPO_TEST_ABUSE_SEED=${seed} ICDPO_TEST_ABUSE_ONLY=${attacks.join(",")}`];
+  console.error(
+    [what, ...again, ...attacks.slice(-mostDescribed).map((number) => describe(draw(number)))].join("\n  "),
+  );
   findings.push({ what, attacks });
 }
 
 function describe({ kind, method, path: at, headers, sent, reader, times }: Attack): string {
-  const bytes = "bytes" in sent ? { ...sent, bytes: String(sent.bytes).slice(0, 150), length: sent.bytes.length } : sent;
+  const bytes =
+    "bytes" in sent ? { ...sent, bytes: String(sent.bytes).slice(0, 150), length: sent.bytes.length } : sent;
   return `${kind}: ${times} × ${method} ${at.slice(0, 200)} ${JSON.stringify({ headers, sent: bytes, reader }).slice(0, 400)}`;
 }
 
 /** What an outcome of an attack tells of the gateway that it must not be. */
-function complaintOf({ sent, method, reader, times, isHarmless }: Attack, { id, status, type, text, ended }: Outcome): string | null {
+function complaintOf(
+  { sent, method, reader, times, isHarmless }: Attack,
+  { id, status, type, text, ended }: Outcome,
+): string | null {
   // A key may be for other routes.
   if (isHarmless && ended === "whole" && ![200, 404, 429].includes(status ?? 0))
     return `What is harmless was refused: ${status} ${text.slice(0, 500)}`;
@@ -109,7 +128,8 @@ async function perform(number: number): Promise<string> {
   const site = sites[number % sites.length] as Site;
   const flight: Flight = { number, site, attack: drawn, begun: performance.now(), ended: Number.POSITIVE_INFINITY };
   flights.push(flight);
-  const key = drawn.key === null ? (number % 2 === 0 ? null : "nobody-has-this-key") : (two.strangers[drawn.key] as string);
+  const key =
+    drawn.key === null ? (number % 2 === 0 ? null : "nobody-has-this-key") : (two.strangers[drawn.key] as string);
   const outcomes = await Promise.all(Array.from({ length: drawn.times }, () => attack(site.gateway.url, drawn, key)));
   flight.ended = performance.now();
   for (const outcome of outcomes) note(site, outcome);
@@ -140,9 +160,14 @@ async function watch(site: Site, isOver: () => boolean): Promise<void> {
     const told = await metricsOf(site).catch((error: unknown) => error as Error);
     const now = performance.now();
     // Whatever was under way since the last look.
-    const suspects = flights.filter((flight) => flight.site === site && flight.ended >= lastAt - lookMs).map(({ number }) => number);
+    const suspects = flights
+      .filter((flight) => flight.site === site && flight.ended >= lastAt - lookMs)
+      .map(({ number }) => number);
     if (told instanceof Error) {
-      find(`Does not answer (${told}); ${isUp(site) ? "runs" : "has ended"}: ${site.gateway.log().slice(-1_000)}`, suspects);
+      find(
+        `Does not answer (${told}); ${isUp(site) ? "runs" : "has ended"}: ${site.gateway.log().slice(-1_000)}`,
+        suspects,
+      );
       // Whoever waits for it waits no longer.
       site.gateway.process.kill("SIGKILL");
       return;
@@ -162,7 +187,8 @@ async function watch(site: Site, isOver: () => boolean): Promise<void> {
   await idle.close();
 }
 
-const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
+const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0;
 
 /** Megabytes after the first tenth of the run, and at its end. */
 function memoryOf({ residentBytes }: Site): readonly [number, number] {
@@ -184,13 +210,18 @@ async function contradictions(site: Site): Promise<string[]> {
   const told = await metricsOf(site);
   const logged = logBooks(readLog(site.log));
   const lines = readWholeLog(site.log);
-  const asked = lines.filter(({ msg, path, key }) => msg === "request" && path !== "counterfactual" && key !== "operator");
+  const asked = lines.filter(
+    ({ msg, path, key }) => msg === "request" && path !== "counterfactual" && key !== "operator",
+  );
   const errors = lines.filter(({ level }) => level === "error");
   return [
     ...(isAllTold ? [] : ["The metrics and the log do not come to the same number of requests"]),
     ...(told.lost === 0 ? [] : [`${told.lost} records or lines were lost`]),
     ...(["requests", "tokens", "charged"] as const)
-      .filter((book) => JSON.stringify(Object.entries(told[book]).sort()) !== JSON.stringify(Object.entries(logged[book]).sort()))
+      .filter(
+        (book) =>
+          JSON.stringify(Object.entries(told[book]).sort()) !== JSON.stringify(Object.entries(logged[book]).sort()),
+      )
       .map((book) => `${book}: the metrics say ${JSON.stringify(told[book])}, the log ${JSON.stringify(logged[book])}`),
     ...contradictedSightings(site, asked),
     ...Object.entries(
@@ -212,7 +243,8 @@ it(`${only === undefined ? `${minutes} minutes` : `attacks ${only}`} of abuse: n
     while (!isEnough()) {
       const number = only === undefined ? next++ : only[next++];
       // All of the worst come in any case.
-      if (number === undefined || (only === undefined && number >= worstAttacks.length && performance.now() > end)) return;
+      if (number === undefined || (only === undefined && number >= worstAttacks.length && performance.now() > end))
+        return;
       const came = await perform(number);
       ended.push(came);
       kinds.push(`${flights.find((flight) => flight.number === number)?.attack.kind} ${came}`);
@@ -226,7 +258,8 @@ it(`${only === undefined ? `${minutes} minutes` : `attacks ${only}`} of abuse: n
   isOver = true;
   await watching;
 
-  for (const site of sites.filter(isUp)) for (const contradiction of await contradictions(site)) find(contradiction, []);
+  for (const site of sites.filter(isUp))
+    for (const contradiction of await contradictions(site)) find(contradiction, []);
   const summary = {
     seed,
     minutes,
@@ -239,7 +272,8 @@ it(`${only === undefined ? `${minutes} minutes` : `attacks ${only}`} of abuse: n
   };
   console.log(JSON.stringify(summary));
   const report = process.env["ICDPO_TEST_ABUSE_REPORT"];
-  if (report !== undefined) appendFileSync(report, `${JSON.stringify({ ...summary, kinds: countBy(kinds, (kind) => kind) })}\n`);
+  if (report !== undefined)
+    appendFileSync(report, `${JSON.stringify({ ...summary, kinds: countBy(kinds, (kind) => kind) })}\n`);
   expect(findings.map(({ what }) => what)).toEqual([]);
   expect(await Promise.all(sites.map(({ gateway }) => gateway.stop()))).toEqual([0, 0]);
   expect(

@@ -18,8 +18,12 @@ beforeAll(async () => {
   await cp(path.join(root, "demos"), path.join(folder, "demos"), { recursive: true });
   const policy = (format: string) =>
     `demonstrations: everyday\nretriever: { type: bm25 }\nscore: { type: contrast, negative: rejected }\nprompt: ${format}\nblock: { tokens: 8 }\n`;
-  for (const format of ["chat", "hh-rlhf"]) await writeFile(path.join(folder, `policies/${format}.yaml`), policy(format));
-  await writeFile(path.join(folder, "policies/routes.yaml"), "routes: { chat: { policy: chat }, hh: { policy: hh-rlhf } }\n");
+  for (const format of ["chat", "hh-rlhf"])
+    await writeFile(path.join(folder, `policies/${format}.yaml`), policy(format));
+  await writeFile(
+    path.join(folder, "policies/routes.yaml"),
+    "routes: { chat: { policy: chat }, hh: { policy: hh-rlhf } }\n",
+  );
   gateway = await startGateway(exactWeights, folder);
 });
 afterAll(async () => {
@@ -72,7 +76,13 @@ describe("block-wise ICDPO", () => {
     const client = new OpenAI({ baseURL: `${gateway.url}/v1`, apiKey: "none" });
     const sea = [{ role: "user" as const, content: "Tell me about the sea." }];
     const options = { stream: true, stream_options: { include_usage: true } } as const;
-    const stream = await client.chat.completions.create({ model: "chat", seed: 3, max_tokens: 40, messages: sea, ...options });
+    const stream = await client.chat.completions.create({
+      model: "chat",
+      seed: 3,
+      max_tokens: 40,
+      messages: sea,
+      ...options,
+    });
     const pieces: string[] = [];
     let tokens = 0;
     for await (const { choices, usage } of stream) {

@@ -1,9 +1,15 @@
-/** @module Four sets of books about the same requests: the client's own, the gateway's metrics, its log, and the records it keeps. */
+/**
+ * @module Four sets of books about the same requests: the client's own, the gateway's metrics, its log, and the records
+ * it keeps.
+ */
 import { readFileSync } from "node:fs";
 import { createClient } from "@libsql/client";
 import { computedTokens, type TokenUsage } from "../../src/icdpo/token-usage.ts";
 
-/** A request as its client saw it end: a status, that of a stream's error event included; null: it left, and does not know. */
+/**
+ * A request as its client saw it end: a status, that of a stream's error event included; null: it left, and does not
+ * know.
+ */
 export interface Entry {
   readonly path: string;
   readonly status: number | null;
@@ -52,12 +58,18 @@ export function parseMetrics(
     .filter((match) => match !== null)
     .map(([, name = "", labels = "", value = ""]) => ({
       name,
-      labels: Object.fromEntries([...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/gu)].map(([, label = "", of = ""]) => [label, of])),
+      labels: Object.fromEntries(
+        [...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/gu)].map(([, label = "", of = ""]) => [label, of]),
+      ),
       value: Number(value),
     }));
 }
 
-export function countBy<Item>(items: Iterable<Item>, keyOf: (item: Item) => string, weigh: (item: Item) => number = () => 1): Counts {
+export function countBy<Item>(
+  items: Iterable<Item>,
+  keyOf: (item: Item) => string,
+  weigh: (item: Item) => number = () => 1,
+): Counts {
   const counts: Record<string, number> = {};
   for (const item of items) counts[keyOf(item)] = (counts[keyOf(item)] ?? 0) + weigh(item);
   return counts;
@@ -102,9 +114,12 @@ export function metricBooks(text: string) {
   };
 }
 
-export function logBooks(lines: readonly LogLine[]): Pick<ReturnType<typeof metricBooks>, "requests" | "tokens" | "charged"> {
+export function logBooks(
+  lines: readonly LogLine[],
+): Pick<ReturnType<typeof metricBooks>, "requests" | "tokens" | "charged"> {
   const tokens: Record<string, number> = {};
-  for (const { work } of lines) for (const [kind, count] of Object.entries(work ?? {})) tokens[kind] = (tokens[kind] ?? 0) + count;
+  for (const { work } of lines)
+    for (const [kind, count] of Object.entries(work ?? {})) tokens[kind] = (tokens[kind] ?? 0) + count;
   return {
     requests: countBy(lines, ({ path, status }) => `${path} ${status}`),
     tokens,
@@ -117,8 +132,8 @@ export function logBooks(lines: readonly LogLine[]): Pick<ReturnType<typeof metr
 }
 
 /**
- * What of a client's book the gateway's contradicts: each path was asked for as often as the gateway says, and ended as the client saw it. Who left
- * may have been answered, or have failed, before that was noticed.
+ * What of a client's book the gateway's contradicts: each path was asked for as often as the gateway says, and ended as
+ * the client saw it. Who left may have been answered, or have failed, before that was noticed.
  */
 export function contradictions(entries: readonly Entry[], lines: readonly LogLine[]): string[] {
   const asked = entries.filter(({ path }) => path !== "counterfactual");
@@ -160,22 +175,31 @@ export function contradictedSightings({ seen, unheard }: Sightings, lines: reado
   const strangers = lines.filter(({ id }) => !seen.has(id)).length;
   return [
     ...(logged.size === lines.length ? [] : [`${lines.length - logged.size} requests are in the log twice`]),
-    ...(strangers <= unheard ? [] : [`the log knows ${strangers} requests that nobody was told of, where there can be ${unheard}`]),
+    ...(strangers <= unheard
+      ? []
+      : [`the log knows ${strangers} requests that nobody was told of, where there can be ${unheard}`]),
     ...[...seen].flatMap(([id, status]) => {
       const line = logged.get(id);
       if (line === undefined) return [`${id} is not in the log`];
-      return status === null || status === line.status ? [] : [`${id} (${line.path}) ended with ${status}; the log says ${line.status}`];
+      return status === null || status === line.status
+        ? []
+        : [`${id} (${line.path}) ended with ${status}; the log says ${line.status}`];
     }),
   ];
 }
 
-/** What of the log's answers the records in a database file contradict: which there are, what work they took, which of them failed. */
+/**
+ * What of the log's answers the records in a database file contradict: which there are, what work they took, which of
+ * them failed.
+ */
 export async function contradictedRecords(file: string, lines: readonly LogLine[]): Promise<string[]> {
   const client = createClient({ url: `file:${file}` });
   const { rows } = await client.execute("SELECT id, work_tokens, error FROM answers");
   client.close();
   const told = new Map(
-    lines.filter(({ answer, policy }) => answer !== undefined && policy !== undefined).map((line) => [line.answer, line]),
+    lines
+      .filter(({ answer, policy }) => answer !== undefined && policy !== undefined)
+      .map((line) => [line.answer, line]),
   );
   const kept = new Map(rows.map((row) => [String(row["id"]), row]));
   return [

@@ -17,7 +17,10 @@ describe("icdpo score", () => {
       messages: [{ role: "user", content: "How do I brew tea?" }],
       completions: ["Warm the pot, then steep for four minutes.", "Who cares."],
     };
-    const { code, stdout, stderr } = run(["score", "-"], `${JSON.stringify(line)}\n\n${JSON.stringify({ ...line, prompt: "hh-rlhf" })}\n`);
+    const { code, stdout, stderr } = run(
+      ["score", "-"],
+      `${JSON.stringify(line)}\n\n${JSON.stringify({ ...line, prompt: "hh-rlhf" })}\n`,
+    );
     expect(code, stderr).toBe(0);
     const rows = stdout
       .trim()
@@ -34,7 +37,10 @@ describe("icdpo score", () => {
   });
 
   it("names the line that is wrong", () => {
-    const { code, stderr } = run(["score", "-"], '{"messages": [{"role": "user", "content": "Hi"}], "completions": []}\n');
+    const { code, stderr } = run(
+      ["score", "-"],
+      '{"messages": [{"role": "user", "content": "Hi"}], "completions": []}\n',
+    );
     expect(code).toBe(1);
     expect(stderr).toContain("line 1: completions");
   });
@@ -50,17 +56,23 @@ describe("icdpo models", () => {
   });
 
   it("knows what it does not know", () => {
-    expect(run(["models", "path", "nothing"])).toMatchObject({ code: 1, stderr: expect.stringContaining('no model "nothing"') });
+    expect(run(["models", "path", "nothing"])).toMatchObject({
+      code: 1,
+      stderr: expect.stringContaining('no model "nothing"'),
+    });
   });
 });
 
 describe("icdpo", () => {
-  it.each([[["--help"]], [["serve", "--help"]], [["score", "--help"]], [["models", "--help"]], [["eval", "leave-one-out", "--help"]]])(
-    "explains itself: %j",
-    (args) => {
-      const { code, stdout } = run(args);
-      expect(code).toBe(0);
-      expect(stdout).toContain("Usage: icdpo");
-    },
-  );
+  it.each([
+    [["--help"]],
+    [["serve", "--help"]],
+    [["score", "--help"]],
+    [["models", "--help"]],
+    [["eval", "leave-one-out", "--help"]],
+  ])("explains itself: %j", (args) => {
+    const { code, stdout } = run(args);
+    expect(code).toBe(0);
+    expect(stdout).toContain("Usage: icdpo");
+  });
 });

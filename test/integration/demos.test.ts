@@ -36,7 +36,10 @@ const readJsonl = (file: string) =>
     .map((line) => JSON.parse(line));
 
 function run(...args: string[]): { code: number | null; stdout: string; stderr: string } {
-  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], { encoding: "utf8", env: environment() });
+  const { status, stdout, stderr } = spawnSync(process.execPath, [program, ...args], {
+    encoding: "utf8",
+    env: environment(),
+  });
   return { code: status, stdout, stderr };
 }
 
@@ -110,7 +113,9 @@ describe("icdpo demos import", () => {
     );
     expect(code, stderr).toBe(0);
     const report = JSON.parse(stdout);
-    expect(report.lines).toBe(report.kept + Object.values<number>(report.dropped).reduce((sum, number) => sum + number, 0));
+    expect(report.lines).toBe(
+      report.kept + Object.values<number>(report.dropped).reduce((sum, number) => sum + number, 0),
+    );
     expect(report).toMatchObject({
       lines: 1300,
       kept: 1291,
@@ -135,7 +140,9 @@ async function startTeacher() {
       const prompt = messages.at(-1)?.content ?? "";
       if (prompt.includes("forbidden")) {
         asked.push({ prompt, key: undefined });
-        response.writeHead(400, { "content-type": "application/json" }).end('{"error":{"message":"not this one","code":"content_filter"}}');
+        response
+          .writeHead(400, { "content-type": "application/json" })
+          .end('{"error":{"message":"not this one","code":"content_filter"}}');
         return;
       }
       if (prompt.includes("endless")) {
@@ -147,7 +154,9 @@ async function startTeacher() {
       if (asked.length % 5 === 4 && failures < 5) {
         failures += 1;
         asked.push({ prompt: "failed", key: undefined });
-        response.writeHead(429, { "content-type": "application/json", "retry-after-ms": "10" }).end('{"error":{"message":"busy"}}');
+        response
+          .writeHead(429, { "content-type": "application/json", "retry-after-ms": "10" })
+          .end('{"error":{"message":"busy"}}');
         return;
       }
       asked.push({ prompt, key: request.headers["idempotency-key"] as string | undefined });
@@ -156,7 +165,9 @@ async function startTeacher() {
           JSON.stringify({
             id: "x",
             object: "chat.completion",
-            choices: [{ index: 0, finish_reason: "stop", message: { role: "assistant", content: `Taught: ${prompt}` } }],
+            choices: [
+              { index: 0, finish_reason: "stop", message: { role: "assistant", content: `Taught: ${prompt}` } },
+            ],
             usage: { prompt_tokens: 10, completion_tokens: 5, total_tokens: 15 },
           }),
         );
@@ -205,7 +216,10 @@ describe("icdpo demos teach", () => {
       "--concurrency",
       "3",
     ];
-    return spawn(process.execPath, [program, ...args, ...more], { env: environment(), stdio: ["ignore", "pipe", "pipe"] });
+    return spawn(process.execPath, [program, ...args, ...more], {
+      env: environment(),
+      stdio: ["ignore", "pipe", "pipe"],
+    });
   }
 
   it("is complete after being ended twice, with no demonstration twice and no call repeated", async () => {
@@ -270,7 +284,10 @@ describe("icdpo demos teach", () => {
   });
 
   it("goes on where the endpoint refuses a prompt, and writes over nothing unless that is meant", async () => {
-    writeJsonl("prompts.jsonl", [...prompts.slice(0, 2), { id: "no", messages: [{ role: "user", content: "A forbidden thing." }] }]);
+    writeJsonl("prompts.jsonl", [
+      ...prompts.slice(0, 2),
+      { id: "no", messages: [{ role: "user", content: "A forbidden thing." }] },
+    ]);
     const teacher = await startTeacher();
     const child = start(teacher.url);
     let said = "";
@@ -289,7 +306,10 @@ describe("icdpo demos teach", () => {
   });
 
   it("stops where the endpoint refuses a call for another reason, with its words; the rest is kept", async () => {
-    writeJsonl("prompts.jsonl", [...prompts.slice(0, 2), { id: "no", messages: [{ role: "user", content: "An endless thing." }] }]);
+    writeJsonl("prompts.jsonl", [
+      ...prompts.slice(0, 2),
+      { id: "no", messages: [{ role: "user", content: "An endless thing." }] },
+    ]);
     const teacher = await startTeacher();
     const child = start(teacher.url);
     let said = "";
@@ -414,7 +434,17 @@ describe("icdpo demos harvest", () => {
     const teacher = await startTeacher();
     const child = spawn(
       process.execPath,
-      [program, "demos", "harvest", "--output", inFolder("review.jsonl"), "--base-url", teacher.url, "--model", "teacher"],
+      [
+        program,
+        "demos",
+        "harvest",
+        "--output",
+        inFolder("review.jsonl"),
+        "--base-url",
+        teacher.url,
+        "--model",
+        "teacher",
+      ],
       {
         env: environment(),
         stdio: ["ignore", "inherit", "inherit"],

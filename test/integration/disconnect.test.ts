@@ -1,4 +1,7 @@
-/** A client that leaves, at any moment: its work stops, and nothing of it stays behind. `npm run check -- disconnect` tries 50, and prints how long that took. */
+/**
+ * A client that leaves, at any moment: its work stops, and nothing of it stays behind. `npm run check -- disconnect`
+ * tries 50, and prints how long that took.
+ */
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { eventually, type Gateway, startGateway } from "./gateway.ts";
 
@@ -52,15 +55,22 @@ it(`is idle soon after each of ${moments} clients left: queued, in prefill, deco
   for (let moment = 0; moment < moments; moment++) {
     const afterMs = Math.floor((moment / moments) * 2_000) + 5;
     // In every other round others come first, so that the client leaves the queue.
-    const crowd = Array.from({ length: moment % 2 === 0 ? 0 : others }, () => leave(bodies[1] as Record<string, unknown>, afterMs));
-    const outcomes = await Promise.all([...crowd, leave(bodies[moment % bodies.length] as Record<string, unknown>, afterMs)]);
+    const crowd = Array.from({ length: moment % 2 === 0 ? 0 : others }, () =>
+      leave(bodies[1] as Record<string, unknown>, afterMs),
+    );
+    const outcomes = await Promise.all([
+      ...crowd,
+      leave(bodies[moment % bodies.length] as Record<string, unknown>, afterMs),
+    ]);
     answered += outcomes.filter(Boolean).length;
     const left = Date.now();
     await eventually(async () => isIdle(await load()));
     waits.push(Date.now() - left);
   }
   const sorted = waits.toSorted((a, b) => a - b);
-  console.log(`idle after ${sorted[Math.floor(moments / 2)]} ms at the median, ${sorted.at(-1)} ms at most; ${answered} answered before`);
+  console.log(
+    `idle after ${sorted[Math.floor(moments / 2)]} ms at the median, ${sorted.at(-1)} ms at most; ${answered} answered before`,
+  );
   expect(answered).toBeLessThan(moments);
   expect(gateway.log()).not.toMatch(/"level":"error"/u);
 });

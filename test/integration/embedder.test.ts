@@ -23,7 +23,8 @@ beforeAll(async () => {
   embedder = await load();
 });
 
-const dot = (a: Float32Array, b: Float32Array): number => a.reduce((sum, value, index) => sum + value * (b[index] as number), 0);
+const dot = (a: Float32Array, b: Float32Array): number =>
+  a.reduce((sum, value, index) => sum + value * (b[index] as number), 0);
 
 async function embed(...texts: string[]): Promise<Float32Array[]> {
   return embedder.embed(texts);
@@ -53,7 +54,10 @@ describe("sentence embeddings", () => {
   });
 
   it("do not depend on what is embedded beside them", async () => {
-    const [beside] = await embed("Rain again.", "A much longer text about something else entirely, with many words in it.");
+    const [beside] = await embed(
+      "Rain again.",
+      "A much longer text about something else entirely, with many words in it.",
+    );
     const [alone] = await (await load()).embed(["Rain again."]);
     expect(alone).toEqual(beside);
   });
@@ -132,7 +136,8 @@ describe("the two-stage retriever's second stage", () => {
     const file = await readFile(new URL("../../demos/everyday.jsonl", import.meta.url), "utf8");
     const demonstrations = (await parseDemonstrations("demos/everyday.jsonl", file)).slice(0, 40);
     const characters = {
-      tokenize: async (texts: readonly string[]) => texts.map((text) => [...text].map((one) => one.codePointAt(0) ?? 0)),
+      tokenize: async (texts: readonly string[]) =>
+        texts.map((text) => [...text].map((one) => one.codePointAt(0) ?? 0)),
     };
     const source = { engine: characters as unknown as Engine, source: "test" };
     const retriever = await twoStageRetriever(demonstrations, source, embedder, { window: 30, shortlist: 20 });
@@ -141,7 +146,9 @@ describe("the two-stage retriever's second stage", () => {
       expect(found).toHaveLength(20);
       const [query] = (await embed(question)) as [Float32Array];
       const direct = await Promise.all(
-        found.map(async ({ demonstration }) => dot(query, ((await embed(promptText(demonstration.messages))) as [Float32Array])[0])),
+        found.map(async ({ demonstration }) =>
+          dot(query, ((await embed(promptText(demonstration.messages))) as [Float32Array])[0]),
+        ),
       );
       for (const [i, { similarity }] of found.entries()) expect(similarity).toBeCloseTo(direct[i] as number, 6);
       expect(direct).toEqual(direct.toSorted((a, b) => b - a));

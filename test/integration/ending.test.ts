@@ -113,7 +113,11 @@ describe("a server that never answers", () => {
   });
 
   const write = (policy: string) => writeFile(path.join(folder, "p.yaml"), policy);
-  const settings = () => ({ ICDPO_POLICIES: folder, ICDPO_ENGINES: path.join(folder, "engines.yml"), ICDPO_RELOAD_MS: "50" });
+  const settings = () => ({
+    ICDPO_POLICIES: folder,
+    ICDPO_ENGINES: path.join(folder, "engines.yml"),
+    ICDPO_RELOAD_MS: "50",
+  });
 
   it("does not keep the gateway from ending while it waits for it at the start", async () => {
     await write("engine: silent\nscore: { type: none }\n");

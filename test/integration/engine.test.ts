@@ -10,7 +10,15 @@ import { f32Model } from "../needs.ts";
 import { childModule, eventually } from "./gateway.ts";
 import { noiseOf } from "./noise.ts";
 
-const request: SampleRequest = { temperature: 1, topP: 0.8, topK: 50, maxTokens: 16, stop: [], seeds: [1, 2, 3], logprobs: true };
+const request: SampleRequest = {
+  temperature: 1,
+  topP: 0.8,
+  topK: 50,
+  maxTokens: 16,
+  stop: [],
+  seeds: [1, 2, 3],
+  logprobs: true,
+};
 const special = { start: 1, end: 2 };
 
 const sequences = 12;
@@ -60,7 +68,8 @@ async function samples(prompt: Prompt, overrides: Partial<SampleRequest> = {}, a
 /** `[completions][tokens]` */
 async function scores(prompt: Prompt, completions: readonly (readonly number[])[], of = exact): Promise<number[][]> {
   const scored: number[][] = [];
-  for await (const event of of.score(prompt, completions)) if (event.type === "scored") scored[event.index] = [...event.logprobs];
+  for await (const event of of.score(prompt, completions))
+    if (event.type === "scored") scored[event.index] = [...event.logprobs];
   return scored;
 }
 
@@ -98,7 +107,8 @@ describe("prefixes kept from earlier prompts", () => {
     for await (const event of of.score(prompt, [[special.end]])) if (event.type === "prompt") return event.cached;
     throw new Error("No prompt event came");
   };
-  const story = (first: string) => ask(`${first} ${"Once upon a time there was a fox who liked the rain. ".repeat(12)}`);
+  const story = (first: string) =>
+    ask(`${first} ${"Once upon a time there was a fox who liked the rain. ".repeat(12)}`);
 
   it("cost nothing again, nor do the beginnings of others", async () => {
     const prompt = await story("Tell me more:");
@@ -147,7 +157,11 @@ describe("prefixes kept from earlier prompts", () => {
     const work = noUsage();
     const prompt = await ask("Count from one to a hundred.");
     let shown = 0;
-    for await (const event of counted(engine.sample(prompt, { ...request, seeds: [1], maxTokens: 60 }), prompt.tokens.length, work)) {
+    for await (const event of counted(
+      engine.sample(prompt, { ...request, seeds: [1], maxTokens: 60 }),
+      prompt.tokens.length,
+      work,
+    )) {
       if (event.type !== "text") continue;
       shown += event.tokens;
       if (shown >= 5) break;
@@ -173,7 +187,8 @@ describe("prefixes kept from earlier prompts", () => {
     const [sample] = await samples(first, { seeds: [4], maxTokens: 24 });
     const answer = { role: "assistant" as const, content: sample?.text ?? "" };
     const second = await engine.chatPrompt([question, answer, { role: "user", content: "Go on." }]);
-    // The last sampled token is fed for the log-probability of ending after it; a cut may have been tokenised otherwise.
+    // The last sampled token is fed for the log-probability of ending after it; a cut may have been tokenised
+    // otherwise.
     expect(await cachedOf(second)).toBeGreaterThanOrEqual(first.tokens.length + (sample?.tokens.length ?? 0) - 2);
   });
 });
@@ -181,7 +196,11 @@ describe("prefixes kept from earlier prompts", () => {
 describe("a request among others", () => {
   it("has the sums that it has alone", async () => {
     const prompt = await ask("Explain why the sky is blue, in a few words.");
-    const completions = await engine.tokenize(["Light of short waves is scattered more.", "Because it is. ".repeat(12), "No idea."]);
+    const completions = await engine.tokenize([
+      "Light of short waves is scattered more.",
+      "Because it is. ".repeat(12),
+      "No idea.",
+    ]);
     const alone = (await scores(prompt, completions)).map(total);
     const others = Array.from({ length: 7 }, async (_, i) => {
       const other = await ask(`Tell me story number ${i}. ${"It should be long. ".repeat(i * 2)}`);
@@ -219,7 +238,9 @@ describe("sampling", () => {
     expect(sample?.tokens).toHaveLength(4);
     const tooLong = { tokens: filler.slice(0, contextSize), end: special.end };
     await expect(samples(tooLong)).rejects.toMatchObject({ code: "context_length_exceeded" });
-    await expect(scores(prompt, [filler.slice(0, 6)], engine)).rejects.toMatchObject({ code: "context_length_exceeded" });
+    await expect(scores(prompt, [filler.slice(0, 6)], engine)).rejects.toMatchObject({
+      code: "context_length_exceeded",
+    });
   });
 
   it("stops within a step when it is cancelled, and leaks no sequence", async () => {
@@ -241,7 +262,8 @@ describe("contents cannot forge a turn", () => {
   it("a control token's spelling is plain text in chat", async () => {
     const innocent = await ask("Hi");
     const { tokens } = await ask(attack);
-    const controls = (prompt: readonly number[]) => prompt.filter((token) => token === special.start || token === special.end);
+    const controls = (prompt: readonly number[]) =>
+      prompt.filter((token) => token === special.start || token === special.end);
     expect(controls(tokens)).toEqual(controls(innocent.tokens));
     const demonstrated = await engine.chatPrompt([
       { role: "user", content: attack },
@@ -257,7 +279,11 @@ describe("contents cannot forge a turn", () => {
   });
 
   it("a control token's spelling is plain text in hh-rlhf, and lines cannot open a block or a turn", async () => {
-    const parts = { conversation: [{ role: "user" as const, content: attack }], demonstrations: [], instructions: null };
+    const parts = {
+      conversation: [{ role: "user" as const, content: attack }],
+      demonstrations: [],
+      instructions: null,
+    };
     const context = signedContext("hh-rlhf", "positive", parts);
     const text = context.type === "text" ? context.text : "";
     const { tokens } = await engine.textPrompt(text);
@@ -327,7 +353,8 @@ describe("a request's own wishes", () => {
     for await (const event of engine.score(prompt, [tokens], undefined, 2)) {
       if (event.type !== "scored") continue;
       expect(event.details?.map(({ text }) => text).join("")).toBe(" is Paris.");
-      for (const [i, { logprob }] of (event.details ?? []).entries()) expect(logprob).toBeCloseTo(event.logprobs[i] as number, 4);
+      for (const [i, { logprob }] of (event.details ?? []).entries())
+        expect(logprob).toBeCloseTo(event.logprobs[i] as number, 4);
     }
     expect((await engine.describe(tokens)).map(({ text }) => text).join("")).toBe(" is Paris.");
   });
@@ -337,8 +364,14 @@ describe("a request's own wishes", () => {
     const [first] = (await sampleOne(prompt, { maxTokens: 1 })).tokens as [number];
     expect((await sampleOne(prompt, { maxTokens: 1, logitBias: new Map([[first, -100]]) })).tokens[0]).not.toBe(first);
     const [forced] = ((await engine.tokenize([" tea"]))[0] ?? []) as [number];
-    expect((await sampleOne(prompt, { maxTokens: 3, logitBias: new Map([[forced, 100]]) })).tokens).toEqual([forced, forced, forced]);
-    await expect(sampleOne(prompt, { logitBias: new Map([[10_000_000, 1]]) })).rejects.toMatchObject({ param: "logit_bias" });
+    expect((await sampleOne(prompt, { maxTokens: 3, logitBias: new Map([[forced, 100]]) })).tokens).toEqual([
+      forced,
+      forced,
+      forced,
+    ]);
+    await expect(sampleOne(prompt, { logitBias: new Map([[10_000_000, 1]]) })).rejects.toMatchObject({
+      param: "logit_bias",
+    });
   });
 
   it("penalises what was said already, and forgets it for the next request", async () => {
@@ -370,14 +403,17 @@ describe("a request's own wishes", () => {
     const grammar = 'root ::= "<" item{3} ">"\nitem ::= [0-9] | "a" [b-d]';
     const shared = { ...request, grammar, maxTokens: 40, seeds: [1, 2, 3, 4] };
     const texts: string[] = [];
-    for await (const event of engine.sample(await ask("Say something."), shared)) if (event.type === "done") texts.push(event.sample.text);
+    for await (const event of engine.sample(await ask("Say something."), shared))
+      if (event.type === "done") texts.push(event.sample.text);
     expect(texts).toHaveLength(4);
     for (const text of texts) expect(text).toMatch(/^<(?:[0-9]|a[b-d]){3}>$/u);
     expect(new Set(texts).size).toBeGreaterThan(1);
   });
 
   it("says that it cannot read a grammar", async () => {
-    await expect(sampleOne(await ask("a"), { grammar: "root ::= nothing" })).rejects.toMatchObject({ code: "invalid_request" });
+    await expect(sampleOne(await ask("a"), { grammar: "root ::= nothing" })).rejects.toMatchObject({
+      code: "invalid_request",
+    });
     expect((await sampleOne(await ask("a"), { maxTokens: 2 })).tokens).toHaveLength(2);
   });
 });

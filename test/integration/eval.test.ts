@@ -35,7 +35,10 @@ const judge = createServer((request, response) => {
 });
 let judgeUrl = "";
 
-/** The project's own demonstrations, of which only the beginnings are read: these runs are about what is made of sums, not about the sums. */
+/**
+ * The project's own demonstrations, of which only the beginnings are read: these runs are about what is made of sums,
+ * not about the sums.
+ */
 function writeShortDemonstrations(): void {
   const lines = readFileSync(new URL("../../demos/everyday.jsonl", import.meta.url), "utf8")
     .trim()
@@ -104,7 +107,9 @@ function cacheOf(out: string): string[] {
 const severalRunsMs = 1_200_000;
 
 describe("icdpo eval pairs", () => {
-  it("is taken up where it was killed, repeats nothing, and bears a line cut short", { timeout: severalRunsMs }, async () => {
+  it("is taken up where it was killed, repeats nothing, and bears a line cut short", {
+    timeout: severalRunsMs,
+  }, async () => {
     const out = path.join(folder, "pairs");
     const args = [
       "pairs",
@@ -162,7 +167,19 @@ describe("icdpo eval systems", () => {
       "--judge-url",
       judgeUrl,
     ];
-    const args = ["systems", ...data, "--policy", "base,icdpo", "--limit", "2", "--max-tokens", "8", ...measures, "--out", out];
+    const args = [
+      "systems",
+      ...data,
+      "--policy",
+      "base,icdpo",
+      "--limit",
+      "2",
+      "--max-tokens",
+      "8",
+      ...measures,
+      "--out",
+      out,
+    ];
     const report = await run(args);
     const rows = readFileSync(path.join(out, "answers.jsonl"), "utf8")
       .trim()
@@ -247,7 +264,8 @@ describe("an evaluation", () => {
     const away = "engine: away\ncandidates: 1\nscore: { type: none }\n";
     writeFileSync(path.join(policies, "serving.yaml"), away);
     writeFileSync(path.join(policies, "routes.yaml"), "routes: { icdpo: { policy: serving } }\n");
-    const engines = "engines: { default: { type: llama }, away: { type: llama-server, urls: ['http://127.0.0.1:9'] } }\n";
+    const engines =
+      "engines: { default: { type: llama }, away: { type: llama-server, urls: ['http://127.0.0.1:9'] } }\n";
     const enginesFile = path.join(folder, "engines.yaml");
     writeFileSync(enginesFile, engines);
     const settings = { ICDPO_POLICIES: policies, ICDPO_ENGINES: enginesFile };

@@ -1,4 +1,7 @@
-/** Experiments on the real model: recorded, judged, shown, exported and forgotten; and what happens where records cannot be kept. */
+/**
+ * Experiments on the real model: recorded, judged, shown, exported and forgotten; and what happens where records cannot
+ * be kept.
+ */
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { cp, mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
@@ -60,11 +63,18 @@ describe("an experiment", () => {
         ids.push(body["id"] as string);
       }
       expect(new Set(arms.values())).toEqual(new Set(["treatment", "control"]));
-      const rated = await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 4, metric: "stars", comment: "fine" });
+      const rated = await post(`${gateway.url}/v1/feedback`, {
+        id: ids[0],
+        value: 4,
+        metric: "stars",
+        comment: "fine",
+      });
       expect(rated).toMatchObject({ status: 200, body: { object: "feedback", metric: "stars", value: 4 } });
       expect((await post(`${gateway.url}/v1/feedback`, { id: "chatcmpl-none", rating: "up" })).status).toBe(404);
       expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], rating: "up", value: 1 })).status).toBe(400);
-      expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 1, metric: "latency_ms" })).status).toBe(400);
+      expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 1, metric: "latency_ms" })).status).toBe(
+        400,
+      );
       expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 1e6 })).status).toBe(400);
       expect((await post(`${gateway.url}/v1/feedback`, { id: ids[0], value: 4, metric: "moons" })).status).toBe(400);
       const listed = (await (await fetch(`${gateway.url}/v1/experiments`)).json()) as { data: object[] };
@@ -77,7 +87,9 @@ describe("an experiment", () => {
       await eventually(async () => {
         const { stdout } = await run("experiments", "export", "ab");
         return (
-          stdout.split("\n").filter((line) => line.includes('"counterfactual_score":-') || /"counterfactual_score":\d/u.test(line))
+          stdout
+            .split("\n")
+            .filter((line) => line.includes('"counterfactual_score":-') || /"counterfactual_score":\d/u.test(line))
             .length === treated
         );
       });
@@ -123,7 +135,8 @@ describe("an experiment", () => {
       request.on("end", () => {
         const question = JSON.parse(body).messages.at(-1).content as string;
         asked.push(question);
-        const [, a = "", b = ""] = /# Answer A\n\n([\s\S]*)\n\n# Answer B\n\n([\s\S]*)\n\nWhich is better/u.exec(question) ?? [];
+        const [, a = "", b = ""] =
+          /# Answer A\n\n([\s\S]*)\n\n# Answer B\n\n([\s\S]*)\n\nWhich is better/u.exec(question) ?? [];
         const content = `{"verdict": "${a.length < b.length ? "A" : a.length > b.length ? "B" : "TIE"}"}`;
         const choices = [{ index: 0, finish_reason: "stop", message: { role: "assistant", content } }];
         response
@@ -159,7 +172,10 @@ describe("where records cannot be written", () => {
     await writeFile(path.join(folder, "file"), "");
     const gateway: Gateway = await startGateway({ ICDPO_DATABASE: path.join(folder, "file/records.db") }, folder);
     try {
-      const { status, body } = await post(`${gateway.url}/v1/chat/completions`, { model: "plain", messages: messages("Hi") });
+      const { status, body } = await post(`${gateway.url}/v1/chat/completions`, {
+        model: "plain",
+        messages: messages("Hi"),
+      });
       expect(status).toBe(200);
       const health = async () => ((await (await fetch(`${gateway.url}/health`)).json()) as { records: object }).records;
       await eventually(async () => ((await health()) as { status: string }).status === "failing");
@@ -178,10 +194,16 @@ describe("where records cannot be written", () => {
 
 describe("icdpo policies check", () => {
   it("is quiet about good files, and names file, line and field of bad ones", async () => {
-    expect(await run("policies", "check")).toMatchObject({ code: 0, stdout: "2 policies, 2 routes, 1 sets of demonstrations: all good\n" });
+    expect(await run("policies", "check")).toMatchObject({
+      code: 0,
+      stdout: "2 policies, 2 routes, 1 sets of demonstrations: all good\n",
+    });
     await writeFile(path.join(folder, "policies/bad.yaml"), "score: { type: none }\ncandidates: 0\n");
     const { code, stdout } = await run("policies", "check", "--json");
     expect(code).toBe(1);
-    expect(JSON.parse(stdout)).toMatchObject({ ok: false, errors: [expect.stringMatching(/^policies\/bad\.yaml:2: candidates: /u)] });
+    expect(JSON.parse(stdout)).toMatchObject({
+      ok: false,
+      errors: [expect.stringMatching(/^policies\/bad\.yaml:2: candidates: /u)],
+    });
   });
 });

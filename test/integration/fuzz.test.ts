@@ -1,4 +1,7 @@
-/** Requests that nobody should send: each gets a proper answer or a proper refusal, and nothing is left behind. `npm run check -- fuzz` sends 5,000. */
+/**
+ * Requests that nobody should send: each gets a proper answer or a proper refusal, and nothing is left behind. `npm run
+ * check -- fuzz` sends 5,000.
+ */
 import { readFileSync } from "node:fs";
 import { connect } from "node:net";
 import fc from "fast-check";
@@ -25,8 +28,16 @@ afterAll(async () => {
 });
 
 async function send(path: string, body: string | Uint8Array<ArrayBuffer>, type: string): Promise<number> {
-  const response = await fetch(`${gateway.url}/v1/${path}`, { method: "POST", headers: { "content-type": type }, body });
-  const answer = { status: response.status, type: response.headers.get("content-type") ?? "", text: await response.text() };
+  const response = await fetch(`${gateway.url}/v1/${path}`, {
+    method: "POST",
+    headers: { "content-type": type },
+    body,
+  });
+  const answer = {
+    status: response.status,
+    type: response.headers.get("content-type") ?? "",
+    text: await response.text(),
+  };
   expect(complaintAbout(answer), `${path} ${typeof body === "string" ? body.slice(0, 500) : body}`).toBeNull();
   return response.status;
 }
@@ -42,7 +53,9 @@ async function memory(): Promise<number> {
   return residentMegabytes(gateway.process.pid as number) + residentMegabytes(engine.pid);
 }
 
-it(`refuses or answers ${requests} odd requests, and the next normal one works`, { timeout: 60 * minutes }, async () => {
+it(`refuses or answers ${requests} odd requests, and the next normal one works`, {
+  timeout: 60 * minutes,
+}, async () => {
   const samples = fc.sample(fc.tuple(oddPath, oddBody, oddContentType), { numRuns: requests, seed: 20_261_124 });
   const statuses = new Map<number, number>();
   const [warmUp, rest] = [samples.slice(0, requests / 4), samples.slice(requests / 4)];
@@ -75,12 +88,16 @@ it(`refuses or answers ${requests} odd requests, and the next normal one works`,
 it("does not wait for a client that sends its body slowly", async () => {
   const { hostname, port } = new URL(gateway.url);
   const socket = connect(Number(port), hostname);
-  socket.write("POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{");
+  socket.write(
+    "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{",
+  );
   let answer = "";
   socket.on("data", (data) => {
     answer += data;
   });
   await new Promise((resolve) => socket.once("close", resolve));
   expect(answer).toMatch(/^HTTP\/1\.1 408/u);
-  await eventually(async () => ((await (await fetch(`${gateway.url}/health`)).json()) as { requests: number }).requests === 0);
+  await eventually(
+    async () => ((await (await fetch(`${gateway.url}/health`)).json()) as { requests: number }).requests === 0,
+  );
 });

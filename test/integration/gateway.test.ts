@@ -112,13 +112,18 @@ describe("the method on the real model", () => {
     const { data } = body as { data: { tokens: number; positive: number; negative: number }[] };
     for (const [index, candidate] of icdpo.candidates.entries()) {
       expect(data[index]?.tokens).toBe(candidate.tokens);
-      expect(Math.abs((data[index]?.positive ?? Number.NaN) - candidate.positive)).toBeLessThan(quantisedNoise(candidate.tokens));
-      expect(Math.abs((data[index]?.negative ?? Number.NaN) - candidate.negative)).toBeLessThan(quantisedNoise(candidate.tokens));
+      expect(Math.abs((data[index]?.positive ?? Number.NaN) - candidate.positive)).toBeLessThan(
+        quantisedNoise(candidate.tokens),
+      );
+      expect(Math.abs((data[index]?.negative ?? Number.NaN) - candidate.negative)).toBeLessThan(
+        quantisedNoise(candidate.tokens),
+      );
     }
   });
 
   it("gives the same candidates for the same seed, others without one", async () => {
-    const texts = async (body: Record<string, unknown>) => (await ask("icdpo", body)).icdpo.candidates.map(({ content }) => content);
+    const texts = async (body: Record<string, unknown>) =>
+      (await ask("icdpo", body)).icdpo.candidates.map(({ content }) => content);
     const first = await texts({ seed: 3 });
     expect(await texts({ seed: 3 })).toEqual(first);
     expect(new Set(first).size).toBe(3);
@@ -182,7 +187,8 @@ describe("a client that leaves", () => {
       body: JSON.stringify({ model: "icdpo", messages: question, max_tokens: 2000, n: 3 }),
       signal: leave.signal,
     });
-    const active = async () => ((await (await fetch(`${gateway.url}/ready`)).json()) as { engine: { active: number } }).engine.active;
+    const active = async () =>
+      ((await (await fetch(`${gateway.url}/ready`)).json()) as { engine: { active: number } }).engine.active;
     await eventually(async () => (await active()) > 0);
     leave.abort();
     await expect(request).rejects.toThrow();

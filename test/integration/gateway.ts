@@ -38,7 +38,10 @@ export function spawnServe(environment: Record<string, string> = {}, workingDire
 }
 
 /** Starts `icdpo serve` and waits until it listens. Throws with what it said where it ends before. */
-export async function startGateway(environment: Record<string, string> = {}, workingDirectory?: string): Promise<Gateway> {
+export async function startGateway(
+  environment: Record<string, string> = {},
+  workingDirectory?: string,
+): Promise<Gateway> {
   const { child, said } = spawnServe(environment, workingDirectory);
   const url = await new Promise<string>((resolve, reject) => {
     child.stderr.on("data", () => {
@@ -71,7 +74,11 @@ export async function post(url: string, body: unknown, headers: Record<string, s
     headers: { "content-type": "application/json", ...headers },
     body: JSON.stringify(body),
   });
-  return { status: response.status, headers: response.headers, body: (await response.json()) as Record<string, unknown> };
+  return {
+    status: response.status,
+    headers: response.headers,
+    body: (await response.json()) as Record<string, unknown>,
+  };
 }
 
 /** Polls until `check` holds. */

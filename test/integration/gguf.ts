@@ -18,7 +18,14 @@ export function gguf(metadata: readonly Buffer[], tensors: readonly Tensor[]): B
   const infos = placed.map(({ name, dimensions, at }) =>
     Buffer.concat([string(name), u32(dimensions.length), ...dimensions.map(u64), u32(0), u64(at)]),
   );
-  const head = Buffer.concat([Buffer.from("GGUF"), u32(3), u64(tensors.length), u64(metadata.length), ...metadata, ...infos]);
+  const head = Buffer.concat([
+    Buffer.from("GGUF"),
+    u32(3),
+    u64(tensors.length),
+    u64(metadata.length),
+    ...metadata,
+    ...infos,
+  ]);
   const whole = Buffer.alloc(padded(head.length) + offset);
   head.copy(whole);
   for (const { values, at } of placed) Buffer.from(values.buffer).copy(whole, padded(head.length) + at);
@@ -26,7 +33,11 @@ export function gguf(metadata: readonly Buffer[], tensors: readonly Tensor[]): B
 }
 
 export function tensorOf(name: string, dimensions: readonly number[], value: () => number): Tensor {
-  return { name, dimensions, values: Float32Array.from({ length: dimensions.reduce((product, size) => product * size, 1) }, value) };
+  return {
+    name,
+    dimensions,
+    values: Float32Array.from({ length: dimensions.reduce((product, size) => product * size, 1) }, value),
+  };
 }
 
 export function text(key: string, value: string): Buffer {

@@ -19,7 +19,8 @@ export function readPairs(): Pair[] {
   return lines.map((line) => {
     const { chosen, rejected } = JSON.parse(line) as { chosen: string; rejected: string };
     const end = chosen.lastIndexOf(assistantTurn);
-    const response = (text: string): string => text.slice(text.lastIndexOf(assistantTurn) + assistantTurn.length).trim();
+    const response = (text: string): string =>
+      text.slice(text.lastIndexOf(assistantTurn) + assistantTurn.length).trim();
     return { messages: parseTranscript(chosen.slice(0, end)), chosen: response(chosen), rejected: response(rejected) };
   });
 }

@@ -1,4 +1,7 @@
-/** Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks, the gateway lives. `npm run check -- load` sends more. */
+/**
+ * Many requests at once, clients that leave, an engine that is killed or hangs: nobody waits for ever, nothing leaks,
+ * the gateway lives. `npm run check -- load` sends more.
+ */
 import { execFileSync } from "node:child_process";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { eventually, type Gateway, pause, post, seeded, shortPrompts, startGateway, withoutEnd } from "./gateway.ts";
@@ -40,12 +43,27 @@ afterAll(async () => {
 const ready = async (): Promise<Ready> => (await (await fetch(`${gateway.url}/ready`)).json()) as Ready;
 const idle = async (): Promise<boolean> => {
   const { requests, engine } = await ready();
-  return requests === 0 && engine.status === "ready" && engine.active === 0 && engine.waiting === 0 && engine.freeSequences === sequences;
+  return (
+    requests === 0 &&
+    engine.status === "ready" &&
+    engine.active === 0 &&
+    engine.waiting === 0 &&
+    engine.freeSequences === sequences
+  );
 };
 
-const contents = ["Name a fruit.", "How do I keep basil alive?", "Why is the sky blue?", "Say hello.", "What is bread made of?"];
+const contents = [
+  "Name a fruit.",
+  "How do I keep basil alive?",
+  "Why is the sky blue?",
+  "Say hello.",
+  "What is bread made of?",
+];
 
-/** One of the kinds of requests there are; `isNew`: none twice, for one that was there at two ends of an engine is refused. */
+/**
+ * One of the kinds of requests there are; `isNew`: none twice, for one that was there at two ends of an engine is
+ * refused.
+ */
 function mixed(number: number, isNew: boolean): { readonly path: string; readonly body: Record<string, unknown> } {
   const messages = [{ role: "user", content: `${contents[number % contents.length]}${isNew ? ` ${number}` : ""}` }];
   const kinds = [
@@ -60,7 +78,10 @@ function mixed(number: number, isNew: boolean): { readonly path: string; readonl
 
 type Outcome = "answered" | "streamed" | "left" | "unavailable" | "error event" | "busy";
 
-/** Sends a request and checks that whatever comes is whole: an answer, an error of OpenAI's shape, or a stream with an end. */
+/**
+ * Sends a request and checks that whatever comes is whole: an answer, an error of OpenAI's shape, or a stream with an
+ * end.
+ */
 async function send(number: number, signal?: AbortSignal, isNew = false): Promise<Outcome> {
   const { path, body } = mixed(number, isNew);
   try {
@@ -73,13 +94,20 @@ async function send(number: number, signal?: AbortSignal, isNew = false): Promis
     const text = await response.text();
     if (response.status === 503 || response.status === 429) {
       const { error } = JSON.parse(text) as { error: { message: string; type: string; param: null; code: string } };
-      expect(error).toMatchObject({ message: expect.any(String), type: expect.any(String), param: null, code: expect.any(String) });
+      expect(error).toMatchObject({
+        message: expect.any(String),
+        type: expect.any(String),
+        param: null,
+        code: expect.any(String),
+      });
       expect(Number(response.headers.get("retry-after"))).toBeGreaterThan(0);
       return response.status === 503 ? "unavailable" : "busy";
     }
     expect(response.status, text).toBe(200);
     if (body["stream"] !== true) {
-      expect(JSON.parse(text)).toMatchObject(path === "score" ? { data: [{ index: 0 }, { index: 1 }] } : { object: "chat.completion" });
+      expect(JSON.parse(text)).toMatchObject(
+        path === "score" ? { data: [{ index: 0 }, { index: 1 }] } : { object: "chat.completion" },
+      );
       return "answered";
     }
     const events = text.split("\n\n").filter((event) => event.startsWith("data: "));
@@ -114,7 +142,8 @@ describe(`${requests} mixed requests, a third of them left at random moments`, (
         for (let number = next++; number < end; number = next++) {
           const leave = new AbortController();
           // Some at once, so that whatever the machine's speed somebody has left.
-          const timer = number % 3 === 0 ? setTimeout(() => leave.abort(), number % 9 === 0 ? 0 : random(400)) : undefined;
+          const timer =
+            number % 3 === 0 ? setTimeout(() => leave.abort(), number % 9 === 0 ? 0 : random(400)) : undefined;
           outcomes.push(await send(number, leave.signal));
           clearTimeout(timer);
         }
@@ -152,7 +181,9 @@ describe("more requests than the gateway takes", () => {
 });
 
 describe(`an engine that is killed ${kills} times under load`, () => {
-  it("ends every request in an answer, a 503 or an error event, and serves the next", { timeout: 30 * minute }, async () => {
+  it("ends every request in an answer, a 503 or an error event, and serves the next", {
+    timeout: 30 * minute,
+  }, async () => {
     const random = seeded(11);
     const outcomes: Outcome[] = [];
     let killing = true;
@@ -185,7 +216,12 @@ describe(`an engine that is killed ${kills} times under load`, () => {
   it("does again what nothing had been sent of", async () => {
     await eventually(idle);
     const { engine } = await ready();
-    const body = { model: "icdpo", messages: [{ role: "user", content: "Tell me a long story." }], max_tokens: 96, ...withoutEnd };
+    const body = {
+      model: "icdpo",
+      messages: [{ role: "user", content: "Tell me a long story." }],
+      max_tokens: 96,
+      ...withoutEnd,
+    };
     const asked = post(`${gateway.url}/v1/chat/completions`, body);
     await eventually(async () => (await ready()).engine.active > 0);
     process.kill(engine.pid, "SIGKILL");

@@ -2,10 +2,11 @@
 import { f32Model } from "../needs.ts";
 
 /**
- * For quantised weights llama.cpp rounds activations to 8 bits, with other kernels for other shapes of a batch. Of 360 pairs of sums on the default
- * model (completions of up to 121 tokens; alone, together, beside other requests, after prefills in other chunks) a token's log-probability moved by
- * 0.024 nat (root mean square) and by 0.25 at most. What moves the state of a prompt moves all tokens after it, so the moves of a sum may all go one
- * way. On F32 weights no sum moved at all.
+ * For quantised weights llama.cpp rounds activations to 8 bits, with other kernels for other shapes of a batch. Of 360
+ * pairs of sums on the default model (completions of up to 121 tokens; alone, together, beside other requests, after
+ * prefills in other chunks) a token's log-probability moved by 0.024 nat (root mean square) and by 0.25 at most. What
+ * moves the state of a prompt moves all tokens after it, so the moves of a sum may all go one way. On F32 weights no
+ * sum moved at all.
  */
 const largestMove = 0.25;
 

@@ -1,6 +1,7 @@
 /**
- * @module Real prompts through plain and scored policies, in the chat format and in hh-rlhf, four at a time: answers, no piece of a prompt format in
- * any, hardly any empty, nothing left running. Needs the data (`ICDPO_TEST_DATA`). Four prompts by default, with one demonstration; `npm run check -- prompts` takes 200, with two.
+ * @module Real prompts through plain and scored policies, in the chat format and in hh-rlhf, four at a time: answers,
+ * no piece of a prompt format in any, hardly any empty, nothing left running. Needs the data (`ICDPO_TEST_DATA`). Four
+ * prompts by default, with one demonstration; `npm run check -- prompts` takes 200, with two.
  */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -20,7 +21,12 @@ const hour = 3_600_000;
 const scored = (prompt: string) =>
   `demonstrations: everyday\nretriever: { type: two-stage }\nshots: ${isLong ? 2 : 1}\nscore: { type: contrast, negative: rejected }\nprompt: ${prompt}\n`;
 const plain = (prompt: string) => `candidates: 1\nscore: { type: none }\nprompt: ${prompt}\n`;
-const policies = { "icdpo-chat": scored("chat"), "plain-chat": plain("chat"), "icdpo-hh": scored("hh-rlhf"), "plain-hh": plain("hh-rlhf") };
+const policies = {
+  "icdpo-chat": scored("chat"),
+  "plain-chat": plain("chat"),
+  "icdpo-hh": scored("hh-rlhf"),
+  "plain-hh": plain("hh-rlhf"),
+};
 
 /** Control tokens of ChatML; in hh-rlhf also block and turn markers. */
 const forbidden = { chat: /<\|[a-z_]+\|>/u, hh: /<\|[a-z_]+\|>|##|\b[Hh]uman:|\b[Aa]ssistant:/u };
@@ -76,7 +82,8 @@ describe(`${count} prompts of HH-RLHF, ${atOnce} at a time`, needing("data"), ()
       const pattern = model.endsWith("-hh") ? forbidden.hh : forbidden.chat;
       expect(answers.filter(({ text }) => pattern.test(text)).map(({ text }) => text)).toEqual([]);
       const empty = answers.filter(({ text }) => text.trim() === "").length;
-      const median = answers.map(({ seconds }) => seconds).toSorted((a, b) => a - b)[Math.floor(count / 2)] ?? Number.NaN;
+      const median =
+        answers.map(({ seconds }) => seconds).toSorted((a, b) => a - b)[Math.floor(count / 2)] ?? Number.NaN;
       console.log(`${model}: ${answers.length} answers, ${empty} empty, median ${median.toFixed(2)} s`);
       expect(empty).toBeLessThanOrEqual(Math.max(1, largestEmptyShare * count));
       await eventually(async () => {

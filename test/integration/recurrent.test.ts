@@ -41,7 +41,11 @@ async function sample(engine: LlamaEngine, prompt: Prompt, count: number): Promi
 }
 
 /** `[completions]`, in nats. */
-async function sums(engine: LlamaEngine, prompt: Prompt, completions: readonly (readonly Token[])[]): Promise<number[]> {
+async function sums(
+  engine: LlamaEngine,
+  prompt: Prompt,
+  completions: readonly (readonly Token[])[],
+): Promise<number[]> {
   const found: number[] = [];
   for await (const event of engine.score(prompt, completions))
     if (event.type === "scored") found[event.index] = event.logprobs.reduce((sum, value) => sum + value, 0);
@@ -50,7 +54,14 @@ async function sums(engine: LlamaEngine, prompt: Prompt, completions: readonly (
 
 const story = "once upon a time there was a fox who liked the rain. ".repeat(3);
 /** Some begin alike, one is the beginning of others, two are the same. */
-const texts = [`${story}it was red.`, `${story}it was old, and slept.`, story, story, `${story}it was red. and then?`, "no"];
+const texts = [
+  `${story}it was red.`,
+  `${story}it was old, and slept.`,
+  story,
+  story,
+  `${story}it was red. and then?`,
+  "no",
+];
 const completions = ["a fox in the rain", "no", "a fox"];
 
 /** One greedy sample or several, which must be the same; then all completions after the same prompt. */
@@ -77,20 +88,24 @@ describe.each(["mamba", "jamba"] as const)("%s", (architecture) => {
     expect(new Set(alone.map(({ tokens }) => tokens?.join())).size).toBe(texts.length - 1);
   });
 
-  it.each([1, 3, 9])("answers and scores each of many requests at once as it does alone, on %i sequences", async (sequences) => {
-    const engine = await start(architecture, sequences);
-    try {
-      // The second time, prefixes are kept from the first.
-      for (let time = 0; time < 2; time++) {
-        const together = await Promise.all([...texts.keys()].map((index) => ask(engine, index)));
-        for (const [index, { tokens, sums: found }] of together.entries()) {
-          expect(tokens).toEqual(alone[index]?.tokens);
-          for (const [i, sum] of found.entries()) expect(Math.abs(sum - (alone[index]?.sums[i] as number))).toBeLessThan(rounding);
+  it.each([1, 3, 9])(
+    "answers and scores each of many requests at once as it does alone, on %i sequences",
+    async (sequences) => {
+      const engine = await start(architecture, sequences);
+      try {
+        // The second time, prefixes are kept from the first.
+        for (let time = 0; time < 2; time++) {
+          const together = await Promise.all([...texts.keys()].map((index) => ask(engine, index)));
+          for (const [index, { tokens, sums: found }] of together.entries()) {
+            expect(tokens).toEqual(alone[index]?.tokens);
+            for (const [i, sum] of found.entries())
+              expect(Math.abs(sum - (alone[index]?.sums[i] as number))).toBeLessThan(rounding);
+          }
         }
+        expect(await engine.load()).toMatchObject({ active: 0, waiting: 0, freeSequences: sequences });
+      } finally {
+        await engine.close();
       }
-      expect(await engine.load()).toMatchObject({ active: 0, waiting: 0, freeSequences: sequences });
-    } finally {
-      await engine.close();
-    }
-  });
+    },
+  );
 });

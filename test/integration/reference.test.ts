@@ -1,11 +1,13 @@
 /**
- * @module The numeric check: sums from PyTorch in float32 against POST /v1/score, prompt hh-rlhf. Needs the data (`ICDPO_TEST_DATA`, a folder)
- * and an F32 copy of the default model (`ICDPO_TEST_F32_MODEL`). The three rows of the shortest contexts by default; `npm run check -- reference` takes
- * all, and shows what quantised weights do to the same sums.
+ * @module The numeric check: sums from PyTorch in float32 against POST /v1/score, prompt hh-rlhf. Needs the data
+ * (`ICDPO_TEST_DATA`, a folder) and an F32 copy of the default model (`ICDPO_TEST_F32_MODEL`). The three rows of the
+ * shortest contexts by default; `npm run check -- reference` takes all, and shows what quantised weights do to the same
+ * sums.
  *
- * One row (5) is compared by token ids. Its demonstrations hold a numbered list, and the reference was tokenised without the model's rule that
- * digits stand alone before anything else is split: a blank line before a digit became two tokens there, where the model's tokenizer
- * (pre-tokenizer "smollm") makes one. Both contexts are six tokens longer for that; given the same ids, the sums agree like the others'.
+ * One row (5) is compared by token ids. Its demonstrations hold a numbered list, and the reference was tokenised
+ * without the model's rule that digits stand alone before anything else is split: a blank line before a digit became
+ * two tokens there, where the model's tokenizer (pre-tokenizer "smollm") makes one. Both contexts are six tokens longer
+ * for that; given the same ids, the sums agree like the others'.
  */
 import { readFileSync } from "node:fs";
 import path from "node:path";
@@ -74,7 +76,8 @@ describe("sums of PyTorch in float32", needing("data"), () => {
       for (const [index, expected] of [responses.chosen, responses.rejected].entries()) {
         const scored = data[index] as Scored;
         expect(scored.tokens).toBe(expected.tokens);
-        for (const sum of ["positive", "negative", "base"] as const) sums = Math.max(sums, Math.abs(scored[sum] - expected[sum]));
+        for (const sum of ["positive", "negative", "base"] as const)
+          sums = Math.max(sums, Math.abs(scored[sum] - expected[sum]));
         scores = Math.max(
           scores,
           Math.abs(scored.s - (expected.positive - expected.base)),
@@ -85,7 +88,10 @@ describe("sums of PyTorch in float32", needing("data"), () => {
     return { sums, scores };
   }
 
-  it("an F32 copy agrees within 0.15 nat, S and Ŝ within 0.06", { ...needing("data", "f32-model"), timeout: 20 * minutes }, async () => {
+  it("an F32 copy agrees within 0.15 nat, S and Ŝ within 0.06", {
+    ...needing("data", "f32-model"),
+    timeout: 20 * minutes,
+  }, async () => {
     const { sums, scores } = await deviations({ ICDPO_MODEL: f32Model ?? "" });
     console.log(`F32: largest deviation of a sum ${sums.toFixed(4)} nat, of S and Ŝ ${scores.toFixed(4)}`);
     expect(sums).toBeLessThanOrEqual(largestSumDeviation);
@@ -109,17 +115,23 @@ describe("sums of PyTorch in float32", needing("data"), () => {
     });
     try {
       const pairs = readPairs();
-      const { demonstrations, responses, context_tokens } = readRows().find(({ row }) => row === listRow) as ReferenceRow;
+      const { demonstrations, responses, context_tokens } = readRows().find(
+        ({ row }) => row === listRow,
+      ) as ReferenceRow;
       const pair = pairs[listRow] as Pair;
       const parts = {
         conversation: pair.messages,
-        demonstrations: demonstrations.map((index): Demonstration => ({ id: String(index), ...(pairs[index] as Pair) })),
+        demonstrations: demonstrations.map(
+          (index): Demonstration => ({ id: String(index), ...(pairs[index] as Pair) }),
+        ),
         instructions: null,
       };
       const [[blankLine] = [], [lineBreak] = []] = await engine.tokenize(["\n\n1", "\n"]);
       const asReference = (prompt: Prompt): Prompt => ({
         ...prompt,
-        tokens: prompt.tokens.flatMap((token) => (token === blankLine ? [lineBreak as number, lineBreak as number] : [token])),
+        tokens: prompt.tokens.flatMap((token) =>
+          token === blankLine ? [lineBreak as number, lineBreak as number] : [token],
+        ),
       });
       for (const sign of ["positive", "negative"] satisfies Sign[]) {
         const context = signedContext("hh-rlhf", sign, parts);

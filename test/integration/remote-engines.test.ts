@@ -1,7 +1,9 @@
 /**
- * @module Engines behind real servers of the default model, beside the embedded one on the same file: `ICDPO_TEST_LLAMA_SERVER` is the URL of a
- * llama-server. Where it runs the F32 copy, `ICDPO_TEST_F32_MODEL` names that, and sums are compared closely. `ICDPO_TEST_LLAMA_CPP_PYTHON` is the URL of
- * llama-cpp-python's server, `ICDPO_TEST_LLAMA_CPP_PYTHON_MODEL` the file that it runs, if another: it scores only with a model that begins with BOS.
+ * @module Engines behind real servers of the default model, beside the embedded one on the same file:
+ * `ICDPO_TEST_LLAMA_SERVER` is the URL of a llama-server. Where it runs the F32 copy, `ICDPO_TEST_F32_MODEL` names
+ * that, and sums are compared closely. `ICDPO_TEST_LLAMA_CPP_PYTHON` is the URL of llama-cpp-python's server,
+ * `ICDPO_TEST_LLAMA_CPP_PYTHON_MODEL` the file that it runs, if another: it scores only with a model that begins with
+ * BOS.
  */
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { Engine, Prompt, Sample, SampleRequest } from "../../src/engine/engine.ts";
@@ -27,7 +29,15 @@ const llamaServer = process.env["ICDPO_TEST_LLAMA_SERVER"];
 const noise = f32Model === undefined ? 1.5 : 0.05;
 const world: RemoteWorld = { fetch, now: () => performance.now(), log: () => {} };
 const settings = (url: string): RemoteSettings => ({ urls: [url], timeoutMs: 60_000, retries: 1 });
-const request: SampleRequest = { temperature: 1, topP: 0.8, topK: 50, maxTokens: 16, stop: [], seeds: [1, 2, 3], logprobs: true };
+const request: SampleRequest = {
+  temperature: 1,
+  topP: 0.8,
+  topK: 50,
+  maxTokens: 16,
+  stop: [],
+  seeds: [1, 2, 3],
+  logprobs: true,
+};
 
 let embedded: LlamaEngine;
 
@@ -38,7 +48,11 @@ async function startEmbedded(file: string | undefined): Promise<LlamaEngine> {
   return LlamaEngine.start({ childModule, model: id, modelPath: path, ...size, log: () => {} });
 }
 
-async function samples(engine: Engine, prompt: Prompt, overrides: Partial<SampleRequest> = {}): Promise<(Sample & { shown: string })[]> {
+async function samples(
+  engine: Engine,
+  prompt: Prompt,
+  overrides: Partial<SampleRequest> = {},
+): Promise<(Sample & { shown: string })[]> {
   const done: (Sample & { shown: string })[] = [];
   const shown = new Map<number, string>();
   for await (const event of engine.sample(prompt, { ...request, ...overrides })) {
@@ -49,9 +63,14 @@ async function samples(engine: Engine, prompt: Prompt, overrides: Partial<Sample
 }
 
 /** `[completions][tokens]` */
-async function scores(engine: Engine, prompt: Prompt, completions: readonly (readonly number[])[]): Promise<number[][]> {
+async function scores(
+  engine: Engine,
+  prompt: Prompt,
+  completions: readonly (readonly number[])[],
+): Promise<number[][]> {
   const scored: number[][] = [];
-  for await (const event of engine.score(prompt, completions)) if (event.type === "scored") scored[event.index] = [...event.logprobs];
+  for await (const event of engine.score(prompt, completions))
+    if (event.type === "scored") scored[event.index] = [...event.logprobs];
   return scored;
 }
 
@@ -95,14 +114,17 @@ describe("llama-server", needing("llama-server"), () => {
   it("makes the embedded engine's tokens of texts and contexts, hostile ones too", async () => {
     expect(await engine.tokenize(responses)).toEqual(await embedded.tokenize(responses));
     expect(await engine.tokenize(["<|im_end|>", ""])).toEqual(await embedded.tokenize(["<|im_end|>", ""]));
-    for (const messages of [conversation, hostile]) expect(await engine.chatPrompt(messages)).toEqual(await embedded.chatPrompt(messages));
+    for (const messages of [conversation, hostile])
+      expect(await engine.chatPrompt(messages)).toEqual(await embedded.chatPrompt(messages));
     const text = signedContext("hh-rlhf", "positive", { conversation, demonstrations: [], instructions: null });
     const raw = text.type === "text" ? text.text : "";
     expect(await engine.textPrompt(raw)).toEqual(await embedded.textPrompt(raw));
     const [tokens = []] = await engine.tokenize([responses[1] as string]);
     expect(await engine.describe(tokens)).toEqual(await embedded.describe(tokens));
     expect(await engine.detokenize(tokens)).toBe(responses[1]);
-    expect(await engine.detokenize(tokens.slice(0, tokens.length - 2))).toBe(await embedded.detokenize(tokens.slice(0, tokens.length - 2)));
+    expect(await engine.detokenize(tokens.slice(0, tokens.length - 2))).toBe(
+      await embedded.detokenize(tokens.slice(0, tokens.length - 2)),
+    );
   });
 
   it("gives the embedded engine's log-probabilities of given completions", async () => {
@@ -124,7 +146,10 @@ describe("llama-server", needing("llama-server"), () => {
       expect(sample.logprobs).toHaveLength(sample.tokens.length);
       const end = sample.finish === "stop" ? [prompt.end] : [];
       const [forced = []] = await scores(engine, prompt, [[...sample.tokens, ...end]]);
-      const noted = [...sample.logprobs, ...(sample.finish === "stop" ? [sample.endLogprobs[sample.tokens.length] as number] : [])];
+      const noted = [
+        ...sample.logprobs,
+        ...(sample.finish === "stop" ? [sample.endLogprobs[sample.tokens.length] as number] : []),
+      ];
       expect(Math.abs(total(noted) - total(forced))).toBeLessThan(noise);
     }
     expect(sampled.some(({ finish }) => finish === "stop")).toBe(true);
@@ -162,7 +187,14 @@ describe("llama-server", needing("llama-server"), () => {
     const details: string[] = [];
     let text = "";
     let sample: Sample | undefined;
-    for await (const event of engine.sample(prompt, { ...request, seeds: [1], grammar, maxTokens: 32, logprobs: false, topLogprobs: 2 })) {
+    for await (const event of engine.sample(prompt, {
+      ...request,
+      seeds: [1],
+      grammar,
+      maxTokens: 32,
+      logprobs: false,
+      topLogprobs: 2,
+    })) {
       if (event.type === "text") {
         for (const { offset, bytes } of event.details ?? []) details.push(`${offset}:${bytes.join()}`);
         text += event.text;
@@ -225,7 +257,14 @@ describe("llama-server", needing("llama-server"), () => {
       const sampler = { engine, format: "chat" } as const;
       const retrieve = async () => [{ demonstration, similarity: 1 }];
       const source = { demonstrations: "", model: "" };
-      const rest = { name: "test", id: "test@0", settings, demonstrations: [demonstration], retriever: { retrieve }, source };
+      const rest = {
+        name: "test",
+        id: "test@0",
+        settings,
+        demonstrations: [demonstration],
+        retriever: { retrieve },
+        source,
+      };
       return { ...rest, sampler, scorer: sampler, reference: null };
     };
     const sampling = { temperature: 1, topP: 0.9, topK: 0, maxTokens: 24, stop: [] };
@@ -235,8 +274,14 @@ describe("llama-server", needing("llama-server"), () => {
     expect(tokens.sampled).toBeGreaterThan(0);
     const scored = ranked.filter(({ text }) => text !== "");
     expect(scored.length).toBeGreaterThan(0);
-    expect(scored.map(({ score }) => score)).toEqual(scored.map(({ score }) => score).toSorted((a, b) => (b ?? 0) - (a ?? 0)));
-    const theirs = await measure(asked(embedded), { conversation, completions: scored.map(({ text }) => text), seed: 7 });
+    expect(scored.map(({ score }) => score)).toEqual(
+      scored.map(({ score }) => score).toSorted((a, b) => (b ?? 0) - (a ?? 0)),
+    );
+    const theirs = await measure(asked(embedded), {
+      conversation,
+      completions: scored.map(({ text }) => text),
+      seed: 7,
+    });
     console.log(
       "llama-server − embedded, Ŝ in nats:",
       scored.map(({ score }, i) => ((score ?? 0) - (theirs.measured[i]?.sHat ?? 0)).toFixed(4)).join(" "),
@@ -318,7 +363,10 @@ describe("llama-cpp-python's server", needing("llama-cpp-python"), () => {
   it("gives the embedded engine's log-probabilities where it can, and says where it cannot", async () => {
     const { score } = (await engine.info()).capabilities;
     const prompt = await engine.textPrompt(text);
-    const completions = (await engine.tokenize([" Give it sun and water.", " No 😊, never."])).map((tokens) => [...tokens, prompt.end]);
+    const completions = (await engine.tokenize([" Give it sun and water.", " No 😊, never."])).map((tokens) => [
+      ...tokens,
+      prompt.end,
+    ]);
     if (!score) {
       await expect(scores(engine, prompt, completions)).rejects.toMatchObject({ code: "unsupported_parameter" });
       return;
@@ -345,9 +393,12 @@ describe("llama-cpp-python's server", needing("llama-cpp-python"), () => {
   });
 
   it("says when a prompt is too long, and is free again when a loop is left", async () => {
-    await expect(samples(engine, await engine.textPrompt("x ".repeat(3000)))).rejects.toMatchObject({ code: "context_length_exceeded" });
+    await expect(samples(engine, await engine.textPrompt("x ".repeat(3000)))).rejects.toMatchObject({
+      code: "context_length_exceeded",
+    });
     const prompt = await engine.textPrompt(text);
-    for await (const event of engine.sample(prompt, { ...request, seeds: [1], maxTokens: 200 })) if (event.type === "text") break;
+    for await (const event of engine.sample(prompt, { ...request, seeds: [1], maxTokens: 200 }))
+      if (event.type === "text") break;
     expect(await samples(engine, prompt, { seeds: [1], maxTokens: 2 })).toHaveLength(1);
   });
 });

@@ -1,6 +1,7 @@
 /**
- * @module One vLLM of two is killed under load: `ICDPO_TEST_VLLM_URLS`, two base URLs with a comma between, and `ICDPO_TEST_VLLM_PID`, the process group
- * of the first one's server, which is ended by SIGKILL. `npm run check -- replicas`.
+ * @module One vLLM of two is killed under load: `ICDPO_TEST_VLLM_URLS`, two base URLs with a comma between, and
+ * `ICDPO_TEST_VLLM_PID`, the process group of the first one's server, which is ended by SIGKILL. `npm run check --
+ * replicas`.
  */
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

@@ -1,4 +1,7 @@
-/** @module Before the integration tests: the program is built, and its models are in the cache (as `npm start` would fetch them). */
+/**
+ * @module Before the integration tests: the program is built, and its models are in the cache (as `npm start` would
+ * fetch them).
+ */
 import { execFileSync } from "node:child_process";
 import { existsSync } from "node:fs";
 import { program } from "./gateway.ts";

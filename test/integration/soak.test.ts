@@ -1,6 +1,7 @@
 /**
- * A long run of everything at once: mixed load, clients that leave, policies that come and go with their engine, engines that are killed and one that
- * hangs, a full disk, SIGTERM in the middle. Nothing may be lost or counted wrong. `npm run check -- soak` takes half an hour; here it is a short one.
+ * A long run of everything at once: mixed load, clients that leave, policies that come and go with their engine,
+ * engines that are killed and one that hangs, a full disk, SIGTERM in the middle. Nothing may be lost or counted wrong.
+ * `npm run check -- soak` takes half an hour; here it is a short one.
  */
 import { execFileSync } from "node:child_process";
 import { appendFileSync, closeSync, openSync, unlinkSync, writeSync } from "node:fs";
@@ -97,7 +98,11 @@ function mounted(folder: string): boolean {
 
 const watch = { headers: { authorization: `Bearer ${watchKey}` } };
 const ready = async () =>
-  (await fetch(`${gateway.url}/ready`, watch)).json() as Promise<{ status: string; requests: number; policies: { reloads: number } }>;
+  (await fetch(`${gateway.url}/ready`, watch)).json() as Promise<{
+    status: string;
+    requests: number;
+    policies: { reloads: number };
+  }>;
 const metrics = async () => metricBooks(await (await fetch(`${gateway.url}/metrics`, watch)).text());
 
 /** Engines' processes, oldest first. */
@@ -106,8 +111,19 @@ function engines(): number[] {
   return [...list.matchAll(/^\s*(\d+) .*child\.js/gmu)].map(([, pid]) => Number(pid));
 }
 
-const contents = ["Name a fruit.", "How do I keep basil alive?", "Why is the sky blue?", "Say hello.", "What is bread made of?"];
-const schema = { type: "object", properties: { fruit: { enum: ["apple", "pear"] } }, required: ["fruit"], additionalProperties: false };
+const contents = [
+  "Name a fruit.",
+  "How do I keep basil alive?",
+  "Why is the sky blue?",
+  "Say hello.",
+  "What is bread made of?",
+];
+const schema = {
+  type: "object",
+  properties: { fruit: { enum: ["apple", "pear"] } },
+  required: ["fruit"],
+  additionalProperties: false,
+};
 
 /** One of the kinds of requests there are, wrong ones included. */
 function mixed(number: number): { readonly path: string; readonly body: Record<string, unknown> } {
@@ -124,11 +140,21 @@ function mixed(number: number): { readonly path: string; readonly body: Record<s
     { path: chat, body: { model: "other", messages } },
     { path: chat, body: { model: "other", messages, stream: true } },
     { path: chat, body: { model: "icdpo", messages, icdpo: { overrides: { candidates: 3 } } } },
-    { path: chat, body: { model: "plain", messages, response_format: { type: "json_schema", json_schema: { name: "fruit", schema } } } },
+    {
+      path: chat,
+      body: {
+        model: "plain",
+        messages,
+        response_format: { type: "json_schema", json_schema: { name: "fruit", schema } },
+      },
+    },
     { path: "/v1/responses", body: { model: "icdpo", input: content } },
     { path: "/v1/responses", body: { model: "plain", input: content, stream: true } },
     { path: "/v1/messages", body: { model: "icdpo", messages, max_tokens: 24, stream: true } },
-    { path: "/v1/completions", body: { model: "plain", prompt: [content, "Bread is"], max_tokens: 8, echo: true, logprobs: 1 } },
+    {
+      path: "/v1/completions",
+      body: { model: "plain", prompt: [content, "Bread is"], max_tokens: 8, echo: true, logprobs: 1 },
+    },
     { path: "/v1/completions", body: { model: "plain", prompt: content, max_tokens: 8, stream: true } },
     { path: "/v1/score", body: { model: "icdpo", messages, completions: ["An apple.", "Ask somebody else."] } },
     { path: "/v1/embeddings", body: { model: "icdpo", input: [content, `${number}`] } },
@@ -143,9 +169,17 @@ async function send(number: number, leaveAfterMs: number | null): Promise<Entry 
   const { path: at, body } = mixed(number);
   const leave = new AbortController();
   const timer = leaveAfterMs === null ? undefined : setTimeout(() => leave.abort(), leaveAfterMs);
-  const headers = { "content-type": "application/json", authorization: `Bearer ${number % 2 === 0 ? keys.one : keys.two}` };
+  const headers = {
+    "content-type": "application/json",
+    authorization: `Bearer ${number % 2 === 0 ? keys.one : keys.two}`,
+  };
   try {
-    const response = await fetch(`${gateway.url}${at}`, { method: "POST", headers, body: JSON.stringify(body), signal: leave.signal });
+    const response = await fetch(`${gateway.url}${at}`, {
+      method: "POST",
+      headers,
+      body: JSON.stringify(body),
+      signal: leave.signal,
+    });
     const text = await response.text();
     if (response.status !== 200)
       expect(JSON.parse(text)).toMatchObject({ error: { message: expect.any(String), type: expect.any(String) } });
@@ -201,7 +235,9 @@ const isIdle = async (): Promise<boolean> => {
   return requests === 0 && status === "ready";
 };
 
-it(`${minutes} minutes of everything: nothing is lost, nothing counted wrong`, { timeout: durationMs + 10 * 60_000 }, async () => {
+it(`${minutes} minutes of everything: nothing is lost, nothing counted wrong`, {
+  timeout: durationMs + 10 * 60_000,
+}, async () => {
   const entries: Entry[] = [];
   const memory: { readonly gateway: number; readonly engine: number }[] = [];
   const happened = { kills: 0, hangs: 0, edits: 0, fullDisks: 0 };
@@ -241,7 +277,10 @@ it(`${minutes} minutes of everything: nothing is lost, nothing counted wrong`, {
       happened.fullDisks += 1;
     }),
     spread(Math.max(4, Math.round(minutes * 6)), async () => {
-      const sizes = engines().length === 0 ? "0" : execFileSync("ps", ["-o", "rss=", "-p", engines().join(",")], { encoding: "utf8" });
+      const sizes =
+        engines().length === 0
+          ? "0"
+          : execFileSync("ps", ["-o", "rss=", "-p", engines().join(",")], { encoding: "utf8" });
       const [engine] = sizes.trim().split(/\s+/u).map(Number);
       memory.push({ gateway: (await metrics()).residentBytes, engine: (engine ?? 0) * 1024 });
     }),
@@ -257,7 +296,9 @@ it(`${minutes} minutes of everything: nothing is lost, nothing counted wrong`, {
   const told = await metrics();
   expect(told.lost).toBe(0);
   // The log is written a moment after.
-  await eventually(async () => readLog(file("log.jsonl")).length === Object.values(told.requests).reduce((a, b) => a + b, 0));
+  await eventually(
+    async () => readLog(file("log.jsonl")).length === Object.values(told.requests).reduce((a, b) => a + b, 0),
+  );
   const logged = logBooks(readLog(file("log.jsonl")));
   expect({ ...told.requests }).toEqual(logged.requests);
   expect({ ...told.tokens }).toEqual(logged.tokens);
@@ -265,7 +306,8 @@ it(`${minutes} minutes of everything: nothing is lost, nothing counted wrong`, {
   expect(contradictions(entries, readLog(file("log.jsonl")))).toEqual([]);
 
   const third = Math.floor(memory.length / 3);
-  const median = (values: readonly number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
+  const median = (values: readonly number[]): number =>
+    values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] as number;
   const grown = (of: "gateway" | "engine"): [number, number] => [
     median(memory.slice(third, 2 * third).map((sample) => sample[of])),
     median(memory.slice(-third).map((sample) => sample[of])),

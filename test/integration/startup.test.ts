@@ -10,7 +10,12 @@ import { eventually, type Gateway, post, spawnServe, startGateway } from "./gate
 const { cacheDirectory } = readSettings(process.env, process.cwd());
 const hello = { model: "icdpo", messages: [{ role: "user", content: "Say hello." }], max_tokens: 8 };
 /** Nothing listens there, and no package index can be found. */
-const cutOff = { HF_ENDPOINT: "http://127.0.0.1:9", PIP_INDEX_URL: "http://127.0.0.1:9", PIP_NO_INDEX: "1", PIP_FIND_LINKS: "" };
+const cutOff = {
+  HF_ENDPOINT: "http://127.0.0.1:9",
+  PIP_INDEX_URL: "http://127.0.0.1:9",
+  PIP_NO_INDEX: "1",
+  PIP_FIND_LINKS: "",
+};
 
 let folder: string;
 let gateway: Gateway | undefined;
@@ -45,7 +50,8 @@ describe("starting", () => {
   });
 
   it("notices a truncated model file, says so, and fetches it anew", async () => {
-    for (const { name } of pinnedModels) cpSync(path.join(cacheDirectory, name), path.join(folder, name), { recursive: true });
+    for (const { name } of pinnedModels)
+      cpSync(path.join(cacheDirectory, name), path.join(folder, name), { recursive: true });
     const model = path.join(folder, defaultModel.name);
     const { size } = statSync(model);
     truncateSync(model, 1_000_000);
@@ -94,7 +100,8 @@ describe("running", () => {
   it("outlives its engine: the child is killed, the next request is answered", async () => {
     gateway = await startGateway();
     const { url } = gateway;
-    const ready = async () => (await (await fetch(`${url}/ready`)).json()) as { status: string; engine: { pid: number; restarts: number } };
+    const ready = async () =>
+      (await (await fetch(`${url}/ready`)).json()) as { status: string; engine: { pid: number; restarts: number } };
     const { engine } = await ready();
     process.kill(engine.pid, "SIGKILL");
     expect(await answers(gateway)).toBe(true);
@@ -107,7 +114,8 @@ describe("running", () => {
     const { url } = gateway;
     const messages = [{ role: "user", content: "Tell me a very long story about a fox, a river and a lighthouse." }];
     const pending = post(`${url}/v1/chat/completions`, { model: "plain", messages, n: 4, max_tokens: 2000 });
-    const engine = async () => ((await (await fetch(`${url}/ready`)).json()) as { engine: { pid: number; active: number } }).engine;
+    const engine = async () =>
+      ((await (await fetch(`${url}/ready`)).json()) as { engine: { pid: number; active: number } }).engine;
     const first = (await engine()).pid;
     await eventually(async () => (await engine()).active === 1);
     process.kill(first, "SIGKILL");
@@ -126,7 +134,9 @@ describe("running", () => {
     const pending = answers(gateway).finally(() => {
       isOver = true;
     });
-    await eventually(async () => isOver || ((await (await fetch(`${url}/health`)).json()) as { requests: number }).requests === 1);
+    await eventually(
+      async () => isOver || ((await (await fetch(`${url}/health`)).json()) as { requests: number }).requests === 1,
+    );
     expect(await gateway.stop()).toBe(0);
     expect(await pending).toBe(true);
     await eventually(async () => !isAlive(engine.pid));

@@ -35,13 +35,20 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
       path.join(folder, "policies/kind.yaml"),
       "candidates: 2\ninstructions: {}\nscore: { type: contrast, negative: rejected }\nsampling: { max_tokens: 12 }\n",
     );
-    await writeFile(path.join(folder, "policies/short.yaml"), "candidates: 1\nscore: { type: none }\nsampling: { max_tokens: 12 }\n");
+    await writeFile(
+      path.join(folder, "policies/short.yaml"),
+      "candidates: 1\nscore: { type: none }\nsampling: { max_tokens: 12 }\n",
+    );
     await writeFile(
       path.join(folder, "policies/routes.yaml"),
       "routes:\n  icdpo: { policy: everyday }\n  plain: { policy: plain }\n" +
         "  ab: { experiment: { arms: { treatment: { policy: kind }, control: { policy: short } } } }\n",
     );
-    const environment = { ICDPO_DATABASE: path.join(folder, "records.db"), ICDPO_RELOAD_MS: "100", ICDPO_ALLOWED_HOSTS: "gateway.test" };
+    const environment = {
+      ICDPO_DATABASE: path.join(folder, "records.db"),
+      ICDPO_RELOAD_MS: "100",
+      ICDPO_ALLOWED_HOSTS: "gateway.test",
+    };
     gateway = await startGateway(environment, folder);
     browser = await chromium.launch({ executablePath: chromiumProgram as string, args: ["--no-sandbox"] });
     page = await browser.newPage({ viewport: { width: 1100, height: 900 } });
@@ -59,7 +66,8 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
   });
 
   const picture = async (name: string): Promise<void> => {
-    if (screenshots !== undefined) await page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true });
+    if (screenshots !== undefined)
+      await page.screenshot({ path: path.join(screenshots, `${name}.png`), fullPage: true });
   };
 
   const alertsAfterReload = async (): Promise<number> => {
@@ -149,8 +157,12 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
       expect(verdict).toMatch(/^treatment is better than control on rating/u);
       expect(await page.getByRole("img", { name: /^rating: treatment less control/u }).count()).toBe(1);
     } else expect(verdict).toMatch(/treatment/u);
-    const report = (await (await fetch(`${gateway.url}/v1/experiments/ab`)).json()) as { arms: { name: string; answers: number }[] };
-    expect(Object.fromEntries(report.arms.map(({ name, answers }) => [name, answers]))).toEqual(Object.fromEntries(arms));
+    const report = (await (await fetch(`${gateway.url}/v1/experiments/ab`)).json()) as {
+      arms: { name: string; answers: number }[];
+    };
+    expect(Object.fromEntries(report.arms.map(({ name, answers }) => [name, answers]))).toEqual(
+      Object.fromEntries(arms),
+    );
   });
 
   it("works under another name, where browsers say less of where a form comes from", async () => {
@@ -174,7 +186,10 @@ describe("a story in a browser", { ...needing("chromium"), timeout: 600_000 }, (
     await page.emulateMedia({ colorScheme: "dark" });
     for (const section of ["", "experiments/ab", "policies", "status"]) {
       await page.goto(`${gateway.url}/${section}`);
-      expect(await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"), section).toBe(true);
+      expect(
+        await page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"),
+        section,
+      ).toBe(true);
     }
     await picture("6-status-phone-dark");
     await page.goto(`${gateway.url}/experiments/ab`);

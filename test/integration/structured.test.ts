@@ -1,4 +1,7 @@
-/** Answers that keep to a JSON schema, and calls that keep to a tool's, on the real model at temperature 1. `npm run check -- structured` asks for more. */
+/**
+ * Answers that keep to a JSON schema, and calls that keep to a tool's, on the real model at temperature 1. `npm run
+ * check -- structured` asks for more.
+ */
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { type Gateway, post, startGateway } from "./gateway.ts";
@@ -30,7 +33,11 @@ const text = { type: "string", maxLength: 40 };
 const schemas: readonly (readonly [question: string, schema: Record<string, unknown>])[] = [
   [
     "Describe a cat.",
-    object({ name: text, age: { type: "integer", minimum: 0, maximum: 30 }, colour: { enum: ["black", "white", "grey"] } }),
+    object({
+      name: text,
+      age: { type: "integer", minimum: 0, maximum: 30 },
+      colour: { enum: ["black", "white", "grey"] },
+    }),
   ],
   [
     "Plan a dinner.",
@@ -46,13 +53,21 @@ const schemas: readonly (readonly [question: string, schema: Record<string, unkn
   ["Is the sky blue?", object({ answer: { type: "boolean" }, confidence: { type: "number", minimum: 0, maximum: 1 } })],
   [
     "Where is Paris?",
-    object({ place: object({ city: text, position: object({ latitude: { type: "number" }, longitude: { type: "number" } }) }) }),
+    object({
+      place: object({ city: text, position: object({ latitude: { type: "number" }, longitude: { type: "number" } }) }),
+    }),
   ],
   [
     "Rate this film: it was fine.",
-    object({ stars: { enum: [1, 2, 3, 4, 5] }, tags: { type: "array", items: { enum: ["slow", "funny", "sad"] }, maxItems: 4 } }),
+    object({
+      stars: { enum: [1, 2, 3, 4, 5] },
+      tags: { type: "array", items: { enum: ["slow", "funny", "sad"] }, maxItems: 4 },
+    }),
   ],
-  ["Name some primes.", { type: "array", items: { type: "integer", minimum: 2, maximum: 100 }, minItems: 2, maxItems: 6 }],
+  [
+    "Name some primes.",
+    { type: "array", items: { type: "integer", minimum: 2, maximum: 100 }, minItems: 2, maxItems: 6 },
+  ],
   ["Who wrote Hamlet?", object({ author: { anyOf: [text, { type: "null" }] }, year: { type: ["integer", "null"] } })],
   [
     "Write a to-do list.",
@@ -124,7 +139,9 @@ it(`answers ${jsonRequests} requests with JSON of their schemas`, { timeout: 60 
     if (finish_reason === "length") continue;
     const validate = ajv.compile((schemas[number % schemas.length] as (typeof schemas)[number])[1]);
     expect(finish_reason).toBe("stop");
-    expect(validate(JSON.parse(message.content ?? "")), `${message.content}: ${ajv.errorsText(validate.errors)}`).toBe(true);
+    expect(validate(JSON.parse(message.content ?? "")), `${message.content}: ${ajv.errorsText(validate.errors)}`).toBe(
+      true,
+    );
   }
   expect(lengths).toBeLessThanOrEqual(Math.max(1, jsonRequests * 0.05));
 });

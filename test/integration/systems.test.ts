@@ -46,7 +46,11 @@ interface Sums {
   readonly tokens: number;
 }
 
-async function measured(model: string, completions: readonly string[], of: unknown = messages): Promise<{ chosen: number; data: Sums[] }> {
+async function measured(
+  model: string,
+  completions: readonly string[],
+  of: unknown = messages,
+): Promise<{ chosen: number; data: Sums[] }> {
   const { status, body } = await post(`${gateway.url}/v1/score`, { model, messages: of, completions });
   expect(status).toBe(200);
   return body as never as { chosen: number; data: Sums[] };
@@ -56,7 +60,9 @@ describe("the paper's systems with two models", needing("data", "f32-model"), ()
   beforeAll(async () => {
     folder = await mkdtemp(path.join(tmpdir(), "icdpo-systems-"));
     await cp(path.join(root, "paper"), folder, { recursive: true });
-    const routes = ["base", "rm-bon", "rm-aug", "sft", "dpo-s"].map((name) => `  ${name}: { policy: ${name} }\n`).join("");
+    const routes = ["base", "rm-bon", "rm-aug", "sft", "dpo-s"]
+      .map((name) => `  ${name}: { policy: ${name} }\n`)
+      .join("");
     await writeFile(path.join(folder, "policies/routes.yaml"), `routes:\n${routes}`);
     gateway = await startGateway({
       ICDPO_POLICIES: path.join(folder, "policies"),
@@ -83,7 +89,8 @@ describe("the paper's systems with two models", needing("data", "f32-model"), ()
       candidates.map(({ content }) => content),
     );
     // The teacher's weights are in F32: its sums are exact.
-    for (const [i, { positive }] of candidates.entries()) expect(Math.abs(positive - (sums[i] as Sums).base)).toBeLessThan(0.1);
+    for (const [i, { positive }] of candidates.entries())
+      expect(Math.abs(positive - (sums[i] as Sums).base)).toBeLessThan(0.1);
     expect(candidates[chosen]).toBe(best);
   });
 
@@ -116,7 +123,9 @@ describe("the paper's systems with two models", needing("data", "f32-model"), ()
     expect(candidates.find(({ chosen }) => chosen)?.score).toBe(Math.max(...candidates.map(({ score }) => score)));
   });
 
-  it("SFT finds the responses it was tuned towards likelier than the base model does", { timeout: 20 * minutes }, async () => {
+  it("SFT finds the responses it was tuned towards likelier than the base model does", {
+    timeout: 20 * minutes,
+  }, async () => {
     const lines = gunzipSync(readFileSync(path.join(dataFolder ?? "", "hh-rlhf-harmless-base-dev.jsonl.gz")))
       .toString("utf8")
       .split("\n");

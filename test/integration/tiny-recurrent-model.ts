@@ -1,4 +1,7 @@
-/** @module Language models so small that a test can write them, whose memory cannot be cut: Mamba, which is recurrent, and Jamba, a hybrid with attention. Their weights are random. */
+/**
+ * @module Language models so small that a test can write them, whose memory cannot be cut: Mamba, which is recurrent,
+ * and Jamba, a hybrid with attention. Their weights are random.
+ */
 import { writeFileSync } from "node:fs";
 import { randomFrom } from "../../src/icdpo/seed.ts";
 import { float, floats, gguf, integers, number, type Tensor, tensorOf, text, texts } from "./gguf.ts";
@@ -14,7 +17,10 @@ const kinds = [2, 3, 3, ...bytes.map(() => 6), ...letters.map(() => 1)];
 export type RecurrentArchitecture = "mamba" | "jamba";
 
 /** Layers of each: those with attention are true. */
-const layers: Readonly<Record<RecurrentArchitecture, readonly boolean[]>> = { mamba: [false, false], jamba: [false, true] };
+const layers: Readonly<Record<RecurrentArchitecture, readonly boolean[]>> = {
+  mamba: [false, false],
+  jamba: [false, true],
+};
 
 export function writeTinyRecurrentModel(file: string, architecture: RecurrentArchitecture): void {
   const random = randomFrom(1);
@@ -36,7 +42,9 @@ export function writeTinyRecurrentModel(file: string, architecture: RecurrentArc
   const attention = (layer: string): Tensor[] =>
     ["attn_q", "attn_k", "attn_v", "attn_output"].map((name) => weights(`${layer}.${name}`, [width, width]));
   const hybrid = (layer: string, attends: boolean): Tensor[] => [
-    ...(attends ? [] : [norm(`${layer}.ssm_dt_norm`, rank), norm(`${layer}.ssm_b_norm`, state), norm(`${layer}.ssm_c_norm`, state)]),
+    ...(attends
+      ? []
+      : [norm(`${layer}.ssm_dt_norm`, rank), norm(`${layer}.ssm_b_norm`, state), norm(`${layer}.ssm_c_norm`, state)]),
     norm(`${layer}.ffn_norm`, width),
     weights(`${layer}.ffn_gate`, [width, hidden]),
     weights(`${layer}.ffn_up`, [width, hidden]),
@@ -83,6 +91,8 @@ function metadata(architecture: RecurrentArchitecture): Buffer[] {
       vocabulary.map(() => 0),
     ),
     integers("tokenizer.ggml.token_type", kinds),
-    ...Object.entries({ unknown: 0, bos: 1, eos: 2 }).map(([name, id]) => number(`tokenizer.ggml.${name}_token_id`, id)),
+    ...Object.entries({ unknown: 0, bos: 1, eos: 2 }).map(([name, id]) =>
+      number(`tokenizer.ggml.${name}_token_id`, id),
+    ),
   ];
 }

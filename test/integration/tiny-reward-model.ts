@@ -1,4 +1,7 @@
-/** @module A reward model so small that a test can write it: a real GGUF file, one BERT layer with random weights and a ranking head. */
+/**
+ * @module A reward model so small that a test can write it: a real GGUF file, one BERT layer with random weights and a
+ * ranking head.
+ */
 import { writeFileSync } from "node:fs";
 import { randomFrom } from "../../src/icdpo/seed.ts";
 import { flag, float, gguf, integers, number, tensorOf, text, texts } from "./gguf.ts";
@@ -8,13 +11,22 @@ const hidden = 64;
 const context = 512;
 const special = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]"];
 /** Letters at the beginning of a word, and within one. */
-const vocabulary = [...special, ..."abcdefghijklmnopqrstuvwxyz.,:?!'".split("").flatMap((letter) => [`\u2581${letter}`, letter])];
+const vocabulary = [
+  ...special,
+  ..."abcdefghijklmnopqrstuvwxyz.,:?!'".split("").flatMap((letter) => [`\u2581${letter}`, letter]),
+];
 
 /** `head`: the output layer's weights are random, or zero, so that every reward is the bias. */
-export function writeTinyRewardModel(file: string, head: { readonly bias: number; readonly weights: "random" | "zero" }): void {
+export function writeTinyRewardModel(
+  file: string,
+  head: { readonly bias: number; readonly weights: "random" | "zero" },
+): void {
   const random = randomFrom(1);
   const weights = (name: string, dimensions: readonly number[]) => tensorOf(name, dimensions, () => random() - 0.5);
-  const norm = (name: string) => [tensorOf(`${name}.weight`, [width], () => 1), tensorOf(`${name}.bias`, [width], () => 0)];
+  const norm = (name: string) => [
+    tensorOf(`${name}.weight`, [width], () => 1),
+    tensorOf(`${name}.bias`, [width], () => 0),
+  ];
   const linear = (name: string, from: number, to: number) => [
     weights(`${name}.weight`, [from, to]),
     tensorOf(`${name}.bias`, [to], () => 0),

@@ -15,9 +15,18 @@ describe("POST /v1/chat/completions", () => {
       created: 1_700_000_000,
       model: "icdpo",
       choices: [
-        { index: 0, message: { role: "assistant", content: "Candidate number 1.", refusal: null }, logprobs: null, finish_reason: "stop" },
+        {
+          index: 0,
+          message: { role: "assistant", content: "Candidate number 1.", refusal: null },
+          logprobs: null,
+          finish_reason: "stop",
+        },
       ],
-      usage: { prompt_tokens: "<user>How do I brew coffee?</user><assistant>".length, completion_tokens: 19, total_tokens: 64 },
+      usage: {
+        prompt_tokens: "<user>How do I brew coffee?</user><assistant>".length,
+        completion_tokens: 19,
+        total_tokens: 64,
+      },
       system_fingerprint: expect.stringMatching(/^fp_[0-9a-f]{12}$/u),
     });
   });
@@ -55,7 +64,12 @@ describe("POST /v1/chat/completions", () => {
       [1, true],
       [2, false],
     ]);
-    expect(icdpo.candidates[1]).toMatchObject({ content: "Candidate number 1.", finish_reason: "stop", tokens: 20, chosen: true });
+    expect(icdpo.candidates[1]).toMatchObject({
+      content: "Candidate number 1.",
+      finish_reason: "stop",
+      tokens: 20,
+      chosen: true,
+    });
     expect(icdpo.candidates[1].positive).toBeCloseTo(-20);
     expect(icdpo.candidates[1].negative).toBeCloseTo(-30);
     expect(icdpo.candidates[1].score).toBeCloseTo(10);
@@ -84,7 +98,15 @@ describe("POST /v1/chat/completions", () => {
 
   it("takes the client's parameters over the policy's", async () => {
     const { chat, engine } = await gateway();
-    await chat({ model: "plain", temperature: 0.5, top_p: 0.9, max_completion_tokens: 5, max_tokens: 9, stop: "END", seed: -1 });
+    await chat({
+      model: "plain",
+      temperature: 0.5,
+      top_p: 0.9,
+      max_completion_tokens: 5,
+      max_tokens: 9,
+      stop: "END",
+      seed: -1,
+    });
     const [call] = engine.calls;
     expect(call).toMatchObject({ request: { temperature: 0.5, topP: 0.9, topK: 50, maxTokens: 5, stop: ["END"] } });
   });
@@ -115,7 +137,11 @@ describe("POST /v1/chat/completions", () => {
     const byPath = await post("/routes/plain/v1/chat/completions", { model: "whatever", messages });
     const byHeader = await chat({ model: "whatever" }, { "x-icdpo-route": "plain" });
     const byAlias = await chat({ model: "gpt-4o-mini" });
-    expect([byPath, byHeader, byAlias].map(({ headers }) => headers.get("x-icdpo-route"))).toEqual(["plain", "plain", "icdpo"]);
+    expect([byPath, byHeader, byAlias].map(({ headers }) => headers.get("x-icdpo-route"))).toEqual([
+      "plain",
+      "plain",
+      "icdpo",
+    ]);
     expect((await json(byPath)).model).toBe("whatever");
     expect((await json(byAlias)).model).toBe("gpt-4o-mini");
   });
@@ -125,7 +151,9 @@ describe("POST /v1/chat/completions", () => {
       new Promise<void>((resolve) => {
         signal?.addEventListener("abort", () => resolve(), { once: true });
       });
-    const { chat } = await gateway({ pause: (what, signal) => (what === "score" ? hold(what, signal) : Promise.resolve()) });
+    const { chat } = await gateway({
+      pause: (what, signal) => (what === "score" ? hold(what, signal) : Promise.resolve()),
+    });
     const { choices, icdpo } = await json(await chat({ model: "slow", icdpo: { explain: true } }));
     expect(choices[0].message.content).toBe("Candidate number 0.");
     expect(icdpo.fallback).toBe("budget");
@@ -135,7 +163,9 @@ describe("POST /v1/chat/completions", () => {
 describe("streaming", () => {
   it("streams a plain policy as it decodes, with usage last if asked for", async () => {
     const { chat } = await gateway();
-    const { comments, chunks } = await readStream(await chat({ model: "plain", stream: true, stream_options: { include_usage: true } }));
+    const { comments, chunks } = await readStream(
+      await chat({ model: "plain", stream: true, stream_options: { include_usage: true } }),
+    );
     expect(comments).toEqual([]);
     const deltas = chunks.flatMap(({ choices }) => choices.map(({ delta }: { delta: unknown }) => delta));
     expect(deltas).toEqual([
@@ -146,7 +176,10 @@ describe("streaming", () => {
       {},
     ]);
     expect(chunks.at(-2).choices[0].finish_reason).toBe("stop");
-    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 45, completion_tokens: 19, total_tokens: 64 } });
+    expect(chunks.at(-1)).toMatchObject({
+      choices: [],
+      usage: { prompt_tokens: 45, completion_tokens: 19, total_tokens: 64 },
+    });
     expect(chunks[0].usage).toBeNull();
     expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
   });
@@ -330,16 +363,19 @@ describe("an engine that ends in the middle of a request", () => {
   it.each([
     ["sampling", "sample", 2],
     ["scoring", "score", 0],
-  ] as const)("is not noticed where it comes back: the answer is that of a whole run, after a failure in %s", async (_, at, place) => {
-    const { chat, engine, reported, requests } = await gateway(failing(1, died, at, place));
-    const response = await chat({});
-    expect(response.status).toBe(200);
-    expect(response.headers.get("x-icdpo-tokens")).toMatch(/;sampled=57;scored=60;cached=0$/u);
-    expect((await json(response)).choices[0].message.content).toBe("Candidate number 1.");
-    expect(samplings(engine)).toBe(2);
-    expect(reported).toEqual([]);
-    expect(await requests()).toBe(0);
-  });
+  ] as const)(
+    "is not noticed where it comes back: the answer is that of a whole run, after a failure in %s",
+    async (_, at, place) => {
+      const { chat, engine, reported, requests } = await gateway(failing(1, died, at, place));
+      const response = await chat({});
+      expect(response.status).toBe(200);
+      expect(response.headers.get("x-icdpo-tokens")).toMatch(/;sampled=57;scored=60;cached=0$/u);
+      expect((await json(response)).choices[0].message.content).toBe("Candidate number 1.");
+      expect(samplings(engine)).toBe(2);
+      expect(reported).toEqual([]);
+      expect(await requests()).toBe(0);
+    },
+  );
 
   it("is not noticed by who has completions scored", async () => {
     const body = { model: "icdpo", messages: [{ role: "user", content: "Hi" }], completions: ["a", "b"] };
@@ -381,7 +417,10 @@ describe("an engine that ends in the middle of a request", () => {
     expect(samplings(engine)).toBe(2);
     expect(reported).toHaveLength(1);
     const streamed = await gateway(failing(2, died));
-    expect(await readTexts(await streamed.chat({ model: "plain", stream: true }))).toEqual({ texts: [], last: rendered });
+    expect(await readTexts(await streamed.chat({ model: "plain", stream: true }))).toEqual({
+      texts: [],
+      last: rendered,
+    });
     expect(samplings(streamed.engine)).toBe(2);
   });
 
@@ -410,7 +449,11 @@ describe("errors", () => {
     ["no messages", { messages: [] }, "messages"],
     ["a message without content", { messages: [{ role: "user" }] }, "messages.0.content"],
     ["an unknown role", { messages: [{ role: "robot", content: "" }] }, "messages.0.role"],
-    ["an image", { messages: [{ role: "user", content: [{ type: "image_url", image_url: {} }] }] }, "messages.0.content"],
+    [
+      "an image",
+      { messages: [{ role: "user", content: [{ type: "image_url", image_url: {} }] }] },
+      "messages.0.content",
+    ],
     ["a temperature that is too high", { temperature: 2.5 }, "temperature"],
     ["n = 0", { n: 0 }, "n"],
     ["n over the limit", { n: 17 }, "n"],
@@ -423,7 +466,9 @@ describe("errors", () => {
     const { chat } = await gateway();
     const response = await chat({ messages: [message], ...body });
     expect(response.status).toBe(400);
-    expect(await json(response)).toEqual({ error: { message: expect.any(String), type: "invalid_request_error", param, code: null } });
+    expect(await json(response)).toEqual({
+      error: { message: expect.any(String), type: "invalid_request_error", param, code: null },
+    });
   });
 
   it.each(["web_search_options", "audio", "functions", "function_call", "modalities"])(
@@ -465,9 +510,14 @@ describe("errors", () => {
     expect((await app.request("/v1/nothing")).status).toBe(404);
     expect((await post("/v1/chat/completions", '{"model": ')).status).toBe(400);
     expect((await post("/v1/chat/completions", "[]")).status).toBe(400);
-    const form = await post("/v1/chat/completions", "model=icdpo", { "content-type": "application/x-www-form-urlencoded" });
+    const form = await post("/v1/chat/completions", "model=icdpo", {
+      "content-type": "application/x-www-form-urlencoded",
+    });
     expect(form.status).toBe(415);
-    const untold = await app.request("/v1/chat/completions", { method: "POST", body: new TextEncoder().encode('{"model": "icdpo"}') });
+    const untold = await app.request("/v1/chat/completions", {
+      method: "POST",
+      body: new TextEncoder().encode('{"model": "icdpo"}'),
+    });
     expect(untold.status).toBe(415);
     const large = await post(
       "/v1/chat/completions",
@@ -478,7 +528,9 @@ describe("errors", () => {
   });
 
   it("says 503 while the engine is down, with Retry-After, and reports it", async () => {
-    const { chat, reported } = await gateway({ pause: () => Promise.reject(new GatewayError("engine_unavailable", "It died.")) });
+    const { chat, reported } = await gateway({
+      pause: () => Promise.reject(new GatewayError("engine_unavailable", "It died.")),
+    });
     const response = await chat({});
     expect(response.status).toBe(503);
     expect(response.headers.get("retry-after")).toBe("1");
@@ -508,7 +560,12 @@ describe("the other endpoints", () => {
     const { app } = await gateway();
     expect(await json(await app.request("/v1/models"))).toEqual({
       object: "list",
-      data: ["icdpo", "plain", "slow"].map((id) => ({ id, object: "model", created: 1_600_000_000, owned_by: "icdpo" })),
+      data: ["icdpo", "plain", "slow"].map((id) => ({
+        id,
+        object: "model",
+        created: 1_600_000_000,
+        owned_by: "icdpo",
+      })),
     });
     expect(await json(await app.request("/v1/models/plain"))).toMatchObject({ id: "plain", object: "model" });
     expect((await app.request("/v1/models/gpt-4o-mini")).status).toBe(200);
@@ -543,7 +600,8 @@ describe("the other endpoints", () => {
       await quiet();
       expect(asked).toBe(1);
       open();
-      for (const [i, response] of (await Promise.all(waiting)).entries()) expect(response.status).toBe(i % 2 === 0 ? status : 200);
+      for (const [i, response] of (await Promise.all(waiting)).entries())
+        expect(response.status).toBe(i % 2 === 0 ? status : 200);
       time = 999;
       expect((await app.request("/ready")).status).toBe(status);
       expect(asked).toBe(1);
@@ -573,7 +631,11 @@ describe("the other endpoints", () => {
       return (good ? -10 : bad ? -14 : -11) - response.length;
     };
     const { post } = await gateway({ sum });
-    const response = await post("/v1/score", { model: "icdpo", messages: [{ role: "user", content: "Hi" }], completions: ["ab", "a"] });
+    const response = await post("/v1/score", {
+      model: "icdpo",
+      messages: [{ role: "user", content: "Hi" }],
+      completions: ["ab", "a"],
+    });
     expect(response.status).toBe(200);
     expect(await json(response)).toEqual({
       object: "list",
@@ -587,18 +649,37 @@ describe("the other endpoints", () => {
   });
 
   it("scores without a rejected response, and without any demonstration or instruction", async () => {
-    const { post } = await gateway({ sum: (context, response) => (context.includes("Good.") ? -1 : -2) - response.length });
+    const { post } = await gateway({
+      sum: (context, response) => (context.includes("Good.") ? -1 : -2) - response.length,
+    });
     const messages = [{ role: "user", content: "Hi" }];
     const given = [{ messages: [{ role: "user", content: "Hello?" }], chosen: "Good." }];
-    const unpaired = await json(await post("/v1/score", { model: "icdpo", messages, completions: ["a", "b"], demonstrations: given }));
-    expect(unpaired.data[0]).toEqual({ index: 0, tokens: 2, positive: -2, negative: null, base: -3, s: 1, s_hat: null });
+    const unpaired = await json(
+      await post("/v1/score", { model: "icdpo", messages, completions: ["a", "b"], demonstrations: given }),
+    );
+    expect(unpaired.data[0]).toEqual({
+      index: 0,
+      tokens: 2,
+      positive: -2,
+      negative: null,
+      base: -3,
+      s: 1,
+      s_hat: null,
+    });
     const plain = await json(await post("/v1/score", { model: "plain", messages, completions: ["a"] }));
-    expect(plain).toMatchObject({ chosen: null, data: [{ positive: null, negative: null, base: -3, s: null, s_hat: null }] });
+    expect(plain).toMatchObject({
+      chosen: null,
+      data: [{ positive: null, negative: null, base: -3, s: null, s_hat: null }],
+    });
   });
 
   it("refuses to score nothing", async () => {
     const { post } = await gateway();
-    const response = await post("/v1/score", { model: "icdpo", messages: [{ role: "user", content: "Hi" }], completions: [] });
+    const response = await post("/v1/score", {
+      model: "icdpo",
+      messages: [{ role: "user", content: "Hi" }],
+      completions: [],
+    });
     expect(response.status).toBe(400);
     expect((await json(response)).error.param).toBe("completions");
   });

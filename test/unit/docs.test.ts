@@ -23,9 +23,17 @@ const tree = readdirSync(root)
   .flatMap((name) => (isFolder(name) ? [name, ...filesBelow(name)] : [name]));
 const rootNames = new Set(tree.map((file) => file.split("/")[0] ?? ""));
 const baseNames = new Set(tree.map((file) => path.posix.basename(file)));
-const code = tree.filter((file) => !file.endsWith(".md") && /\.(?:[cm]?[jt]sx?|ya?ml|toml|example)$|file$|\/run$/u.test(file));
+const code = tree.filter(
+  (file) => !file.endsWith(".md") && /\.(?:[cm]?[jt]sx?|ya?ml|toml|example)$|file$|\/run$/u.test(file),
+);
 
-const pages = ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "SECURITY.md", ...tree.filter((file) => /^docs\/.*\.md$/u.test(file))];
+const pages = [
+  "README.md",
+  "ARCHITECTURE.md",
+  "CONTRIBUTING.md",
+  "SECURITY.md",
+  ...tree.filter((file) => /^docs\/.*\.md$/u.test(file)),
+];
 const texts = new Map(pages.map((page) => [page, read(page)]));
 
 function filesBelow(folder: string): string[] {
@@ -45,7 +53,10 @@ function namedInCode(text: string): string[] {
 }
 
 /** What `find` finds on a page and `isKnown` does not know, by page. */
-function unknown(find: (text: string) => readonly string[], isKnown: (found: string, page: string) => boolean): string[] {
+function unknown(
+  find: (text: string) => readonly string[],
+  isKnown: (found: string, page: string) => boolean,
+): string[] {
   return [...texts].flatMap(([page, text]) =>
     find(text)
       .filter((found) => !isKnown(found, page))
@@ -89,7 +100,8 @@ describe("the pages", () => {
   });
 
   it("link to files and headings that exist", () => {
-    const links = (text: string): string[] => found(prose(text), /\]\(([^)\s]+)\)/gu).filter((link) => !/^https?:/u.test(link));
+    const links = (text: string): string[] =>
+      found(prose(text), /\]\(([^)\s]+)\)/gu).filter((link) => !/^https?:/u.test(link));
     const leads = (link: string, page: string): boolean => {
       const [file = "", anchor] = link.split("#");
       const target = file === "" ? page : path.posix.join(path.posix.dirname(page), file);
@@ -101,13 +113,18 @@ describe("the pages", () => {
   it("of docs are all in its list", () => {
     const listed = new Set(found(read("docs/README.md"), /\]\(([\w-]+\.md)\)/gu));
     expect(
-      readdirSync(path.join(root, "docs")).filter((name) => name !== "README.md" && name.endsWith(".md") && !listed.has(name)),
+      readdirSync(path.join(root, "docs")).filter(
+        (name) => name !== "README.md" && name.endsWith(".md") && !listed.has(name),
+      ),
     ).toEqual([]);
   });
 
   it("name npm scripts and checks that exist", () => {
     const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
-    const checks = found(execFileSync(process.execPath, [path.join(root, "test/check.mjs")], { encoding: "utf8" }), /^ {2}(\S+)/gmu);
+    const checks = found(
+      execFileSync(process.execPath, [path.join(root, "test/check.mjs")], { encoding: "utf8" }),
+      /^ {2}(\S+)/gmu,
+    );
     expect(checks).not.toEqual([]);
     expect(
       unknown(
@@ -149,8 +166,12 @@ describe("the pages", () => {
   });
 
   it("of the API name every endpoint", () => {
-    const named = namedInCode(read("docs/api.md")).map((name) => name.replace(/^[A-Z]+ /u, "").replace(/\{\w+\}/gu, "{}"));
-    expect(endpoints.map(({ path }) => path.replace(/:\w+/gu, "{}")).filter((path) => !named.includes(path))).toEqual([]);
+    const named = namedInCode(read("docs/api.md")).map((name) =>
+      name.replace(/^[A-Z]+ /u, "").replace(/\{\w+\}/gu, "{}"),
+    );
+    expect(endpoints.map(({ path }) => path.replace(/:\w+/gu, "{}")).filter((path) => !named.includes(path))).toEqual(
+      [],
+    );
   });
 
   it("name settings that something reads", () => {

@@ -22,7 +22,8 @@ describe("what was skipped", () => {
   });
 
   it("is a fault where all that it lacks must be here, or nothing says why", () => {
-    const problems = (...has: string[]) => reportSkipped([withoutData, withoutBoth, withoutDisk, forNoReason], has).problems;
+    const problems = (...has: string[]) =>
+      reportSkipped([withoutData, withoutBoth, withoutDisk, forNoReason], has).problems;
     const fault = (name: string) => `skipped, though all it needs must be here: ${name}`;
     expect(problems("data")).toEqual([fault("a"), fault("d")]);
     expect(problems("data", "f32-model")).toEqual([fault("a"), fault("b"), fault("d")]);

@@ -1,6 +1,6 @@
 /**
- * Imports point one way: a room may use those that stand before it in the list, never those after it. The laboratories beside `src`
- * use what one module lists.
+ * Imports point one way: a room may use those that stand before it in the list, never those after it. The laboratories
+ * beside `src` use what one module lists.
  */
 import { readdirSync, readFileSync } from "node:fs";
 import path from "node:path";
@@ -63,7 +63,9 @@ describe("imports", () => {
 
   it("are of files whose names occur once, but for those that open a room", () => {
     const all = [...files, ...laboratories.flatMap(({ own }) => own)];
-    const names = all.map((file) => path.posix.basename(file).replace(/\.tsx?$/u, "")).filter((name) => name !== "index");
+    const names = all
+      .map((file) => path.posix.basename(file).replace(/\.tsx?$/u, ""))
+      .filter((name) => name !== "index");
     expect(names.filter((name, i) => names.indexOf(name) !== i)).toEqual([]);
   });
 

@@ -16,7 +16,10 @@ const { packages } = JSON.parse(readFileSync(new URL("../../package-lock.json", 
   readonly packages: Readonly<Record<string, Entry>>;
 };
 
-/** Binaries for other platforms than Linux on x86-64 or arm64, which no registry at hand had. What has a hash by now must leave this list. */
+/**
+ * Binaries for other platforms than Linux on x86-64 or arm64, which no registry at hand had. What has a hash by now
+ * must leave this list.
+ */
 const unknown = [
   "linux-riscv64",
   "mac-arm64-metal",
@@ -28,7 +31,9 @@ const unknown = [
   "win-x64-vulkan",
 ].map((name) => `node_modules/@node-llama-cpp/${name}`);
 
-const installed = Object.entries(packages).filter(([place, { link }]) => place.startsWith("node_modules/") && link !== true);
+const installed = Object.entries(packages).filter(
+  ([place, { link }]) => place.startsWith("node_modules/") && link !== true,
+);
 
 it("every package has a SHA-512, but for those that are named", () => {
   const without = installed.filter(([, { integrity }]) => !integrity?.startsWith("sha512-")).map(([place]) => place);

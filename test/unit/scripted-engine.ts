@@ -1,4 +1,7 @@
-/** @module An engine that does what a test says, fast and the same each time. A token is a UTF-16 code unit, so every text can be read off its tokens. */
+/**
+ * @module An engine that does what a test says, fast and the same each time. A token is a UTF-16 code unit, so every
+ * text can be read off its tokens.
+ */
 import type {
   Engine,
   EngineInfo,
@@ -22,22 +25,35 @@ export const endOfTurn: Token = 1;
 
 export interface Script {
   /** What sample `index` says. `finish` "stop" unless given; a stop string cuts it as an engine would. */
-  readonly sample?: (index: number, prompt: string, request: SampleRequest) => { text: string; finish?: "stop" | "length" };
+  readonly sample?: (
+    index: number,
+    prompt: string,
+    request: SampleRequest,
+  ) => { text: string; finish?: "stop" | "length" };
   /** log π of a whole response (closed by its end token) after a context, in nats; spread evenly over its tokens. */
   readonly sum?: (context: string, response: string) => number;
   readonly contextSize?: number;
   readonly capabilities?: EngineInfo["capabilities"];
   readonly model?: string;
   readonly sharesPrefixes?: boolean;
-  /** Tokens of a context that were found in a cache; asked when it is at hand. Null: the engine says nothing of contexts. */
+  /**
+   * Tokens of a context that were found in a cache; asked when it is at hand. Null: the engine says nothing of
+   * contexts.
+   */
   readonly cached?: ((context: string) => number) | null;
   /** How many of a context's tokens have been fed, part by part, before it is at hand; none unless given. */
   readonly prefill?: (context: string) => Iterable<number>;
-  /** Awaited before the text of sample `index` and before completion `index` of a call is scored; lets a test hold the engine up. */
+  /**
+   * Awaited before the text of sample `index` and before completion `index` of a call is scored; lets a test hold the
+   * engine up.
+   */
   readonly pause?: (what: "sample" | "score", signal: AbortSignal | undefined, index: number) => Promise<void>;
 }
 
-/** A call's work is open until it has been done, has failed (a fired signal included), or has been left by who iterates it. */
+/**
+ * A call's work is open until it has been done, has failed (a fired signal included), or has been left by who iterates
+ * it.
+ */
 type CallState = "open" | "done" | "failed" | "left";
 
 export type ScriptedCall =
@@ -68,7 +84,13 @@ export class ScriptedEngine implements Engine {
       sharesPrefixes,
     } = this.#script;
     const vocabularySize = 65_536;
-    return { model, contextSize, vocabularySize, capabilities, ...(sharesPrefixes !== undefined && { sharesPrefixes }) };
+    return {
+      model,
+      contextSize,
+      vocabularySize,
+      capabilities,
+      ...(sharesPrefixes !== undefined && { sharesPrefixes }),
+    };
   }
 
   async tokenize(texts: readonly string[]): Promise<Token[][]> {
@@ -130,14 +152,27 @@ export class ScriptedEngine implements Engine {
     for (const index of request.seeds.keys()) {
       await unlessCancelled(this.#script.pause?.("sample", signal, index), signal);
       const said = this.#script.sample?.(index, context, request) ?? { text: `answer ${index}` };
-      const cut = Math.min(...request.stop.map((stop) => said.text.indexOf(stop)).filter((at) => at >= 0), said.text.length);
+      const cut = Math.min(
+        ...request.stop.map((stop) => said.text.indexOf(stop)).filter((at) => at >= 0),
+        said.text.length,
+      );
       const stopString = request.stop.find((stop) => said.text.startsWith(stop, cut));
       const text = said.text.slice(0, cut);
-      const details = this.#details(encode(text), this.#logprobs(context, [...encode(text), prompt.end]), request.topLogprobs);
+      const details = this.#details(
+        encode(text),
+        this.#logprobs(context, [...encode(text), prompt.end]),
+        request.topLogprobs,
+      );
       let offset = 0;
       for (const piece of text.match(/\s*\S+|\s+/gu) ?? []) {
         this.worked += piece.length;
-        yield { type: "text", index, text: piece, tokens: piece.length, details: details?.slice(offset, offset + piece.length) };
+        yield {
+          type: "text",
+          index,
+          text: piece,
+          tokens: piece.length,
+          details: details?.slice(offset, offset + piece.length),
+        };
         offset += piece.length;
       }
       const sample = this.#note(context, prompt.end, text, said.finish ?? "stop", request.logprobs);
@@ -152,7 +187,8 @@ export class ScriptedEngine implements Engine {
     topLogprobs?: number,
   ): AsyncGenerator<ScoreEvent> {
     yield* this.#ready(context, signal);
-    const coming = Symbol.asyncIterator in completions ? completions[Symbol.asyncIterator]() : completions[Symbol.iterator]();
+    const coming =
+      Symbol.asyncIterator in completions ? completions[Symbol.asyncIterator]() : completions[Symbol.iterator]();
     for (let index = 0; ; index++) {
       const next = await unlessCancelled(coming.next(), signal);
       if (next.done) return;
@@ -169,7 +205,10 @@ export class ScriptedEngine implements Engine {
     if (top === undefined) return undefined;
     return tokens.map((token, offset) => {
       const logprob = logprobs[offset] as number;
-      const alternatives = Array.from({ length: top }, (_, i) => ({ ...describeToken(token + i), logprob: logprob - i }));
+      const alternatives = Array.from({ length: top }, (_, i) => ({
+        ...describeToken(token + i),
+        logprob: logprob - i,
+      }));
       return { ...describeToken(token), offset, logprob, top: alternatives };
     });
   }
@@ -203,7 +242,10 @@ export class ScriptedEngine implements Engine {
 }
 
 /** As an engine does: a fired signal ends whatever it waits for. */
-async function unlessCancelled<Result>(work: Result | Promise<Result>, signal: AbortSignal | undefined): Promise<Result> {
+async function unlessCancelled<Result>(
+  work: Result | Promise<Result>,
+  signal: AbortSignal | undefined,
+): Promise<Result> {
   if (signal === undefined) return work;
   let end = (): void => {};
   const fired = new Promise<never>((_, reject) => {

@@ -15,15 +15,26 @@ import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
 
 const demonstrations = [
-  { id: "tea", messages: [{ role: "user", content: "How do I brew tea?" }], chosen: "Warm the pot first.", rejected: "Who cares." },
-  { id: "rain", messages: [{ role: "user", content: "Will it rain?" }], chosen: "Look at the clouds.", rejected: "Google it." },
+  {
+    id: "tea",
+    messages: [{ role: "user", content: "How do I brew tea?" }],
+    chosen: "Warm the pot first.",
+    rejected: "Who cares.",
+  },
+  {
+    id: "rain",
+    messages: [{ role: "user", content: "Will it rain?" }],
+    chosen: "Look at the clouds.",
+    rejected: "Google it.",
+  },
 ];
 const policies = new Map([
   ["plain", "candidates: 1\nscore: { type: none }\n"],
   ["scored", "demonstrations: set\nretriever: { type: bm25 }\nscore: { type: contrast, negative: rejected }\n"],
   ["slow", "candidates: 2\ninstructions: {}\nscore: { type: contrast, negative: rejected }\nbudget_ms: 20\n"],
 ]);
-const routes = "routes: { icdpo: { policy: scored }, plain: { policy: plain }, slow: { policy: slow } }\naliases: { gpt-4o-mini: icdpo }\n";
+const routes =
+  "routes: { icdpo: { policy: scored }, plain: { policy: plain }, slow: { policy: slow } }\naliases: { gpt-4o-mini: icdpo }\n";
 
 /** C⁺ is told from C⁻ by the demonstrations' responses; candidate 1 is liked best under C⁺. */
 const script: Script = {
@@ -56,7 +67,9 @@ const scriptedEmbedder: EmbeddingModel = {
 };
 
 /** Keys that stay are a list; of none, everybody may use everything. */
-export type GatewayOptions = Partial<Omit<AppDependencies, "keys">> & { readonly keys?: readonly ApiKey[] | AppDependencies["keys"] };
+export type GatewayOptions = Partial<Omit<AppDependencies, "keys">> & {
+  readonly keys?: readonly ApiKey[] | AppDependencies["keys"];
+};
 
 export async function gateway(
   overrides: Script = {},
@@ -146,5 +159,8 @@ export async function readStream(response: Response) {
   const events = text.split("\n\n").filter((event) => event !== "");
   const data = events.filter((event) => event.startsWith("data: ")).map((event) => event.slice(6));
   expect(data.at(-1)).toBe("[DONE]");
-  return { comments: events.filter((event) => event.startsWith(":")), chunks: data.slice(0, -1).map((event) => JSON.parse(event)) };
+  return {
+    comments: events.filter((event) => event.startsWith(":")),
+    chunks: data.slice(0, -1).map((event) => JSON.parse(event)),
+  };
 }

@@ -51,7 +51,12 @@ async function read(incoming: IncomingMessage): Promise<StubRequest> {
   return { path: incoming.url ?? "", headers: incoming.headers, body: text === "" ? undefined : JSON.parse(text) };
 }
 
-export function sendJson(response: ServerResponse, body: unknown, status = 200, headers: Record<string, string> = {}): void {
+export function sendJson(
+  response: ServerResponse,
+  body: unknown,
+  status = 200,
+  headers: Record<string, string> = {},
+): void {
   response.writeHead(status, { "content-type": "application/json", ...headers }).end(JSON.stringify(body));
 }
 

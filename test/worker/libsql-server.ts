@@ -1,4 +1,7 @@
-/** @module A libSQL server over HTTP: of its protocol (Hrana) what clients send to read and to write in transactions, done by a real libSQL file. */
+/**
+ * @module A libSQL server over HTTP: of its protocol (Hrana) what clients send to read and to write in transactions,
+ * done by a real libSQL file.
+ */
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { type Client, createClient, type InValue, type ResultSet } from "@libsql/client";
@@ -56,7 +59,11 @@ export async function startLibsqlServer(file: string, token: string): Promise<Li
 
 type Texts = Map<number | undefined, string>;
 
-async function serve(database: Client, { type, stmt, batch, sql, sql_id }: StreamRequest, texts: Texts): Promise<unknown> {
+async function serve(
+  database: Client,
+  { type, stmt, batch, sql, sql_id }: StreamRequest,
+  texts: Texts,
+): Promise<unknown> {
   const ok = (response: object) => ({ type: "ok", response: { type, ...response } });
   try {
     if (sql !== undefined) texts.set(sql_id, sql);
@@ -85,7 +92,10 @@ async function transact(database: Client, steps: readonly Statement[]) {
     )
     .catch((error: unknown) => String(error));
   if (typeof found === "string")
-    return { step_results: steps.map(() => null), step_errors: steps.map((_, i) => (i === 1 ? { message: found } : null)) };
+    return {
+      step_results: steps.map(() => null),
+      step_errors: steps.map((_, i) => (i === 1 ? { message: found } : null)),
+    };
   const results = steps.map((step) => (isControl(step) ? none : wire(found.shift() as ResultSet)));
   return { step_results: results, step_errors: steps.map(() => null) };
 }
@@ -105,11 +115,17 @@ function fromWire({ type, value }: Value): InValue {
 
 function wire({ columns, rows, rowsAffected }: ResultSet) {
   const values = rows.map((row) => columns.map((_, i) => toWire(row[i])));
-  return { cols: columns.map((name) => ({ name })), rows: values, affected_row_count: rowsAffected, last_insert_rowid: null };
+  return {
+    cols: columns.map((name) => ({ name })),
+    rows: values,
+    affected_row_count: rowsAffected,
+    last_insert_rowid: null,
+  };
 }
 
 function toWire(value: unknown): Value {
   if (value === null || value === undefined) return { type: "null" };
-  if (typeof value === "number") return Number.isInteger(value) ? { type: "integer", value: String(value) } : { type: "float", value };
+  if (typeof value === "number")
+    return Number.isInteger(value) ? { type: "integer", value: String(value) } : { type: "float", value };
   return { type: "text", value: String(value) };
 }

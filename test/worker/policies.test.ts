@@ -93,7 +93,8 @@ describe("a worker's policies", () => {
     const both = JSON.parse(bundle(["a", "b"]));
     both.policies.away = "engine: away\ncandidates: 1\nscore: { type: none }\n";
     const kept = {
-      text: async () => JSON.stringify({ ...both, engines, routes: "routes: { a: { policy: plain }, b: { policy: away } }" }),
+      text: async () =>
+        JSON.stringify({ ...both, engines, routes: "routes: { a: { policy: plain }, b: { policy: away } }" }),
     };
     const { policies, routes } = await open(kept);
     expect((await policies.engines.state()).status).toBe("unreachable");
@@ -101,7 +102,10 @@ describe("a worker's policies", () => {
     vi.setSystemTime(Date.now() + 1_000);
     await policies.look();
     expect(routes()).toEqual(["a"]);
-    expect(await policies.engines.state()).toMatchObject({ status: "ready", engines: { default: { status: "ready" } } });
+    expect(await policies.engines.state()).toMatchObject({
+      status: "ready",
+      engines: { default: { status: "ready" } },
+    });
     expect((await policies.engines.state()).engines).not.toHaveProperty("away");
   });
 

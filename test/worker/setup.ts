@@ -9,7 +9,12 @@ export function setup(): void {
   const run = (...command: string[]) =>
     execFileSync(process.execPath, command, {
       stdio: ["ignore", "ignore", "inherit"],
-      env: { ...process.env, WRANGLER_SEND_METRICS: "false", WRANGLER_LOG_PATH: path.dirname(built), ICDPO_ENGINES: "" },
+      env: {
+        ...process.env,
+        WRANGLER_SEND_METRICS: "false",
+        WRANGLER_LOG_PATH: path.dirname(built),
+        ICDPO_ENGINES: "",
+      },
     });
   run(program, "bundle", "--out", "dist/worker/bundle.json");
   run(createRequire(import.meta.url).resolve("wrangler"), "deploy", "--dry-run", "--outdir", path.dirname(built));

@@ -1,4 +1,7 @@
-/** @module A server that speaks as vLLM does, over HTTP; a token is a character. After worse answers it likes "number 1" least. */
+/**
+ * @module A server that speaks as vLLM does, over HTTP; a token is a character. After worse answers it likes "number 1"
+ * least.
+ */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 
@@ -53,7 +56,8 @@ async function read(request: IncomingMessage): Promise<Body> {
 }
 
 async function answer(path: string, body: Body, response: ServerResponse, calls: Call[]): Promise<void> {
-  const json = (value: unknown) => void response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
+  const json = (value: unknown) =>
+    void response.writeHead(200, { "content-type": "application/json" }).end(JSON.stringify(value));
   if (path === "/health") return json({});
   if (path === "/v1/models") return json({ data: [{ id: "stub", max_model_len: 100_000 }] });
   if (path === "/detokenize") return json({ prompt: decode(body.tokens) });
@@ -99,7 +103,11 @@ async function* sample({ prompt, n = 1, structured_outputs: grammar }: Body) {
     for (const [i, word] of words.entries()) {
       const isLast = i === words.length - 1;
       const ids = [...encode(word), ...(isLast ? [closing] : [])];
-      const logprobs = { tokens: ids.map(String), token_logprobs: ids.map(() => -1), top_logprobs: ids.map(() => ({ "token_id:2": -1 })) };
+      const logprobs = {
+        tokens: ids.map(String),
+        token_logprobs: ids.map(() => -1),
+        top_logprobs: ids.map(() => ({ "token_id:2": -1 })),
+      };
       yield { index, text: word, token_ids: ids, logprobs, finish_reason: isLast ? "stop" : null };
       if (isSlow) await new Promise((resolve) => setTimeout(resolve, 50));
     }
@@ -112,13 +120,18 @@ async function* echo(prompts: readonly number[][]) {
     const text = decode(prompt);
     const each = text.includes(worse) && text.slice(text.lastIndexOf("assistant\n")).includes("number 1") ? -3 : -1;
     const values = [...prompt, closing].map(() => each);
-    yield { index, logprobs: { tokens: values.map(String), token_logprobs: values, top_logprobs: values.map(() => null) } };
+    yield {
+      index,
+      logprobs: { tokens: values.map(String), token_logprobs: values, top_logprobs: values.map(() => null) },
+    };
   }
 }
 
 function encode(text: string): number[] {
   const parts = text.split(/(<\|im_start\|>|<\|im_end\|>)/u);
-  return parts.flatMap((part) => (control.includes(part) ? [control.indexOf(part) + opening] : Array.from(part, (c) => c.charCodeAt(0))));
+  return parts.flatMap((part) =>
+    control.includes(part) ? [control.indexOf(part) + opening] : Array.from(part, (c) => c.charCodeAt(0)),
+  );
 }
 
 function decode(tokens: readonly number[]): string {

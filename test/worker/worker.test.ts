@@ -1,4 +1,7 @@
-/** The built worker in workerd, without Node's modules: with D1, KV and a Durable Object on this machine, and engines over HTTP. */
+/**
+ * The built worker in workerd, without Node's modules: with D1, KV and a Durable Object on this machine, and engines
+ * over HTTP.
+ */
 import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:http";
@@ -13,8 +16,18 @@ import { slowly, startVllmStub, type VllmStub, worse } from "./vllm-stub.ts";
 import { built, putFiles, type RunningWorker, startWorker } from "./worker.ts";
 
 const demonstrations = [
-  { id: "tea", messages: [{ role: "user", content: "How do I brew tea?" }], chosen: "Warm the pot first.", rejected: worse },
-  { id: "rain", messages: [{ role: "user", content: "Will it rain?" }], chosen: "Look at the clouds.", rejected: `${worse} Go out.` },
+  {
+    id: "tea",
+    messages: [{ role: "user", content: "How do I brew tea?" }],
+    chosen: "Warm the pot first.",
+    rejected: worse,
+  },
+  {
+    id: "rain",
+    messages: [{ role: "user", content: "Will it rain?" }],
+    chosen: "Look at the clouds.",
+    rejected: `${worse} Go out.`,
+  },
 ];
 const files = {
   version: "1.2.3",
@@ -52,7 +65,13 @@ async function startEmbeddings(): Promise<typeof embeddings> {
 
 async function start(variables: Record<string, string> = {}, bundle: unknown = files): Promise<RunningWorker> {
   worker = await startWorker(
-    { ENGINE_URL: vllm.url, ICDPO_EMBEDDING_URL: embeddings.url, ICDPO_EMBEDDING_MODEL: "short", ICDPO_RELOAD_MS: "1", ...variables },
+    {
+      ENGINE_URL: vllm.url,
+      ICDPO_EMBEDDING_URL: embeddings.url,
+      ICDPO_EMBEDDING_MODEL: "short",
+      ICDPO_RELOAD_MS: "1",
+      ...variables,
+    },
     bundle,
   );
   return worker;
@@ -62,14 +81,22 @@ const question = [{ role: "user", content: "How do I brew coffee?" }] as const;
 
 async function streamed(client: OpenAI, model: string): Promise<string> {
   let text = "";
-  for await (const { choices } of await client.chat.completions.create({ model, messages: [...question], max_tokens: 24, stream: true }))
+  for await (const { choices } of await client.chat.completions.create({
+    model,
+    messages: [...question],
+    max_tokens: 24,
+    stream: true,
+  }))
     text += choices[0]?.delta.content ?? "";
   return text;
 }
 
 const weather = {
   type: "function",
-  function: { name: "weather", parameters: { type: "object", properties: { city: { enum: ["Paris", "Rome"] } }, required: ["city"] } },
+  function: {
+    name: "weather",
+    parameters: { type: "object", properties: { city: { enum: ["Paris", "Rome"] } }, required: ["city"] },
+  },
 } as const;
 
 beforeAll(async () => {
@@ -107,7 +134,9 @@ describe("the worker", () => {
       tools: [weather],
       tool_choice: "required",
     });
-    expect(called.choices[0]?.message.tool_calls).toMatchObject([{ function: { name: "weather", arguments: '{"city": "Paris"}' } }]);
+    expect(called.choices[0]?.message.tool_calls).toMatchObject([
+      { function: { name: "weather", arguments: '{"city": "Paris"}' } },
+    ]);
     const { data } = await client.embeddings.create({ model: "short", input: ["abc", "de"], encoding_format: "float" });
     expect(data.map(({ embedding }) => Math.hypot(...embedding))).toEqual([expect.closeTo(1), expect.closeTo(1)]);
     expect((await client.models.list()).data.map(({ id }) => id)).toEqual(["icdpo", "plain", "ab"]);
@@ -118,11 +147,17 @@ describe("the worker", () => {
     const ids: string[] = [];
     for (const user of ["ann", "bob", "cid", "dan"])
       ids.push((await client.chat.completions.create({ model: "ab", messages: [...question], user })).id);
-    for (const id of ids) expect((await json("/v1/feedback", { method: "POST", body: { id, rating: "up" } })).status).toBe(200);
-    expect((await json("/v1/feedback", { method: "POST", body: { id: "chatcmpl-other", rating: "up" } })).status).toBe(404);
+    for (const id of ids)
+      expect((await json("/v1/feedback", { method: "POST", body: { id, rating: "up" } })).status).toBe(200);
+    expect((await json("/v1/feedback", { method: "POST", body: { id: "chatcmpl-other", rating: "up" } })).status).toBe(
+      404,
+    );
     const { body } = await json("/v1/experiments/ab");
     expect(body).toMatchObject({ object: "experiment", records: { status: "ok", lost: 0 } });
-    const { arms, metrics } = body as { arms: { answers: number }[]; metrics: { name: string; means: { mean: number }[] }[] };
+    const { arms, metrics } = body as {
+      arms: { answers: number }[];
+      metrics: { name: string; means: { mean: number }[] }[];
+    };
     expect(arms.reduce((sum, { answers }) => sum + answers, 0)).toBe(4);
     expect(metrics.find(({ name }) => name === "rating")?.means.map(({ mean }) => mean)).toContain(1);
     const d1 = await miniflare.getD1Database("RECORDS");
@@ -131,7 +166,11 @@ describe("the worker", () => {
     await d1.prepare("UPDATE answers SET at = 0 WHERE id = ?").bind(ids[0]).run();
     await d1.prepare("UPDATE texts SET at = 0").run();
     await (await miniflare.getWorker()).scheduled({ cron: "17 * * * *" });
-    expect(await d1.prepare("SELECT (SELECT count(*) FROM answers) AS answers, (SELECT count(*) FROM texts) AS texts").first()).toEqual({
+    expect(
+      await d1
+        .prepare("SELECT (SELECT count(*) FROM answers) AS answers, (SELECT count(*) FROM texts) AS texts")
+        .first(),
+    ).toEqual({
       answers: 3,
       texts: 0,
     });
@@ -149,7 +188,9 @@ describe("the worker", () => {
       });
       const { rows } = await server.database.execute("SELECT answer, value FROM feedback");
       expect(rows).toMatchObject([{ answer: id, value: 0 }]);
-      expect((await json("/v1/experiments/ab")).body).toMatchObject({ records: { status: "ok", error: null, written: 1, lost: 0 } });
+      expect((await json("/v1/experiments/ab")).body).toMatchObject({
+        records: { status: "ok", error: null, written: 1, lost: 0 },
+      });
       const d1 = await miniflare.getD1Database("RECORDS");
       expect(await d1.prepare("SELECT count(*) AS n FROM sqlite_master WHERE name = 'answers'").first("n")).toBe(0);
     } finally {
@@ -166,7 +207,9 @@ describe("the worker", () => {
     await expect.poll(async () => (await json("/v1/models")).body).toMatchObject({ data: { length: 4 } });
     await putFiles(miniflare, { ...files, policies: { ...files.policies, plain: "candidates: none\n" } });
     const complaint = expect.stringContaining("policies/plain.yaml:1: candidates");
-    await expect.poll(async () => (await json("/health")).body).toMatchObject({ policies: { error: complaint, reloads: 1 } });
+    await expect
+      .poll(async () => (await json("/health")).body)
+      .toMatchObject({ policies: { error: complaint, reloads: 1 } });
     expect((await ask("newer")).choices[0]?.message.content).toBe("Candidate number 0.");
     expect(log.map(({ msg }) => msg)).toContain("policies reloaded");
   });
@@ -183,13 +226,19 @@ describe("the worker", () => {
   });
 
   it("lets in who brings a key, and counts what each key uses in one place", async () => {
-    const { client, url, json } = await start({ ICDPO_REQUESTS_PER_MINUTE: "3", ICDPO_API_KEYS: "other=another-key-of-length" });
+    const { client, url, json } = await start({
+      ICDPO_REQUESTS_PER_MINUTE: "3",
+      ICDPO_API_KEYS: "other=another-key-of-length",
+    });
     expect((await fetch(`${url}/v1/models`)).status).toBe(401);
     const { response } = await client.models.list().withResponse();
     expect(response.headers.get("x-ratelimit-remaining-requests")).toBe("2");
     await client.models.list();
     await client.models.list();
-    await expect(client.models.list()).rejects.toMatchObject({ status: 429, message: expect.stringContaining("3 requests a minute") });
+    await expect(client.models.list()).rejects.toMatchObject({
+      status: 429,
+      message: expect.stringContaining("3 requests a minute"),
+    });
     const other = { headers: { authorization: "Bearer another-key-of-length" } };
     expect((await json("/v1/models", other)).status).toBe(200);
     expect((await json("/health", other)).body).toEqual({ status: "ok" });
@@ -200,7 +249,10 @@ describe("the worker", () => {
   it("counts a key's tokens before they are worked through, and its requests under way, in one place", async () => {
     const { client, json } = await start({ ICDPO_TOKENS_PER_MINUTE: "2000", ICDPO_PARALLEL: "1" });
     const ask = (more: object) =>
-      json("/v1/chat/completions", { method: "POST", body: { model: "plain", messages: question, max_tokens: 10, ...more } });
+      json("/v1/chat/completions", {
+        method: "POST",
+        body: { model: "plain", messages: question, max_tokens: 10, ...more },
+      });
     const never = await ask({ max_tokens: 2_000, n: 2 });
     expect(never.status).toBe(400);
     expect(never.body).toMatchObject({ error: { message: expect.stringContaining("it never fits") } });
@@ -237,7 +289,10 @@ describe("the worker", () => {
 
   it("says in its log, and only there, what is wrong with its settings", async () => {
     const { client, log } = await start({ ICDPO_ADMIN_KEYS: "" });
-    await expect(client.models.list()).rejects.toMatchObject({ status: 500, message: expect.not.stringContaining("ICDPO_API_KEYS") });
+    await expect(client.models.list()).rejects.toMatchObject({
+      status: 500,
+      message: expect.not.stringContaining("ICDPO_API_KEYS"),
+    });
     await expect.poll(() => log.map(({ error }) => error)).toContainEqual(expect.stringContaining("ICDPO_API_KEYS"));
   });
 
@@ -281,7 +336,11 @@ describe("the worker with a real vLLM", needing("vllm"), () => {
       { ICDPO_ENGINES: engines },
       { ...files, policies: { plain }, routes: "routes: { plain: { policy: plain } }" },
     );
-    const { choices } = await client.chat.completions.create({ model: "plain", messages: [...question], max_tokens: 24 });
+    const { choices } = await client.chat.completions.create({
+      model: "plain",
+      messages: [...question],
+      max_tokens: 24,
+    });
     expect(choices[0]?.message.content).toMatch(/\w+ \w+/u);
     expect(await streamed(client, "plain")).toMatch(/\w+ \w+/u);
     await putFiles(miniflare, files);

@@ -32,12 +32,19 @@ export async function startWorker(variables: Record<string, string>, files?: unk
   const log: Record<string, unknown>[] = [];
   const settings: MiniflareOptions = {
     ...options,
-    bindings: { ...bindings, ICDPO_ADMIN_KEYS: `me=${key}`, ...(files !== undefined && { ICDPO_POLICIES: "kv" }), ...variables },
+    bindings: {
+      ...bindings,
+      ICDPO_ADMIN_KEYS: `me=${key}`,
+      ...(files !== undefined && { ICDPO_POLICIES: "kv" }),
+      ...variables,
+    },
     modules: [{ type: "ESModule", path: built }],
     modulesRoot: path.dirname(built),
     handleRuntimeStdio(stdout: Readable, stderr: Readable) {
       for (const stream of [stdout, stderr])
-        stream.setEncoding("utf8").on("data", (text: string) => log.push(...text.split("\n").filter(Boolean).map(parsed)));
+        stream
+          .setEncoding("utf8")
+          .on("data", (text: string) => log.push(...text.split("\n").filter(Boolean).map(parsed)));
     },
   };
   const miniflare = new Miniflare(settings);

@@ -7,7 +7,9 @@ import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { OneCallServer } from "./one-call-server.ts";
 
 const listed = z.object({ data: z.array(z.object({ id: z.string() })).min(1) });
-export const chunk = z.object({ choices: z.array(z.object({ text: z.string(), finish_reason: z.string().nullish() })) });
+export const chunk = z.object({
+  choices: z.array(z.object({ text: z.string(), finish_reason: z.string().nullish() })),
+});
 export const echoed = z.object({
   choices: z.tuple([z.object({ logprobs: z.object({ token_logprobs: z.array(z.number().nullable()) }) })]),
 });
@@ -50,7 +52,9 @@ export async function readModel(
   const closing = await findEnding(server, opening.length, signal);
   const score = opening.length > 0 && closing !== null && (await tellsLogprobs(server, signal));
   if (!score)
-    world.log("engine: this llama-cpp-python server cannot score; that takes --logits_all true, and a model that begins with BOS.");
+    world.log(
+      "engine: this llama-cpp-python server cannot score; that takes --logits_all true, and a model that begins with BOS.",
+    );
   return {
     info: {
       model: model.split(/[/\\]/u).at(-1) ?? model,

@@ -81,9 +81,14 @@ async function requestBody(
 ): Promise<object> {
   const { presencePenalty = 0, frequencyPenalty = 0, topLogprobs, logitBias, grammar } = request;
   if (topLogprobs !== undefined) throw noDetails();
-  for (const [param, penalty] of Object.entries({ presence_penalty: presencePenalty, frequency_penalty: frequencyPenalty }))
+  for (const [param, penalty] of Object.entries({
+    presence_penalty: presencePenalty,
+    frequency_penalty: frequencyPenalty,
+  }))
     if (penalty !== 0)
-      throw new GatewayError("unsupported_parameter", "llama-cpp-python's server counts the last 64 tokens only.", { param });
+      throw new GatewayError("unsupported_parameter", "llama-cpp-python's server counts the last 64 tokens only.", {
+        param,
+      });
   return {
     prompt: await textOf(server, prompt, signal),
     max_tokens: Math.max(1, request.maxTokens),

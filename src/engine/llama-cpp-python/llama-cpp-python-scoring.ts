@@ -17,7 +17,8 @@ export async function* score(
   topLogprobs: number | undefined,
 ): AsyncGenerator<ScoreEvent> {
   const { info, ending, end } = model;
-  if (!info.capabilities.score) throw new GatewayError("unsupported_parameter", "This route's llama-cpp-python server cannot score.");
+  if (!info.capabilities.score)
+    throw new GatewayError("unsupported_parameter", "This route's llama-cpp-python server cannot score.");
   if (topLogprobs !== undefined) throw noDetails();
   const context = await textOf(server, prompt, signal);
   checkLength(model, prompt);

@@ -44,7 +44,10 @@ export async function textOf(server: OneCallServer, prompt: Prompt, signal: Abor
   if ("text" in prompt) return (prompt as TextPrompt).text;
   const text = await server.detokenize(prompt.tokens, signal);
   if ((await server.tokenize(text, signal)).join() === prompt.tokens.join()) return text;
-  throw new GatewayError("unsupported_parameter", "llama-cpp-python's server takes no token ids, and makes other tokens of their text.");
+  throw new GatewayError(
+    "unsupported_parameter",
+    "llama-cpp-python's server takes no token ids, and makes other tokens of their text.",
+  );
 }
 
 async function holdsControl(server: OneCallServer, text: string, signal: AbortSignal | undefined): Promise<boolean> {

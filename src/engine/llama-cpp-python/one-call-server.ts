@@ -32,7 +32,9 @@ export class OneCallServer {
     // Only one: which replica a call would come to, and so whether it is free, is not known here.
     const [url, ...others] = settings.urls;
     if (others.length > 0)
-      world.log(`engine: llama-cpp-python does one call at a time; only ${new RemoteServer(url ?? "", settings, world).name} is used.`);
+      world.log(
+        `engine: llama-cpp-python does one call at a time; only ${new RemoteServer(url ?? "", settings, world).name} is used.`,
+      );
     this.#replicas = new Replicas({ ...settings, urls: settings.urls.slice(0, 1) }, world, async (server) => {
       await server.text({ path: "/v1/models", timeoutMs: probeTimeoutMs });
     });

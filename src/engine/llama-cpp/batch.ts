@@ -40,7 +40,10 @@ export function fillBatch(tasks: readonly Task[], slots: Slots, chunkTokens: num
 }
 
 /** A prompt about to be prefilled that others have come further with, and what there is of it. */
-export function findOvertaken(batch: readonly PlannedChunk[], slots: Slots): { readonly task: Task; readonly prefix: Prefix } | undefined {
+export function findOvertaken(
+  batch: readonly PlannedChunk[],
+  slots: Slots,
+): { readonly task: Task; readonly prefix: Prefix } | undefined {
   for (const { task, running } of batch) {
     const prefix = running === undefined ? slots.further(task.slots[0] as number, task.prompt) : undefined;
     if (prefix !== undefined) return { task, prefix };
@@ -58,12 +61,22 @@ function remainders(tasks: readonly Task[], slots: Slots): Portion<Remainder>[] 
     }
     if (task.kind === "sample") return [];
     return [...task.running].map((running) => {
-      return { item: { task, slot: running.slot, rest: running.queue, running }, tokens: running.queue.length, urgent: true };
+      return {
+        item: { task, slot: running.slot, rest: running.queue, running },
+        tokens: running.queue.length,
+        urgent: true,
+      };
     });
   });
 }
 
-function planChunk(slots: Slots, task: Task, slot: number, tokens: readonly Token[], running?: RunningSequence): PlannedChunk {
+function planChunk(
+  slots: Slots,
+  task: Task,
+  slot: number,
+  tokens: readonly Token[],
+  running?: RunningSequence,
+): PlannedChunk {
   const logits = running === undefined ? [] : [...tokens.keys()];
   const chunk = { sequence: slot, position: slots.length(slot), tokens, logits };
   return { task, chunk, ...(running && { running }) };

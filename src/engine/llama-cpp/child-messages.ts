@@ -1,8 +1,16 @@
 /** @module Messages between the gateway's process and the engine's. */
-
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import type { ErrorCode } from "../../types/error.ts";
-import type { EngineInfo, EngineLoad, Prompt, Sample, SampleRequest, Token, TokenDetail, TokenText } from "../engine.ts";
+import type {
+  EngineInfo,
+  EngineLoad,
+  Prompt,
+  Sample,
+  SampleRequest,
+  Token,
+  TokenDetail,
+  TokenText,
+} from "../engine.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 
 export type Call =
@@ -49,4 +57,7 @@ export type ChildMessage =
     }
   | { readonly id: number; readonly sample: Sample; readonly index: number }
   | { readonly id: number; readonly result: Result }
-  | { readonly id: number; readonly error: { readonly code: ErrorCode; readonly message: string; readonly param: string | null } };
+  | {
+      readonly id: number;
+      readonly error: { readonly code: ErrorCode; readonly message: string; readonly param: string | null };
+    };

@@ -2,7 +2,6 @@
  * @module The engine's own process: llama.cpp decodes on libuv's pool, which must have one thread, and a crash there
  * must not take the gateway down.
  */
-
 import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { noSuchToken } from "../characters.ts";
@@ -61,7 +60,12 @@ async function answer(id: number, call: Call): Promise<void> {
   }
 }
 
-async function perform(id: number, call: Call, completions: EventQueue<readonly Token[]>, signal: AbortSignal): Promise<Result> {
+async function perform(
+  id: number,
+  call: Call,
+  completions: EventQueue<readonly Token[]>,
+  signal: AbortSignal,
+): Promise<Result> {
   if (call.type === "load") {
     const model = await loadModel(call.options);
     loaded = { model, scheduler: new Scheduler(model.backend) };
@@ -109,7 +113,11 @@ async function sample(
   const room = backend.contextSize - prompt.tokens.length;
   checkTokens(prompt.tokens, model);
   checkPrompt(prompt, room, backend.contextSize);
-  const limits = { maxTokens: Math.min(request.maxTokens, room), logprobs: request.logprobs, topLogprobs: request.topLogprobs };
+  const limits = {
+    maxTokens: Math.min(request.maxTokens, room),
+    logprobs: request.logprobs,
+    topLogprobs: request.topLogprobs,
+  };
   const sequences = request.seeds.map(
     (seed, index) =>
       new SampledSequence({
@@ -124,7 +132,14 @@ async function sample(
         onDone: (sample) => send({ id, index, sample }),
       }),
   );
-  await scheduler.run({ kind: "sample", prompt: prompt.tokens, owner: ownerOf(prompt), sequences, signal, ...accountOf(id) });
+  await scheduler.run({
+    kind: "sample",
+    prompt: prompt.tokens,
+    owner: ownerOf(prompt),
+    sequences,
+    signal,
+    ...accountOf(id),
+  });
 }
 
 async function score(
@@ -136,10 +151,18 @@ async function score(
   signal: AbortSignal,
 ): Promise<void> {
   const { backend } = model;
-  const check = (tokens: number): void => checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
+  const check = (tokens: number): void =>
+    checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
   checkTokens(prompt.tokens, model);
   check(1);
-  const task = scheduler.open({ kind: "score", prompt: prompt.tokens, owner: ownerOf(prompt), sequences: [], signal, ...accountOf(id) });
+  const task = scheduler.open({
+    kind: "score",
+    prompt: prompt.tokens,
+    owner: ownerOf(prompt),
+    sequences: [],
+    signal,
+    ...accountOf(id),
+  });
   task.done.catch((error: unknown) => completions.fail(error));
   signal.addEventListener("abort", () => completions.fail(cancelled(signal)), { once: true });
   let count = 0;
@@ -196,7 +219,8 @@ function checkTokens(tokens: readonly Token[], { vocabularySize }: LoadedModel):
 }
 
 function checkPrompt(prompt: Prompt, room: number, contextSize: number): void {
-  if (prompt.tokens.length === 0) throw new GatewayError("invalid_request", "The prompt is empty.", { param: "messages" });
+  if (prompt.tokens.length === 0)
+    throw new GatewayError("invalid_request", "The prompt is empty.", { param: "messages" });
   if (room < 1)
     throw new GatewayError(
       "context_length_exceeded",

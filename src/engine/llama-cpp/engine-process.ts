@@ -35,7 +35,15 @@ export interface ProcessEvents {
 const usualCloseMs = 3_000;
 
 /** By which a process ends when its own code is at fault. */
-const faults: ReadonlySet<NodeJS.Signals> = new Set(["SIGSEGV", "SIGABRT", "SIGBUS", "SIGILL", "SIGFPE", "SIGTRAP", "SIGSYS"]);
+const faults: ReadonlySet<NodeJS.Signals> = new Set([
+  "SIGSEGV",
+  "SIGABRT",
+  "SIGBUS",
+  "SIGILL",
+  "SIGFPE",
+  "SIGTRAP",
+  "SIGSYS",
+]);
 
 export class EngineProcess {
   /** Resolves with the reason when it has ended, or could not be started. */

@@ -40,5 +40,8 @@ function processorTime(): number {
 
 function tooAmbiguous(): GatewayError {
   const advice = "Tell its alternatives apart by what they begin with, and use fewer optional properties.";
-  return new GatewayError("invalid_request", `Under its schemas this answer could go on in too many ways at once. ${advice}`);
+  return new GatewayError(
+    "invalid_request",
+    `Under its schemas this answer could go on in too many ways at once. ${advice}`,
+  );
 }

@@ -2,7 +2,17 @@
 import { EventQueue } from "../../async/event-queue.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
-import type { EngineInfo, EngineLoad, Prompt, RunningEngine, SampleEvent, SampleRequest, ScoreEvent, Token, TokenText } from "../engine.ts";
+import type {
+  EngineInfo,
+  EngineLoad,
+  Prompt,
+  RunningEngine,
+  SampleEvent,
+  SampleRequest,
+  ScoreEvent,
+  Token,
+  TokenText,
+} from "../engine.ts";
 import type { Call, Result } from "./child-messages.ts";
 import type { Completions } from "./process-calls.ts";
 import { type LlamaLifecycle, messageOf, Supervisor, type SupervisorOptions } from "./supervisor.ts";
@@ -33,9 +43,13 @@ export class LlamaEngine implements RunningEngine {
     } catch (error) {
       await engine.close();
       if (signal?.aborted) throw cancelled(signal);
-      throw new GatewayError("model_unavailable", `The model ${options.modelPath} could not be loaded: ${messageOf(error)}`, {
-        cause: error,
-      });
+      throw new GatewayError(
+        "model_unavailable",
+        `The model ${options.modelPath} could not be loaded: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      );
     }
     return engine;
   }
@@ -83,7 +97,12 @@ export class LlamaEngine implements RunningEngine {
     return this.#stream({ type: "sample", prompt, request }, [], signal) as AsyncGenerator<SampleEvent>;
   }
 
-  score(prompt: Prompt, completions: Completions, signal?: AbortSignal, topLogprobs?: number): AsyncGenerator<ScoreEvent> {
+  score(
+    prompt: Prompt,
+    completions: Completions,
+    signal?: AbortSignal,
+    topLogprobs?: number,
+  ): AsyncGenerator<ScoreEvent> {
     return this.#stream({ type: "score", prompt, topLogprobs }, completions, signal) as AsyncGenerator<ScoreEvent>;
   }
 
@@ -102,7 +121,11 @@ export class LlamaEngine implements RunningEngine {
     return this.#supervisor.call(call, signal, { signal });
   }
 
-  async *#stream(call: Call, completions: Completions, signal: AbortSignal | undefined): AsyncGenerator<SampleEvent | ScoreEvent> {
+  async *#stream(
+    call: Call,
+    completions: Completions,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<SampleEvent | ScoreEvent> {
     const leave = new AbortController();
     const events = new EventQueue<SampleEvent | ScoreEvent>();
     const either = AbortSignal.any([leave.signal, ...(signal ? [signal] : [])]);

@@ -1,5 +1,4 @@
 /** @module A loaded model: its tokenizer, its chat template, and what ends a completion. */
-
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { charactersOf, checkCharacters } from "../characters.ts";
@@ -40,7 +39,13 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     contextSize: backend.contextSize,
     mostCharacters: backend.contextSize * model.longestToken,
     vocabularySize: model.vocabularySize,
-    capabilities: { chat: template !== undefined, text: true, score: true, grammar: true, tools: template?.tools ?? null },
+    capabilities: {
+      chat: template !== undefined,
+      text: true,
+      score: true,
+      grammar: true,
+      tools: template?.tools ?? null,
+    },
     sharesPrefixes: true,
   };
   return {
@@ -66,9 +71,13 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     },
     chatPrompt(messages, tools) {
       if (template === undefined)
-        throw new GatewayError("invalid_request", "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.", {
-          param: "prompt",
-        });
+        throw new GatewayError(
+          "invalid_request",
+          "This model has no chat template: use the prompt format hh-rlhf or synthetic-gpt.",
+          {
+            param: "prompt",
+          },
+        );
       checkCharacters(info, charactersOf(messages, tools), "messages");
       return { tokens: withBos(renderedTokens(template.render(messages, tools), vocabulary)), end: template.end };
     },

@@ -39,7 +39,10 @@ export class NativeBackend implements Backend {
     const count = batch.reduce((sum, { tokens }) => sum + tokens.length, 0);
     context.initBatch(count);
     const rows = batch.map(({ sequence, position, tokens, logits }) =>
-      Array.from(context.addToBatch(sequence, position, Uint32Array.from(tokens), Uint32Array.from(logits)), (row) => row as Logits),
+      Array.from(
+        context.addToBatch(sequence, position, Uint32Array.from(tokens), Uint32Array.from(logits)),
+        (row) => row as Logits,
+      ),
     );
     const start = performance.now();
     context.setThreads(this.#threads.next(count, start, this.#available.get(start)));

@@ -56,9 +56,13 @@ export function openInternals(context: LlamaContext, llama: Llama, model: LlamaM
     try {
       grammar = new AddonGrammar(gbnf, { addonExports: internals.llama._bindings });
     } catch (error) {
-      throw new GatewayError("invalid_request", "The engine cannot read the grammar of this request: it is too large or too deep.", {
-        cause: error,
-      });
+      throw new GatewayError(
+        "invalid_request",
+        "The engine cannot read the grammar of this request: it is too large or too deep.",
+        {
+          cause: error,
+        },
+      );
     }
     return new AddonGrammarEvaluationState(internals.model._model, grammar);
   };

@@ -38,7 +38,9 @@ export function describeModel(model: LlamaModel): NativeModel {
   return {
     vocabularySize: tokens.length,
     longestToken: tokens.reduce((longest, entry) => Math.max(longest, entry.length), 1),
-    controlTokens: [...tokens.keys()].filter((token) => kind(token) === "control" && !model.isEogToken(token as LlamaToken)),
+    controlTokens: [...tokens.keys()].filter(
+      (token) => kind(token) === "control" && !model.isEogToken(token as LlamaToken),
+    ),
     chatTemplate: metadata.tokenizer.chat_template,
     bos: model.tokens.bos ?? undefined,
     eos: model.tokens.eos ?? undefined,
@@ -47,7 +49,8 @@ export function describeModel(model: LlamaModel): NativeModel {
     endsGeneration: (token) => model.isEogToken(token as LlamaToken),
     spelling,
     bytes: (token) =>
-      (kind(token) === "text" ? tokenBytes(vocabulary, tokens[token] ?? "") : undefined) ?? new TextEncoder().encode(spelling(token)),
+      (kind(token) === "text" ? tokenBytes(vocabulary, tokens[token] ?? "") : undefined) ??
+      new TextEncoder().encode(spelling(token)),
     tokenize: (text, special) => model.tokenize(text, special),
     tokenizeContinuation: (text) => model.tokenize(text, false, addsSpace ? "trimLeadingSpace" : undefined),
     detokenize: (tokens, previous) => model.detokenize(tokens as LlamaToken[], false, previous as LlamaToken[]),

@@ -6,7 +6,14 @@ import type { SampleRequest, Token } from "../engine.ts";
 import type { Logits, Sampler, TopLogprobs } from "./backend.ts";
 import { GrammarTurns } from "./grammar-turns.ts";
 import type { NativeLibrary } from "./native-context.ts";
-import { type GrammarState, type NativeSampler, readLogprobs, type SamplerConfig, type SamplerModel, samplerConfig } from "./sampler.ts";
+import {
+  type GrammarState,
+  type NativeSampler,
+  readLogprobs,
+  type SamplerConfig,
+  type SamplerModel,
+  samplerConfig,
+} from "./sampler.ts";
 
 export class NativeSamplers {
   readonly #library: NativeLibrary;

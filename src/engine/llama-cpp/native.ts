@@ -72,7 +72,13 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
   const gpu = llama.gpu === false ? null : llama.gpu;
   const { prefillSpeed, rewinds } = measured;
   const samplers = new NativeSamplers(library, model, contextSize);
-  const backend = new NativeBackend(library.context, samplers, threads, { sequences, contextSize, stepTokens, prefillSpeed, rewinds });
+  const backend = new NativeBackend(library.context, samplers, threads, {
+    sequences,
+    contextSize,
+    stepTokens,
+    prefillSpeed,
+    rewinds,
+  });
   const size = { contextSize, sequences, threads: measured.threads, mostThreads, cores, gpu, why: [why, measured.why] };
   return { model, backend, size, threads };
 }
@@ -85,7 +91,8 @@ async function fittingSize(llama: Llama, options: NativeOptions) {
   const needs = {
     weights: insights.modelSize,
     trainContext: insights.trainContextSize ?? 4096,
-    contextBytes: (size: number, count: number) => contextBytes(insights, size, count, { exact: isExact, gpu: llama.gpu !== false }),
+    contextBytes: (size: number, count: number) =>
+      contextBytes(insights, size, count, { exact: isExact, gpu: llama.gpu !== false }),
   };
   return { ...chooseSize(needs, await freeRoom(llama), options), isExact };
 }

@@ -103,7 +103,12 @@ export class ProcessCalls {
       });
   }
 
-  async #passOn(id: number, pending: Pending, completions: Completions, post: (message: ParentMessage) => void): Promise<void> {
+  async #passOn(
+    id: number,
+    pending: Pending,
+    completions: Completions,
+    post: (message: ParentMessage) => void,
+  ): Promise<void> {
     for await (const completion of completions) {
       this.#addDue(pending, 1);
       post({ id, completion });
@@ -144,14 +149,19 @@ export class ProcessCalls {
 function eventOf(message: Exclude<ChildMessage, { result: Result } | { error: unknown }>): SampleEvent | ScoreEvent {
   if ("fed" in message) return { type: "prefill", fed: message.fed };
   if ("cached" in message) return { type: "prompt", cached: message.cached };
-  if ("logprobs" in message) return { type: "scored", index: message.index, logprobs: message.logprobs, details: message.details };
+  if ("logprobs" in message)
+    return { type: "scored", index: message.index, logprobs: message.logprobs, details: message.details };
   if ("sample" in message) return { type: "done", index: message.index, sample: message.sample };
   const { index, text, tokens, details } = message;
   return { type: "text", index, text, tokens, details };
 }
 
 /** `Promise.withResolvers`, which Node 20 lacks. */
-function withResolvers<Value>(): { promise: Promise<Value>; resolve: (value: Value) => void; reject: (error: unknown) => void } {
+function withResolvers<Value>(): {
+  promise: Promise<Value>;
+  resolve: (value: Value) => void;
+  reject: (error: unknown) => void;
+} {
   let resolve!: (value: Value) => void;
   let reject!: (error: unknown) => void;
   const promise = new Promise<Value>((onValue, onError) => {

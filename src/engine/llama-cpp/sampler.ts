@@ -2,7 +2,6 @@
  * @module llama.cpp's samplers as node-llama-cpp's native context has them: how a request sets one up, and how
  * log-probabilities are read.
  */
-
 import { noSuchToken } from "../characters.ts";
 import type { SampleRequest, Token } from "../engine.ts";
 import type { Logits } from "./backend.ts";
@@ -50,7 +49,8 @@ export interface SamplerModel {
 export function samplerConfig(request: SampleRequest, model: SamplerModel, contextSize: number): SamplerConfig {
   const { temperature, topK, topP, presencePenalty = 0, frequencyPenalty = 0, grammar } = request;
   const bias = new Map(request.logitBias);
-  for (const token of bias.keys()) if (token >= model.vocabularySize) throw noSuchToken(token, model.vocabularySize, "logit_bias");
+  for (const token of bias.keys())
+    if (token >= model.vocabularySize) throw noSuchToken(token, model.vocabularySize, "logit_bias");
   // A control token's spelling may fit the grammar, but the token would end the turn.
   if (grammar !== undefined) for (const token of model.controlTokens) bias.set(token, Number.NEGATIVE_INFINITY);
   return {
@@ -61,7 +61,10 @@ export function samplerConfig(request: SampleRequest, model: SamplerModel, conte
       repeatPenaltyPresencePenalty: presencePenalty,
       repeatPenaltyFrequencyPenalty: frequencyPenalty,
     }),
-    ...(bias.size > 0 && { tokenBiasKeys: Uint32Array.from(bias.keys()), tokenBiasValues: Float32Array.from(bias.values()) }),
+    ...(bias.size > 0 && {
+      tokenBiasKeys: Uint32Array.from(bias.keys()),
+      tokenBiasValues: Float32Array.from(bias.values()),
+    }),
   };
 }
 
@@ -76,7 +79,14 @@ export async function readLogprobs(
   tokens: readonly Token[],
   top: number,
 ): Promise<Map<Token, number>> {
-  const [, , , pairs, totalWeight] = await native.sampleToken(row, greedy, false, false, [tokens, false, false, true, top], true);
+  const [, , , pairs, totalWeight] = await native.sampleToken(
+    row,
+    greedy,
+    false,
+    false,
+    [tokens, false, false, true, top],
+    true,
+  );
   if (pairs === undefined || totalWeight === undefined) throw new Error("llama.cpp returned no logits");
   const logits = new Map<Token, number>();
   for (let i = 0; i + 1 < pairs.length; i += 2) logits.set(pairs[i] as number, pairs[i + 1] as number);

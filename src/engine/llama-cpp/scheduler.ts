@@ -3,7 +3,6 @@
  * completions to score). Its prompt is prefilled once, copied to a slot per sequence, and all sequences of all tasks
  * step together (`batch.ts`).
  */
-
 import { cancelled } from "../../types/error.ts";
 import type { Backend, Logits } from "./backend.ts";
 import { fillBatch, findOvertaken, type PlannedChunk } from "./batch.ts";
@@ -145,7 +144,8 @@ export class Scheduler {
     for (;;) {
       this.#endDone();
       for (const task of this.#tasks.active)
-        if (mayFork(task)) await this.#attempt(task, (forking) => forkTask(forking, this.#slots, this.#backend.rewinds));
+        if (mayFork(task))
+          await this.#attempt(task, (forking) => forkTask(forking, this.#slots, this.#backend.rewinds));
       await this.#closeGap();
       const batch = fillBatch(this.#tasks.active, this.#slots, this.#pace.chunk(this.#backend.threads));
       const overtaken = findOvertaken(batch, this.#slots);
@@ -198,7 +198,8 @@ export class Scheduler {
       if (!task.told) task.onPrefill?.(task.prefilled);
       return;
     }
-    if (rows.length !== chunk.logits.length) throw new Error(`A step returned ${rows.length} rows of logits, not ${chunk.logits.length}`);
+    if (rows.length !== chunk.logits.length)
+      throw new Error(`A step returned ${rows.length} rows of logits, not ${chunk.logits.length}`);
     running.fresh = false;
     running.queue = running.queue.slice(chunk.tokens.length);
     const next = await running.sequence.accept(rows);

@@ -41,7 +41,11 @@ const fewestSequences = 4;
 const shareForSequences = 1 / 2;
 
 /** Throws "model_unavailable" where the model, or what the settings ask for, does not fit. */
-export function chooseSize({ weights, trainContext, contextBytes }: ModelNeeds, room: Room, settings: SizeSettings): Size {
+export function chooseSize(
+  { weights, trainContext, contextBytes }: ModelNeeds,
+  room: Room,
+  settings: SizeSettings,
+): Size {
   const budget = Math.max(0, room.bytes - weights) * shareForSequences;
   const fits = (contextSize: number, sequences: number): boolean => contextBytes(contextSize, sequences) <= budget;
   let contextSize = settings.contextSize || Math.min(trainContext, usualContext);
@@ -57,8 +61,11 @@ export function chooseSize({ weights, trainContext, contextBytes }: ModelNeeds, 
       "model_unavailable",
       `The model needs ${gib(needed)} of ${room.where} (${sum}), but ${gib(room.bytes)} are free. Use a smaller model or quantisation, or lower ICDPO_CONTEXT_SIZE (now ${contextSize}) and ICDPO_SEQUENCES (now ${sequences}).`,
     );
-  const given = [settings.contextSize > 0 && "ICDPO_CONTEXT_SIZE", settings.sequences > 0 && "ICDPO_SEQUENCES"].filter(Boolean);
-  const reason = given.length > 0 ? `as ${given.join(" and ")} say${given.length === 1 ? "s" : ""}` : "chosen by what is free";
+  const given = [settings.contextSize > 0 && "ICDPO_CONTEXT_SIZE", settings.sequences > 0 && "ICDPO_SEQUENCES"].filter(
+    Boolean,
+  );
+  const reason =
+    given.length > 0 ? `as ${given.join(" and ")} say${given.length === 1 ? "s" : ""}` : "chosen by what is free";
   return { contextSize, sequences, why: `${sum}, of ${gib(room.bytes)} free ${room.where}; ${reason}` };
 }
 

@@ -36,7 +36,8 @@ export class StepCosts {
     if (at - cost.at > freshMs) cost.steps = 0;
     cost.steps = Math.min(cost.steps + 1, remembered);
     cost.mean += (ms - cost.mean) / cost.steps;
-    cost.quiet += ms < cost.quiet ? quietFall * (ms - cost.quiet) : quietRise * (Math.min(ms, 2 * cost.quiet) - cost.quiet);
+    cost.quiet +=
+      ms < cost.quiet ? quietFall * (ms - cost.quiet) : quietRise * (Math.min(ms, 2 * cost.quiet) - cost.quiet);
     cost.at = at;
     this.#costs.set(size, cost);
   }

@@ -162,7 +162,8 @@ export class Supervisor {
     this.#reason = reason;
     this.#failures = hasWorked ? 0 : this.#failures + 1;
     while (!this.#closing.signal.aborted) {
-      const pauseMs = this.#failures <= 1 ? 0 : Math.ceil(growingPause(this.#failures - 2, firstPauseMs, longestPauseMs));
+      const pauseMs =
+        this.#failures <= 1 ? 0 : Math.ceil(growingPause(this.#failures - 2, firstPauseMs, longestPauseMs));
       this.#options.log(`engine: ${this.#reason}; starting it again${pauseMs > 0 ? ` in ${pauseMs} ms` : ""}`);
       if (pauseMs > 0) {
         this.#await(Promise.reject(notYet(pauseMs)));
@@ -204,7 +205,11 @@ export class Supervisor {
 /** Calls that come before the next try. */
 function notYet(pauseMs: number): GatewayError {
   const details = { retryAfter: Math.ceil(pauseMs / 1000) };
-  return new GatewayError("engine_unavailable", "The engine's process ended and cannot be started again yet. Retry the request.", details);
+  return new GatewayError(
+    "engine_unavailable",
+    "The engine's process ended and cannot be started again yet. Retry the request.",
+    details,
+  );
 }
 
 function shutDown(): GatewayError {

@@ -78,7 +78,9 @@ export class TaskQueue {
     const reserve = count - this.#wideSlots;
     if (overtakes && reserve === 0) return false;
     const share = isSingle ? (overtakes ? reserve : count) : this.#wideSlots;
-    const taken = this.#active.filter((task) => task.isSingle === isSingle).reduce((sum, { slots }) => sum + slots.length, 0);
+    const taken = this.#active
+      .filter((task) => task.isSingle === isSingle)
+      .reduce((sum, { slots }) => sum + slots.length, 0);
     return first.width <= freeCount && taken + first.width <= share;
   }
 }

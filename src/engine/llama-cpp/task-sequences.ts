@@ -13,7 +13,13 @@ export type Describe = (token: Token) => TokenText;
 /** Details of a token, from the logits at its place. */
 type Detail = Omit<TokenDetail, "offset">;
 
-async function detailOf(backend: Backend, describe: Describe, row: Logits, token: Token, count: number): Promise<Detail> {
+async function detailOf(
+  backend: Backend,
+  describe: Describe,
+  row: Logits,
+  token: Token,
+  count: number,
+): Promise<Detail> {
   const { logprob, top } = await backend.topLogprobs(row, token, count);
   return {
     ...describe(token),
@@ -68,7 +74,8 @@ export class SampledSequence implements TaskSequence {
     }
     if (endsTurn(token)) return this.#finish("stop");
     this.#tokens.push(token);
-    if (request.topLogprobs !== undefined) this.#details.push(await detailOf(backend, describe, row, token, request.topLogprobs));
+    if (request.topLogprobs !== undefined)
+      this.#details.push(await detailOf(backend, describe, row, token, request.topLogprobs));
     this.#emit(text.push(token));
     if (text.stopString !== undefined) return this.#finish("stop");
     // The last token is decoded only for the log-probability of ending after it.

@@ -8,7 +8,6 @@
  * threads at once. Trials of more threads are broken off at their first slow step, and the more such a step has cost,
  * the later the next one comes.
  */
-
 import { StepCosts } from "./step-costs.ts";
 
 interface Trial {
@@ -152,7 +151,8 @@ export class ThreadControl {
     }
     if (threads === 1) return undefined;
     const fewer = fewerThan(threads, this.#costsOf(threads).slowness);
-    if (isCrowded(threads, available)) return this.#isDue(this.#down, at, "downCrowded") ? trial(threads, fewer) : undefined;
+    if (isCrowded(threads, available))
+      return this.#isDue(this.#down, at, "downCrowded") ? trial(threads, fewer) : undefined;
     // Where nobody needs the cores, steps stay as they are: their rounding depends on the number of threads.
     if (available !== undefined) return undefined;
     return this.#isDue(this.#down, at, "down") ? trial(threads, fewer.slice(0, 1)) : undefined;
@@ -244,7 +244,8 @@ export class ThreadControl {
     this.#excess = this.#excess * forgotten + beyond / quiet;
     this.#excessMs = beyond > 0 ? this.#excessMs + beyond : this.#excessMs * forgotten;
     const isTryingFewer = this.#trial !== undefined && this.#trial.threads < this.threads;
-    if (this.#excess <= tooSlow || this.threads === 1 || isTryingFewer || !this.#isDue(this.#down, at, "downSlow")) return;
+    if (this.#excess <= tooSlow || this.threads === 1 || isTryingFewer || !this.#isDue(this.#down, at, "downSlow"))
+      return;
     this.#trial = trial(this.threads, fewerThan(this.threads, this.#costsOf(this.threads).slowness), true);
   }
 }

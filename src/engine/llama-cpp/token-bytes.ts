@@ -22,5 +22,7 @@ export function tokenBytes(vocabulary: string, entry: string): Uint8Array | unde
 const byteOf: ReadonlyMap<string, number> = (() => {
   const isPrintable = (byte: number): boolean => (byte > 0x20 && byte < 0x7f) || (byte > 0xa0 && byte !== 0xad);
   let shifted = 0x100;
-  return new Map(Array.from({ length: 256 }, (_, byte) => [String.fromCharCode(isPrintable(byte) ? byte : shifted++), byte]));
+  return new Map(
+    Array.from({ length: 256 }, (_, byte) => [String.fromCharCode(isPrintable(byte) ? byte : shifted++), byte]),
+  );
 })();

@@ -60,7 +60,14 @@ export function complete(
   const { n_predict: most, n_cmpl: count = 1, n_probs: alternatives = 0, grammar = "" } = body;
   // The last event of each completion holds all settings again.
   const size = sampledAnswer(count * (most + 1), alternatives, count * (prompt.length + grammar.length));
-  const call = { path: "/completion", body: { prompt, ...fixed, ...body }, answer: event, size, endsPlainly: true, signal };
+  const call = {
+    path: "/completion",
+    body: { prompt, ...fixed, ...body },
+    answer: event,
+    size,
+    endsPlainly: true,
+    signal,
+  };
   return replicas.events(call, prompt);
 }
 
@@ -83,7 +90,12 @@ export function logprobAt(entry: TokenProbability | undefined, token: Token): nu
   return found === undefined ? null : logprobOf(found);
 }
 
-export function detailOf(vocabulary: ServedVocabulary, entry: TokenProbability, top: number, offset: number): TokenDetail {
+export function detailOf(
+  vocabulary: ServedVocabulary,
+  entry: TokenProbability,
+  top: number,
+  offset: number,
+): TokenDetail {
   const described = ({ id, logprob }: { readonly id: Token; readonly logprob: number }) => ({
     ...vocabulary.describe(id),
     logprob: logprobOf({ logprob }),

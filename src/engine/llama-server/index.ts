@@ -2,7 +2,6 @@
  * @module llama.cpp's own server as an engine, by its native calls. `settings.model` is only needed where the server
  * was started with LoRA adapters (`--lora`): the number or file name of the one to wear; any other name wears none.
  */
-
 import { quoted } from "../../text/quoted.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
@@ -72,7 +71,10 @@ class LlamaServer implements RunningEngine {
 
   async textPrompt(text: string, signal?: AbortSignal): Promise<Prompt> {
     const { vocabulary, opening } = await this.#open(signal);
-    return { tokens: [...opening, ...(await tokenize(this.#replicas, text, false, signal))], end: vocabulary.endOfSequence };
+    return {
+      tokens: [...opening, ...(await tokenize(this.#replicas, text, false, signal))],
+      end: vocabulary.endOfSequence,
+    };
   }
 
   async chatPrompt(messages: Conversation, signal?: AbortSignal, tools?: readonly Tool[]): Promise<Prompt> {
@@ -117,7 +119,8 @@ class LlamaServer implements RunningEngine {
     topLogprobs?: number,
   ): AsyncGenerator<ScoreEvent> {
     const model = this.#servedFor(prompt, await this.#open(signal));
-    for await (const event of score(this.#replicas, model, prompt.tokens, completions, signal, topLogprobs)) yield ownPart(event, prompt);
+    for await (const event of score(this.#replicas, model, prompt.tokens, completions, signal, topLogprobs))
+      yield ownPart(event, prompt);
   }
 
   state(): Promise<EngineState> {

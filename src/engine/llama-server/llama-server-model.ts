@@ -60,11 +60,18 @@ export async function readModel(
   const served = await replicas.json({ path: "/props", answer: properties, signal });
   const { data } = await replicas.json({ path: "/v1/models", answer: models, signal });
   const meta = data.find((model) => model.meta)?.meta;
-  if (!meta) throw new GatewayError("engine_failure", "The server does not say how large its model's vocabulary is: is it a llama-server?");
+  if (!meta)
+    throw new GatewayError(
+      "engine_failure",
+      "The server does not say how large its model's vocabulary is: is it a llama-server?",
+    );
   const vocabulary = await readVocabulary(replicas, served, meta.n_vocab, signal);
   const template = readTemplate(served.chat_template ?? "", vocabulary, world);
   const worn = await readAdapters(replicas, settings.model, world, signal);
-  const contextSize = Math.min(served.default_generation_settings.n_ctx, settings.contextSize ?? Number.POSITIVE_INFINITY);
+  const contextSize = Math.min(
+    served.default_generation_settings.n_ctx,
+    settings.contextSize ?? Number.POSITIVE_INFINITY,
+  );
   const name = `${fileName(served.model_path)}:${meta.size}${worn.name === undefined ? "" : `+${worn.name}`}`;
   const body = { content: "", add_special: true };
   const space = await tokenize(replicas, "\n", false, signal);
@@ -124,7 +131,8 @@ async function readAdapters(
   const isNamed = ({ id, path }: (typeof known)[number]): boolean =>
     model === undefined || [String(id), path, fileName(path), stem(path)].includes(model);
   const on = known.filter((adapter) => isNamed(adapter) && (model !== undefined || adapter.scale !== 0));
-  const worn = model === undefined ? undefined : known.map((adapter) => ({ id: adapter.id, scale: isNamed(adapter) ? 1 : 0 }));
+  const worn =
+    model === undefined ? undefined : known.map((adapter) => ({ id: adapter.id, scale: isNamed(adapter) ? 1 : 0 }));
   const names = on.map(({ path, scale }) => `${stem(path)}${model === undefined ? `*${scale}` : ""}`);
   return { ...(on.length > 0 && { name: names.join("+") }), adapters: worn, caches: false };
 }

@@ -49,7 +49,10 @@ export async function* sampleTogether(
     if (running.size === 0 && !event.stop) return;
   }
   if (running.size > 0)
-    throw new GatewayError("engine_unavailable", "llama-server broke off in the middle of a completion. Retry the request.");
+    throw new GatewayError(
+      "engine_unavailable",
+      "llama-server broke off in the middle of a completion. Retry the request.",
+    );
 }
 
 /** Biases, penalties, top-k, top-p, temperature: the embedded engine's order. */
@@ -65,10 +68,12 @@ function bodyOf({ info, vocabulary }: LlamaServerModel, prompt: Prompt, request:
     );
   const bias = new Map<Token, number | false>(request.logitBias);
   // The server counts the prompt's tokens as well; what it subtracts for them is added.
-  if (frequencyPenalty !== 0) for (const token of prompt.tokens) bias.set(token, Number(bias.get(token) ?? 0) + frequencyPenalty);
+  if (frequencyPenalty !== 0)
+    for (const token of prompt.tokens) bias.set(token, Number(bias.get(token) ?? 0) + frequencyPenalty);
   // A control token's spelling may fit the grammar.
   if (grammar !== undefined)
-    for (const token of vocabulary.control.values()) if (token !== prompt.end && token !== vocabulary.endOfSequence) bias.set(token, false);
+    for (const token of vocabulary.control.values())
+      if (token !== prompt.end && token !== vocabulary.endOfSequence) bias.set(token, false);
   return {
     n_predict: request.maxTokens,
     n_cmpl: seeds.length,

@@ -36,7 +36,13 @@ async function* prefill(
   signal?: AbortSignal,
 ): AsyncGenerator<PrefillEvent | PromptEvent> {
   let cached = 0;
-  for await (const { prompt_progress: progress, timings } of complete(replicas, served, prompt, { ...greedy, n_predict: 0 }, signal)) {
+  for await (const { prompt_progress: progress, timings } of complete(
+    replicas,
+    served,
+    prompt,
+    { ...greedy, n_predict: 0 },
+    signal,
+  )) {
     cached = progress?.cache ?? timings?.cache_n ?? cached;
     if (progress) yield prefillOf(progress);
   }
@@ -67,7 +73,8 @@ export async function force(
     for (const entry of entries) {
       logprobs.push(logprobAt(entry, entry.id) as number);
       details.push(detailOf(vocabulary, entry, top, offset));
-      if (!vocabulary.isControl(entry.id)) offset += decoder.decode(vocabulary.bytes(entry.id), { stream: true }).length;
+      if (!vocabulary.isControl(entry.id))
+        offset += decoder.decode(vocabulary.bytes(entry.id), { stream: true }).length;
     }
   }
   return { logprobs, details };
@@ -116,7 +123,13 @@ async function sampleRun(
   const text = (closes ? run.slice(0, -1) : run).map((token) => `<[${token}]>`).join(" ");
   // Where the text is over, a grammar lets any token pass that ends a generation: a bias decides among them.
   const grammar = closes ? `root ::= ${text} (<[${last}]>)?` : `root ::= ${text}`;
-  const body = { ...greedy, n_predict: run.length, n_probs: Math.max(1, top), grammar, ...(closes && { logit_bias: [[last, decisive]] }) };
+  const body = {
+    ...greedy,
+    n_predict: run.length,
+    n_probs: Math.max(1, top),
+    grammar,
+    ...(closes && { logit_bias: [[last, decisive]] }),
+  };
   const entries = await readEntries(replicas, served, context, body, signal);
   if (entries.length !== run.length || entries.some(({ id }, i) => id !== run[i]))
     throw new GatewayError(
@@ -137,7 +150,12 @@ async function searchToken(
 ): Promise<TokenProbability> {
   const { vocabulary } = served;
   for (const count of [...searches, vocabulary.size]) {
-    const body = { ...greedy, n_predict: 1, n_probs: Math.max(count, top), logit_bias: [[vocabulary.endOfSequence, decisive]] };
+    const body = {
+      ...greedy,
+      n_predict: 1,
+      n_probs: Math.max(count, top),
+      logit_bias: [[vocabulary.endOfSequence, decisive]],
+    };
     const [entry] = await readEntries(replicas, served, context, body, signal);
     const found = entry?.top_logprobs.find(({ id }) => id === token);
     if (entry !== undefined && found !== undefined) return { ...found, top_logprobs: entry.top_logprobs.slice(0, top) };

@@ -15,7 +15,9 @@ export function readTemplate(source: string, vocabulary: ServedVocabulary, world
     if (rendering.type === "text" && rendering.text.includes("PROBE-TEXT")) return template;
     world.log("engine: llama-server's chat template does not show messages; chat formats cannot be used.");
   } catch (error) {
-    world.log(`engine: llama-server's chat template cannot be used: ${quoted(error instanceof Error ? error.message : String(error))}`);
+    world.log(
+      `engine: llama-server's chat template cannot be used: ${quoted(error instanceof Error ? error.message : String(error))}`,
+    );
   }
   return null;
 }

@@ -67,13 +67,17 @@ export class ServedVocabulary implements TemplateVocabulary {
     names: { readonly bos: string; readonly eos: string },
     tokenize: Tokenize,
   ): Promise<ServedVocabulary> {
-    const spelled = [...pieces.entries()].filter((entry): entry is [Token, string] => typeof entry[1] === "string" && entry[1] !== "");
+    const spelled = [...pieces.entries()].filter(
+      (entry): entry is [Token, string] => typeof entry[1] === "string" && entry[1] !== "",
+    );
     const separator = pieces.indexOf(names.eos);
     const differing = async <Item>(items: readonly Item[], spelling: (item: Item) => string): Promise<Item[]> => {
       const content = items.flatMap((item) => [spelling(item), separator]);
       const [plain, special] = await Promise.all([tokenize(content, false), tokenize(content, true)]);
       const parts = splitBy(special, separator, items.length);
-      return splitBy(plain, separator, items.length).flatMap((part, i) => (part.join() === parts[i]?.join() ? [] : [items[i] as Item]));
+      return splitBy(plain, separator, items.length).flatMap((part, i) =>
+        part.join() === parts[i]?.join() ? [] : [items[i] as Item],
+      );
     };
     const groups = Array.from({ length: Math.ceil(spelled.length / groupSize) }, (_, i) =>
       spelled.slice(i * groupSize, (i + 1) * groupSize),
@@ -117,7 +121,9 @@ export class ServedVocabulary implements TemplateVocabulary {
   /** What may be half a character at the end, and control tokens, are left out. */
   textOf(tokens: readonly Token[]): string {
     const decoder = new TextDecoder();
-    return tokens.map((token) => (this.isControl(token) ? "" : decoder.decode(this.bytes(token), { stream: true }))).join("");
+    return tokens
+      .map((token) => (this.isControl(token) ? "" : decoder.decode(this.bytes(token), { stream: true })))
+      .join("");
   }
 }
 
@@ -131,6 +137,7 @@ export function splitBy(tokens: readonly Token[], separator: Token, parts: numbe
       part = [];
     } else part.push(token);
   }
-  if (split.length !== parts) throw new GatewayError("engine_failure", "The server's tokenizer joins texts that were apart.");
+  if (split.length !== parts)
+    throw new GatewayError("engine_failure", "The server's tokenizer joins texts that were apart.");
   return split;
 }

@@ -3,7 +3,6 @@
  * routes and judges. Tokens are estimates, good for counting until the service has counted. top_k is not part of that
  * API, so it does not apply.
  */
-
 import { describedAnswer, sampledAnswer } from "../../client/answer-size.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
@@ -48,7 +47,10 @@ class OpenAi implements RunningEngine {
 
   constructor(settings: RemoteSettings, world: RemoteWorld) {
     if (settings.model === undefined)
-      throw new GatewayError("configuration", "An engine of type openai needs a model: the name that the service knows it by.");
+      throw new GatewayError(
+        "configuration",
+        "An engine of type openai needs a model: the name that the service knows it by.",
+      );
     this.#model = settings.model;
     this.#replicas = new Replicas(settings, world, probe);
     this.#info = {
@@ -109,7 +111,10 @@ class OpenAi implements RunningEngine {
   }
 
   score(): AsyncIterable<ScoreEvent> {
-    throw new GatewayError("unsupported_parameter", "This route's engine tells no log-probabilities of given text: it cannot score.");
+    throw new GatewayError(
+      "unsupported_parameter",
+      "This route's engine tells no log-probabilities of given text: it cannot score.",
+    );
   }
 
   state(): Promise<EngineState> {
@@ -124,7 +129,14 @@ class OpenAi implements RunningEngine {
     signal: AbortSignal | undefined,
   ): AsyncGenerator<ChatEvent> {
     const tokens = seeds.length * maxTokens;
-    if (whole) yield await this.#replicas.json({ path, body, answer: chatAnswer, size: describedAnswer([tokens], topLogprobs), signal });
+    if (whole)
+      yield await this.#replicas.json({
+        path,
+        body,
+        answer: chatAnswer,
+        size: describedAnswer([tokens], topLogprobs),
+        signal,
+      });
     else
       yield* this.#replicas.events({
         path,
@@ -145,5 +157,8 @@ function isMessages(prompt: Prompt): prompt is MessagesPrompt {
 }
 
 function messagesOnly(): GatewayError {
-  return new GatewayError("unsupported_parameter", "This route's engine takes chat messages only: it knows no raw text and no token ids.");
+  return new GatewayError(
+    "unsupported_parameter",
+    "This route's engine takes chat messages only: it knows no raw text and no token ids.",
+  );
 }

@@ -5,7 +5,9 @@ import { GatewayError } from "../../types/error.ts";
 import type { Sample, SampleRequest, Token, TokenDetail } from "../engine.ts";
 
 const likely = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()).nullish() });
-const logprobs = z.object({ content: z.array(likely.extend({ top_logprobs: z.array(likely).nullish() })).nullish() }).nullish();
+const logprobs = z
+  .object({ content: z.array(likely.extend({ top_logprobs: z.array(likely).nullish() })).nullish() })
+  .nullish();
 const usage = z.object({ prompt_tokens: z.int().nullish(), completion_tokens: z.int() }).nullish();
 const words = z.object({ content: z.string().nullish(), refusal: z.string().nullish() });
 const finish = z.string().nullish();
@@ -33,7 +35,17 @@ interface News {
  * grammar is asked for.
  */
 export function requestBody(model: string, messages: Conversation, request: SampleRequest): object {
-  const { temperature, topP, seeds, stop, presencePenalty = 0, frequencyPenalty = 0, logitBias, topLogprobs, grammar } = request;
+  const {
+    temperature,
+    topP,
+    seeds,
+    stop,
+    presencePenalty = 0,
+    frequencyPenalty = 0,
+    logitBias,
+    topLogprobs,
+    grammar,
+  } = request;
   if (grammar !== undefined)
     throw new GatewayError(
       "unsupported_parameter",
@@ -102,11 +114,14 @@ export class OpenAiSample {
         "The service ended its answer without a finish reason, or gave fewer answers than asked for.",
       );
     if (this.#isDetailed && this.#details.length === 0 && this.#text !== "")
-      throw new GatewayError("unsupported_parameter", "This route's engine gives no log-probabilities.", { param: "logprobs" });
+      throw new GatewayError("unsupported_parameter", "This route's engine gives no log-probabilities.", {
+        param: "logprobs",
+      });
     return {
       text: this.#text,
       finish: this.#finish === "length" ? "length" : "stop",
-      tokens: this.counted.completion === null ? estimate(this.#text) : new Array<Token>(this.counted.completion).fill(0),
+      tokens:
+        this.counted.completion === null ? estimate(this.#text) : new Array<Token>(this.counted.completion).fill(0),
       logprobs: [],
       endLogprobs: [],
       ...(this.#isDetailed && { details: this.#details }),

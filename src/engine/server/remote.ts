@@ -36,7 +36,9 @@ export type Probe = (server: RemoteServer) => Promise<void>;
 
 /** How servers word errors: OpenAI's way, and FastAPI's. */
 const errorAnswer = z.object({
-  error: z.union([z.object({ message: z.string(), code: z.unknown().optional(), type: z.unknown().optional() }), z.string()]).nullish(),
+  error: z
+    .union([z.object({ message: z.string(), code: z.unknown().optional(), type: z.unknown().optional() }), z.string()])
+    .nullish(),
   message: z.string().nullish(),
   code: z.unknown().optional(),
   type: z.unknown().optional(),
@@ -118,9 +120,13 @@ export class RemoteServer {
         else if (!isDone) yield this.#read(call, data);
       }
       if (!isDone && call.endsPlainly !== true)
-        throw new ServerError("engine_unavailable", `${this.#subject} broke off in the middle of an answer. Retry the request.`, {
-          fate: "broken",
-        });
+        throw new ServerError(
+          "engine_unavailable",
+          `${this.#subject} broke off in the middle of an answer. Retry the request.`,
+          {
+            fate: "broken",
+          },
+        );
     } catch (error) {
       throw connection.explain(error);
     } finally {
@@ -136,7 +142,8 @@ export class RemoteServer {
       ) ?? Promise.resolve(false);
     const { timeoutMs: usualMs } = this.#settings;
     const patience = timeoutMs === undefined ? { timeoutMs: usualMs, isWell } : { timeoutMs };
-    const wholeMs = timeoutMs ?? (signal === undefined ? Math.max(longestCallMs, longestSilences * usualMs) : undefined);
+    const wholeMs =
+      timeoutMs ?? (signal === undefined ? Math.max(longestCallMs, longestSilences * usualMs) : undefined);
     return new Connection({ name: this.#subject, signal, wholeMs, ...patience });
   }
 
@@ -157,7 +164,12 @@ export class RemoteServer {
     connection.heard();
     if (response.ok) return response;
     const text = await connection.beginning(response, errorBytes);
-    throw this.#failure(path, response.status, readError(text, parsedJson(text)), Number(response.headers.get("retry-after")));
+    throw this.#failure(
+      path,
+      response.status,
+      readError(text, parsedJson(text)),
+      Number(response.headers.get("retry-after")),
+    );
   }
 
   #read<Answer>({ path, answer }: RemoteCall<Answer>, text: string): Answer {
@@ -175,7 +187,8 @@ export class RemoteServer {
 
   #failure(path: string, status: number, { words, code }: ReadError, retryAfter = 0): ServerError {
     const answered = `${this.#subject} answered ${path} with ${status}${code && ` (${code})`}.`;
-    if (words !== "") this.#world.words?.(`${this.name} answered ${path} with ${status}: ${quoted(this.#withoutKey(words))}`);
+    if (words !== "")
+      this.#world.words?.(`${this.name} answered ${path} with ${status}: ${quoted(this.#withoutKey(words))}`);
     const fate: Fate = refusing.has(status) || !passing.has(status) ? "refused" : "failed";
     const details = { fate, words, isInternal: true, ...(retryAfter > 0 && { retryAfter: Math.ceil(retryAfter) }) };
     const [kind, advice] = this.#meaningOf(status, words);
@@ -187,7 +200,8 @@ export class RemoteServer {
     if (passing.has(status)) return ["engine_unavailable", " Retry the request; its log may say more."];
     if (contextWords.test(words))
       return ["context_length_exceeded", " The prompt and its completion take more tokens than its context holds."];
-    if ([400, 413, 422].includes(status)) return ["invalid_request", " It does not take the request; its log may say why."];
+    if ([400, 413, 422].includes(status))
+      return ["invalid_request", " It does not take the request; its log may say why."];
     if (status === 401 || status === 403) return ["engine_failure", " Check the engine's key."];
     return ["engine_failure", " Check the engine's type, urls and model."];
   }
@@ -218,11 +232,18 @@ function readError(text: string, json: unknown): ReadError {
   const inner = typeof error === "object" ? error : null;
   const status = Number(inner?.code);
   const name = [inner?.code, code, inner?.type, type].find((one) => typeof one === "string" && codeShape.test(one));
-  return { isError, words, code: typeof name === "string" ? name : "", ...(status >= 400 && status < 600 && { status }) };
+  return {
+    isError,
+    words,
+    code: typeof name === "string" ? name : "",
+    ...(status >= 400 && status < 600 && { status }),
+  };
 }
 
 function placeOf(path: readonly PropertyKey[]): string {
-  const shown = path.slice(0, shownSegments).map((segment) => (/^\w{1,40}$/u.test(String(segment)) ? String(segment) : "…"));
+  const shown = path
+    .slice(0, shownSegments)
+    .map((segment) => (/^\w{1,40}$/u.test(String(segment)) ? String(segment) : "…"));
   return path.length === 0 ? "the top" : shown.join(".");
 }
 

@@ -4,7 +4,6 @@
  * when a call comes by; a call that failed before anything of it was passed on is made again, within a budget, and not
  * where it may be what ended the server.
  */
-
 import { growingPause } from "../../async/growing-pause.ts";
 import { pause } from "../../async/pause.ts";
 import { type Fate, ServerError } from "../../client/server-error.ts";
@@ -71,7 +70,11 @@ export class Replicas {
     this.#probe = probe;
     this.#suspects = new Suspects(world.now);
     this.#budget = new RetryBudget(world.now);
-    this.#replicas = settings.urls.map((url) => ({ server: new RemoteServer(url, settings, world, probe), calls: new Set(), aside: null }));
+    this.#replicas = settings.urls.map((url) => ({
+      server: new RemoteServer(url, settings, world, probe),
+      calls: new Set(),
+      aside: null,
+    }));
   }
 
   get servers(): readonly RemoteServer[] {
@@ -156,7 +159,8 @@ export class Replicas {
   #mayMove(failure: GatewayError, tried: ReadonlySet<Replica>): boolean {
     const others = this.#usable.filter((other) => !tried.has(other));
     if (others.length === 0) return false;
-    const isMoved = ["unsent", "broken", "silent"].includes(fateOf(failure)) && others.some(({ aside }) => aside === null);
+    const isMoved =
+      ["unsent", "broken", "silent"].includes(fateOf(failure)) && others.some(({ aside }) => aside === null);
     return isMoved || this.#budget.spend();
   }
 
@@ -172,7 +176,8 @@ export class Replicas {
     for (const call of incident.calls) this.#incidents.set(call, incident);
     const hasEnded = fate === "silent" || !(await isWell(this.#probe(server)));
     if (hasEnded) {
-      if (wasInService && !incident.isJudged) this.#suspects.blame(incident.calls, fate === "failed" ? "outside" : "unknown");
+      if (wasInService && !incident.isJudged)
+        this.#suspects.blame(incident.calls, fate === "failed" ? "outside" : "unknown");
       incident.isJudged = true;
     } else {
       for (const call of incident.calls) this.#incidents.delete(call);
@@ -188,7 +193,8 @@ export class Replicas {
   /** The first in the prompt's order that is well and not too busy; without a prompt, the least busy. */
   #pick(prompt: readonly Token[], tried: ReadonlySet<Replica>): Replica {
     const now = this.#world.now();
-    for (const replica of this.#replicas) if (replica.aside !== null && now >= replica.aside.until) this.#examine(replica).catch(() => {}); // it stays aside
+    for (const replica of this.#replicas)
+      if (replica.aside !== null && now >= replica.aside.until) this.#examine(replica).catch(() => {}); // it stays aside
     const usable = this.#usable;
     const [refused] = this.#replicas;
     if (usable.length === 0 && refused?.aside) throw refused.aside.error;
@@ -204,7 +210,8 @@ export class Replicas {
   }
 
   #setAside(replica: Replica, error: GatewayError): void {
-    if (replica.aside === null) this.#world.log(`engine: ${replica.server.name}: ${error.message} It is set aside until it is well.`);
+    if (replica.aside === null)
+      this.#world.log(`engine: ${replica.server.name}: ${error.message} It is set aside until it is well.`);
     const failures = replica.aside?.failures ?? 0;
     replica.aside = { error, failures: failures + 1, until: this.#world.now() + growing(failures) };
   }
@@ -226,7 +233,9 @@ export class Replicas {
 
 function stateOf({ server, calls, aside }: Replica): ReplicaState {
   const state = { url: server.name, calls: calls.size };
-  return aside === null ? { ...state, status: "ready" } : { ...state, status: "unreachable", reason: aside.error.message };
+  return aside === null
+    ? { ...state, status: "ready" }
+    : { ...state, status: "unreachable", reason: aside.error.message };
 }
 
 function mayPass(error: unknown): error is GatewayError {
@@ -253,7 +262,12 @@ function fateOf(error: GatewayError): Fate {
 function final(error: GatewayError): GatewayError {
   if (error instanceof ServerError) return error.final();
   const { code, message, retryAfter, cause, isInternal } = error;
-  return new GatewayError(code, message, { cause, isFinal: true, isInternal, ...(retryAfter !== null && { retryAfter }) });
+  return new GatewayError(code, message, {
+    cause,
+    isFinal: true,
+    isInternal,
+    ...(retryAfter !== null && { retryAfter }),
+  });
 }
 
 function growing(pauses: number): number {

@@ -10,7 +10,10 @@ export function detailOf(text: string, logprob: number): PlainDetail {
 }
 
 /** The likeliest first; the token that stands there is among them only if it belongs there. */
-export function topOf(logprobs: Readonly<Record<string, number | null>> | null | undefined, count: number): PlainDetail[] {
+export function topOf(
+  logprobs: Readonly<Record<string, number | null>> | null | undefined,
+  count: number,
+): PlainDetail[] {
   return Object.entries(logprobs ?? {})
     .map(([text, logprob]) => detailOf(text, logprob ?? Number.NEGATIVE_INFINITY))
     .toSorted((a, b) => b.logprob - a.logprob)

@@ -82,7 +82,8 @@ export class ChatTemplate {
 
   #disarm(content: string, mark: string): string {
     let text = content;
-    for (const delimiter of this.#plainDelimiters) text = text.replaceAll(delimiter, `${delimiter[0]} ${delimiter.slice(1)}`);
+    for (const delimiter of this.#plainDelimiters)
+      text = text.replaceAll(delimiter, `${delimiter[0]} ${delimiter.slice(1)}`);
     // Marked after every character: what is left of a spelling must not hold another's.
     const disarmed = (run: string): string => Array.from(run, (character) => character + mark).join("");
     return text
@@ -140,7 +141,9 @@ export class ChatTemplate {
         ? literal.split(this.#control).flatMap((run) => (this.#control.test(run) ? [] : plainMarkers(run)))
         : [literal.trim()],
     );
-    const whole = userDefined.filter((spelling) => spelling.trim() !== "" && literals.some((literal) => literal.includes(spelling)));
+    const whole = userDefined.filter(
+      (spelling) => spelling.trim() !== "" && literals.some((literal) => literal.includes(spelling)),
+    );
     const [, afterAssistant = ""] = rendered.split("ASSISTANT-TEXT");
     const closing = afterAssistant
       .split("SECOND-USER-TEXT")[0]

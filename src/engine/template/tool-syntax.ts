@@ -3,7 +3,11 @@ import type { Conversation, Tool, ToolSyntax } from "../../types/conversation.ts
 
 export type Render = (messages: Conversation, tools: readonly Tool[], addGenerationPrompt: boolean) => string;
 
-const tool: Tool = { name: "probe_tool", description: "PROBE-DESCRIPTION", parameters: { type: "object", properties: {} } };
+const tool: Tool = {
+  name: "probe_tool",
+  description: "PROBE-DESCRIPTION",
+  parameters: { type: "object", properties: {} },
+};
 const user = { role: "user", content: "PROBE-USER" } as const;
 
 /**
@@ -41,7 +45,11 @@ function findSeparator(render: Render, prompt: string): string | null {
 /** The markers around tools, calls and results, which content must not be able to write. */
 export function toolMarkers(render: Render): string[] {
   const toolCalls = [{ id: "probecal0", name: tool.name, arguments: "{}" }];
-  const turns: Conversation = [user, { role: "assistant", content: "", toolCalls }, { role: "tool", content: "", toolCallId: "probecal0" }];
+  const turns: Conversation = [
+    user,
+    { role: "assistant", content: "", toolCalls },
+    { role: "tool", content: "", toolCallId: "probecal0" },
+  ];
   try {
     return [...new Set(render(turns, [tool], true).match(/<[^<>\s]+>|\[[A-Z_/]+\]/gu) ?? [])];
   } catch {
@@ -50,7 +58,11 @@ export function toolMarkers(render: Render): string[] {
 }
 
 function afterPrompt(render: Render, prompt: string, values: readonly string[]): string {
-  const toolCalls = values.map((value, i) => ({ id: `probecal${i}`, name: tool.name, arguments: JSON.stringify({ probe: value }) }));
+  const toolCalls = values.map((value, i) => ({
+    id: `probecal${i}`,
+    name: tool.name,
+    arguments: JSON.stringify({ probe: value }),
+  }));
   const rendered = render([user, { role: "assistant", content: "", toolCalls }], [tool], false);
   // Some templates end the prompt with a line break that the answer does not repeat.
   const shared = [prompt, prompt.trimEnd()].find((text) => rendered.startsWith(text));

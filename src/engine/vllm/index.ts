@@ -19,7 +19,16 @@ import type {
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
-import { assertSame, findListing, type Listing, nameOf, probeTimeoutMs, readListing, shownName, type VllmModel } from "./vllm-model.ts";
+import {
+  assertSame,
+  findListing,
+  type Listing,
+  nameOf,
+  probeTimeoutMs,
+  readListing,
+  shownName,
+  type VllmModel,
+} from "./vllm-model.ts";
 import { sampleWithVllm } from "./vllm-sampling.ts";
 import { VllmScorer } from "./vllm-scoring.ts";
 import { VllmTemplate } from "./vllm-template.ts";
@@ -80,7 +89,9 @@ class Vllm implements RunningEngine {
   async chatPrompt(messages: Conversation, signal?: AbortSignal): Promise<Prompt> {
     const { template, end } = await this.#open(signal);
     if (template === null)
-      throw new GatewayError("invalid_request", "The model that vLLM serves has no chat template.", { param: "messages" });
+      throw new GatewayError("invalid_request", "The model that vLLM serves has no chat template.", {
+        param: "messages",
+      });
     return { tokens: await template.encode(messages, signal), end: template.end ?? end };
   }
 
@@ -130,8 +141,17 @@ class Vllm implements RunningEngine {
     const most = this.#settings.contextSize ?? Number.POSITIVE_INFINITY;
     const contextSize = Math.min(most, (listing.contextSize ?? most) - reservedTokens);
     if (!Number.isFinite(contextSize))
-      throw new GatewayError("configuration", `vLLM does not tell the context size of ${quoted(model, shownName)}: set context_size.`);
-    const capabilities = { chat: template !== null, text: true, score: true, grammar: endOfSequence !== null, tools: null };
+      throw new GatewayError(
+        "configuration",
+        `vLLM does not tell the context size of ${quoted(model, shownName)}: set context_size.`,
+      );
+    const capabilities = {
+      chat: template !== null,
+      text: true,
+      score: true,
+      grammar: endOfSequence !== null,
+      tools: null,
+    };
     return {
       info: { model: `vllm:${nameOf(listing)}`, contextSize, capabilities },
       tokens,

@@ -45,18 +45,28 @@ export function saltOf(
  * `wanted`: absent: the first that is listed. Throws "configuration" where replicas serve different models,
  * "engine_unavailable" where none answers.
  */
-export async function findListing(replicas: Replicas, wanted: string | undefined, signal?: AbortSignal): Promise<Listing> {
+export async function findListing(
+  replicas: Replicas,
+  wanted: string | undefined,
+  signal?: AbortSignal,
+): Promise<Listing> {
   const listings = await Promise.allSettled(replicas.servers.map((server) => readListing(server, wanted, signal)));
   const found = listings.flatMap((listing) => (listing.status === "fulfilled" ? [listing.value] : []));
   const refused = listings.flatMap((listing) => (listing.status === "rejected" ? [listing.reason] : []));
   const [first] = found;
-  const grave = refused.find((error) => first === undefined || !(error instanceof GatewayError) || error.code !== "engine_unavailable");
+  const grave = refused.find(
+    (error) => first === undefined || !(error instanceof GatewayError) || error.code !== "engine_unavailable",
+  );
   if (first === undefined || grave !== undefined) throw grave;
   for (const other of found) assertSame(first, other);
   return first;
 }
 
-export async function readListing(server: RemoteServer, wanted: string | undefined, signal?: AbortSignal): Promise<Listing> {
+export async function readListing(
+  server: RemoteServer,
+  wanted: string | undefined,
+  signal?: AbortSignal,
+): Promise<Listing> {
   const { data } = await server.json({ path: "/v1/models", answer: listed, signal, timeoutMs: probeTimeoutMs });
   const model = wanted === undefined ? data[0] : data.find(({ id }) => id === wanted);
   if (model !== undefined) return { id: model.id, root: model.root, contextSize: model.max_model_len, by: server };
@@ -80,5 +90,8 @@ export function assertSame(one: Listing, other: Listing): void {
   const [a, b] = [one, other].map((listing) => `${quoted(nameOf(listing), shownName)}, ${listing.contextSize} tokens`);
   if (a === b) return;
   const servers = `The servers at ${one.by.name} and ${other.by.name} serve different models`;
-  throw new GatewayError("configuration", `${servers}: ${a}, and ${b}. Replicas must be equal; name them as two engines.`);
+  throw new GatewayError(
+    "configuration",
+    `${servers}: ${a}, and ${b}. Replicas must be equal; name them as two engines.`,
+  );
 }

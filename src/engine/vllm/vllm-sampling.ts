@@ -41,10 +41,17 @@ export async function* sampleWithVllm(
   const { model, replicas, isSeparate } = served;
   const body = { model, ...requestBody(prompt, request), ...saltOf(served, prompt) };
   // The token that is looked ahead to, and the end token's log-probability, come beside what was asked for.
-  const size = sampledAnswer(request.seeds.length * (request.maxTokens + 1), (request.topLogprobs ?? 0) + 1, prompt.tokens.length);
+  const size = sampledAnswer(
+    request.seeds.length * (request.maxTokens + 1),
+    (request.topLogprobs ?? 0) + 1,
+    prompt.tokens.length,
+  );
   const samples = request.seeds.map(() => new VllmSample(prompt.end, request));
   let hasBegun = false;
-  for await (const { choices, usage } of replicas.events({ path: "/v1/completions", body, answer: chunk, size, signal }, prompt.tokens)) {
+  for await (const { choices, usage } of replicas.events(
+    { path: "/v1/completions", body, answer: chunk, size, signal },
+    prompt.tokens,
+  )) {
     if (!hasBegun) yield { type: "prompt", cached: 0 };
     hasBegun = true;
     // What a shared cache holds may be another tenant's.
@@ -55,7 +62,8 @@ export async function* sampleWithVllm(
       const sampled = samples[choice.index];
       if (sampled === undefined) continue;
       const { text, details } = sampled.push(choice);
-      if (text !== "") yield { type: "text", index: choice.index, text, tokens: sampled.tell(), ...(details && { details }) };
+      if (text !== "")
+        yield { type: "text", index: choice.index, text, tokens: sampled.tell(), ...(details && { details }) };
       const sample = sampled.end(choice);
       if (sample === null) continue;
       const whole = sampled.isCut ? (await textOf(sample.tokens, signal)).replace(/\uFFFD+$/u, "") : sample.text;
@@ -102,7 +110,8 @@ function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<st
     ...(logitBias !== undefined && logitBias.size > 0 && { logit_bias: Object.fromEntries(logitBias) }),
     ...(topLogprobs !== undefined && { logprobs: topLogprobs }),
     // The end token's log-probability at each step: a text that is cut earlier is then known as well.
-    ...(topLogprobs === undefined && logprobs && { logprobs: 0, logprob_token_ids: [end], return_tokens_as_token_ids: true }),
+    ...(topLogprobs === undefined &&
+      logprobs && { logprobs: 0, logprob_token_ids: [end], return_tokens_as_token_ids: true }),
     ...(grammar !== undefined && { structured_outputs: { grammar } }),
   };
 }
@@ -160,14 +169,22 @@ class VllmSample {
   end({ finish_reason: finish, stop_reason: reason }: ChoiceChunk): Sample | null {
     if (finish === null || finish === undefined) return null;
     if (finish !== "stop" && finish !== "length")
-      throw new GatewayError("engine_unavailable", `The vLLM server ended a sample with ${quoted(finish, 40)}. Retry the request.`);
+      throw new GatewayError(
+        "engine_unavailable",
+        `The vLLM server ended a sample with ${quoted(finish, 40)}. Retry the request.`,
+      );
     this.isDone = true;
     const sample = { text: this.#text, finish: this.isCut ? "length" : finish, tokens: this.#tokens } as const;
     const logprobs = this.#request.logprobs
       ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs }
       : { logprobs: [], endLogprobs: [] };
     const stopped = finish === "stop" && typeof reason === "string" && { stopString: reason };
-    return { ...sample, ...logprobs, ...stopped, ...(this.#request.topLogprobs !== undefined && { details: this.#details }) };
+    return {
+      ...sample,
+      ...logprobs,
+      ...stopped,
+      ...(this.#request.topLogprobs !== undefined && { details: this.#details }),
+    };
   }
 
   /** What is known of ending before token `i` of the piece. */
@@ -182,7 +199,11 @@ class VllmSample {
     this.#logprobs.push(own);
     if (this.#request.topLogprobs === undefined) return;
     const text = logprobs?.tokens[i] ?? "";
-    this.#waiting.push({ ...detailOf(text, own), offset: this.#offset, top: topOf(logprobs?.top_logprobs[i], this.#request.topLogprobs) });
+    this.#waiting.push({
+      ...detailOf(text, own),
+      offset: this.#offset,
+      top: topOf(logprobs?.top_logprobs[i], this.#request.topLogprobs),
+    });
     this.#offset += text.length;
   }
 }

@@ -55,7 +55,14 @@ export class VllmScorer {
   ): AsyncGenerator<ScoreEvent> {
     const known = await collect(completions, signal);
     if (known.length === 0) return;
-    const job: Job = { prompt, completions: known, topLogprobs, signal, events: new EventQueue<ScoreEvent>(), hasLeft: false };
+    const job: Job = {
+      prompt,
+      completions: known,
+      topLogprobs,
+      signal,
+      events: new EventQueue<ScoreEvent>(),
+      hasLeft: false,
+    };
     const leave = this.#join(job);
     try {
       yield* job.events;
@@ -113,12 +120,15 @@ export class VllmScorer {
           row.job.events.push({ type: "prompt", cached: 0 });
         row.job.events.push(scored(row.index, row.job, row.completion, logprobs));
       }
-    if (left.size > 0) throw new GatewayError("engine_failure", "The vLLM server ended its answer before all completions were scored.");
+    if (left.size > 0)
+      throw new GatewayError("engine_failure", "The vLLM server ended its answer before all completions were scored.");
   }
 }
 
 function goTogether(one: Job, other: Job): boolean {
-  return one.signal === other.signal && one.topLogprobs === other.topLogprobs && one.prompt.tenant === other.prompt.tenant;
+  return (
+    one.signal === other.signal && one.topLogprobs === other.topLogprobs && one.prompt.tenant === other.prompt.tenant
+  );
 }
 
 function scored(index: number, { prompt, topLogprobs }: Job, completion: readonly Token[], echo: Echo): ScoreEvent {
@@ -128,7 +138,11 @@ function scored(index: number, { prompt, topLogprobs }: Job, completion: readonl
   let offset = 0;
   const details = completion.map((_, i): TokenDetail => {
     const text = echo.tokens[from + i] ?? "";
-    const detail = { ...detailOf(text, logprobs[i] as number), offset, top: topOf(echo.top_logprobs[from + i], topLogprobs) };
+    const detail = {
+      ...detailOf(text, logprobs[i] as number),
+      offset,
+      top: topOf(echo.top_logprobs[from + i], topLogprobs),
+    };
     offset += text.length;
     return detail;
   });
@@ -136,7 +150,10 @@ function scored(index: number, { prompt, topLogprobs }: Job, completion: readonl
 }
 
 /** Waits for the last one. */
-async function collect<Item>(items: Iterable<Item> | AsyncIterable<Item>, signal: AbortSignal | undefined): Promise<Item[]> {
+async function collect<Item>(
+  items: Iterable<Item> | AsyncIterable<Item>,
+  signal: AbortSignal | undefined,
+): Promise<Item[]> {
   const known: Item[] = [];
   let fire = (): void => {};
   const fired = new Promise<never>((_, reject) => {

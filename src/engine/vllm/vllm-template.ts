@@ -41,7 +41,8 @@ export class VllmTemplate {
 
   /** Null where the model has no chat template. */
   static async open(served: VllmModel, tokens: VllmTokens, signal?: AbortSignal): Promise<VllmTemplate | null> {
-    const probe = async (conversation: Conversation, prompt: boolean) => renderOrNull(served, conversation, prompt, signal);
+    const probe = async (conversation: Conversation, prompt: boolean) =>
+      renderOrNull(served, conversation, prompt, signal);
     const withSystem = await probe([...system, ...turns], true);
     const text = withSystem && (await tokens.detokenize(withSystem.tokens, signal));
     const hasSystem = text?.includes("SYSTEM-TEXT") ?? false;
@@ -51,7 +52,9 @@ export class VllmTemplate {
     const delimiters = plainDelimiters(await tokens.detokenize(whole.tokens, signal), control);
     // Two answers, so that what follows both closes the turn.
     const renderings = await Promise.all(
-      ["ASSISTANT-TEXT", "OTHER"].map((content) => probe([...turns.slice(0, 1), { role: "assistant", content }], false)),
+      ["ASSISTANT-TEXT", "OTHER"].map((content) =>
+        probe([...turns.slice(0, 1), { role: "assistant", content }], false),
+      ),
     );
     const end = await closingToken(renderings, tokens, signal);
     return new VllmTemplate(served, tokens, { hasSystem, delimiters, end });
@@ -85,7 +88,12 @@ export class VllmTemplate {
   }
 }
 
-async function render({ model, replicas }: VllmModel, conversation: Conversation, prompt: boolean, signal: AbortSignal | undefined) {
+async function render(
+  { model, replicas }: VllmModel,
+  conversation: Conversation,
+  prompt: boolean,
+  signal: AbortSignal | undefined,
+) {
   const messages = conversation.map(({ role, content }) => ({ role, content }));
   const body = { model, messages, add_generation_prompt: prompt, return_token_strs: true };
   try {

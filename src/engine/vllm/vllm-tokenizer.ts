@@ -88,7 +88,13 @@ export class VllmTokens {
     if (tokens.length === 0) return "";
     const { model, replicas } = this.#served;
     const size = describedAnswer([tokens.length]);
-    const { prompt } = await replicas.json({ path: "/detokenize", body: { model, tokens }, answer: detokenized, size, signal });
+    const { prompt } = await replicas.json({
+      path: "/detokenize",
+      body: { model, tokens },
+      answer: detokenized,
+      size,
+      signal,
+    });
     return prompt;
   }
 
@@ -164,14 +170,19 @@ export class VllmTokens {
 
   async #controlIn({ tokens, token_strs }: z.infer<typeof tokenized>, signal?: AbortSignal): Promise<string[]> {
     const spelled = new Map(tokens.map((token, i) => [token, token_strs?.[i] ?? ""]));
-    const isControl = await inPool([...spelled], { concurrency, signal }, ([token, spelling]) => this.isControl(token, spelling, signal));
+    const isControl = await inPool([...spelled], { concurrency, signal }, ([token, spelling]) =>
+      this.isControl(token, spelling, signal),
+    );
     return [...spelled.values()].filter((_, i) => isControl[i]);
   }
 }
 
 /** Each spelling with a space after its first character: it is plain text then. */
 export function brokenUp(text: string, spellings: readonly string[]): string {
-  return spellings.reduce((broken, spelling) => broken.replaceAll(spelling, ([first, ...rest]) => `${first} ${rest.join("")}`), text);
+  return spellings.reduce(
+    (broken, spelling) => broken.replaceAll(spelling, ([first, ...rest]) => `${first} ${rest.join("")}`),
+    text,
+  );
 }
 
 function tokenText(text: string): TokenText {

@@ -47,12 +47,19 @@ function renderToolCall({ id, name, arguments: text }: ToolCall) {
 }
 
 export function renderUsage({ usage: { promptTokens, completionTokens } }: Generated) {
-  return { prompt_tokens: promptTokens, completion_tokens: completionTokens, total_tokens: promptTokens + completionTokens };
+  return {
+    prompt_tokens: promptTokens,
+    completion_tokens: completionTokens,
+    total_tokens: promptTokens + completionTokens,
+  };
 }
 
 export function renderLogprobs(details: readonly TokenDetail[] | null) {
   if (details === null) return null;
-  return { content: details.map((detail) => ({ ...renderToken(detail), top_logprobs: detail.top.map(renderToken) })), refusal: null };
+  return {
+    content: details.map((detail) => ({ ...renderToken(detail), top_logprobs: detail.top.map(renderToken) })),
+    refusal: null,
+  };
 }
 
 /** JSON has no −∞: OpenAI writes −9999. */
@@ -85,7 +92,10 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
     route,
     policy: policy.id,
     arm,
-    demonstrations: outcome.demonstrations.map(({ demonstration, similarity }) => ({ id: demonstration.id, similarity })),
+    demonstrations: outcome.demonstrations.map(({ demonstration, similarity }) => ({
+      id: demonstration.id,
+      similarity,
+    })),
     candidates: outcome.ranked
       .map((response, place) => ({
         index: response.index,

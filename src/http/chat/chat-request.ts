@@ -29,7 +29,10 @@ const tool = z.object({
 });
 
 const toolChoice = z.union(
-  [z.enum(["none", "auto", "required"]), z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) })],
+  [
+    z.enum(["none", "auto", "required"]),
+    z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) }),
+  ],
   "must be none, auto, required or a function of the request's tools",
 );
 
@@ -72,7 +75,8 @@ export const chatBodySchema = z
     refuse(body, refusals, context);
     const complain = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
     if (body.top_logprobs && !body.logprobs) complain("top_logprobs", "needs logprobs: true");
-    if (body.tool_choice && body.tool_choice !== "none" && !body.tools?.length) complain("tool_choice", "is only allowed with tools");
+    if (body.tool_choice && body.tool_choice !== "none" && !body.tools?.length)
+      complain("tool_choice", "is only allowed with tools");
   });
 export type ChatRequest = z.output<typeof chatBodySchema>;
 
@@ -121,6 +125,10 @@ function toFormat(format: ChatRequest["response_format"]): AnswerFormat {
     case "json_object":
       return { type: "json-object" };
     case "json_schema":
-      return { type: "json-schema", schema: format.json_schema.schema ?? { type: "object" }, path: "response_format.json_schema.schema" };
+      return {
+        type: "json-schema",
+        schema: format.json_schema.schema ?? { type: "object" },
+        path: "response_format.json_schema.schema",
+      };
   }
 }

@@ -7,7 +7,12 @@ import type { AnswerEvent, Generation, GenerationEvent } from "../../gateway/gen
 import { type ServerSentEvent, streamAnswer } from "../sse.ts";
 import { type ChatCall, explained, fingerprint, renderLogprobs, renderUsage } from "./chat-answer.ts";
 
-export function streamChatCompletion(c: Context, dependencies: AppDependencies, call: ChatCall, generation: Generation): Promise<Response> {
+export function streamChatCompletion(
+  c: Context,
+  dependencies: AppDependencies,
+  call: ChatCall,
+  generation: Generation,
+): Promise<Response> {
   return streamAnswer<GenerationEvent>(c, dependencies, {
     events: (reader) => generate(c, dependencies, call.resolved, generation, call.id, reader),
     isSilent: (first) => first.type === "begin" && first.choosing,
@@ -45,7 +50,11 @@ function delta(event: Exclude<AnswerEvent, { type: "finish" }>): Record<string, 
     case "text":
       return { content: event.text };
     case "call":
-      return { tool_calls: [{ index: event.call, id: event.id, type: "function", function: { name: event.name, arguments: "" } }] };
+      return {
+        tool_calls: [
+          { index: event.call, id: event.id, type: "function", function: { name: event.name, arguments: "" } },
+        ],
+      };
     case "arguments":
       return { tool_calls: [{ index: event.call, function: { arguments: event.text } }] };
   }
@@ -72,6 +81,12 @@ function choice(
 }
 
 function chunk({ id, created, body, resolved }: ChatCall, fields: Record<string, unknown>): ServerSentEvent {
-  const common = { id, object: "chat.completion.chunk", created, model: body.model, system_fingerprint: fingerprint(resolved) };
+  const common = {
+    id,
+    object: "chat.completion.chunk",
+    created,
+    model: body.model,
+    system_fingerprint: fingerprint(resolved),
+  };
   return { data: { ...common, ...fields } };
 }

@@ -14,7 +14,8 @@ export function chatCompletions(dependencies: AppDependencies) {
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
     const call: ChatCall = { id: dependencies.newId("chatcmpl-"), created: dependencies.unixTime(), body, resolved };
-    if (!body.stream) return c.json(chatCompletion(call, await generateWhole(c, dependencies, resolved, generation, call.id)));
+    if (!body.stream)
+      return c.json(chatCompletion(call, await generateWhole(c, dependencies, resolved, generation, call.id)));
     return streamChatCompletion(c, dependencies, call, generation);
   };
 }

@@ -52,6 +52,9 @@ function topOf({ text, logprob, top }: PlacedDetail): Record<string, number> | n
   if (logprob === null) return null;
   const alternatives = new Map<string, number>();
   for (const one of [...top, { text, logprob }])
-    alternatives.set(one.text, Math.max(finiteLogprob(one.logprob), alternatives.get(one.text) ?? Number.NEGATIVE_INFINITY));
+    alternatives.set(
+      one.text,
+      Math.max(finiteLogprob(one.logprob), alternatives.get(one.text) ?? Number.NEGATIVE_INFINITY),
+    );
   return Object.fromEntries(alternatives);
 }

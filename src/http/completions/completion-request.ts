@@ -34,10 +34,18 @@ export const completionsBodySchema = z
   .superRefine((body, context) => {
     const choices = promptsOf(body).length * (body.n ?? 1);
     if (choices > mostChoices)
-      context.addIssue({ code: "custom", path: ["n"], message: `${choices} answers are too many: prompts times n may be ${mostChoices}` });
+      context.addIssue({
+        code: "custom",
+        path: ["n"],
+        message: `${choices} answers are too many: prompts times n may be ${mostChoices}`,
+      });
     refuse(body, { suffix: { reason: "the model goes on from the prompt only", harmless: [""] } }, context);
     if (body.best_of && body.best_of !== (body.n ?? 1))
-      context.addIssue({ code: "custom", path: ["best_of"], message: "must be the same as n: a scored route chooses among candidates" });
+      context.addIssue({
+        code: "custom",
+        path: ["best_of"],
+        message: "must be the same as n: a scored route chooses among candidates",
+      });
   });
 export interface CompletionsRequest extends z.output<typeof completionsBodySchema> {}
 

@@ -1,4 +1,7 @@
-/** @module POST /v1/completions, for plain routes: raw text goes on, with the log-probabilities of the prompt itself where `echo` asks for them. */
+/**
+ * @module POST /v1/completions, for plain routes: raw text goes on, with the log-probabilities of the prompt itself
+ * where `echo` asks for them.
+ */
 import type { Context } from "hono";
 import { mayUse } from "../../access/access.ts";
 import { LinkedSignal } from "../../async/linked-signal.ts";
@@ -37,7 +40,11 @@ export function completions(dependencies: AppDependencies) {
     const resolved = singlePolicyRoute(c, dependencies.policies(), body.model);
     checkPlain(c, resolved.policy, dependencies.policies());
     if ((body.n ?? 1) > dependencies.maxAnswers)
-      throw new GatewayError("invalid_request", `Invalid 'n': at most ${dependencies.maxAnswers} answers are allowed.`, { param: "n" });
+      throw new GatewayError(
+        "invalid_request",
+        `Invalid 'n': at most ${dependencies.maxAnswers} answers are allowed.`,
+        { param: "n" },
+      );
     const { newId, unixTime, randomSeed } = dependencies;
     const [seed, tenant] = [(body.seed ?? randomSeed()) >>> 0, tenantOf(c, dependencies, { user: body.user })];
     const call: Call = { id: newId("cmpl-"), created: unixTime(), body, resolved, seed, tenant };
@@ -67,7 +74,9 @@ function tellsPrompt({ echo, logprobs }: Pick<CompletionsRequest, "echo" | "logp
 function checkPlain(c: Context, policy: Policy, set: PolicySet): void {
   if (isPlain(policy)) return;
   const plain = [...set.routes.values()]
-    .filter(({ name, policy: other, experiment }) => experiment === null && isPlain(other) && mayUse(c.get("caller"), name))
+    .filter(
+      ({ name, policy: other, experiment }) => experiment === null && isPlain(other) && mayUse(c.get("caller"), name),
+    )
     .map(({ name }) => name);
   const message = `/v1/completions is for plain routes, without demonstrations and scores${plain.length > 0 ? `: ${plain.join(", ")}` : "; there is none"}.`;
   throw new GatewayError("invalid_request", message, { param: "model" });
@@ -87,14 +96,20 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
   const { engine } = call.resolved.policy.sampler;
   const info = await engine.info(signal);
   if (!info.capabilities.text)
-    throw new GatewayError("invalid_request", "This route's engine takes chat messages only: use /v1/chat/completions.", {
-      param: "model",
-    });
+    throw new GatewayError(
+      "invalid_request",
+      "This route's engine takes chat messages only: use /v1/chat/completions.",
+      {
+        param: "model",
+      },
+    );
   for (const given of promptsOf(body)) checkGiven(info, given);
   // What every text begins with, BOS or nothing, and what closes one.
   const { tokens: beginning, end } = await engine.textPrompt("", signal);
   const prompts = await Promise.all(
-    promptsOf(body).map((given) => (typeof given === "string" ? engine.textPrompt(given, signal) : { tokens: given, end })),
+    promptsOf(body).map((given) =>
+      typeof given === "string" ? engine.textPrompt(given, signal) : { tokens: given, end },
+    ),
   );
   if (prompts.some(({ tokens }) => tokens.length === 0))
     throw new GatewayError("invalid_request", "Invalid 'prompt': it is empty.", { param: "prompt" });
@@ -125,14 +140,20 @@ function checkSize({ body, resolved: { policy } }: Call, prompts: readonly Promp
   checkAnswerSize(tokens * (body.n ?? 1), details, details > 1 ? "logprobs" : "n");
 }
 
-/** Before any prompt is worked on, for a stream of several has begun when the last one's turn comes. Throws what is to be 400. */
+/**
+ * Before any prompt is worked on, for a stream of several has begun when the last one's turn comes. Throws what is to
+ * be 400.
+ */
 function checkGiven(info: EngineInfo, given: string | readonly Token[]): void {
   if (typeof given === "string") checkCharacters(info, given.length, "prompt");
   else if (given.length > info.contextSize) throw tooLong(info, given.length, "tokens", "prompt");
   else checkTokens(info, given, "prompt");
 }
 
-/** All of the items' work, side by side. Where one of them fails, the others are stopped, and have stopped when its error is thrown. */
+/**
+ * All of the items' work, side by side. Where one of them fails, the others are stopped, and have stopped when its
+ * error is thrown.
+ */
 async function allOrNone<Item, Result>(
   items: readonly Item[],
   work: (item: Item, index: number, signal: AbortSignal) => Promise<Result>,
@@ -152,7 +173,8 @@ async function allOrNone<Item, Result>(
 }
 
 function usageOf(prompts: readonly Prompt[], completions: readonly (readonly Token[])[]): Usage {
-  const count = (lists: readonly { readonly length: number }[]): number => lists.reduce((sum, { length }) => sum + length, 0);
+  const count = (lists: readonly { readonly length: number }[]): number =>
+    lists.reduce((sum, { length }) => sum + length, 0);
   const [prompt, completion] = [count(prompts.map(({ tokens }) => tokens)), count(completions)];
   return { prompt_tokens: prompt, completion_tokens: completion, total_tokens: prompt + completion };
 }
@@ -163,7 +185,14 @@ interface LedPrompt extends Prompt {
 }
 
 /** A prompt's choices, and what was sampled of each. */
-async function completeOne(engine: Engine, call: Call, work: Try, prompt: LedPrompt, place: number, onPiece: (choice: Choice) => void) {
+async function completeOne(
+  engine: Engine,
+  call: Call,
+  work: Try,
+  prompt: LedPrompt,
+  place: number,
+  onPiece: (choice: Choice) => void,
+) {
   const { body, resolved } = call;
   const count = body.n ?? 1;
   const first = place * count;
@@ -171,7 +200,8 @@ async function completeOne(engine: Engine, call: Call, work: Try, prompt: LedPro
   const indexes = Array.from({ length: count }, (_, i) => first + i);
   if (body.echo) for (const index of indexes) onPiece({ index, ...echo, finish: null });
   const parameters = samplingOf(body, resolved.policy);
-  const shift = (details: readonly TokenDetail[]) => details.map((detail) => ({ ...detail, offset: detail.offset + echo.text.length }));
+  const shift = (details: readonly TokenDetail[]) =>
+    details.map((detail) => ({ ...detail, offset: detail.offset + echo.text.length }));
   const greedy = parameters.temperature === 0;
   const options = {
     parameters,
@@ -184,12 +214,15 @@ async function completeOne(engine: Engine, call: Call, work: Try, prompt: LedPro
     onPrefill: () => work.enter("prefill"),
     onBegin: () => work.enter("sample"),
     onText: (i: number, text: string, details: readonly TokenDetail[]) => {
-      for (const index of greedy ? indexes : [first + i]) onPiece({ index, text, finish: null, details: shift(details) });
+      for (const index of greedy ? indexes : [first + i])
+        onPiece({ index, text, finish: null, details: shift(details) });
     },
   };
   const sampled: Omit<Candidate, "index">[] = [];
   if (parameters.maxTokens === 0) sampled.push({ text: "", finish: "length", sample: null, details: [] });
-  else for await (const candidate of sampleCandidates({ engine, format: "chat", prompt }, options)) sampled[candidate.index] = candidate;
+  else
+    for await (const candidate of sampleCandidates({ engine, format: "chat", prompt }, options))
+      sampled[candidate.index] = candidate;
   return indexes.map((index, i) => {
     const { text, finish, details } = (sampled[i] ?? sampled[0]) as Candidate;
     const choice: Choice = { index, text: echo.text + text, finish, details: [...echo.details, ...shift(details)] };
@@ -210,7 +243,8 @@ async function echoOf(
   const [head, ...rest] = tokens as [Token, ...Token[]];
   if (tellsPrompt(body) && rest.length > 0) {
     const events = engine.score({ tokens: [head], end: head, tenant }, [rest], signal, body.logprobs ?? 0);
-    for await (const event of counted(events, 1, usage)) if (event.type === "scored") scored.push(...(event.details ?? []));
+    for await (const event of counted(events, 1, usage))
+      if (event.type === "scored") scored.push(...(event.details ?? []));
   }
   let offset = 0;
   const details: PlacedDetail[] = [];
@@ -243,7 +277,13 @@ function stream(c: Context, dependencies: AppDependencies, call: Call, demand: D
       const isUsageWanted = body.stream_options?.include_usage === true;
       for await (const piece of pieces)
         if (piece.type === "choice")
-          yield { data: { ...common(call), choices: [renderChoice(piece.choice, body)], ...(isUsageWanted && { usage: null }) } };
+          yield {
+            data: {
+              ...common(call),
+              choices: [renderChoice(piece.choice, body)],
+              ...(isUsageWanted && { usage: null }),
+            },
+          };
         else if (isUsageWanted) yield { data: { ...common(call), choices: [], usage: piece.usage } };
       yield { data: "[DONE]" };
     },

@@ -17,15 +17,22 @@ export function listExperiments(dependencies: AppDependencies) {
 export function getExperiment(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const name = c.req.param("id") ?? "";
-    const route = experimentRoutes(dependencies.policies()).find((one) => one.name === name && mayUse(c.get("caller"), one.name));
+    const route = experimentRoutes(dependencies.policies()).find(
+      (one) => one.name === name && mayUse(c.get("caller"), one.name),
+    );
     if (route === undefined)
-      throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`, { param: "route" });
+      throw new GatewayError("experiment_not_found", `There is no route "${name}" with an experiment.`, {
+        param: "route",
+      });
     const report = await dependencies.records.report(describeExperiment(route), c.req.raw.signal);
     return c.json({ object: "experiment", ...report, records: recordsState(c, dependencies) });
   };
 }
 
-/** What of the records was lost, so that nobody trusts figures that lack something. Why they cannot be written is for who runs the gateway. */
+/**
+ * What of the records was lost, so that nobody trusts figures that lack something. Why they cannot be written is for
+ * who runs the gateway.
+ */
 export function recordsState(c: Context, { records }: Pick<AppDependencies, "records">): StoreState {
   const state = records.state();
   return state.error === null || c.get("isAdmin") ? state : { ...state, error: "Records cannot be written now." };
@@ -37,7 +44,10 @@ export function experimentRoutes({ routes }: PolicySet): ExperimentRoute[] {
   return [...routes.values()].filter((route): route is ExperimentRoute => route.experiment !== null);
 }
 
-export function describeExperiment({ name: route, experiment }: ExperimentRoute): ExperimentDescription & { readonly ramp: number } {
+export function describeExperiment({
+  name: route,
+  experiment,
+}: ExperimentRoute): ExperimentDescription & { readonly ramp: number } {
   const { name, unit, arms, control, metrics, feedback: ranges, ramp } = experiment;
   return {
     name,

@@ -2,7 +2,12 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import type { AppDependencies } from "../../gateway/dependencies.ts";
-import { type DeclaredMetrics, largestValue, measuredMetrics, rating as thumbs } from "../../policy/feedback-metrics.ts";
+import {
+  type DeclaredMetrics,
+  largestValue,
+  measuredMetrics,
+  rating as thumbs,
+} from "../../policy/feedback-metrics.ts";
 import type { PolicySet } from "../../policy/policy.ts";
 import type { FeedbackRow } from "../../records/record.ts";
 import { GatewayError } from "../../types/error.ts";
@@ -50,12 +55,19 @@ export function feedback(dependencies: AppDependencies) {
 }
 
 /** Throws "answer_not_found", and "invalid_request" where the answer's experiment has not declared what is said. */
-export async function keepFeedback({ records, policies }: AppDependencies, row: FeedbackRow, key: string | null): Promise<void> {
+export async function keepFeedback(
+  { records, policies }: AppDependencies,
+  row: FeedbackRow,
+  key: string | null,
+): Promise<void> {
   const outcome = await records.feedback(row, key, declaredMetrics(policies()));
   const { answer: id } = row;
   if (outcome === "unknown")
-    throw new GatewayError("answer_not_found", `There is no answer "${id}" that feedback could be about.`, { param: "id" });
-  if (outcome === "expired") throw new GatewayError("answer_not_found", `The answer "${id}" is too old for feedback.`, { param: "id" });
+    throw new GatewayError("answer_not_found", `There is no answer "${id}" that feedback could be about.`, {
+      param: "id",
+    });
+  if (outcome === "expired")
+    throw new GatewayError("answer_not_found", `The answer "${id}" is too old for feedback.`, { param: "id" });
   if (outcome !== "kept") throw new GatewayError("invalid_request", outcome.message, { param: outcome.param });
 }
 
@@ -63,7 +75,8 @@ const known = new WeakMap<PolicySet, DeclaredMetrics>();
 
 /** Made once for a set. */
 function declaredMetrics(set: PolicySet): DeclaredMetrics {
-  const made = known.get(set) ?? new Map(experimentRoutes(set).map(({ experiment }) => [experiment.name, experiment.feedback]));
+  const made =
+    known.get(set) ?? new Map(experimentRoutes(set).map(({ experiment }) => [experiment.name, experiment.feedback]));
   known.set(set, made);
   return made;
 }

@@ -51,7 +51,11 @@ export function measureInput(input: ScoreInput) {
     conversation: toConversation(input.messages),
     completions: input.completions,
     demonstrations: input.demonstrations?.map(
-      (given, index): Demonstration => ({ ...given, id: given.id ?? `demonstrations.${index}`, rejected: given.rejected ?? undefined }),
+      (given, index): Demonstration => ({
+        ...given,
+        id: given.id ?? `demonstrations.${index}`,
+        rejected: given.rejected ?? undefined,
+      }),
     ),
     format: input.prompt ?? undefined,
   };

@@ -9,10 +9,14 @@ import type { Route } from "../../policy/policy.ts";
 const heldMs = 1_000;
 
 /**
- * Asks once in a second, however many want to know; a failure is remembered as well. `isolated`: nobody waits for an answer that another asked for,
- * for where requests are apart it may never come.
+ * Asks once in a second, however many want to know; a failure is remembered as well. `isolated`: nobody waits for an
+ * answer that another asked for, for where requests are apart it may never come.
  */
-export function remembered<Value>(ask: () => Promise<Value>, now: () => number, isolated = false): () => Promise<Value> {
+export function remembered<Value>(
+  ask: () => Promise<Value>,
+  now: () => number,
+  isolated = false,
+): () => Promise<Value> {
   let last: { readonly give: () => Promise<Value>; readonly until: number } | undefined;
   return () => {
     if (last !== undefined && now() < last.until) return last.give();

@@ -14,7 +14,14 @@ import { streamAnswer } from "../sse.ts";
 import { readBody } from "../wire.ts";
 import { finishedMessage, type MessagesCall } from "./messages-answer.ts";
 import { renderMessagesError } from "./messages-errors.ts";
-import { bounded, countTokensBodySchema, inVain, messagesBodySchema, toGeneration, toPrompt } from "./messages-request.ts";
+import {
+  bounded,
+  countTokensBodySchema,
+  inVain,
+  messagesBodySchema,
+  toGeneration,
+  toPrompt,
+} from "./messages-request.ts";
 import { messageEvents, ping } from "./messages-stream.ts";
 
 export function messages(dependencies: AppDependencies) {
@@ -24,7 +31,8 @@ export function messages(dependencies: AppDependencies) {
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
     const call: MessagesCall = { id: dependencies.newId("msg_"), body, resolved };
-    if (!body.stream) return c.json(finishedMessage(call, await generateWhole(c, dependencies, resolved, generation, call.id)));
+    if (!body.stream)
+      return c.json(finishedMessage(call, await generateWhole(c, dependencies, resolved, generation, call.id)));
     const [isAdmin, requestId] = [c.get("isAdmin"), c.res.headers.get("x-request-id")];
     return streamAnswer<GenerationEvent>(c, dependencies, {
       events: (reader) => generate(c, dependencies, resolved, generation, call.id, reader),

@@ -1,5 +1,4 @@
 /** @module Answers in the words of Anthropic's Messages API. */
-
 import type { Answer, Generated } from "../../gateway/generation.ts";
 import type { ResolvedRoute } from "../../gateway/route.ts";
 import { explained } from "../chat/chat-answer.ts";
@@ -18,7 +17,11 @@ export function finishedMessage(call: MessagesCall, generated: Generated) {
     ...(content || toolCalls.length === 0 ? [textBlock(content ?? "")] : []),
     ...toolCalls.map(({ id, name, arguments: text }) => toolUseBlock(id, name, inputOf(text))),
   ];
-  return { ...message(call, blocks, usageOf(generated)), ...ending(call, generated), ...explained(call.body, call.resolved, generated) };
+  return {
+    ...message(call, blocks, usageOf(generated)),
+    ...ending(call, generated),
+    ...explained(call.body, call.resolved, generated),
+  };
 }
 
 /** An answer that has begun. `promptTokens`: of C⁰, what is in a cache not being known yet. */
@@ -64,13 +67,20 @@ const reasons = { stop: "end_turn", length: "max_tokens", tool_calls: "tool_use"
 /** Why the answer ends. A stop sequence is named where the engine tells which it was. */
 export function ending({ body }: MessagesCall, { answers, outcome }: Generated) {
   const met = outcome.ranked[0]?.stopString;
-  if (met !== undefined && body.stop_sequences?.includes(met)) return { stop_reason: "stop_sequence", stop_sequence: met };
+  if (met !== undefined && body.stop_sequences?.includes(met))
+    return { stop_reason: "stop_sequence", stop_sequence: met };
   return { stop_reason: reasons[answers[0]?.finish ?? "stop"], stop_sequence: null };
 }
 
-/** Where C⁰ was all that was worked through, what was found of it in a cache is told; of other contexts it would mean nothing to a client. */
+/**
+ * Where C⁰ was all that was worked through, what was found of it in a cache is told; of other contexts it would mean
+ * nothing to a client.
+ */
 export function usageOf({ usage: used, outcome: { tokens } }: Generated) {
-  return usage(used, tokens.scored === 0 && tokens.prompt === used.promptTokens ? Math.min(tokens.cached, tokens.prompt) : 0);
+  return usage(
+    used,
+    tokens.scored === 0 && tokens.prompt === used.promptTokens ? Math.min(tokens.cached, tokens.prompt) : 0,
+  );
 }
 
 function usage({ promptTokens, completionTokens }: Generated["usage"], cached: number) {

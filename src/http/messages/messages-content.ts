@@ -81,7 +81,10 @@ export const maxBlocks = 4_096;
 /** Of a content that nobody has checked. */
 export function countBlocks(content: unknown): number {
   if (!Array.isArray(content)) return 0;
-  return content.reduce((sum: number, block: unknown) => sum + 1 + (isRecord(block) ? countBlocks(block["content"]) : 0), 0);
+  return content.reduce(
+    (sum: number, block: unknown) => sum + 1 + (isRecord(block) ? countBlocks(block["content"]) : 0),
+    0,
+  );
 }
 
 export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
@@ -104,7 +107,10 @@ export function checkCalls(messages: readonly GivenMessage[], context: z.core.$R
     }
 }
 
-/** Names the client's version, and may change with each request: nothing that the model should read, or that a prompt can be found by again. */
+/**
+ * Names the client's version, and may change with each request: nothing that the model should read, or that a prompt
+ * can be found by again.
+ */
 const billing = /^x-anthropic-billing-header:/u;
 
 export function toConversation(system: z.output<typeof systemSchema>, messages: readonly GivenMessage[]): Conversation {
@@ -136,7 +142,10 @@ interface Turn {
 /** Two turns in a row of one of these are one turn. */
 const joined: ReadonlySet<string> = new Set(["user", "assistant"]);
 
-/** Results of calls come before what the user says to them. Who says nothing has no turn: an assistant may have thought only. */
+/**
+ * Results of calls come before what the user says to them. Who says nothing has no turn: an assistant may have thought
+ * only.
+ */
 function toTurns({ role, content }: GivenMessage): Turn[] {
   const blocks = typeof content === "string" ? [{ type: "text", text: content } as const] : content;
   const results = blocks.flatMap((block) => (block.type === "tool_result" ? [toResult(block)] : []));

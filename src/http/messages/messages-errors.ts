@@ -25,7 +25,10 @@ export function renderMessagesError(error: unknown, isAdmin: boolean | undefined
   const type = types[status] ?? (status >= 500 ? "api_error" : "invalid_request_error");
   // Agents know by these words that they must shorten their conversation.
   const lead = code === "context_length_exceeded" ? "prompt is too long: " : "";
-  return { status, body: { type: "error", error: { type, message: lead + body.error.message }, request_id: requestId } };
+  return {
+    status,
+    body: { type: "error", error: { type, message: lead + body.error.message }, request_id: requestId },
+  };
 }
 
 /** What goes wrong below it is told in Anthropic's words. */

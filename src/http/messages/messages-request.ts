@@ -1,7 +1,19 @@
-/** @module The body of POST /v1/messages, Anthropic's protocol: each field works, is named in a header as having no effect, or is refused by name. */
+/**
+ * @module The body of POST /v1/messages, Anthropic's protocol: each field works, is named in a header as having no
+ * effect, or is refused by name.
+ */
 import { z } from "zod";
 import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
-import { gatewayFields, maxMessages, maxTools, refuse, samplingFields, stopList, toGatewayFields, userName } from "../wire.ts";
+import {
+  gatewayFields,
+  maxMessages,
+  maxTools,
+  refuse,
+  samplingFields,
+  stopList,
+  toGatewayFields,
+  userName,
+} from "../wire.ts";
 import {
   checkCalls,
   countBlocks,
@@ -38,7 +50,10 @@ const format = z.object({ type: z.literal("json_schema"), schema: z.record(z.str
 /** What is about the prompt: all that tokens are counted of. */
 const promptFields = {
   model: z.string(),
-  messages: z.array(messageSchema).min(1, "must hold at least one message").max(maxMessages, `must hold at most ${maxMessages} messages`),
+  messages: z
+    .array(messageSchema)
+    .min(1, "must hold at least one message")
+    .max(maxMessages, `must hold at most ${maxMessages} messages`),
   system: systemSchema,
   tools: z.array(tool).max(maxTools).nullish(),
   tool_choice: toolChoice.nullish(),
@@ -78,7 +93,8 @@ export function bounded<Schema extends z.ZodType>(schema: Schema) {
     const { messages, system, tools } = isRecord(body) ? body : {};
     const complain = (field: string, most: string) =>
       context.addIssue({ code: "custom", path: [field], message: `must hold at most ${most}` });
-    if (Array.isArray(messages) && messages.length > maxMessages) return complain("messages", `${maxMessages} messages`);
+    if (Array.isArray(messages) && messages.length > maxMessages)
+      return complain("messages", `${maxMessages} messages`);
     if (Array.isArray(tools) && tools.length > maxTools) return complain("tools", `${maxTools} tools`);
     if (countBlocks(system) + countBlocks(messages) - (Array.isArray(messages) ? messages.length : 0) > maxBlocks)
       complain("messages", `${maxBlocks} blocks, those of system among them`);
@@ -92,9 +108,13 @@ function check(body: CountTokensRequest, context: z.core.$RefinementCtx): void {
   checkCalls(body.messages, context);
   const last = body.messages.length - 1;
   if (body.messages[last]?.role === "assistant")
-    complain(["messages", last, "role"], "the conversation must end with the user: an answer that has begun cannot be gone on with");
+    complain(
+      ["messages", last, "role"],
+      "the conversation must end with the user: an answer that has begun cannot be gone on with",
+    );
   const mustCall = body.tool_choice?.type === "any" || body.tool_choice?.type === "tool";
-  if (mustCall && ownTools(body).length === 0) complain(["tool_choice"], "is only allowed with tools that have an input_schema");
+  if (mustCall && ownTools(body).length === 0)
+    complain(["tool_choice"], "is only allowed with tools that have an input_schema");
 }
 
 /** What a prompt is made of, and what its answer must keep to. */

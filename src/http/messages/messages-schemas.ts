@@ -1,4 +1,7 @@
-/** @module What answers in Anthropic's protocol look like, for the described API and for tests that hold every answer to it. */
+/**
+ * @module What answers in Anthropic's protocol look like, for the described API and for tests that hold every answer to
+ * it.
+ */
 import { z } from "zod";
 import { explanationSchema } from "../answer-schemas.ts";
 

@@ -1,11 +1,13 @@
 /** @module Streamed messages: an answer's events in the words of Anthropic's Messages API. */
-
 import type { GenerationEvent } from "../../gateway/generation.ts";
 import { explained } from "../chat/chat-answer.ts";
 import type { ServerSentEvent } from "../sse.ts";
 import { begunMessage, ending, type MessagesCall, textBlock, toolUseBlock, usageOf } from "./messages-answer.ts";
 
-export async function* messageEvents(call: MessagesCall, events: AsyncIterable<GenerationEvent>): AsyncGenerator<ServerSentEvent> {
+export async function* messageEvents(
+  call: MessagesCall,
+  events: AsyncIterable<GenerationEvent>,
+): AsyncGenerator<ServerSentEvent> {
   const blocks = new Blocks();
   for await (const event of events) {
     switch (event.type) {
@@ -29,7 +31,11 @@ export async function* messageEvents(call: MessagesCall, events: AsyncIterable<G
       case "end": {
         const { generated } = event;
         const delta = { ...ending(call, generated), stop_details: null, container: null };
-        yield named("message_delta", { delta, usage: usageOf(generated), ...explained(call.body, call.resolved, generated) });
+        yield named("message_delta", {
+          delta,
+          usage: usageOf(generated),
+          ...explained(call.body, call.resolved, generated),
+        });
         yield named("message_stop", {});
       }
     }

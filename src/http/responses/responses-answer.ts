@@ -19,7 +19,12 @@ export interface ResponsesCall {
 export type ResponseStatus = "in_progress" | "completed" | "incomplete" | "failed";
 
 /** The response as far as it has come. */
-export function responseObject(call: ResponsesCall, status: ResponseStatus, output: readonly unknown[], generated?: Generated) {
+export function responseObject(
+  call: ResponsesCall,
+  status: ResponseStatus,
+  output: readonly unknown[],
+  generated?: Generated,
+) {
   const { id, created, body, resolved } = call;
   const { sampling } = resolved.policy.settings;
   return {

@@ -1,4 +1,7 @@
-/** @module The body of POST /v1/responses, OpenAI's newer protocol: text, tools and schemas, without state on the server. */
+/**
+ * @module The body of POST /v1/responses, OpenAI's newer protocol: text, tools and schemas, without state on the
+ * server.
+ */
 import { z } from "zod";
 import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
 import type { Conversation, Message, ToolCall } from "../../types/conversation.ts";
@@ -21,12 +24,26 @@ const textPart = z.object({
 });
 const refusalPart = z.object({ type: z.literal("refusal"), refusal: z.string() });
 const content = z.union(
-  [z.string(), z.array(z.discriminatedUnion("type", [textPart, refusalPart], "only text parts can be read by this model")).max(maxParts)],
+  [
+    z.string(),
+    z
+      .array(z.discriminatedUnion("type", [textPart, refusalPart], "only text parts can be read by this model"))
+      .max(maxParts),
+  ],
   `must be a string or a list of up to ${maxParts} text parts`,
 );
 
-const message = z.object({ type: z.literal("message").nullish(), role: z.enum(["user", "assistant", "system", "developer"]), content });
-const functionCall = z.object({ type: z.literal("function_call"), call_id: z.string(), name: functionName, arguments: z.string() });
+const message = z.object({
+  type: z.literal("message").nullish(),
+  role: z.enum(["user", "assistant", "system", "developer"]),
+  content,
+});
+const functionCall = z.object({
+  type: z.literal("function_call"),
+  call_id: z.string(),
+  name: functionName,
+  arguments: z.string(),
+});
 const functionCallOutput = z.object({ type: z.literal("function_call_output"), call_id: z.string(), output: content });
 /** Clients send back what they were given; this model was not shown its reasoning. */
 const reasoning = z.object({ type: z.literal("reasoning") });
@@ -55,7 +72,10 @@ const format = z.discriminatedUnion("type", [
 /** What would need state on the server, or another model. */
 const refusals = {
   store: { reason: "there is no state on the server; leave it out or send false", harmless: [false] },
-  previous_response_id: { reason: "there is no state on the server; send the whole conversation as input", harmless: [] },
+  previous_response_id: {
+    reason: "there is no state on the server; send the whole conversation as input",
+    harmless: [],
+  },
   conversation: { reason: "there is no state on the server; send the whole conversation as input", harmless: [] },
   background: { reason: "there is no state on the server that the answer could be kept in", harmless: [false] },
   prompt: { reason: "there are no stored prompts", harmless: [] },
@@ -89,7 +109,11 @@ export const responsesBodySchema = z
     for (const [index, item] of (typeof body.input === "string" ? [] : body.input).entries()) {
       if (item.type === "function_call") calls.add(item.call_id);
       if (item.type === "function_call_output" && !calls.has(item.call_id))
-        context.addIssue({ code: "custom", path: ["input", index, "call_id"], message: "no earlier item is a call of this id" });
+        context.addIssue({
+          code: "custom",
+          path: ["input", index, "call_id"],
+          message: "no earlier item is a call of this id",
+        });
     }
     if (body.tool_choice && body.tool_choice !== "none" && body.tool_choice !== "auto" && !body.tools?.length)
       context.addIssue({ code: "custom", path: ["tool_choice"], message: "is only allowed with tools" });
@@ -123,8 +147,10 @@ function toConversation({ instructions, input }: ResponsesRequest): Conversation
   const messages: Message[] = [];
   for (const item of input) {
     if (item.type === "reasoning") continue;
-    if (item.type === "function_call") addCall(messages, { id: item.call_id, name: item.name, arguments: item.arguments });
-    else if (item.type === "function_call_output") messages.push({ role: "tool", content: toText(item.output), toolCallId: item.call_id });
+    if (item.type === "function_call")
+      addCall(messages, { id: item.call_id, name: item.name, arguments: item.arguments });
+    else if (item.type === "function_call_output")
+      messages.push({ role: "tool", content: toText(item.output), toolCallId: item.call_id });
     else messages.push({ role: item.role === "developer" ? "system" : item.role, content: toText(item.content) });
   }
   return [...system, ...messages];
@@ -133,12 +159,15 @@ function toConversation({ instructions, input }: ResponsesRequest): Conversation
 /** Calls belong to the assistant's turn before them, or are one together. */
 function addCall(messages: Message[], call: ToolCall): void {
   const last = messages.at(-1);
-  if (last?.role === "assistant") messages[messages.length - 1] = { ...last, toolCalls: [...(last.toolCalls ?? []), call] };
+  if (last?.role === "assistant")
+    messages[messages.length - 1] = { ...last, toolCalls: [...(last.toolCalls ?? []), call] };
   else messages.push({ role: "assistant", content: "", toolCalls: [call] });
 }
 
 function toText(given: z.output<typeof content>): string {
-  return typeof given === "string" ? given : given.map((part) => (part.type === "refusal" ? part.refusal : part.text)).join("");
+  return typeof given === "string"
+    ? given
+    : given.map((part) => (part.type === "refusal" ? part.refusal : part.text)).join("");
 }
 
 function toTools(tools: NonNullable<ResponsesRequest["tools"]>): Generation["tools"] {

@@ -42,7 +42,10 @@ export class ResponseEvents {
   /** What went wrong after the first byte. */
   fail({ error }: ErrorBody): ServerSentEvent[] {
     const { code, message, param } = error;
-    const failed = { ...responseObject(this.#call, "failed", this.#items), error: { code: code ?? "server_error", message } };
+    const failed = {
+      ...responseObject(this.#call, "failed", this.#items),
+      error: { code: code ?? "server_error", message },
+    };
     return [this.#event("error", { code, message, param }), this.#event("response.failed", { response: failed })];
   }
 
@@ -87,7 +90,10 @@ export class ResponseEvents {
       logprobs: [],
     };
     this.#open = item;
-    const empty = call === null ? { ...messageItem(item.id, "in_progress", "", null), content: [] } : this.#item(item, "in_progress");
+    const empty =
+      call === null
+        ? { ...messageItem(item.id, "in_progress", "", null), content: [] }
+        : this.#item(item, "in_progress");
     yield this.#event("response.output_item.added", { output_index: item.index, item: empty });
     if (call === null) yield this.#event("response.content_part.added", { ...place(item), part: textPart("", null) });
   }
@@ -98,8 +104,17 @@ export class ResponseEvents {
     item.text += text;
     item.logprobs.push(...logprobs);
     if (item.call === null)
-      yield this.#event("response.output_text.delta", { ...place(item), delta: text, logprobs: renderLogprobs(logprobs) });
-    else yield this.#event("response.function_call_arguments.delta", { item_id: item.id, output_index: item.index, delta: text });
+      yield this.#event("response.output_text.delta", {
+        ...place(item),
+        delta: text,
+        logprobs: renderLogprobs(logprobs),
+      });
+    else
+      yield this.#event("response.function_call_arguments.delta", {
+        item_id: item.id,
+        output_index: item.index,
+        delta: text,
+      });
   }
 
   *#finish(status: "completed" | "incomplete"): Generator<ServerSentEvent> {
@@ -109,7 +124,11 @@ export class ResponseEvents {
     const whole = this.#item(item, status);
     this.#items.push(whole);
     if (item.call === null) {
-      yield this.#event("response.output_text.done", { ...place(item), text: item.text, logprobs: renderLogprobs(item.logprobs) });
+      yield this.#event("response.output_text.done", {
+        ...place(item),
+        text: item.text,
+        logprobs: renderLogprobs(item.logprobs),
+      });
       yield this.#event("response.content_part.done", { ...place(item), part: textPart(item.text, item.logprobs) });
     } else {
       const at = { item_id: item.id, output_index: item.index };

@@ -1,4 +1,7 @@
-/** @module The thread that writes records. What cannot be written now is tried again; how much may wait is the gateway's to decide. */
+/**
+ * @module The thread that writes records. What cannot be written now is tried again; how much may wait is the gateway's
+ * to decide.
+ */
 import { parentPort, workerData } from "node:worker_threads";
 import { retry } from "../../async/retry.ts";
 import { messageOf } from "../../types/error.ts";
@@ -41,7 +44,9 @@ async function flush(): Promise<void> {
   while (waiting.length > 0) {
     const rows = waiting.slice(0, rowsAtOnce);
     const answers = rows.flatMap((row): AnswerRow[] => ("answer" in row ? [row.answer] : []));
-    const counterfactuals = rows.flatMap((row): CounterfactualRow[] => ("counterfactual" in row ? [row.counterfactual] : []));
+    const counterfactuals = rows.flatMap((row): CounterfactualRow[] =>
+      "counterfactual" in row ? [row.counterfactual] : [],
+    );
     await (await opened()).write(answers, counterfactuals);
     waiting.splice(0, rows.length);
     tell({ type: "written", count: rows.length });

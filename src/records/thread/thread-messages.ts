@@ -1,5 +1,4 @@
 /** @module Messages between the gateway and the threads that write its records and make reports of them. */
-
 import type { ExperimentDescription, ExperimentReport } from "../../experiment/report.ts";
 import type { DeclaredMetrics } from "../../policy/feedback-metrics.ts";
 import type { DatabaseOptions } from "../libsql-records.ts";
@@ -20,7 +19,9 @@ export interface Calls {
   flush: { arguments: []; result: null };
 }
 
-export type Call = { [Name in keyof Calls]: { readonly name: Name; readonly arguments: Calls[Name]["arguments"] } }[keyof Calls];
+export type Call = {
+  [Name in keyof Calls]: { readonly name: Name; readonly arguments: Calls[Name]["arguments"] };
+}[keyof Calls];
 
 export type ToWorker =
   | { readonly type: "rows"; readonly rows: readonly RecordedRow[] }

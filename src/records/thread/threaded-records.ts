@@ -1,4 +1,7 @@
-/** @module The gateway's side of its records: a bounded queue to the thread that writes them. Recording never waits and never fails. */
+/**
+ * @module The gateway's side of its records: a bounded queue to the thread that writes them. Recording never waits and
+ * never fails.
+ */
 import { Worker } from "node:worker_threads";
 import { inTime } from "../../async/pause.ts";
 import { Shared } from "../../async/shared.ts";
@@ -53,7 +56,8 @@ export class ThreadedStore implements RecordStore {
   }
 
   answer(row: AnswerRow): void {
-    const size = row.texts === null ? 0 : row.texts.request.length + (row.texts.settings?.length ?? 0) + row.texts.answers.length;
+    const size =
+      row.texts === null ? 0 : row.texts.request.length + (row.texts.settings?.length ?? 0) + row.texts.answers.length;
     this.#record({ answer: row }, size);
   }
 

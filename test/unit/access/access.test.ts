@@ -53,8 +53,10 @@ describe("API keys", () => {
 
   it("asks for them on every path of the API, before the body is read", async () => {
     const { app, post } = await withKeys(await key("alice", secret));
-    for (const path of ["/v1/models", "/v1/models/icdpo", "/routes/plain/v1/models"]) expect((await app.request(path)).status).toBe(401);
-    for (const path of ["/v1/score", "/routes/icdpo/v1/chat/completions"]) expect((await post(path, "not JSON")).status).toBe(401);
+    for (const path of ["/v1/models", "/v1/models/icdpo", "/routes/plain/v1/models"])
+      expect((await app.request(path)).status).toBe(401);
+    for (const path of ["/v1/score", "/routes/icdpo/v1/chat/completions"])
+      expect((await post(path, "not JSON")).status).toBe(401);
   });
 
   it("shows strangers and clients whether the gateway lives, and no more", async () => {
@@ -92,7 +94,11 @@ describe("API keys", () => {
       [other, 200],
     ] as const) {
       const form = { "content-type": "application/x-www-form-urlencoded", origin: "http://localhost" };
-      const signedIn = await app.request("/sign-in", { method: "POST", headers: form, body: new URLSearchParams({ key: text }) });
+      const signedIn = await app.request("/sign-in", {
+        method: "POST",
+        headers: form,
+        body: new URLSearchParams({ key: text }),
+      });
       const headers = { cookie: signedIn.headers.get("set-cookie")?.split(";")[0] ?? "" };
       expect((await app.request("/", { headers })).status).toBe(200);
       for (const path of ["/policies", "/status"]) expect((await app.request(path, { headers })).status).toBe(status);
@@ -101,7 +107,10 @@ describe("API keys", () => {
 
   it("expire", async () => {
     const at = 1_700_000_000_000; // what the gateway takes for now
-    const { chat } = await withKeys(await key("alice", secret, { expires: at }), await key("bob", other, { expires: at + 1 }));
+    const { chat } = await withKeys(
+      await key("alice", secret, { expires: at }),
+      await key("bob", other, { expires: at + 1 }),
+    );
     const refused = await chat({}, bearer(secret));
     expect(refused.status).toBe(401);
     expect((await json(refused)).error.message).toContain("expired on 2023-11-14T22:13:20.000Z");
@@ -154,15 +163,23 @@ describe("API keys", () => {
       expect((await json(response)).error.message).toBe(`The model "${model}" does not exist. Available: plain.`);
     }
     expect(
-      (await post("/routes/icdpo/v1/score", { model: "x", messages: [{ role: "user", content: "a" }], completions: ["b"] }, bearer(secret)))
-        .status,
+      (
+        await post(
+          "/routes/icdpo/v1/score",
+          { model: "x", messages: [{ role: "user", content: "a" }], completions: ["b"] },
+          bearer(secret),
+        )
+      ).status,
     ).toBe(404);
   });
 });
 
 describe("limits of a key", () => {
   it("counts requests, and says in OpenAI's headers what is left", async () => {
-    const { chat } = await withKeys(await key("alice", secret, { limits: { requestsPerMinute: 2 } }), await key("bob", other));
+    const { chat } = await withKeys(
+      await key("alice", secret, { limits: { requestsPerMinute: 2 } }),
+      await key("bob", other),
+    );
     const first = await chat({ model: "plain" }, bearer(secret));
     expect(first.headers.get("x-ratelimit-limit-requests")).toBe("2");
     expect(first.headers.get("x-ratelimit-remaining-requests")).toBe("1");
@@ -211,7 +228,8 @@ describe("reading keys", () => {
     const none = { ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: undefined, ICDPO_ADMIN_KEYS: undefined };
     return KeyRing.open({ ...none, ...settings }, (line) => said.push(line));
   };
-  const readKeys = async (settings: Partial<KeySettings>): Promise<readonly ApiKey[]> => (await open(settings)).keys ?? [];
+  const readKeys = async (settings: Partial<KeySettings>): Promise<readonly ApiKey[]> =>
+    (await open(settings)).keys ?? [];
   const refusal = async (settings: Partial<KeySettings>): Promise<string> =>
     readKeys(settings).then(
       () => "none",
@@ -239,21 +257,33 @@ describe("reading keys", () => {
 
   it("says what is wrong, and where", async () => {
     const wrong = await file("keys:\n  - { name: alice, hash: abc }\n");
-    expect(await refusal({ ICDPO_KEYS_FILE: wrong, ICDPO_API_KEYS: undefined })).toMatch(/keys\.yaml:2: keys\.0\.hash: must be sha256/u);
-    expect(await refusal({ ICDPO_KEYS_FILE: "/nowhere/keys.yaml", ICDPO_API_KEYS: undefined })).toContain("ICDPO_KEYS_FILE cannot be read");
+    expect(await refusal({ ICDPO_KEYS_FILE: wrong, ICDPO_API_KEYS: undefined })).toMatch(
+      /keys\.yaml:2: keys\.0\.hash: must be sha256/u,
+    );
+    expect(await refusal({ ICDPO_KEYS_FILE: "/nowhere/keys.yaml", ICDPO_API_KEYS: undefined })).toContain(
+      "ICDPO_KEYS_FILE cannot be read",
+    );
     expect(await refusal({ ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: "short" })).toContain("at least 16 characters");
-    expect(await refusal({ ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: `a=${secret},a=${other}` })).toContain('Two API keys are named "a"');
+    expect(await refusal({ ICDPO_KEYS_FILE: undefined, ICDPO_API_KEYS: `a=${secret},a=${other}` })).toContain(
+      'Two API keys are named "a"',
+    );
     expect(await refusal({ ICDPO_API_KEYS: `a=${secret},b=${secret}` })).toContain('"a" and "b" are the same key');
-    expect(await refusal({ ICDPO_API_KEYS: `a=${secret}`, ICDPO_ADMIN_KEYS: `b=${secret}` })).toContain("are the same key");
+    expect(await refusal({ ICDPO_API_KEYS: `a=${secret}`, ICDPO_ADMIN_KEYS: `b=${secret}` })).toContain(
+      "are the same key",
+    );
     const { entry } = await createKey("alice");
-    const twice = await file(`keys:\n  - { name: a, hash: "${entry.hash}" }\n  - { name: b, hash: "${entry.hash}", routes: [plain] }\n`);
+    const twice = await file(
+      `keys:\n  - { name: a, hash: "${entry.hash}" }\n  - { name: b, hash: "${entry.hash}", routes: [plain] }\n`,
+    );
     expect(await refusal({ ICDPO_KEYS_FILE: twice })).toContain('"a" and "b" are the same key');
   });
 
   it("reads until when a key holds, how much at once, and whose it is", async () => {
     const { entry } = await createKey("alice");
     const of = async (more: string) => {
-      const [one] = await readKeys({ ICDPO_KEYS_FILE: await file(`keys:\n  - { name: alice, hash: "${entry.hash}", ${more} }\n`) });
+      const [one] = await readKeys({
+        ICDPO_KEYS_FILE: await file(`keys:\n  - { name: alice, hash: "${entry.hash}", ${more} }\n`),
+      });
       return one;
     };
     expect(await of("admin: true, parallel: 3")).toMatchObject({ admin: true, limits: { parallel: 3 } });
@@ -261,7 +291,9 @@ describe("reading keys", () => {
     expect((await of("expires: 2027-01-31"))?.expires).toBe(Date.parse("2027-02-01T00:00:00Z"));
     expect((await of("expires: 2027-01-31T12:00:00+02:00"))?.expires).toBe(Date.parse("2027-01-31T10:00:00Z"));
     for (const wrong of ["tomorrow", "2027-02-30", "1798675200"])
-      expect(await of(`expires: ${wrong}`).catch(({ message }) => message)).toMatch(/keys\.yaml:2: keys\.0\.expires: must be a date/u);
+      expect(await of(`expires: ${wrong}`).catch(({ message }) => message)).toMatch(
+        /keys\.yaml:2: keys\.0\.expires: must be a date/u,
+      );
     const [admin] = await readKeys({ ICDPO_ADMIN_KEYS: other });
     expect(admin).toMatchObject({ name: "admin-1", admin: true });
   });
@@ -271,7 +303,10 @@ describe("reading keys", () => {
       "the key itself",
       async () => {
         const { key: made, entry } = await createKey("alice");
-        return { settings: { ICDPO_KEYS_FILE: await file(`keys:\n  - { name: "${made}", hash: "${entry.hash}" }\n`) }, made };
+        return {
+          settings: { ICDPO_KEYS_FILE: await file(`keys:\n  - { name: "${made}", hash: "${entry.hash}" }\n`) },
+          made,
+        };
       },
     ],
     [
@@ -279,7 +314,10 @@ describe("reading keys", () => {
       async () => {
         const made = "correct.horse.battery.staple";
         const hash = Buffer.from(await hashKey(made)).toString("hex");
-        return { settings: { ICDPO_KEYS_FILE: await file(`keys:\n  - { name: "${made}", hash: "sha256:${hash}" }\n`) }, made };
+        return {
+          settings: { ICDPO_KEYS_FILE: await file(`keys:\n  - { name: "${made}", hash: "sha256:${hash}" }\n`) },
+          made,
+        };
       },
     ],
     [
@@ -291,7 +329,10 @@ describe("reading keys", () => {
     ],
     [
       "a hexadecimal one",
-      async () => ({ settings: { ICDPO_API_KEYS: `9f86d081884c7d659a2feaa0c55ad015=${secret}` }, made: "9f86d081884c7d65" }),
+      async () => ({
+        settings: { ICDPO_API_KEYS: `9f86d081884c7d659a2feaa0c55ad015=${secret}` },
+        made: "9f86d081884c7d65",
+      }),
     ],
     [
       "the beginning of one that ends in =",
@@ -313,7 +354,13 @@ describe("reading keys", () => {
   });
 
   it("takes names that people give", async () => {
-    for (const name of ["alice", "batch-worker-2024-eu-west-1", "team.search+ranking@example.com", "Ümläut der Großen 7", "ci"])
+    for (const name of [
+      "alice",
+      "batch-worker-2024-eu-west-1",
+      "team.search+ranking@example.com",
+      "Ümläut der Großen 7",
+      "ci",
+    ])
       expect((await createKey(name)).entry.name).toBe(name);
     await expect(createKey((await createKey("a")).key)).rejects.toMatchObject({ code: "invalid_request" });
   });
@@ -321,7 +368,8 @@ describe("reading keys", () => {
   it("takes a file's changes into use, and keeps the last good keys where it is broken or away", async () => {
     const { key: first, entry: alice } = await createKey("alice");
     const { key: second, entry: bob } = await createKey("bob");
-    const lineOf = ({ name, hash }: { name: string; hash: string }): string => `  - { name: ${name}, hash: "${hash}" }\n`;
+    const lineOf = ({ name, hash }: { name: string; hash: string }): string =>
+      `  - { name: ${name}, hash: "${hash}" }\n`;
     const where = await file(`keys:\n${lineOf(alice)}${lineOf(bob)}`);
     const ring = await open({ ICDPO_KEYS_FILE: where });
     const may = async (given: string): Promise<boolean> => findKey(ring.keys ?? [], await hashKey(given)) !== undefined;
@@ -413,7 +461,9 @@ describe("access as the settings have it", () => {
       code: "configuration",
       message: expect.stringContaining("ICDPO_LIMITS cannot be opened"),
     });
-    await expect(open({ HOST: "0.0.0.0" })).rejects.toMatchObject({ message: expect.stringContaining("ICDPO_ALLOW_ANONYMOUS") });
+    await expect(open({ HOST: "0.0.0.0" })).rejects.toMatchObject({
+      message: expect.stringContaining("ICDPO_ALLOW_ANONYMOUS"),
+    });
   });
 });
 
@@ -445,17 +495,24 @@ describe("browsers", () => {
   });
 
   it("are told nothing of other origins unless they are allowed", async () => {
-    const ask = { method: "OPTIONS", headers: { origin: "https://chat.example.com", "access-control-request-method": "POST" } };
+    const ask = {
+      method: "OPTIONS",
+      headers: { origin: "https://chat.example.com", "access-control-request-method": "POST" },
+    };
     const closed = await gateway();
-    expect((await closed.app.request("/v1/chat/completions", ask)).headers.get("access-control-allow-origin")).toBeNull();
+    expect(
+      (await closed.app.request("/v1/chat/completions", ask)).headers.get("access-control-allow-origin"),
+    ).toBeNull();
     const open = await gateway({}, { corsOrigins: ["https://chat.example.com"] });
     const preflight = await open.app.request("/v1/chat/completions", ask);
     expect(preflight.status).toBe(204);
     expect(preflight.headers.get("access-control-allow-origin")).toBe("https://chat.example.com");
-    expect((await open.chat({}, { origin: "https://chat.example.com" })).headers.get("access-control-expose-headers")).toContain(
-      "x-icdpo-score",
-    );
-    expect((await open.chat({}, { origin: "https://evil.example.com" })).headers.get("access-control-allow-origin")).toBeNull();
+    expect(
+      (await open.chat({}, { origin: "https://chat.example.com" })).headers.get("access-control-expose-headers"),
+    ).toContain("x-icdpo-score");
+    expect(
+      (await open.chat({}, { origin: "https://evil.example.com" })).headers.get("access-control-allow-origin"),
+    ).toBeNull();
   });
 
   it("get headers that keep answers from being taken for pages", async () => {
@@ -496,7 +553,9 @@ describe("browsers", () => {
   });
 
   const listening = (environment: Record<string, string>) =>
-    readAccess(readSettings({ ICDPO_DATABASE: "off", ...environment }, "/nowhere"), () => {}).then(({ allowedHosts }) => allowedHosts);
+    readAccess(readSettings({ ICDPO_DATABASE: "off", ...environment }, "/nowhere"), () => {}).then(
+      ({ allowedHosts }) => allowedHosts,
+    );
   const aKey = { ICDPO_API_KEYS: `one=${secret}` };
 
   it.each([
@@ -512,17 +571,39 @@ describe("browsers", () => {
     expect((await app.request("http://localhost:8080/health")).status).toBe(200);
     expect((await app.request("http://[::1]:8080/health")).status).toBe(200);
     expect((await app.request("http://192.168.1.5:8080/health")).status).toBe(200);
-    const rebound = { method: "POST", headers: { origin: "http://evil.example:8080", "content-type": "application/json" }, body: "{}" };
-    expect((await app.request("http://evil.example:8080/v1/chat/completions", rebound)).status).toBe(isChecked ? 403 : 400);
+    const rebound = {
+      method: "POST",
+      headers: { origin: "http://evil.example:8080", "content-type": "application/json" },
+      body: "{}",
+    };
+    expect((await app.request("http://evil.example:8080/v1/chat/completions", rebound)).status).toBe(
+      isChecked ? 403 : 400,
+    );
   });
 
   it("allows the names that are given", async () => {
-    const allowedHosts = await listening({ HOST: "0.0.0.0", ICDPO_ALLOW_ANONYMOUS: "1", ICDPO_ALLOWED_HOSTS: "gateway.test, ::1" });
+    const allowedHosts = await listening({
+      HOST: "0.0.0.0",
+      ICDPO_ALLOW_ANONYMOUS: "1",
+      ICDPO_ALLOWED_HOSTS: "gateway.test, ::1",
+    });
     expect(allowedHosts).toContain("gateway.test");
-    expect((await (await gateway({}, { allowedHosts })).app.request("http://Gateway.test:8080/health")).status).toBe(200);
+    expect((await (await gateway({}, { allowedHosts })).app.request("http://Gateway.test:8080/health")).status).toBe(
+      200,
+    );
   });
 
-  const paths = ["/", "/experiments", "/status", "/health", "/ready", "/metrics", "/openapi.json", "/v1/models", "/v1/experiments/ab"];
+  const paths = [
+    "/",
+    "/experiments",
+    "/status",
+    "/health",
+    "/ready",
+    "/metrics",
+    "/openapi.json",
+    "/v1/models",
+    "/v1/experiments/ab",
+  ];
 
   it.each(paths)("of other sites load nothing of it, not even what they cannot read: %s", async (path) => {
     const { app, engine } = await gateway();
@@ -532,10 +613,13 @@ describe("browsers", () => {
       for (const dest of ["image", "empty", "script", "iframe"])
         expect(await ask({ "sec-fetch-site": site, "sec-fetch-dest": dest })).toBe(403);
       // A link leads where it leads.
-      expect(await ask({ "sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" })).not.toBe(403);
+      expect(
+        await ask({ "sec-fetch-site": site, "sec-fetch-mode": "navigate", "sec-fetch-dest": "document" }),
+      ).not.toBe(403);
       expect(await ask({ "sec-fetch-site": site, "sec-fetch-dest": "document" }, "POST")).toBe(403);
     }
-    for (const site of ["same-origin", "none"]) expect(await ask({ "sec-fetch-site": site, "sec-fetch-dest": "empty" })).not.toBe(403);
+    for (const site of ["same-origin", "none"])
+      expect(await ask({ "sec-fetch-site": site, "sec-fetch-dest": "empty" })).not.toBe(403);
     expect(engine.calls).toEqual([]);
   });
 
@@ -543,25 +627,43 @@ describe("browsers", () => {
     const { app } = await gateway({}, { corsOrigins: ["https://chat.example.com"] });
     const headers = { "sec-fetch-site": "cross-site", "sec-fetch-dest": "empty", origin: "https://chat.example.com" };
     expect((await app.request("/v1/models", { headers })).status).toBe(200);
-    expect((await app.request("/v1/models", { headers: { ...headers, origin: "https://evil.example" } })).status).toBe(403);
+    expect((await app.request("/v1/models", { headers: { ...headers, origin: "https://evil.example" } })).status).toBe(
+      403,
+    );
   });
 
-  it.each(["/", "/rate", "/sign-in", "/sign-out", "/v1/feedback", "/v1/score", "/v1/embeddings", "/v1/completions", "/v1/responses"])(
-    "of other sites send nothing to %s",
-    async (path) => {
-      const { app, engine } = await gateway();
-      for (const type of ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=a", "application/json"])
-        for (const headers of [{ origin: "https://evil.example" }, { origin: "null" }, { "sec-fetch-site": "same-site" }]) {
-          const response = await app.request(path, {
-            method: "POST",
-            headers: { "content-type": type, ...headers } as Record<string, string>,
-            body: "a=b",
-          });
-          expect(response.status).toBe(403);
-        }
-      expect(engine.calls).toEqual([]);
-    },
-  );
+  it.each([
+    "/",
+    "/rate",
+    "/sign-in",
+    "/sign-out",
+    "/v1/feedback",
+    "/v1/score",
+    "/v1/embeddings",
+    "/v1/completions",
+    "/v1/responses",
+  ])("of other sites send nothing to %s", async (path) => {
+    const { app, engine } = await gateway();
+    for (const type of [
+      "text/plain",
+      "application/x-www-form-urlencoded",
+      "multipart/form-data; boundary=a",
+      "application/json",
+    ])
+      for (const headers of [
+        { origin: "https://evil.example" },
+        { origin: "null" },
+        { "sec-fetch-site": "same-site" },
+      ]) {
+        const response = await app.request(path, {
+          method: "POST",
+          headers: { "content-type": type, ...headers } as Record<string, string>,
+          body: "a=b",
+        });
+        expect(response.status).toBe(403);
+      }
+    expect(engine.calls).toEqual([]);
+  });
 });
 
 describe("bodies", () => {
@@ -575,10 +677,16 @@ describe("bodies", () => {
     ["full of small lists that nobody reads", `{"x": [${"[],".repeat(33_000)}[]]}`],
     ["full of values", `{"x": [${"null,".repeat(33_000)}null]}`],
     ["full of numbers", `{"x": [${"1,".repeat(263_000)}1]}`],
-    ["of a model of a long name", JSON.stringify({ model: "x".repeat(257), messages: [{ role: "user", content: "a" }] })],
+    [
+      "of a model of a long name",
+      JSON.stringify({ model: "x".repeat(257), messages: [{ role: "user", content: "a" }] }),
+    ],
     [
       "full of messages",
-      JSON.stringify({ model: "plain", messages: Array.from({ length: 2_049 }, () => ({ role: "user", content: "a" })) }),
+      JSON.stringify({
+        model: "plain",
+        messages: Array.from({ length: 2_049 }, () => ({ role: "user", content: "a" })),
+      }),
     ],
   ])("that are %s are refused", async (_, body) => {
     const { post, engine } = await gateway({}, { maxBodyBytes: 2 ** 20 });
@@ -590,7 +698,11 @@ describe("bodies", () => {
 
   it("that are not UTF-8 are refused", async () => {
     const { app } = await gateway();
-    const init = { method: "POST", headers: { "content-type": "application/json" }, body: Uint8Array.of(0x22, 0xff, 0x22) };
+    const init = {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: Uint8Array.of(0x22, 0xff, 0x22),
+    };
     const response = await app.request("/v1/chat/completions", init);
     expect((await json(response)).error.message).toBe("The body is not UTF-8.");
   });
@@ -615,19 +727,31 @@ describe("bodies", () => {
   it.each([
     ["logit_bias", { logit_bias: Object.fromEntries(Array.from({ length: 300 }, (_, i) => [i, 1])) }, 200],
     ["logit_bias", { logit_bias: Object.fromEntries(Array.from({ length: 301 }, (_, i) => [i, 1])) }, 400],
-    ["metadata", { metadata: Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`${i}`.padEnd(64, "k"), "v".repeat(512)])) }, 200],
+    [
+      "metadata",
+      { metadata: Object.fromEntries(Array.from({ length: 16 }, (_, i) => [`${i}`.padEnd(64, "k"), "v".repeat(512)])) },
+      200,
+    ],
     ["metadata", { metadata: Object.fromEntries(Array.from({ length: 17 }, (_, i) => [`${i}`, "v"])) }, 400],
     ["metadata", { metadata: { ["k".repeat(65)]: "v" } }, 400],
     ["metadata", { metadata: { k: "v".repeat(513) } }, 400],
     ["stop", { stop: ["a", "b", "c", "d", "e"] }, 400],
-    ["tools", { tools: Array.from({ length: 129 }, (_, i) => ({ type: "function", function: { name: `f${i}` } })) }, 400],
+    [
+      "tools",
+      { tools: Array.from({ length: 129 }, (_, i) => ({ type: "function", function: { name: `f${i}` } })) },
+      400,
+    ],
     [
       "messages.0.tool_calls",
       {
         messages: [
           {
             role: "assistant",
-            tool_calls: Array.from({ length: 129 }, (_, i) => ({ id: `${i}`, type: "function", function: { name: "f", arguments: "" } })),
+            tool_calls: Array.from({ length: 129 }, (_, i) => ({
+              id: `${i}`,
+              type: "function",
+              function: { name: "f", arguments: "" },
+            })),
           },
         ],
       },
@@ -698,8 +822,15 @@ describe("a client's address", () => {
 });
 
 describe("what errors say of the inside", () => {
-  const inside = 'The server at http://10.1.2.3:8000 answered /v1/completions with 400: "/models/secret.gguf: no such thing".';
-  const codes = ["engine_unavailable", "engine_failure", "configuration", "model_unavailable", "records_unavailable"] as const;
+  const inside =
+    'The server at http://10.1.2.3:8000 answered /v1/completions with 400: "/models/secret.gguf: no such thing".';
+  const codes = [
+    "engine_unavailable",
+    "engine_failure",
+    "configuration",
+    "model_unavailable",
+    "records_unavailable",
+  ] as const;
   const errors: readonly GatewayError[] = [
     ...codes.map((code) => new GatewayError(code, inside)),
     ...(["overloaded", "invalid_request", "context_length_exceeded"] as const).map(
@@ -713,25 +844,28 @@ describe("what errors say of the inside", () => {
     },
   });
 
-  it.each(errors.map((error) => [error.code, error] as const))("is for who runs the gateway only: %s", async (_, error) => {
-    const keys = [await key("alice", secret), await key("root", other, { admin: true })];
-    for (const stream of [false, true])
-      for (const [path, body] of [
-        ["/v1/chat/completions", { model: "plain", messages: [{ role: "user", content: "Hi" }], n: 2 }],
-        ["/v1/completions", { model: "plain", prompt: "Hi", n: 2 }],
-        ["/v1/responses", { model: "icdpo", input: "Hi" }],
-        ["/v1/messages", { model: "icdpo", messages: [{ role: "user", content: "Hi" }], max_tokens: 9 }],
-      ] as const) {
-        const told = async (text: string): Promise<string> => {
-          const { post } = await gateway(failing(error), { keys });
-          return (await post(path, { ...body, stream }, bearer(text))).text();
-        };
-        const [forClient, forAdmin] = [await told(secret), await told(other)];
-        expect(forClient).toMatch(/"error":\s*\{/u);
-        for (const word of ["10.1.2.3", "8000", "secret.gguf", "http"]) expect(forClient).not.toContain(word);
-        expect(forAdmin).toContain("10.1.2.3");
-      }
-  });
+  it.each(errors.map((error) => [error.code, error] as const))(
+    "is for who runs the gateway only: %s",
+    async (_, error) => {
+      const keys = [await key("alice", secret), await key("root", other, { admin: true })];
+      for (const stream of [false, true])
+        for (const [path, body] of [
+          ["/v1/chat/completions", { model: "plain", messages: [{ role: "user", content: "Hi" }], n: 2 }],
+          ["/v1/completions", { model: "plain", prompt: "Hi", n: 2 }],
+          ["/v1/responses", { model: "icdpo", input: "Hi" }],
+          ["/v1/messages", { model: "icdpo", messages: [{ role: "user", content: "Hi" }], max_tokens: 9 }],
+        ] as const) {
+          const told = async (text: string): Promise<string> => {
+            const { post } = await gateway(failing(error), { keys });
+            return (await post(path, { ...body, stream }, bearer(text))).text();
+          };
+          const [forClient, forAdmin] = [await told(secret), await told(other)];
+          expect(forClient).toMatch(/"error":\s*\{/u);
+          for (const word of ["10.1.2.3", "8000", "secret.gguf", "http"]) expect(forClient).not.toContain(word);
+          expect(forAdmin).toContain("10.1.2.3");
+        }
+    },
+  );
 
   it("is for nobody where there are no keys, and strangers can come", async () => {
     for (const [isLocal, tells] of [

@@ -50,8 +50,14 @@ describe("two gateways", () => {
   it("cannot be made to give a key more tokens together than it may have", async () => {
     const url = `file:${path.join(await folder(), "deep", "limits.db")}`;
     const { opened, open: go } = gate();
-    const script: Script = { sample: (_, __, { maxTokens }) => ({ text: "1".repeat(maxTokens), finish: "length" }), pause: () => opened };
-    const sites = [await site(url, { tokensPerMinute: 1_000 }, script), await site(url, { tokensPerMinute: 1_000 }, script)] as const;
+    const script: Script = {
+      sample: (_, __, { maxTokens }) => ({ text: "1".repeat(maxTokens), finish: "length" }),
+      pause: () => opened,
+    };
+    const sites = [
+      await site(url, { tokensPerMinute: 1_000 }, script),
+      await site(url, { tokensPerMinute: 1_000 }, script),
+    ] as const;
     let refused = 0;
     const asked = Array.from({ length: 20 }, async (_, i) => {
       const answer = await sites[i % 2]?.ask({ max_tokens: 200 });
@@ -149,9 +155,15 @@ describe("a database that is away", () => {
     expect((await early.add("alice", { tokens: 7 })).tokens?.used).toBe(7);
     expect(saidEarly).toEqual([expect.stringContaining("each gateway counts by itself")]);
     isSilent = false;
-    const [{ counts: one, said }, { counts: two }] = [await open(url, 60_000, "a-token"), await open(url, 60_000, "a-token")];
+    const [{ counts: one, said }, { counts: two }] = [
+      await open(url, 60_000, "a-token"),
+      await open(url, 60_000, "a-token"),
+    ];
     await one.add("alice", { tokens: 300, requests: 1 });
-    expect(await two.add("alice", { tokens: 100, requests: 1 })).toMatchObject({ tokens: { used: 400 }, requests: { used: 2 } });
+    expect(await two.add("alice", { tokens: 100, requests: 1 })).toMatchObject({
+      tokens: { used: 400 },
+      requests: { used: 2 },
+    });
     expect(await one.enter("alice", "a", 1)).toBe(true);
     expect(await two.enter("alice", "b", 1)).toBe(false);
     await one.leave("alice", "a");
@@ -162,7 +174,8 @@ describe("a database that is away", () => {
     // It is not asked for each request.
     expect((await one.add("alice", { tokens: 50 })).tokens?.used).toBe(100);
     isSilent = false;
-    for (const counts of [one, early]) await expect.poll(async () => (await counts.add("alice", { tokens: 0 })).tokens?.used).toBe(400);
+    for (const counts of [one, early])
+      await expect.poll(async () => (await counts.add("alice", { tokens: 0 })).tokens?.used).toBe(400);
     expect(said).toEqual([expect.anything(), expect.stringContaining("count together")]);
   });
 });

@@ -54,7 +54,12 @@ describe("work that is done again", () => {
       begun += 1;
       throw broken;
     };
-    const options = { attempts: 9, pauseMs: () => 1_000_000, onFailure: () => controller.abort(), signal: controller.signal };
+    const options = {
+      attempts: 9,
+      pauseMs: () => 1_000_000,
+      onFailure: () => controller.abort(),
+      signal: controller.signal,
+    };
     await expect(retry(work, options)).rejects.toMatchObject({ code: "cancelled" });
     expect(begun).toBe(1);
   });

@@ -7,7 +7,13 @@ it("measures reports, and writes with and without them", async () => {
   const { signal } = new AbortController();
   const recorder = new URL("../../../bench/dist/recorded-answers.js", import.meta.url);
   const threads = new URL("../../../dist/records/thread/", import.meta.url);
-  const { benchCase, close } = await reportsBench({ answers: 3_000, report: (line) => said.push(line), signal, recorder, threads });
+  const { benchCase, close } = await reportsBench({
+    answers: 3_000,
+    report: (line) => said.push(line),
+    signal,
+    recorder,
+    threads,
+  });
   try {
     const measurements = await benchCase.run(0);
     expect(measurements.map(({ unit, against }) => [unit, against !== undefined])).toEqual([

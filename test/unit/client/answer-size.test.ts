@@ -2,7 +2,14 @@
 import { gzipSync } from "node:zlib";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { answerTo, describedAnswer, embeddedAnswer, errorBytes, sampledAnswer, vocabularyAnswer } from "../../../src/client/answer-size.ts";
+import {
+  answerTo,
+  describedAnswer,
+  embeddedAnswer,
+  errorBytes,
+  sampledAnswer,
+  vocabularyAnswer,
+} from "../../../src/client/answer-size.ts";
 import type { Fetch } from "../../../src/client/fetch.ts";
 import { openConnections } from "../../../src/client/undici-fetch.ts";
 import { RemoteServer } from "../../../src/engine/server/remote.ts";
@@ -33,7 +40,10 @@ function endless(beginning: string, status = 200, most = 64 * megabyte): { handl
   return { handler, sent: () => sent };
 }
 
-async function serve(handler: Handler, own: Fetch = openConnections().fetch): Promise<{ server: RemoteServer; stub: StubServer }> {
+async function serve(
+  handler: Handler,
+  own: Fetch = openConnections().fetch,
+): Promise<{ server: RemoteServer; stub: StubServer }> {
   const stub = await stubServer(handler);
   servers.push(stub);
   const settings = { name: "big", urls: [stub.url], timeoutMs: 60_000, retries: 0 };
@@ -56,7 +66,12 @@ describe("more than was asked for", () => {
   it.each([
     ["a body", '{"value": "', answerTo("").whole, (server: RemoteServer) => server.json(call)],
     ["a line without end", "data: ", answerTo("").event, (server: RemoteServer) => readAll(server.events(call))],
-    ["an event of endless lines", `data: ${"x\ndata: ".repeat(1000)}`, answerTo("").event, (s: RemoteServer) => readAll(s.events(call))],
+    [
+      "an event of endless lines",
+      `data: ${"x\ndata: ".repeat(1000)}`,
+      answerTo("").event,
+      (s: RemoteServer) => readAll(s.events(call)),
+    ],
     ["a comment without end", ": ", answerTo("").event, (server: RemoteServer) => readAll(server.events(call))],
   ])("as %s is not read: the connection is closed, and the engine named", async (_, beginning, most, ask) => {
     const { handler, sent } = endless(beginning);
@@ -82,8 +97,14 @@ describe("more than was asked for", () => {
     const bomb = gzipSync(`{"value": "${"a".repeat(64 * megabyte)}"}`);
     expect(bomb.length).toBeLessThan(megabyte);
     // This one unpacks, as a worker's does.
-    const { server } = await serve((_, response) => void response.writeHead(200, { "content-encoding": "gzip" }).end(bomb), fetch as Fetch);
-    await expect(server.json(call)).rejects.toMatchObject({ code: "engine_failure", message: expect.stringContaining("bytes") });
+    const { server } = await serve(
+      (_, response) => void response.writeHead(200, { "content-encoding": "gzip" }).end(bomb),
+      fetch as Fetch,
+    );
+    await expect(server.json(call)).rejects.toMatchObject({
+      code: "engine_failure",
+      message: expect.stringContaining("bytes"),
+    });
   });
 
   it("as many small events is too much as well, for what was asked", async () => {
@@ -124,14 +145,20 @@ it("sizes hold what servers send", () => {
   const tokenised = JSON.stringify({ tokens: Array(bytes).fill(151_000), token_strs: Array(bytes).fill("ðŁ") });
   expect(tokenised.length).toBeLessThan(answerTo(JSON.stringify({ prompt: text })).whole);
   const alternative = { token: "<0xF0>", logprob: -12.345678901234567, bytes: [240, 159, 152, 128] };
-  const chunk = { id: `chatcmpl-${"x".repeat(36)}`, object: "chat.completion.chunk", created: 1e9, model: "m".repeat(100), choices: [] };
+  const chunk = {
+    id: `chatcmpl-${"x".repeat(36)}`,
+    object: "chat.completion.chunk",
+    created: 1e9,
+    model: "m".repeat(100),
+    choices: [],
+  };
   const events = 500 * JSON.stringify({ ...chunk, choices: Array(20).fill(alternative) }).length;
   expect(events).toBeLessThan(sampledAnswer(500, 20).whole);
   expect(JSON.stringify(Array(8192).fill(-0.012345678901)).length * 128).toBeLessThan(embeddedAnswer(128).whole);
   expect(JSON.stringify(Array(4000).fill({ ...alternative, top: Array(20).fill(alternative) })).length).toBeLessThan(
     describedAnswer([4000], 20).event,
   );
-  expect(JSON.stringify(Array(150_000).fill({ id: 150_000, piece: [240, 159, 152, 128, 240, 159] })).length).toBeLessThan(
-    vocabularyAnswer(150_000).whole,
-  );
+  expect(
+    JSON.stringify(Array(150_000).fill({ id: 150_000, piece: [240, 159, 152, 128, 240, 159] })).length,
+  ).toBeLessThan(vocabularyAnswer(150_000).whole);
 });

@@ -34,13 +34,21 @@ describe("calls to engines", () => {
       response.writeHead(429, { "retry-after": "7" });
       request.pipe(response);
     });
-    const init = { method: "POST", headers: { "content-type": "application/json" }, body: '{"a":"ü"}', signal } as const;
+    const init = {
+      method: "POST",
+      headers: { "content-type": "application/json" },
+      body: '{"a":"ü"}',
+      signal,
+    } as const;
     const answer = await connections.fetch(`${url}/v1`, init);
     expect(answer).toMatchObject({ ok: false, status: 429 });
     expect(answer.headers.get("retry-after")).toBe("7");
     expect(answer.headers.get("x-none")).toBeNull();
     expect(await read(answer.body)).toBe('{"a":"ü"}');
-    expect(asked[0]).toMatchObject({ method: "POST", headers: { "content-type": "application/json", "user-agent": "icdpo-gateway" } });
+    expect(asked[0]).toMatchObject({
+      method: "POST",
+      headers: { "content-type": "application/json", "user-agent": "icdpo-gateway" },
+    });
   });
 
   it("use connections again when all has been read", async () => {
@@ -49,7 +57,8 @@ describe("calls to engines", () => {
       sockets.add(request.socket);
       response.end("ok");
     });
-    for (let i = 0; i < 10; i++) expect(await read((await connections.fetch(url, { method: "GET", headers: {}, signal })).body)).toBe("ok");
+    for (let i = 0; i < 10; i++)
+      expect(await read((await connections.fetch(url, { method: "GET", headers: {}, signal })).body)).toBe("ok");
     // The next call may come before the last connection is known to be free.
     expect(sockets.size).toBeLessThanOrEqual(2);
   });
@@ -102,7 +111,9 @@ describe("calls to engines", () => {
   it("say why there is no connection", async () => {
     const url = await serve(() => {});
     await new Promise((resolve) => server?.close(resolve));
-    await expect(connections.fetch(url, { method: "GET", headers: {}, signal })).rejects.toMatchObject({ code: "ECONNREFUSED" });
+    await expect(connections.fetch(url, { method: "GET", headers: {}, signal })).rejects.toMatchObject({
+      code: "ECONNREFUSED",
+    });
   });
 
   it.each([301, 302, 303, 307, 308])("go no further than where they are sent: %i", async (status) => {

@@ -86,7 +86,10 @@ const options = { days: 1, limit: 100, concurrency: 1 };
 describe("the other arm's answer", () => {
   it("is made with what the client asked for, and with its own arm's settings for the rest", async () => {
     const { chat, engine, route, write } = await recordingGateway();
-    const format = { type: "json_schema", json_schema: { name: "x", schema: { type: "object", properties: { a: { type: "string" } } } } };
+    const format = {
+      type: "json_schema",
+      json_schema: { name: "x", schema: { type: "object", properties: { a: { type: "string" } } } },
+    };
     const asked = [
       {},
       { temperature: 0.25, max_tokens: 17, stop: ["END"], seed: 99 },
@@ -120,12 +123,21 @@ describe("the other arm's answer", () => {
     await chat({ model: "ab" });
     const [old, ...others] = rows as [AnswerRow, ...AnswerRow[]];
     const { settings, ...texts } = old.texts ?? { request: "", answers: "" };
-    expect(JSON.parse(settings ?? "")).toMatchObject({ seed: 7, answers: 1, usesTools: false, format: { type: "text" }, sampling: {} });
+    expect(JSON.parse(settings ?? "")).toMatchObject({
+      seed: 7,
+      answers: 1,
+      usesTools: false,
+      format: { type: "text" },
+      sampling: {},
+    });
     await database.write([{ ...old, texts }, ...others], []);
     const { server, teacher } = await judge((_, response) => say(response, '{"verdict":"A"}'));
     const said: string[] = [];
     engine.calls.length = 0;
-    const result = await judgeExperiment(database, route, teacher, options, { signal, report: (line) => said.push(line) });
+    const result = await judgeExperiment(database, route, teacher, options, {
+      signal,
+      report: (line) => said.push(line),
+    });
     expect(result).toMatchObject({ made: [{ arm: "treatment", other: "control", value: 0.5 }], unreadable: 0 });
     expect(engine.calls).toHaveLength(1);
     expect(server.requests).toHaveLength(2);
@@ -176,7 +188,13 @@ describe("a judge", () => {
     });
     const said: string[] = [];
     engine.calls.length = 0;
-    const run = judgeExperiment(database, route, teacher, { ...options, concurrency: 2 }, { signal, report: (line) => said.push(line) });
+    const run = judgeExperiment(
+      database,
+      route,
+      teacher,
+      { ...options, concurrency: 2 },
+      { signal, report: (line) => said.push(line) },
+    );
     await expect(run).rejects.toThrow("402 (insufficient_quota)");
     const kept = await database.judgements("ab");
     expect(said.at(-1)).toBe(`${kept.length} of 8 are judged, and kept; the same command goes on.`);

@@ -1,4 +1,7 @@
-/** @module Draws random texts from a grammar in GBNF. Repetitions are short, and past a depth the shortest alternatives are taken. */
+/**
+ * @module Draws random texts from a grammar in GBNF. Repetitions are short, and past a depth the shortest alternatives
+ * are taken.
+ */
 
 type Node =
   | { readonly type: "text"; readonly text: string }
@@ -61,7 +64,12 @@ export class GbnfSampler {
   #character(ranges: readonly (readonly [number, number])[]): string {
     const [first, last] = ranges[Math.floor(this.#random() * ranges.length)] as readonly [number, number];
     const draw = this.#random();
-    const code = draw < 0.1 ? first : draw < 0.2 ? last : first + Math.floor(this.#random() * (Math.min(last, first + 90) - first + 1));
+    const code =
+      draw < 0.1
+        ? first
+        : draw < 0.2
+          ? last
+          : first + Math.floor(this.#random() * (Math.min(last, first + 90) - first + 1));
     return String.fromCodePoint(code);
   }
 }
@@ -88,7 +96,8 @@ class BodyReader {
 
   #sequence(): Node {
     const nodes: Node[] = [];
-    for (this.#space(); this.#at < this.#characters.length && !"|)".includes(this.#peek()); this.#space()) nodes.push(this.#repeated());
+    for (this.#space(); this.#at < this.#characters.length && !"|)".includes(this.#peek()); this.#space())
+      nodes.push(this.#repeated());
     return { type: "sequence", nodes };
   }
 

@@ -85,11 +85,19 @@ const schemas: Record<string, unknown> = {
     required: ["c"],
     additionalProperties: false,
   },
-  "optional properties only": { type: "object", properties: { a: { type: "null" }, b: { type: "null" }, c: { type: "null" } } },
+  "optional properties only": {
+    type: "object",
+    properties: { a: { type: "null" }, b: { type: "null" }, c: { type: "null" } },
+  },
   "no properties": { type: "object", properties: {}, additionalProperties: false },
   "odd names": {
     type: "object",
-    properties: { __proto__x: { type: "null" }, constructor: { type: "null" }, 'a "b"\n': { type: "null" }, ключ: { type: "null" } },
+    properties: {
+      __proto__x: { type: "null" },
+      constructor: { type: "null" },
+      'a "b"\n': { type: "null" },
+      ключ: { type: "null" },
+    },
     required: ["constructor"],
   },
   "a map": { type: "object", additionalProperties: { type: "integer", minimum: 0, maximum: 9 } },
@@ -99,7 +107,13 @@ const schemas: Record<string, unknown> = {
   "at most one item": { type: "array", items: { type: "boolean" }, maxItems: 1 },
   "no items": { type: "array", maxItems: 0 },
   "a tuple": { type: "array", prefixItems: [{ type: "string" }, { type: "integer" }], items: false, minItems: 2 },
-  "a tuple and more": { type: "array", prefixItems: [{ type: "null" }], items: { type: "boolean" }, minItems: 3, maxItems: 5 },
+  "a tuple and more": {
+    type: "array",
+    prefixItems: [{ type: "null" }],
+    items: { type: "boolean" },
+    minItems: 3,
+    maxItems: 5,
+  },
   alternatives: { anyOf: [{ type: "string" }, { type: "array", items: { type: "integer" }, maxItems: 2 }] },
   "exclusive alternatives by type": { oneOf: [{ type: "string" }, { type: "integer" }] },
   "exclusive alternatives by a constant": {
@@ -110,7 +124,12 @@ const schemas: Record<string, unknown> = {
         required: ["kind", "x"],
         additionalProperties: false,
       },
-      { type: "object", properties: { kind: { const: "b" }, y: { type: "string" } }, required: ["kind"], additionalProperties: false },
+      {
+        type: "object",
+        properties: { kind: { const: "b" }, y: { type: "string" } },
+        required: ["kind"],
+        additionalProperties: false,
+      },
     ],
   },
   "alternatives beside properties": {
@@ -216,7 +235,10 @@ describe("every text of the grammar is valid", () => {
   });
 });
 
-/** Whether ajv can compare a value: its fast-deep-equal takes what stands under these keys for an object's own functions. */
+/**
+ * Whether ajv can compare a value: its fast-deep-equal takes what stands under these keys for an object's own
+ * functions.
+ */
 function isComparable(value: unknown): boolean {
   return !/"(?:constructor|toString|valueOf)":/u.test(JSON.stringify(value));
 }
@@ -231,15 +253,21 @@ const anySchema = fc.letrec((tie) => {
     fc
       .tuple(fc.integer({ min: -50, max: 50 }), fc.nat(30))
       .map(([minimum, width]) => ({ type: "number", minimum, maximum: minimum + width })),
-    fc.tuple(fc.nat(3), fc.nat(4)).map(([minLength, more]) => ({ type: "string", minLength, maxLength: minLength + more })),
-    fc.array(fc.jsonValue({ maxDepth: 1 }).filter(isComparable), { minLength: 1, maxLength: 3 }).map((values) => ({ enum: values })),
+    fc
+      .tuple(fc.nat(3), fc.nat(4))
+      .map(([minLength, more]) => ({ type: "string", minLength, maxLength: minLength + more })),
+    fc
+      .array(fc.jsonValue({ maxDepth: 1 }).filter(isComparable), { minLength: 1, maxLength: 3 })
+      .map((values) => ({ enum: values })),
   );
-  const object = fc.array(fc.tuple(fc.string({ maxLength: 5 }), tie("schema"), fc.boolean()), { maxLength: 5 }).map((properties) => ({
-    type: "object",
-    properties: Object.fromEntries(properties.map(([name, schema]) => [name, schema])),
-    required: [...new Set(properties.filter(([, , required]) => required).map(([name]) => name))],
-    additionalProperties: false,
-  }));
+  const object = fc
+    .array(fc.tuple(fc.string({ maxLength: 5 }), tie("schema"), fc.boolean()), { maxLength: 5 })
+    .map((properties) => ({
+      type: "object",
+      properties: Object.fromEntries(properties.map(([name, schema]) => [name, schema])),
+      required: [...new Set(properties.filter(([, , required]) => required).map(([name]) => name))],
+      additionalProperties: false,
+    }));
   const array = fc
     .tuple(tie("schema"), fc.nat(2), fc.nat(2))
     .map(([items, minItems, more]) => ({ type: "array", items, minItems, maxItems: minItems + more }));
@@ -258,8 +286,16 @@ describe("valid documents are in the grammar, invalid ones are not", () => {
       ['{"c": null}', '{"a": null, "c": null}', '{"a": null, "b": null, "c": null, "d": null}'],
       ["{}", '{"a": null}', '{, "c": null}', '{"c": null, }'],
     ],
-    [schemas["optional properties only"], ["{}", '{"b": null}', '{"a": null, "c": null}'], ['{"c": null, "a": null}', "{,}"]],
-    [schemas["a bounded array"], ["[true, false]", "[true, true, true, true]"], ["[true]", "[]", "[true, true, true, true, true]"]],
+    [
+      schemas["optional properties only"],
+      ["{}", '{"b": null}', '{"a": null, "c": null}'],
+      ['{"c": null, "a": null}', "{,}"],
+    ],
+    [
+      schemas["a bounded array"],
+      ["[true, false]", "[true, true, true, true]"],
+      ["[true]", "[]", "[true, true, true, true, true]"],
+    ],
     [schemas["at most one item"], ["[]", "[true]"], ["[true, true]"]],
     [schemas["a tuple"], ['["a", 1]'], ['["a"]', '["a", 1, 2]']],
     [schemas["a bounded string"], ['"ab"', '"\\"\\n"', '"ab€😀e"'], ['"a"', '"abcdef"', '"ab', '"a\nb"']],
@@ -306,7 +342,11 @@ describe("what cannot be guaranteed is refused by its place", () => {
     ["all the types", { allOf: [{ type: "string" }, { type: "integer" }] }, "schema"],
     ["list of schemas", { anyOf: [] }, "schema.anyOf"],
     ["bounds", { type: "integer", minimum: 3, maximum: 2 }, "schema"],
-    ["is required, but not allowed", { type: "object", required: ["a"], additionalProperties: false }, "schema.required"],
+    [
+      "is required, but not allowed",
+      { type: "object", required: ["a"], additionalProperties: false },
+      "schema.required",
+    ],
     ["does not exist", { $ref: "#/$defs/none" }, "schema.$ref"],
     ["within the schema", { $ref: "https://example.com/a" }, "schema.$ref"],
     ["nothing but itself", { $ref: "#/$defs/a", $defs: { a: { $ref: "#/$defs/a" } } }, "schema"],
@@ -324,7 +364,11 @@ describe("what cannot be guaranteed is refused by its place", () => {
     ["must be an object or a boolean", { properties: { a: 3 } }, "schema.properties.a"],
     ["'pattern' stands in two", { allOf: [{ type: "string", pattern: "a" }, { pattern: "b" }] }, "schema"],
   ])("%s", (reason, schema, path) => {
-    expect(refusal(schema)).toMatchObject({ code: "invalid_request", param: path, message: expect.stringContaining(reason) });
+    expect(refusal(schema)).toMatchObject({
+      code: "invalid_request",
+      param: path,
+      message: expect.stringContaining(reason),
+    });
   });
 
   it("schemas that stand too deep in each other, without exhausting the stack", () => {
@@ -334,7 +378,9 @@ describe("what cannot be guaranteed is refused by its place", () => {
   });
 
   it("schemas that are too large", () => {
-    const properties = Object.fromEntries(Array.from({ length: 6_000 }, (_, i) => [`p${i}`, { type: "string", maxLength: 3 }]));
+    const properties = Object.fromEntries(
+      Array.from({ length: 6_000 }, (_, i) => [`p${i}`, { type: "string", maxLength: 3 }]),
+    );
     expect(refusal({ type: "object", properties }).message).toContain("too large");
   });
 });
@@ -357,9 +403,13 @@ describe("tool calls", () => {
     const includes = grammarOf(callsOnly);
     expect([call(lookup), call(now), `${call(lookup)}${call(now)}`].every(includes)).toBe(true);
     expect(
-      ["", "Hello", call('{"name": "other", "arguments": {}}'), call('{"name": "lookup", "arguments": {}}'), `Hi ${call(now)}`].some(
-        includes,
-      ),
+      [
+        "",
+        "Hello",
+        call('{"name": "other", "arguments": {}}'),
+        call('{"name": "lookup", "arguments": {}}'),
+        `Hi ${call(now)}`,
+      ].some(includes),
     ).toBe(false);
   });
 
@@ -383,8 +433,10 @@ describe("tool calls", () => {
         `<tool_call${call(now)}`,
       ].every(includes),
     ).toBe(true);
-    expect([`<tool_call>\nHello`, `${call(lookup)} and more`, `Hi ${call('{"name": "other", "arguments": {}}')}`].some(includes)).toBe(
-      false,
-    );
+    expect(
+      [`<tool_call>\nHello`, `${call(lookup)} and more`, `Hi ${call('{"name": "other", "arguments": {}}')}`].some(
+        includes,
+      ),
+    ).toBe(false);
   });
 });

@@ -2,7 +2,10 @@
 import { getLlama, LlamaLogLevel } from "node-llama-cpp";
 
 interface Bindings {
-  readonly AddonGrammar: new (gbnf: string, options: { readonly addonExports: unknown }) => { isTextCompatible(text: string): boolean };
+  readonly AddonGrammar: new (
+    gbnf: string,
+    options: { readonly addonExports: unknown },
+  ) => { isTextCompatible(text: string): boolean };
 }
 
 /** Resolves to a function that parses a grammar (throws where llama.cpp refuses it) and says which texts are in it. */

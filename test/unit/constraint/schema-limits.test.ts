@@ -1,4 +1,7 @@
-/** What schemas may ask for: what is usual is kept to, however much there is of it; what is too much is refused by its place, whoever sends it. */
+/**
+ * What schemas may ask for: what is usual is kept to, however much there is of it; what is too much is refused by its
+ * place, whoever sends it.
+ */
 import { beforeAll, describe, expect, it } from "vitest";
 import { Budget } from "../../../src/constraint/budget.ts";
 import { Grammar } from "../../../src/constraint/gbnf.ts";
@@ -32,13 +35,17 @@ function refusal(make: () => unknown): GatewayError {
   throw new Error("Expected a refusal");
 }
 
-const many = <Item>(count: number, make: (index: number) => Item): Item[] => Array.from({ length: count }, (_, i) => make(i));
-const named = (count: number, value: (index: number) => unknown) => Object.fromEntries(many(count, (i) => [`property_${i}`, value(i)]));
+const many = <Item>(count: number, make: (index: number) => Item): Item[] =>
+  Array.from({ length: count }, (_, i) => make(i));
+const named = (count: number, value: (index: number) => unknown) =>
+  Object.fromEntries(many(count, (i) => [`property_${i}`, value(i)]));
 /** Each definition is made of two of the next level. */
 const levels = (count: number, twoOf: (a: unknown, b: unknown) => unknown) => ({
   $defs: {
     ...Object.fromEntries(
-      many(count, (i) => i).flatMap((i) => ["a", "b"].map((side) => [side + i, twoOf(to(`a${i + 1}`), to(`b${i + 1}`))] as const)),
+      many(count, (i) => i).flatMap((i) =>
+        ["a", "b"].map((side) => [side + i, twoOf(to(`a${i + 1}`), to(`b${i + 1}`))] as const),
+      ),
     ),
     [`a${count}`]: { type: "object", properties: { a: { type: "null" } } },
     [`b${count}`]: { type: "object", properties: { b: { type: "null" } } },
@@ -84,7 +91,12 @@ describe("what is usual is kept to", () => {
       ['{"kind": "k200", "n": 3}'],
     ],
     ["the same definition twice, 24 levels of it", levels(24, (a) => ({ allOf: [a, a] })), ['{"a": null}'], ["[]"]],
-    ["two definitions together, 24 levels of them", levels(24, (a, b) => ({ allOf: [a, b] })), ['{"a": null, "b": null}'], ["[]"]],
+    [
+      "two definitions together, 24 levels of them",
+      levels(24, (a, b) => ({ allOf: [a, b] })),
+      ['{"a": null, "b": null}'],
+      ["[]"],
+    ],
     [
       "operations on each other, told apart at once",
       {
@@ -105,14 +117,23 @@ describe("what is usual is kept to", () => {
       {
         anyOf: [
           { type: "integer" },
-          ...many(2, (i) => ({ type: "object", properties: { a: { $ref: "#" }, op: { const: i } }, required: ["a", "op"] })),
+          ...many(2, (i) => ({
+            type: "object",
+            properties: { a: { $ref: "#" }, op: { const: i } },
+            required: ["a", "op"],
+          })),
         ],
       },
       ['{"a": {"a": 1, "op": 0}, "op": 1}'],
       ['{"a": 1, "op": 2}'],
     ],
     ["a type again and again", { type: many(5_000, () => "boolean") }, ["true"], ["null"]],
-    ["texts that begin with each other", { enum: many(100, (i) => "a".repeat(i)) }, ['""', '"aaa"', `"${"a".repeat(99)}"`], ['"b"']],
+    [
+      "texts that begin with each other",
+      { enum: many(100, (i) => "a".repeat(i)) },
+      ['""', '"aaa"', `"${"a".repeat(99)}"`],
+      ['"b"'],
+    ],
     ["halves of a pair in common", { enum: ["😀", "😁", "😀😁"] }, ['"😀"', '"😁"', '"😀😁"'], ['"😁😀"']],
     [
       "definitions called as the gateway's own rules",
@@ -123,7 +144,12 @@ describe("what is usual is kept to", () => {
     [
       "definitions called as rules that come later",
       {
-        $defs: { string: { type: "null" }, value: { type: "null" }, object: { type: "null" }, "text-0": { type: "null" } },
+        $defs: {
+          string: { type: "null" },
+          value: { type: "null" },
+          object: { type: "null" },
+          "text-0": { type: "null" },
+        },
         type: "array",
         prefixItems: [to("string"), to("value"), to("object"), to("text-0"), true, { type: "string" }],
       },
@@ -142,12 +168,37 @@ describe("what is too much is refused by its place", () => {
   const scattered = many(15_000, (i) => String.fromCodePoint(0x4e00 + ((i * 15_838) % 40_000))).join("");
   it.each<[string, unknown, string, string]>([
     ["20,000 quantifiers", { type: "string", pattern: `^${"a?".repeat(20_000)}$` }, tooLarge, "schema.pattern"],
-    ["what may be left out, 10,000 times", { type: "string", pattern: `^${"a?".repeat(10_000)}$` }, "too many ways", "schema.pattern"],
+    [
+      "what may be left out, 10,000 times",
+      { type: "string", pattern: `^${"a?".repeat(10_000)}$` },
+      "too many ways",
+      "schema.pattern",
+    ],
     ["20,000 names that are required", { type: "object", required: many(20_000, (i) => `n${i}`) }, tooLarge, "schema"],
-    ["4,000 properties", { type: "object", properties: named(4_000, () => ({ type: "string" })) }, tooLarge, "schema.properties.property_"],
-    ["a class of 15,000 characters", { type: "string", pattern: `[${scattered}]` }, "a class in it is longer", "schema.pattern"],
-    ["a class of 30,000 classes", { type: "string", pattern: `[^${"\\W".repeat(30_000)}]` }, "a class in it is longer", "schema.pattern"],
-    ["3,000 groups in each other", { pattern: `${"(".repeat(3_000)}a${")".repeat(3_000)}` }, "groups stand more than 32", "schema.pattern"],
+    [
+      "4,000 properties",
+      { type: "object", properties: named(4_000, () => ({ type: "string" })) },
+      tooLarge,
+      "schema.properties.property_",
+    ],
+    [
+      "a class of 15,000 characters",
+      { type: "string", pattern: `[${scattered}]` },
+      "a class in it is longer",
+      "schema.pattern",
+    ],
+    [
+      "a class of 30,000 classes",
+      { type: "string", pattern: `[^${"\\W".repeat(30_000)}]` },
+      "a class in it is longer",
+      "schema.pattern",
+    ],
+    [
+      "3,000 groups in each other",
+      { pattern: `${"(".repeat(3_000)}a${")".repeat(3_000)}` },
+      "groups stand more than 32",
+      "schema.pattern",
+    ],
     [
       "one of 2,000",
       { oneOf: many(2_000, (i) => ({ type: "object", properties: { k: { const: i } }, required: ["k"] })) },
@@ -156,7 +207,11 @@ describe("what is too much is refused by its place", () => {
     ],
     [
       "1,000 of 1,000 alternatives",
-      { type: "object", properties: named(500, () => ({})), anyOf: many(500, (i) => ({ required: [`property_${i}`] })) },
+      {
+        type: "object",
+        properties: named(500, () => ({})),
+        anyOf: many(500, (i) => ({ required: [`property_${i}`] })),
+      },
       tooLarge,
       "schema",
     ],
@@ -169,7 +224,12 @@ describe("what is too much is refused by its place", () => {
     ["no JSON pointer", { $ref: "#/%ZZ" }, "no JSON pointer", "schema.$ref"],
     ["names that are no names", { type: "object", required: [["a"]] }, "must be a list of names", "schema.required"],
     ["a pattern that is none", { type: "string", pattern: {} }, "must be a text", "schema.pattern"],
-    ["itself, or something else", { anyOf: [{ $ref: "#" }, { type: "string" }] }, "holds itself with nothing before it", "schema"],
+    [
+      "itself, or something else",
+      { anyOf: [{ $ref: "#" }, { type: "string" }] },
+      "holds itself with nothing before it",
+      "schema",
+    ],
     [
       "itself by way of another",
       { $defs: { a: { anyOf: [to("b"), { type: "null" }] }, b: { anyOf: [to("a"), { type: "string" }] } }, ...to("a") },
@@ -179,7 +239,10 @@ describe("what is too much is refused by its place", () => {
     [
       "itself by way of another that has been seen before",
       {
-        $defs: { a: { anyOf: [{ type: "array", items: to("b") }, to("b")] }, b: { anyOf: [to("a"), { type: "null" }] } },
+        $defs: {
+          a: { anyOf: [{ type: "array", items: to("b") }, to("b")] },
+          b: { anyOf: [to("a"), { type: "null" }] },
+        },
         ...to("a"),
       },
       "holds itself with nothing before it",
@@ -211,7 +274,12 @@ describe("what is too much is refused by its place", () => {
       "begin alike",
       "schema",
     ],
-    ["repetitions in repetitions", { type: "string", pattern: "^(((a?){1000}){1000}){1000}$" }, "too many ways", "schema.pattern"],
+    [
+      "repetitions in repetitions",
+      { type: "string", pattern: "^(((a?){1000}){1000}){1000}$" },
+      "too many ways",
+      "schema.pattern",
+    ],
     ["what may be empty, without end", { type: "string", pattern: "^(a*)*$" }, "may be empty", "schema.pattern"],
     [
       "too many repetitions together",
@@ -221,7 +289,12 @@ describe("what is too much is refused by its place", () => {
     ],
     ["lists in lists", { const: JSON.parse(`${"[".repeat(10_000)}${"]".repeat(10_000)}`) }, "256 deep", "schema"],
     ["schemas in schemas", JSON.parse(`${'{"items":'.repeat(10_000)}{}${"}".repeat(10_000)}`), "256 deep", "schema"],
-    ["a type in lists", JSON.parse(`{"type":${"[".repeat(200)}"string"${"]".repeat(200)}}`), "is no type", "schema.type"],
+    [
+      "a type in lists",
+      JSON.parse(`{"type":${"[".repeat(200)}"string"${"]".repeat(200)}}`),
+      "is no type",
+      "schema.type",
+    ],
   ])("%s", (_, schema, reason, place) => {
     const { code, param, message } = refusal(() => gbnfOf(schema));
     expect({ code, message }).toEqual({ code: "invalid_request", message: expect.stringContaining(reason) });
@@ -324,7 +397,12 @@ describe("a request's schemas", () => {
   it("are told apart by all that a grammar depends on", async () => {
     const grammars = new AnswerGrammars();
     const one = wanted(2, 1);
-    const variants = [one, { ...one, toolChoice: "required" as const }, { ...one, parallelToolCalls: false }, wanted(1, 1)];
+    const variants = [
+      one,
+      { ...one, toolChoice: "required" as const },
+      { ...one, parallelToolCalls: false },
+      wanted(1, 1),
+    ];
     const texts = await Promise.all(variants.map((variant) => grammars.of(variant, genericToolSyntax, atOnce)));
     expect(new Set(texts).size).toBe(variants.length);
     expect(await grammars.of(one, { ...genericToolSyntax, name: "function" }, atOnce)).not.toBe(texts[0]);
@@ -337,7 +415,9 @@ describe("a request's schemas", () => {
 });
 
 describe("over HTTP", () => {
-  const formatOf = (schema: unknown) => ({ response_format: { type: "json_schema", json_schema: { name: "a", schema } } });
+  const formatOf = (schema: unknown) => ({
+    response_format: { type: "json_schema", json_schema: { name: "a", schema } },
+  });
   const place = "response_format.json_schema.schema";
 
   it.each([

@@ -1,5 +1,11 @@
 import { describe, expect, it } from "vitest";
-import { type DatasetFormat, detectFormat, type Example, readExample, type Unusable } from "../../../src/demonstrations/datasets.ts";
+import {
+  type DatasetFormat,
+  detectFormat,
+  type Example,
+  readExample,
+  type Unusable,
+} from "../../../src/demonstrations/datasets.ts";
 
 function read(line: unknown): Example | Unusable {
   return readExample(detectFormat(line) as DatasetFormat, line);
@@ -38,7 +44,9 @@ describe("a transcript of HH-RLHF", () => {
     const twice = "\n\nHuman: a\n\nAssistant: b\n\nAssistant: c\n\nHuman: d";
     expect(dialogue(twice)).toMatchObject({ messages: [user("a"), assistant("b"), assistant("c"), user("d")] });
     // The last of two answers in a row is an answer to no user's turn.
-    expect(dialogue("\n\nHuman: a\n\nAssistant: b")).toEqual({ reason: "the prompt does not end with the user's turn" });
+    expect(dialogue("\n\nHuman: a\n\nAssistant: b")).toEqual({
+      reason: "the prompt does not end with the user's turn",
+    });
     expect(transcripts("\n\nHuman: a\n\nAssistant: b\n\nAssistant: c", "\n\nHuman: a\n\nAssistant: b")).toEqual({
       reason: "the two responses have different prompts",
     });
@@ -51,7 +59,11 @@ describe("a transcript of HH-RLHF", () => {
     ["\n\nHuman:\n\nHuman: a\n\nAssistant: b", "\n\nHuman:\n\nHuman: a\n\nAssistant: c", "an empty prompt"],
     ["\n\nHuman: a\n\nAssistant: ", "\n\nHuman: a\n\nAssistant: c", "an empty response"],
     ["\n\nHuman: a\n\nAssistant: b", "\n\nHuman: a\n\nAssistant: b ", "both responses are the same"],
-    ["\n\nAssistant: a\n\nAssistant: b", "\n\nAssistant: a\n\nAssistant: c", "the prompt does not end with the user's turn"],
+    [
+      "\n\nAssistant: a\n\nAssistant: b",
+      "\n\nAssistant: a\n\nAssistant: c",
+      "the prompt does not end with the user's turn",
+    ],
   ])("is dropped with its reason: %j", (chosen, rejected, reason) => {
     expect(transcripts(chosen, rejected)).toEqual({ reason });
   });
@@ -71,7 +83,11 @@ describe("other formats", () => {
       non_preferred_output: [assistant("d")],
     };
     expect(read(line)).toEqual({ reason: "a response of several turns" });
-    expect(read({ ...line, preferred_output: [assistant("b\nc")] })).toEqual({ messages: [user("a")], chosen: "b\nc", rejected: "d" });
+    expect(read({ ...line, preferred_output: [assistant("b\nc")] })).toEqual({
+      messages: [user("a")],
+      chosen: "b\nc",
+      rejected: "d",
+    });
     expect(read({ messages: [user("a"), assistant("b"), assistant("c")] })).toEqual({
       reason: "the prompt does not end with the user's turn",
     });

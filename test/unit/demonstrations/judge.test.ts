@@ -16,13 +16,26 @@ async function endpoint(handler: Handler, temperature?: number) {
   servers.push(server);
   const said: string[] = [];
   const report = (line: string): void => void said.push(line);
-  const options = { baseURL: `${server.url}/v1`, apiKey: "none", model: "m", maxTokens: 32, temperature, retries: 0, report };
+  const options = {
+    baseURL: `${server.url}/v1`,
+    apiKey: "none",
+    model: "m",
+    maxTokens: 32,
+    temperature,
+    retries: 0,
+    report,
+  };
   return { server, teacher: openTeacher(options), said };
 }
 
 function reply(response: ServerResponse, content: string): void {
   const choices = [{ index: 0, finish_reason: "stop", message: { role: "assistant", content } }];
-  sendJson(response, { id: "1", object: "chat.completion", choices, usage: { prompt_tokens: 9, completion_tokens: 3 } });
+  sendJson(response, {
+    id: "1",
+    object: "chat.completion",
+    choices,
+    usage: { prompt_tokens: 9, completion_tokens: 3 },
+  });
 }
 
 describe("a verdict", () => {
@@ -87,10 +100,12 @@ describe("two verdicts", () => {
     const { server, teacher } = await endpoint((_, response) => reply(response, texts.shift() ?? ""));
     expect(await judgePair(teacher, [{ role: "user", content: "Why?" }], "one", "two", "key")).toBe(value);
     const questions = server.requests.map(({ body }) => body.messages[1].content as string);
-    expect(questions.map((question) => /# Answer A\n\n(.*)\n\n# Answer B\n\n(.*)\n/u.exec(question)?.slice(1))).toEqual([
-      ["one", "two"],
-      ["two", "one"],
-    ]);
+    expect(questions.map((question) => /# Answer A\n\n(.*)\n\n# Answer B\n\n(.*)\n/u.exec(question)?.slice(1))).toEqual(
+      [
+        ["one", "two"],
+        ["two", "one"],
+      ],
+    );
   });
 });
 
@@ -99,7 +114,10 @@ describe("an answer of a given form", () => {
 
   it("is asked for by its JSON schema", async () => {
     const { server, teacher } = await endpoint((_, response) => reply(response, '{"verdict":"B"}'));
-    expect(await teacher.ask(messages, "k", undefined, verdictForm)).toMatchObject({ text: '{"verdict":"B"}', finish: "stop" });
+    expect(await teacher.ask(messages, "k", undefined, verdictForm)).toMatchObject({
+      text: '{"verdict":"B"}',
+      finish: "stop",
+    });
     expect(server.requests[0]?.body.response_format).toMatchObject({
       type: "json_schema",
       json_schema: { strict: true, schema: { properties: { verdict: { enum: ["A", "B", "TIE"] } } } },
@@ -109,9 +127,17 @@ describe("an answer of a given form", () => {
   });
 
   it.each([
-    ["as OpenAI refuses", { error: { message: "Invalid parameter", type: "invalid_request_error", param: "response_format" } }, 400],
+    [
+      "as OpenAI refuses",
+      { error: { message: "Invalid parameter", type: "invalid_request_error", param: "response_format" } },
+      400,
+    ],
     ["by name only", { error: { message: "This response_format type is unavailable now" } }, 400],
-    ["as pydantic refuses", { detail: [{ loc: ["body", "response_format"], msg: "Extra inputs are not permitted" }] }, 422],
+    [
+      "as pydantic refuses",
+      { detail: [{ loc: ["body", "response_format"], msg: "Extra inputs are not permitted" }] },
+      422,
+    ],
     ["in a sentence", "response_format is unknown here", 400],
   ])("is asked for in words where its schema is refused, %s, and from then on", async (_, refusal, status) => {
     const { server, teacher } = await endpoint(({ body }, response) => {
@@ -141,9 +167,17 @@ describe("an endpoint that does not answer", () => {
       400,
       { error: { code: "400", provider_specific_fields: { innererror: { code: "ResponsibleAIPolicyViolation" } } } },
     ],
-    ["OpenAI's policy", 400, { error: { message: "rejected", code: "content_policy_violation", type: "invalid_request_error" } }],
+    [
+      "OpenAI's policy",
+      400,
+      { error: { message: "rejected", code: "content_policy_violation", type: "invalid_request_error" } },
+    ],
     ["OpenAI's flag", 400, { error: { message: "Invalid prompt: flagged", code: "invalid_prompt" } }],
-    ["OpenRouter's moderation", 403, { error: { code: 403, message: "flagged", metadata: { reasons: ["x"], flagged_input: "Why?" } } }],
+    [
+      "OpenRouter's moderation",
+      403,
+      { error: { code: 403, message: "flagged", metadata: { reasons: ["x"], flagged_input: "Why?" } } },
+    ],
     ["a filter by type", 422, { error: { message: "high risk", type: "content_filter" } }],
     ["a filter after 200", 200, { error: { message: "flagged", code: "content_filter" } }],
     ["a filtered answer", 200, { choices: [{ finish_reason: "content_filter", message: { content: "Because" } }] }],
@@ -176,14 +210,27 @@ describe("an endpoint that does not answer", () => {
       { choices: [{ finish_reason: "error", message: { content: "Bec" } }] },
       'ended an answer with "error"',
     ],
-    ["a temperature out of range", 400, { error: { message: "temperature must be at most 2", param: "temperature" } }, "at most 2"],
-    ["a limit out of range", 400, { error: { message: "max_tokens is too large", param: "max_tokens" } }, "max_tokens is too large"],
+    [
+      "a temperature out of range",
+      400,
+      { error: { message: "temperature must be at most 2", param: "temperature" } },
+      "at most 2",
+    ],
+    [
+      "a limit out of range",
+      400,
+      { error: { message: "max_tokens is too large", param: "max_tokens" } },
+      "max_tokens is too large",
+    ],
   ])("otherwise stops the run with its own words: %s", async (_, status, body, words) => {
     const { server, teacher } = await endpoint((_request, response) => {
       if (typeof body === "string") response.writeHead(status, { "content-type": "text/html" }).end(body);
       else sendJson(response, body, status);
     }, 7);
-    await expect(teacher.ask(messages, "k")).rejects.toMatchObject({ code: "engine_unavailable", message: expect.stringContaining(words) });
+    await expect(teacher.ask(messages, "k")).rejects.toMatchObject({
+      code: "engine_unavailable",
+      message: expect.stringContaining(words),
+    });
     expect(server.requests).toHaveLength(1);
   });
 
@@ -196,18 +243,23 @@ describe("an endpoint that does not answer", () => {
       response.writeHead(200, { "content-type": "application/json" }).write('{"choices":[{"message":{"content":"');
       go();
     });
-    await expect(teacher.ask(messages, "k")).rejects.toMatchObject({ code: "engine_failure", message: expect.stringContaining("bytes") });
+    await expect(teacher.ask(messages, "k")).rejects.toMatchObject({
+      code: "engine_failure",
+      message: expect.stringContaining("bytes"),
+    });
     await expect.poll(() => server.abandoned).toHaveLength(1);
   });
 
   it("is asked for max_completion_tokens, and at its own temperature, where it takes no other, and from then on", async () => {
     const { server, teacher, said } = await endpoint(({ body }, response) => {
       if (body.max_tokens !== undefined) {
-        const message = "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+        const message =
+          "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
         return sendJson(response, { error: { message, code: "unsupported_parameter", param: "max_tokens" } }, 400);
       }
       if (body.temperature !== undefined) {
-        const message = "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.";
+        const message =
+          "Unsupported value: 'temperature' does not support 0 with this model. Only the default (1) value is supported.";
         return sendJson(response, { error: { message, code: "unsupported_value", param: "temperature" } }, 400);
       }
       reply(response, "Because.");

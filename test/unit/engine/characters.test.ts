@@ -18,7 +18,9 @@ async function ask(path: string, body: object) {
   const given = [vi.spyOn(engine, "tokenize"), vi.spyOn(engine, "textPrompt"), vi.spyOn(engine, "chatPrompt")];
   const { error } = await json(await post(path, { model: "icdpo", ...body }));
   // The beginning of all texts is asked for as one of none.
-  const characters = given.flatMap(({ mock }) => mock.calls.map(([texts]) => JSON.stringify(texts).length)).filter((length) => length > 4);
+  const characters = given
+    .flatMap(({ mock }) => mock.calls.map(([texts]) => JSON.stringify(texts).length))
+    .filter((length) => length > 4);
   return { error, characters, calls: engine.calls.length };
 }
 
@@ -39,16 +41,30 @@ describe("what has more characters than a context can hold", () => {
       { model: "plain", messages: [...user("x"), { role: "assistant", tool_calls: [call] }] },
       "messages",
     ],
-    ["a tool's description", "/v1/chat/completions", { model: "plain", messages: user("x"), tools: [tool] }, "messages"],
+    [
+      "a tool's description",
+      "/v1/chat/completions",
+      { model: "plain", messages: user("x"), tools: [tool] },
+      "messages",
+    ],
     ["a response's input", "/v1/responses", { input: long }, "messages"],
     ["a text to go on", "/v1/completions", { model: "plain", prompt: long }, "prompt"],
     ["one of several", "/v1/completions", { model: "plain", prompt: ["x", long] }, "prompt"],
-    ["token ids", "/v1/completions", { model: "plain", prompt: Array.from({ length: contextSize + 1 }, () => 65) }, "prompt"],
+    [
+      "token ids",
+      "/v1/completions",
+      { model: "plain", prompt: Array.from({ length: contextSize + 1 }, () => 65) },
+      "prompt",
+    ],
     ["the prompt of a score", "/v1/score", { messages: user(long), completions: ["x"] }, "messages"],
     ["a completion to score", "/v1/score", { messages: user("x"), completions: ["x", long] }, "completions.1"],
   ])("is not tokenised: %s", async (_, path, body, param) => {
     expect(await ask(path, body)).toEqual({
-      error: expect.objectContaining({ code: "context_length_exceeded", param, message: expect.stringContaining(`${contextSize} tokens`) }),
+      error: expect.objectContaining({
+        code: "context_length_exceeded",
+        param,
+        message: expect.stringContaining(`${contextSize} tokens`),
+      }),
       characters: [],
       calls: 0,
     });
@@ -76,7 +92,9 @@ it("characters are those of messages, calls and tools", () => {
     { role: "assistant", content: "", toolCalls: [{ id: "1", name: "f", arguments: "{}" }] },
   ] as const;
   expect(charactersOf(conversation)).toBe(5);
-  expect(charactersOf([], [{ name: "f", parameters: {} }])).toBe(JSON.stringify([{ name: "f", parameters: {} }]).length);
+  expect(charactersOf([], [{ name: "f", parameters: {} }])).toBe(
+    JSON.stringify([{ name: "f", parameters: {} }]).length,
+  );
 });
 
 it("a service of estimated tokens takes no more characters than it estimates", async () => {
@@ -85,7 +103,9 @@ it("a service of estimated tokens takes no more characters than it estimates", a
     { fetch, now: () => 0, log: () => {} },
   );
   const { mostCharacters = 0 } = await engine.info();
-  expect((await engine.chatPrompt([{ role: "user", content: "x".repeat(mostCharacters + 1) }])).tokens.length).toBeGreaterThan(100);
+  expect(
+    (await engine.chatPrompt([{ role: "user", content: "x".repeat(mostCharacters + 1) }])).tokens.length,
+  ).toBeGreaterThan(100);
 });
 
 it("BM25 reads the end of a long prompt, and finds the same", async () => {

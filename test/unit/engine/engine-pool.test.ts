@@ -44,7 +44,14 @@ function open(text: string): EnginePool {
   const settings = readSettings({ ICDPO_CACHE: folder }, folder);
   const definitions = parseEngines("engines.yaml", text, {});
   const report = (line: string): void => void said.push(line);
-  return openEngines({ settings, definitions, store: openModelStore(settings, report), report, lingerMs: 20, childModule });
+  return openEngines({
+    settings,
+    definitions,
+    store: openModelStore(settings, report),
+    report,
+    lingerMs: 20,
+    childModule,
+  });
 }
 
 /** Policies by route; those written before are gone. */
@@ -58,10 +65,18 @@ async function write(policies: Record<string, string>): Promise<void> {
 }
 
 function openStore(): Promise<PolicyStore> {
-  const files = new PolicyFolder({ policies: path.join(folder, "policies"), demonstrations: path.join(folder, "demos") });
+  const files = new PolicyFolder({
+    policies: path.join(folder, "policies"),
+    demonstrations: path.join(folder, "demos"),
+  });
   const builder = new PolicyBuilder({ engines, embedder: () => Promise.reject(new Error("not needed")) });
   const retain: EnginePool["retain"] = (models) => engines.retain(models);
-  return PolicyStore.open({ read: () => files.read(), build: (read) => builder.build(read), retain, unixTime: () => 1 });
+  return PolicyStore.open({
+    read: () => files.read(),
+    build: (read) => builder.build(read),
+    retain,
+    unixTime: () => 1,
+  });
 }
 
 const plain = "score: { type: none }\n";
@@ -95,7 +110,10 @@ describe("an engine that no policy uses any more", () => {
     await write({ r: plain, s: onOther });
     const store = await openStore();
     const held = samplerOf(store, "s");
-    expect(await engines.state()).toMatchObject({ status: "ready", engines: { default: { status: "ready" }, other: { status: "ready" } } });
+    expect(await engines.state()).toMatchObject({
+      status: "ready",
+      engines: { default: { status: "ready" }, other: { status: "ready" } },
+    });
     const request = await begin(held);
     await write({ r: plain });
     expect(await store.reload()).toBeNull();

@@ -1,4 +1,7 @@
-/** Requests that end servers: how often they are sent, and what becomes of those beside them. Real local servers that die of a prompt. */
+/**
+ * Requests that end servers: how often they are sent, and what becomes of those beside them. Real local servers that
+ * die of a prompt.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { RemoteSettings } from "../../../src/engine/engines.ts";
@@ -33,23 +36,33 @@ async function mortal(
   return server;
 }
 
-function over(stubs: readonly Pick<StubServer, "url">[], settings: Partial<RemoteSettings> = {}, now = () => performance.now()): Replicas {
+function over(
+  stubs: readonly Pick<StubServer, "url">[],
+  settings: Partial<RemoteSettings> = {},
+  now = () => performance.now(),
+): Replicas {
   const all = { name: "big", urls: stubs.map(({ url }) => url), timeoutMs: 60_000, retries: 2, ...settings };
   return new Replicas(all, { fetch, now, log: () => {} }, probe);
 }
 
 const asked = (stubs: readonly StubServer[], question: string): number =>
-  stubs.flatMap(({ requests }) => requests).filter(({ path, body }) => path === "/ask" && body.question === question).length;
+  stubs.flatMap(({ requests }) => requests).filter(({ path, body }) => path === "/ask" && body.question === question)
+    .length;
 const twice = <Value>(work: () => Promise<Value>): Promise<Value> => onceMore(work, () => false);
 const settle = (stubs: readonly StubServer[], count: number) =>
-  expect.poll(() => stubs.flatMap(({ requests }) => requests).filter(({ path }) => path === "/ask").length).toBeGreaterThanOrEqual(count);
+  expect
+    .poll(() => stubs.flatMap(({ requests }) => requests).filter(({ path }) => path === "/ask").length)
+    .toBeGreaterThanOrEqual(count);
 
 describe("a request of which a server dies", () => {
   it("is sent once where it was alone, and not again for a while, whatever its seed", async () => {
     let now = 0;
     const stubs = [await mortal(), await mortal(), await mortal()];
     const replicas = over(stubs, {}, () => now);
-    await expect(twice(() => replicas.json(call("evil")))).rejects.toMatchObject({ code: "engine_unavailable", isFinal: true });
+    await expect(twice(() => replicas.json(call("evil")))).rejects.toMatchObject({
+      code: "engine_unavailable",
+      isFinal: true,
+    });
     expect(asked(stubs, "evil")).toBe(1);
     for (const seed of [1, 2, 3])
       await expect(twice(() => replicas.json(call("evil", seed)))).rejects.toMatchObject({
@@ -73,7 +86,10 @@ describe("a request of which a server dies", () => {
     const evil = twice(() => replicas.json(call("evil")));
     const outcomes = await Promise.allSettled([...homes, evil]);
     expect(outcomes.slice(0, -1).map(({ status }) => status)).toEqual(homes.map(() => "fulfilled"));
-    expect(outcomes.at(-1)).toMatchObject({ status: "rejected", reason: { code: "engine_unavailable", isFinal: true } });
+    expect(outcomes.at(-1)).toMatchObject({
+      status: "rejected",
+      reason: { code: "engine_unavailable", isFinal: true },
+    });
     expect(asked(stubs, "evil")).toBeLessThanOrEqual(2);
     for (let i = 0; i < 9; i++) expect(asked(stubs, `good ${i}`)).toBeLessThanOrEqual(2);
     const before = asked(stubs, "evil");
@@ -144,7 +160,9 @@ describe("a request that nothing is wrong with", () => {
     let now = 0;
     const replicas = over([gone], { retries: 0 }, () => now);
     for (let i = 0; i < 5; i++) {
-      await expect(replicas.json(call("good"))).rejects.toMatchObject({ message: expect.stringContaining("cannot be reached") });
+      await expect(replicas.json(call("good"))).rejects.toMatchObject({
+        message: expect.stringContaining("cannot be reached"),
+      });
       now += 1;
     }
   });
@@ -153,7 +171,8 @@ describe("a request that nothing is wrong with", () => {
 describe("the budget of retries", () => {
   it("holds over all calls of an engine: a server that always fails gets a tenth more and a few", async () => {
     const requests = 60;
-    const broken: Handler = ({ path }, response) => (path === "/health" ? void response.end() : sendJson(response, {}, 503));
+    const broken: Handler = ({ path }, response) =>
+      path === "/health" ? void response.end() : sendJson(response, {}, 503);
     const stub = await stubServer(broken);
     servers.push(stub);
     const replicas = over([stub], { retries: 2 }, () => 0);
@@ -189,7 +208,10 @@ it("who asks again is told so, and not to retry at once", async () => {
   const { status, headers, body } = renderError(error);
   expect(status).toBe(503);
   expect(Number(headers["retry-after"])).toBeGreaterThan(290);
-  expect(body.error).toMatchObject({ code: "engine_unavailable", message: expect.stringContaining("is not tried again") });
+  expect(body.error).toMatchObject({
+    code: "engine_unavailable",
+    message: expect.stringContaining("is not tried again"),
+  });
 });
 
 it("what is sent is the same content, whatever its seeds", () => {

@@ -42,7 +42,9 @@ describe("assignment", () => {
   });
 
   it("is the same on every machine", () => {
-    const arms = ["ann", "bob", "cleo", "dan", "eve", "finn"].map((unit) => assign(experiment({ treatment: 1, control: 1 }), unit)?.name);
+    const arms = ["ann", "bob", "cleo", "dan", "eve", "finn"].map(
+      (unit) => assign(experiment({ treatment: 1, control: 1 }), unit)?.name,
+    );
     expect(arms).toMatchInlineSnapshot(`
       [
         "treatment",
@@ -58,7 +60,11 @@ describe("assignment", () => {
   it("says nothing of one experiment in another", () => {
     let same = 0;
     for (let i = 0; i < 10_000; i++)
-      if (assign(experiment({ a: 1, b: 1 }), `${i}`)?.name === assign(experiment({ a: 1, b: 1 }, 1, "other"), `${i}`)?.name) same += 1;
+      if (
+        assign(experiment({ a: 1, b: 1 }), `${i}`)?.name ===
+        assign(experiment({ a: 1, b: 1 }, 1, "other"), `${i}`)?.name
+      )
+        same += 1;
     expect(Math.abs(same - 5_000)).toBeLessThan(250);
   });
 
@@ -109,7 +115,9 @@ describe("a route with an experiment", () => {
     const arms = new Set<string | null>();
     for (const user of ["ann", "bob", "cleo", "dan", "eve", "finn"]) {
       const first = await headers(chat({ model: "ab", user }));
-      const again = await headers(chat({ model: "ab", safety_identifier: user, messages: [{ role: "user", content: "Other." }] }));
+      const again = await headers(
+        chat({ model: "ab", safety_identifier: user, messages: [{ role: "user", content: "Other." }] }),
+      );
       expect(again).toEqual(first);
       expect(first.policy).toBe(first.arm === "treatment" ? "scored" : "plain");
       arms.add(first.arm);
@@ -149,9 +157,18 @@ describe("a route with an experiment", () => {
       const { status } = await response;
       return { status, param: (await json(await response)).error.param };
     };
-    expect(await refusal(chat({ model: "closed" }, { "x-icdpo-arm": "control" }))).toEqual({ status: 400, param: "x-icdpo-arm" });
-    expect(await refusal(chat({ model: "closed", icdpo: { overrides: { shots: 1 } } }))).toEqual({ status: 400, param: "icdpo.overrides" });
-    expect(await refusal(chat({ model: "ab" }, { "x-icdpo-arm": "gone" }))).toEqual({ status: 400, param: "x-icdpo-arm" });
+    expect(await refusal(chat({ model: "closed" }, { "x-icdpo-arm": "control" }))).toEqual({
+      status: 400,
+      param: "x-icdpo-arm",
+    });
+    expect(await refusal(chat({ model: "closed", icdpo: { overrides: { shots: 1 } } }))).toEqual({
+      status: 400,
+      param: "icdpo.overrides",
+    });
+    expect(await refusal(chat({ model: "ab" }, { "x-icdpo-arm": "gone" }))).toEqual({
+      status: 400,
+      param: "x-icdpo-arm",
+    });
     expect(await refusal(chat({ model: "ab", icdpo: { overrides: { shots: 0 } } }))).toEqual({
       status: 400,
       param: "icdpo.overrides.shots",

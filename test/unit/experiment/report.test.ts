@@ -1,8 +1,16 @@
-/** Whether what experiments say may be believed, by simulation: 2,000 experiments, looked at after each of 1,000 observations. */
+/**
+ * Whether what experiments say may be believed, by simulation: 2,000 experiments, looked at after each of 1,000
+ * observations.
+ */
 import { createClient } from "@libsql/client";
 import { describe, expect, it } from "vitest";
 import { type ExperimentDescription, type ExperimentReport, reportExperiment } from "../../../src/experiment/report.ts";
-import { criticalValue, differenceSequence, meanSequence, sampleRatioEvidence } from "../../../src/experiment/sequence.ts";
+import {
+  criticalValue,
+  differenceSequence,
+  meanSequence,
+  sampleRatioEvidence,
+} from "../../../src/experiment/sequence.ts";
 import type { AnswerRow } from "../../../src/records/record.ts";
 import { RecordDatabase } from "../../../src/records/statements.ts";
 import { UnitSample } from "../records/row-by-row.ts";
@@ -36,7 +44,10 @@ interface World {
   readonly effect?: number;
 }
 
-/** How many experiments found a difference at some look, had an interval without the true one at some look, and found one at the end. */
+/**
+ * How many experiments found a difference at some look, had an interval without the true one at some look, and found
+ * one at the end.
+ */
 function simulate({ share = 0.5, users, value, ramp = () => 1, effect = 0 }: World) {
   let [called, missed, atTheEnd] = [0, 0, 0];
   for (let experiment = 0; experiment < experiments; experiment++) {
@@ -130,7 +141,11 @@ describe("with a real difference, the interval holds it at all looks at once in 
     ["numbers", { value: (arm) => normal() + 0.3 * arm, effect: 0.3 }, 0.8],
     ["thumbs", { value: (arm) => Number(random() < 0.6 + 0.15 * arm), effect: 0.15 }, 0.8],
     ["one unit in ten", { value: (arm) => Number(random() < 0.6 + 0.1 * arm), effect: 0.1, share: 0.1 }, 0],
-    ["users who send many requests", { value: (arm, character) => character / 2 + normal() + 0.5 * arm, users: 300, effect: 0.5 }, 0.8],
+    [
+      "users who send many requests",
+      { value: (arm, character) => character / 2 + normal() + 0.5 * arm, users: 300, effect: 0.5 },
+      0.8,
+    ],
   ])("%s", { timeout: 300_000 }, (_, world, power) => {
     const { missed, called } = simulate(world);
     expect(1 - missed).toBeGreaterThanOrEqual(0.94);
@@ -156,7 +171,11 @@ describe("an interval", () => {
   it("is unbounded while there are too few units, and while they are all alike", () => {
     const sample = new UnitSample();
     for (let i = 0; i < 19; i++) sample.add(`${i}`, 1);
-    expect(meanSequence(sample, 0.05)).toEqual({ value: 1, low: Number.NEGATIVE_INFINITY, high: Number.POSITIVE_INFINITY });
+    expect(meanSequence(sample, 0.05)).toEqual({
+      value: 1,
+      low: Number.NEGATIVE_INFINITY,
+      high: Number.POSITIVE_INFINITY,
+    });
     expect(meanSequence(new UnitSample(), 0.05)).toBeNull();
     // More units, all alike: of their spread nothing is known.
     for (let i = 19; i < 100; i++) sample.add(`${i}`, 1);
@@ -184,7 +203,12 @@ describe("a report", () => {
     readonly arm: string;
     readonly shares: Record<string, number>;
   }
-  const arrival = (at: number, arm: string, unit = `u${at}`, shares: Record<string, number> = even): Arrival => ({ at, unit, arm, shares });
+  const arrival = (at: number, arm: string, unit = `u${at}`, shares: Record<string, number> = even): Arrival => ({
+    at,
+    unit,
+    arm,
+    shares,
+  });
 
   /** Of answers in that order, each with a rating. */
   async function reportOf(
@@ -195,7 +219,15 @@ describe("a report", () => {
     const client = createClient({ url: ":memory:" });
     const database = new RecordDatabase(client);
     await database.migrate();
-    const costs = { latencyMs: 1, promptTokens: 1, completionTokens: 1, workTokens: 1, candidates: 1, score: null, margin: null };
+    const costs = {
+      latencyMs: 1,
+      promptTokens: 1,
+      completionTokens: 1,
+      workTokens: 1,
+      candidates: 1,
+      score: null,
+      margin: null,
+    };
     const rest = {
       ...costs,
       route: "ab",
@@ -208,7 +240,12 @@ describe("a report", () => {
       texts: null,
     };
     const rows = arrivals.map(
-      (one, i): AnswerRow => ({ ...rest, ...one, id: `a${i}`, policy: one.arm === "control" ? "plain@1" : "everyday@1" }),
+      (one, i): AnswerRow => ({
+        ...rest,
+        ...one,
+        id: `a${i}`,
+        policy: one.arm === "control" ? "plain@1" : "everyday@1",
+      }),
     );
     await database.write(rows, []);
     const said = JSON.stringify(ratings.map((value, i) => [`a${i}`, value]));
@@ -240,7 +277,9 @@ describe("a report", () => {
   });
 
   it("counts a user who sends many requests once", async () => {
-    const arrivals = Array.from({ length: 1_000 }, (_, i) => arrival(i, i % 2 === 0 ? "treatment" : "control", `u${i % 4}`));
+    const arrivals = Array.from({ length: 1_000 }, (_, i) =>
+      arrival(i, i % 2 === 0 ? "treatment" : "control", `u${i % 4}`),
+    );
     const report = await reportOf(
       experiment,
       arrivals,
@@ -257,7 +296,11 @@ describe("a report", () => {
   it("says that several comparisons are several, and widens their intervals", async () => {
     const arms = [...experiment.arms, { name: "third", policy: "third@1", weight: 1 }];
     const arrivals = Array.from({ length: 300 }, (_, i) =>
-      arrival(i, ["treatment", "control", "third"][i % 3] as string, `u${i}`, { treatment: 1 / 3, control: 1 / 3, third: 1 / 3 }),
+      arrival(i, ["treatment", "control", "third"][i % 3] as string, `u${i}`, {
+        treatment: 1 / 3,
+        control: 1 / 3,
+        third: 1 / 3,
+      }),
     );
     const report = await reportOf(
       { ...experiment, arms, metrics: ["rating", "judge"] },
@@ -272,7 +315,9 @@ describe("a report", () => {
     const before = Array.from({ length: 100 }, (_, i) =>
       arrival(i, i % 10 === 0 ? "treatment" : "control", `u${i}`, { treatment: 0.1, control: 0.9 }),
     );
-    const after = Array.from({ length: 60 }, (_, i) => arrival(100 + i, i % 2 === 0 ? "treatment" : "control", `u${i}`));
+    const after = Array.from({ length: 60 }, (_, i) =>
+      arrival(100 + i, i % 2 === 0 ? "treatment" : "control", `u${i}`),
+    );
     const all = [...before, ...after];
     const report = await reportOf(
       experiment,
@@ -298,6 +343,8 @@ describe("a report", () => {
   });
 
   it("has nothing to say of nothing", () => {
-    expect(reportExperiment(experiment, null).verdict).toBe("Nothing can be said yet: there is no rating from two arms so far.");
+    expect(reportExperiment(experiment, null).verdict).toBe(
+      "Nothing can be said yet: there is no rating from two arms so far.",
+    );
   });
 });

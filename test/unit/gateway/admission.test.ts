@@ -67,7 +67,10 @@ describe("admission", () => {
     const held = occupy(admission, () => opened);
     let begun = 0;
     for (let i = 0; i < 3; i++)
-      await expect(occupy(admission, async () => void begun++)).rejects.toMatchObject({ code: "overloaded", param: null });
+      await expect(occupy(admission, async () => void begun++)).rejects.toMatchObject({
+        code: "overloaded",
+        param: null,
+      });
     expect([begun, admission.admitted]).toEqual([0, 1]);
     open();
     await held;
@@ -192,14 +195,18 @@ describe("work that an engine ended under", () => {
     await expect(onceMore(failing, () => sent)).rejects.toBe(died);
   });
 
-  it.each(["engine_failure", "cancelled", "timeout", "context_length_exceeded", "overloaded", "model_unavailable"] as const)(
-    "is not done again after %s",
-    async (code) => {
-      const { ran, run } = work(new GatewayError(code, "No."));
-      await expect(onceMore(run, () => false)).rejects.toMatchObject({ code });
-      expect(ran.times).toBe(1);
-    },
-  );
+  it.each([
+    "engine_failure",
+    "cancelled",
+    "timeout",
+    "context_length_exceeded",
+    "overloaded",
+    "model_unavailable",
+  ] as const)("is not done again after %s", async (code) => {
+    const { ran, run } = work(new GatewayError(code, "No."));
+    await expect(onceMore(run, () => false)).rejects.toMatchObject({ code });
+    expect(ran.times).toBe(1);
+  });
 
   it("is not done again where it has been tried again already", async () => {
     const { ran, run } = work(new GatewayError("engine_unavailable", "All replicas are down.", { isFinal: true }));

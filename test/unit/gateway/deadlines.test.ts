@@ -14,7 +14,10 @@ describe("a stage's limit", () => {
     vi.advanceTimersByTime(99);
     expect(deadlines.signal.aborted).toBe(false);
     vi.advanceTimersByTime(1);
-    expect(deadlines.signal.reason).toMatchObject({ code: "timeout", message: expect.stringContaining("(ICDPO_QUEUE_TIMEOUT_MS)") });
+    expect(deadlines.signal.reason).toMatchObject({
+      code: "timeout",
+      message: expect.stringContaining("(ICDPO_QUEUE_TIMEOUT_MS)"),
+    });
   });
 
   it("is over when the stage is: once the prompt is being fed, waiting has ended", () => {
@@ -38,7 +41,10 @@ describe("a stage's limit", () => {
     }
     expect(deadlines.signal.aborted).toBe(false);
     vi.advanceTimersByTime(1);
-    expect(deadlines.signal.reason).toMatchObject({ code: "timeout", message: expect.stringContaining("(ICDPO_PREFILL_TIMEOUT_MS)") });
+    expect(deadlines.signal.reason).toMatchObject({
+      code: "timeout",
+      message: expect.stringContaining("(ICDPO_PREFILL_TIMEOUT_MS)"),
+    });
   });
 
   it("leaves nothing behind where the request is over", () => {

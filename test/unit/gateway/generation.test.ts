@@ -38,7 +38,13 @@ describe("tools", () => {
           role: "assistant",
           content: null,
           refusal: null,
-          tool_calls: [{ id: expect.stringMatching(/^call_/u), type: "function", function: { name: "lookup", arguments: '{"q": "tea"}' } }],
+          tool_calls: [
+            {
+              id: expect.stringMatching(/^call_/u),
+              type: "function",
+              function: { name: "lookup", arguments: '{"q": "tea"}' },
+            },
+          ],
         },
         logprobs: null,
         finish_reason: "tool_calls",
@@ -90,7 +96,11 @@ describe("tools", () => {
   it("offers a named function only", async () => {
     const { chat, engine } = await gateway(says(called("tea")));
     const other = { type: "function", function: { name: "other" } };
-    await chat({ model: "plain", tools: [tool, other], tool_choice: { type: "function", function: { name: "other" } } });
+    await chat({
+      model: "plain",
+      tools: [tool, other],
+      tool_choice: { type: "function", function: { name: "other" } },
+    });
     expect(sampled(engine).request.grammar).toContain("other");
     expect(sampled(engine).request.grammar).not.toContain("lookup");
     expect(sampled(engine).context).toContain("lookup");
@@ -130,7 +140,15 @@ describe("tools", () => {
     ["messages.0.tool_call_id", { messages: [{ role: "tool", content: "b" }] }],
     [
       "messages.0.tool_calls",
-      { messages: [{ role: "user", content: "a", tool_calls: [{ id: "1", type: "function", function: { name: "a", arguments: "" } }] }] },
+      {
+        messages: [
+          {
+            role: "user",
+            content: "a",
+            tool_calls: [{ id: "1", type: "function", function: { name: "a", arguments: "" } }],
+          },
+        ],
+      },
     ],
   ])("refuses what is wrong at %s", async (param, body) => {
     const { chat, engine } = await gateway({}, {}, { raw: "candidates: 1\nscore: { type: none }\nprompt: hh-rlhf\n" });
@@ -142,7 +160,12 @@ describe("tools", () => {
 });
 
 describe("JSON", () => {
-  const schema = { type: "object", properties: { tea: { type: "integer" } }, required: ["tea"], additionalProperties: false };
+  const schema = {
+    type: "object",
+    properties: { tea: { type: "integer" } },
+    required: ["tea"],
+    additionalProperties: false,
+  };
   const format = { type: "json_schema", json_schema: { name: "tea", strict: true, schema } };
 
   it("samples under the schema's grammar, and scores candidates like any text", async () => {
@@ -156,7 +179,11 @@ describe("JSON", () => {
   });
 
   it("does not cut JSON at what separates turns in the paper's formats", async () => {
-    const { chat } = await gateway(says('{"a": "## Human: "}'), {}, { raw: "candidates: 1\nscore: { type: none }\nprompt: hh-rlhf\n" });
+    const { chat } = await gateway(
+      says('{"a": "## Human: "}'),
+      {},
+      { raw: "candidates: 1\nscore: { type: none }\nprompt: hh-rlhf\n" },
+    );
     const { choices } = await json(await chat({ model: "raw", response_format: { type: "json_object" } }));
     expect(choices[0].message.content).toBe('{"a": "## Human: "}');
   });

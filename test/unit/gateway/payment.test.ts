@@ -67,7 +67,9 @@ describe("tokens of a key", () => {
       const response = await ask({ max_tokens: 5_000, stream });
       expect(response.status).toBe(400);
       expect(response.headers.get("retry-after")).toBeNull();
-      expect((await json(response)).error.message).toMatch(/may take \d+ tokens.*may use 1000 a minute: it never fits/u);
+      expect((await json(response)).error.message).toMatch(
+        /may take \d+ tokens.*may use 1000 a minute: it never fits/u,
+      );
     }
     expect(await used()).toBe(0);
     expect(engine.calls).toEqual([]);
@@ -79,9 +81,19 @@ describe("tokens of a key", () => {
   });
 
   it.each([
-    ["a scored answer counts its samples and their scoring", "/v1/chat/completions", { model: "icdpo", messages, max_tokens: 100 }, 600],
+    [
+      "a scored answer counts its samples and their scoring",
+      "/v1/chat/completions",
+      { model: "icdpo", messages, max_tokens: 100 },
+      600,
+    ],
     ["each of several answers", "/v1/chat/completions", { model: "plain", messages, n: 4, max_tokens: 100 }, 400],
-    ["each of several prompts", "/v1/completions", { model: "plain", prompt: ["1", "2", "3"], n: 2, max_tokens: 100 }, 600],
+    [
+      "each of several prompts",
+      "/v1/completions",
+      { model: "plain", prompt: ["1", "2", "3"], n: 2, max_tokens: 100 },
+      600,
+    ],
     ["a response", "/v1/responses", { model: "plain", input: "1", max_output_tokens: 300 }, 300],
     ["a message", "/v1/messages", { model: "plain", messages, max_tokens: 300 }, 300],
     [
@@ -90,7 +102,12 @@ describe("tokens of a key", () => {
       { model: "plain", prompt: "1".repeat(300), echo: true, logprobs: 0, max_tokens: 0 },
       600,
     ],
-    ["completions in three contexts", "/v1/score", { model: "icdpo", messages, completions: ["1".repeat(100), "2".repeat(100)] }, 600],
+    [
+      "completions in three contexts",
+      "/v1/score",
+      { model: "icdpo", messages, completions: ["1".repeat(100), "2".repeat(100)] },
+      600,
+    ],
     ["texts", "/v1/embeddings", { model: "scripted-embeddings", input: ["1".repeat(150), "2".repeat(150)] }, 300],
   ])("are counted before they are worked through: %s", async (_, path, body, least) => {
     const { post } = await site({ tokensPerMinute: least - 1 });
@@ -132,7 +149,9 @@ describe("tokens of a key", () => {
     };
     const { ask, used } = await site({ tokensPerMinute: 100_000 }, script);
     const leave = new AbortController();
-    const asked = Promise.resolve(ask({ n: 2, max_tokens: 1_000, stream }, leave.signal)).then((response) => response.text());
+    const asked = Promise.resolve(ask({ n: 2, max_tokens: 1_000, stream }, leave.signal)).then((response) =>
+      response.text(),
+    );
     await reached.opened;
     expect(await used()).toBeGreaterThan(2_000);
     leave.abort();
@@ -195,7 +214,11 @@ describe("a minute", () => {
   });
 
   it("never holds more reservations than the limit, and in the end what was worked through, in whatever order requests come and go", async () => {
-    const step = fc.record({ tokens: fc.integer({ min: 0, max: 700 }), worked: fc.integer({ min: 0, max: 700 }), ends: fc.boolean() });
+    const step = fc.record({
+      tokens: fc.integer({ min: 0, max: 700 }),
+      worked: fc.integer({ min: 0, max: 700 }),
+      ends: fc.boolean(),
+    });
     await fc.assert(
       fc.asyncProperty(fc.array(step, { maxLength: 40 }), async (steps) => {
         const { reserve, used } = open(1_000);
@@ -253,7 +276,11 @@ describe("requests of a key in parallel", () => {
 describe("places of a request", () => {
   it.each([
     ["prompts and answers", "/v1/completions", { model: "plain", prompt: Array(16).fill("1"), n: 4 }],
-    ["completions to score", "/v1/score", { model: "icdpo", messages, completions: Array.from({ length: 64 }, (_, i) => `${i}`) }],
+    [
+      "completions to score",
+      "/v1/score",
+      { model: "icdpo", messages, completions: Array.from({ length: 64 }, (_, i) => `${i}`) },
+    ],
   ])("are as many as its %s fill", async (_, path, body) => {
     const { opened, open } = gate();
     const admission = new Admission({ limit: 5, now: () => 0 });
@@ -285,7 +312,11 @@ describe("a large answer", () => {
       "logprobs",
       { prompt: Array(20_000).fill(49), n: 1, echo: true, logprobs: 20 },
     ],
-    ["a prompt, told with each answer", "n", { prompt: Array(24_000).fill(49), n: 16, echo: true, logprobs: 0, max_tokens: 0 }],
+    [
+      "a prompt, told with each answer",
+      "n",
+      { prompt: Array(24_000).fill(49), n: 16, echo: true, logprobs: 0, max_tokens: 0 },
+    ],
     ["log-probabilities of answers", "logprobs", { n: 16, max_tokens: 2_000, logprobs: 20 }],
   ])("is not begun: %s", async (_, param, body) => {
     const { post, engine } = await site({});
@@ -320,7 +351,8 @@ describe("a large answer", () => {
       embedded += texts.length;
       return texts.map(() => new Float32Array(dimensions));
     };
-    const embedCounted = async (texts: readonly string[]) => (await embed(texts)).map((embedding) => ({ embedding, tokens: 1 }));
+    const embedCounted = async (texts: readonly string[]) =>
+      (await embed(texts)).map((embedding) => ({ embedding, tokens: 1 }));
     const embedder = { model: "e@1", name: "e", embed, embedKept: embed, embedCounted };
     const { post } = await site({}, {}, { embedder: async () => embedder, maxBodyBytes: 10_000_000 });
     const response = await post("/v1/embeddings", { model: "e", input });

@@ -5,12 +5,18 @@ import type { Prompt } from "../../../src/engine/engine.ts";
 import { decode } from "../scripted-engine.ts";
 import { gateway, json } from "../scripted-gateway.ts";
 
-const keyOf = async (name: string) => ({ name, hash: await hashKey(`${name}-key-0123456789`), routes: null, limits: {} });
+const keyOf = async (name: string) => ({
+  name,
+  hash: await hashKey(`${name}-key-0123456789`),
+  routes: null,
+  limits: {},
+});
 const bearer = (name: string) => ({ authorization: `Bearer ${name}-key-0123456789` });
 const keys = await Promise.all(["alice", "bob"].map(keyOf));
 const question = "How do I brew coffee?";
 const body = { model: "icdpo", messages: [{ role: "user", content: question }] };
-const experiment = "experiment: { unit: user, arms: { one: { policy: scored, weight: 1 }, two: { policy: plain, weight: 1 } } }";
+const experiment =
+  "experiment: { unit: user, arms: { one: { policy: scored, weight: 1 }, two: { policy: plain, weight: 1 } } }";
 const routes = `routes: { icdpo: { policy: scored, allow_overrides: true }, plain: { policy: plain }, ab: { ${experiment} } }\n`;
 
 type Options = NonNullable<Parameters<typeof gateway>[1]>;
@@ -47,7 +53,9 @@ describe("a request's tenant", () => {
     expect(await chat("alice", { user: "u" })).toBe(alice);
     expect(await tenantsOf("/v1/responses", { model: "icdpo", input: question }, "alice")).toBe(alice);
     expect(await tenantsOf("/v1/messages", { ...body, max_tokens: 9 }, "alice")).toBe(alice);
-    expect(await tenantsOf("/v1/completions", { model: "plain", prompt: question, echo: true, logprobs: 1 }, "alice")).toBe(alice);
+    expect(
+      await tenantsOf("/v1/completions", { model: "plain", prompt: question, echo: true, logprobs: 1 }, "alice"),
+    ).toBe(alice);
     expect(await tenantsOf("/v1/score", { ...body, completions: ["Yes."] }, "alice")).toBe(alice);
     expect(alice).not.toContain("alice");
     // The same in another gateway.
@@ -70,7 +78,9 @@ describe("a request's tenant", () => {
   });
 
   it("is not told where there is one only: no key, or one", async () => {
-    expect(await (await watched({ keys: [] })).tenantsOf("/v1/chat/completions", { ...body, user: "u" })).toBeUndefined();
+    expect(
+      await (await watched({ keys: [] })).tenantsOf("/v1/chat/completions", { ...body, user: "u" }),
+    ).toBeUndefined();
     const alone = await watched({ keys: keys.slice(0, 1) });
     const chatPrompt = vi.spyOn(alone.engine, "chatPrompt");
     expect(await alone.tenantsOf("/v1/chat/completions", body, "alice")).toBeUndefined();
@@ -116,13 +126,16 @@ describe("a request's tenant", () => {
     };
     const { post, tenantsOf } = await watched({ keys, embedder: async () => embedder });
     for (const who of ["alice", "bob"]) await post("/v1/embeddings", { model: "m", input: "x" }, who);
-    const asked = await Promise.all(["alice", "bob"].map((who) => tenantsOf("/v1/chat/completions", { ...body, model: "plain" }, who)));
+    const asked = await Promise.all(
+      ["alice", "bob"].map((who) => tenantsOf("/v1/chat/completions", { ...body, model: "plain" }, who)),
+    );
     expect(tenants).toEqual(asked);
   });
 });
 
 describe("what of a prompt is nobody's own", () => {
-  const openings = (prompts: readonly Prompt[]) => prompts.map(({ tokens, shared = 0 }) => decode(tokens.slice(0, shared)));
+  const openings = (prompts: readonly Prompt[]) =>
+    prompts.map(({ tokens, shared = 0 }) => decode(tokens.slice(0, shared)));
 
   it("is what the policy and its demonstrations say, up to the client's first word", async () => {
     const { post, prompts } = await watched();
@@ -133,7 +146,8 @@ describe("what of a prompt is nobody's own", () => {
     // Nor does it depend on what the client says.
     for (const content of ["?", "Will it rain?", "<"]) {
       await post("/v1/chat/completions", { ...body, messages: [{ role: "user", content }] }, "bob");
-      for (const opening of openings(prompts())) expect(opening).toMatch(/^<system>.*<user>\??(?:<\/user><assistant>)?$/u);
+      for (const opening of openings(prompts()))
+        expect(opening).toMatch(/^<system>.*<user>\??(?:<\/user><assistant>)?$/u);
     }
   });
 

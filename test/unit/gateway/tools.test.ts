@@ -8,7 +8,13 @@ import { genericToolSyntax, withToolsAsText } from "../../../src/icdpo/tool-prom
 import type { Conversation, Tool, ToolSyntax } from "../../../src/types/conversation.ts";
 
 /** As Llama 3.1's template writes calls: nothing around them. */
-const bareSyntax = { opening: "", closing: "", between: "; ", name: "name", arguments: "parameters" } satisfies ToolSyntax;
+const bareSyntax = {
+  opening: "",
+  closing: "",
+  between: "; ",
+  name: "name",
+  arguments: "parameters",
+} satisfies ToolSyntax;
 const syntaxes = [
   ["generic", genericToolSyntax],
   ["bare", bareSyntax],
@@ -60,15 +66,22 @@ const jsonObject = fc
 
 describe.each(syntaxes)("reading calls, %s syntax", (_, syntax) => {
   it("finds text and calls however the answer is cut into pieces", () => {
-    const text = fc.string({ maxLength: 30 }).filter((one) => !`${one}<`.includes("<tool_call>") && !one.includes('{"name"'));
+    const text = fc
+      .string({ maxLength: 30 })
+      .filter((one) => !`${one}<`.includes("<tool_call>") && !one.includes('{"name"'));
     const calls = fc.array(fc.tuple(fc.stringMatching(/^[\w-]{1,10}$/u), jsonObject), { maxLength: 3 });
     fc.assert(
-      fc.property(text, calls, fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }), (text, calls, lengths) => {
-        const whole = written(syntax, text, calls);
-        const seen = read(syntax, cut(whole, lengths));
-        expect(seen.calls).toEqual(calls);
-        expect(seen.text).toBe(calls.length === 0 ? text : text.trimEnd());
-      }),
+      fc.property(
+        text,
+        calls,
+        fc.array(fc.integer({ min: 1, max: 9 }), { minLength: 1, maxLength: 5 }),
+        (text, calls, lengths) => {
+          const whole = written(syntax, text, calls);
+          const seen = read(syntax, cut(whole, lengths));
+          expect(seen.calls).toEqual(calls);
+          expect(seen.text).toBe(calls.length === 0 ? text : text.trimEnd());
+        },
+      ),
     );
   });
 
@@ -81,7 +94,9 @@ describe.each(syntaxes)("reading calls, %s syntax", (_, syntax) => {
       { type: "arguments", text: "{" },
     ]);
     expect(reader.push(whole.slice(at, at + 8))).toEqual([{ type: "arguments", text: '"q": "a\\' }]);
-    expect(callsOf([{ type: "call", name: "" }, ...reader.push(whole.slice(at + 8)), ...reader.end()])).toEqual([["", '"}b"}']]);
+    expect(callsOf([{ type: "call", name: "" }, ...reader.push(whole.slice(at + 8)), ...reader.end()])).toEqual([
+      ["", '"}b"}'],
+    ]);
   });
 
   it("keeps what there is of a call that was cut off", () => {
@@ -174,7 +189,11 @@ describe("an answer", () => {
 });
 
 describe("tools as text", () => {
-  const tool: Tool = { name: "lookup", description: "Looks up.", parameters: { type: "object", properties: { q: { type: "string" } } } };
+  const tool: Tool = {
+    name: "lookup",
+    description: "Looks up.",
+    parameters: { type: "object", properties: { q: { type: "string" } } },
+  };
   const question: Conversation = [{ role: "user", content: "Who?" }];
 
   it("changes nothing where there are none", () => {
@@ -223,7 +242,11 @@ describe("tools as text", () => {
     const turns = withToolsAsText(
       [
         { role: "user", content: forged },
-        { role: "assistant", content: forged, toolCalls: [{ id: "1", name: "lookup", arguments: JSON.stringify({ q: forged }) }] },
+        {
+          role: "assistant",
+          content: forged,
+          toolCalls: [{ id: "1", name: "lookup", arguments: JSON.stringify({ q: forged }) }],
+        },
         { role: "tool", content: forged, toolCallId: "1" },
       ],
       [{ ...tool, description: forged }],

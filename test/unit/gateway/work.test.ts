@@ -52,7 +52,8 @@ async function site(script: Script = {}, dependencies: GatewayOptions = {}, rout
   const made = await gateway(script, { telemetry, limiter, admission, keys: [key], ...dependencies }, {}, routes);
   const post = (path: string, body: unknown, signal?: AbortSignal) => made.post(path, body, bearer, signal);
   const charged = (): number => spent.reduce((sum, { tokens }) => sum + tokens, 0);
-  const worked = (): number => records.reduce((sum, { work }) => sum + (work === undefined ? 0 : computedTokens(work)), 0);
+  const worked = (): number =>
+    records.reduce((sum, { work }) => sum + (work === undefined ? 0 : computedTokens(work)), 0);
   const underWay = (): number => (dependencies.admission ?? admission).admitted;
   return { ...made, post, records, spent, charged, worked, underWay };
 }
@@ -99,7 +100,11 @@ describe("what was worked through", () => {
     const oom = new GatewayError("engine_failure", "Out of memory.");
     const failing: Script = {
       pause: async (what, _signal, index) => {
-        if ((what === "score" && index === 0) || (what === "sample" && path !== "/v1/score" && body["model"] === "plain")) throw oom;
+        if (
+          (what === "score" && index === 0) ||
+          (what === "sample" && path !== "/v1/score" && body["model"] === "plain")
+        )
+          throw oom;
       },
     };
     const { post, records, charged, worked } = await site(failing);
@@ -132,7 +137,8 @@ describe("what was worked through", () => {
     const script: Script = {
       sample: (_, prompt) => ({ text: `${prompt} it goes.` }),
       pause: async (what, signal, index) => {
-        if (what === "sample" && index === 1 && signal !== undefined) throw new GatewayError("engine_failure", "Out of memory.");
+        if (what === "sample" && index === 1 && signal !== undefined)
+          throw new GatewayError("engine_failure", "Out of memory.");
       },
     };
     const { post, records, charged, worked, engine } = await site(script);
@@ -162,7 +168,9 @@ describe("what was worked through", () => {
     };
     const { post, records, charged, worked, underWay } = await site(script);
     const leave = new AbortController();
-    const answer = Promise.resolve(post("/v1/chat/completions", { messages, ...body }, leave.signal)).then((response) => response.text());
+    const answer = Promise.resolve(post("/v1/chat/completions", { messages, ...body }, leave.signal)).then((response) =>
+      response.text(),
+    );
     await reached.opened;
     leave.abort();
     await answer.catch(() => {});
@@ -179,7 +187,12 @@ describe("what was worked through", () => {
     const form = (compare: boolean) => ({
       method: "POST",
       headers: { "content-type": "application/x-www-form-urlencoded", origin: "http://localhost" },
-      body: new URLSearchParams({ message: "Hello?", route: "icdpo", history: "[]", ...(compare && { compare: "on" }) }),
+      body: new URLSearchParams({
+        message: "Hello?",
+        route: "icdpo",
+        history: "[]",
+        ...(compare && { compare: "on" }),
+      }),
     });
     expect((await alone.app.request("/", form(false))).status).toBe(200);
     expect((await compared.app.request("/", form(true))).status).toBe(200);
@@ -188,19 +201,22 @@ describe("what was worked through", () => {
     for (const { charged, worked } of [alone, compared]) expect(charged()).toBe(worked());
   });
 
-  it.each([false, true])("is charged for a counterfactual, which has a record of its own; streamed: %s", async (stream) => {
-    const { post, records, spent, charged, worked } = await site({}, {}, watchedRoutes);
-    await (await post("/v1/chat/completions", { model: "icdpo", messages, stream })).text();
-    await expect.poll(() => records).toHaveLength(2);
-    expect(records.map(({ path, status, key: name }) => ({ path, status, name }))).toEqual(
-      expect.arrayContaining([
-        { path: "/v1/chat/completions", status: 200, name: "one" },
-        { path: "counterfactual", status: 200, name: "one" },
-      ]),
-    );
-    expect(spent).toHaveLength(2);
-    expect(charged()).toBe(worked());
-  });
+  it.each([false, true])(
+    "is charged for a counterfactual, which has a record of its own; streamed: %s",
+    async (stream) => {
+      const { post, records, spent, charged, worked } = await site({}, {}, watchedRoutes);
+      await (await post("/v1/chat/completions", { model: "icdpo", messages, stream })).text();
+      await expect.poll(() => records).toHaveLength(2);
+      expect(records.map(({ path, status, key: name }) => ({ path, status, name }))).toEqual(
+        expect.arrayContaining([
+          { path: "/v1/chat/completions", status: 200, name: "one" },
+          { path: "counterfactual", status: 200, name: "one" },
+        ]),
+      );
+      expect(spent).toHaveLength(2);
+      expect(charged()).toBe(worked());
+    },
+  );
 
   it("is lost where it cannot be charged, not the answer", async () => {
     const broken = new Error("The counter is away.");
@@ -287,7 +303,10 @@ describe("a request's signal", () => {
 describe("a gateway without room", () => {
   it("says so before it makes a grammar, and builds no policy for the request", async () => {
     const { opened, open } = gate();
-    const { post, underWay } = await site({ pause: () => opened }, { admission: new Admission({ limit: 1, now: () => 0 }) });
+    const { post, underWay } = await site(
+      { pause: () => opened },
+      { admission: new Admission({ limit: 1, now: () => 0 }) },
+    );
     const held = post("/v1/chat/completions", { model: "plain", messages });
     await quiet();
     const schema = { type: "object", properties: { a: { not: {} } } };
@@ -296,7 +315,9 @@ describe("a gateway without room", () => {
     expect(refused.status).toBe(429);
     open();
     expect((await held).status).toBe(200);
-    expect((await post("/v1/chat/completions", { model: "plain", messages, response_format: impossible })).status).toBe(400);
+    expect((await post("/v1/chat/completions", { model: "plain", messages, response_format: impossible })).status).toBe(
+      400,
+    );
     expect(underWay()).toBe(0);
   });
 });
@@ -321,19 +342,25 @@ describe("a reader that is slow", () => {
     expect(records).toEqual([expect.objectContaining({ status: 200 })]);
   });
 
-  it.each([2, 8])("is ended when more waits for it than a gateway can keep, and so is the work: %i answers of 1 MB", async (n) => {
-    const { post, records, underWay, engine } = await site({ sample: () => ({ text: long.repeat(100) }), pause: async () => {} });
-    const response = await post("/v1/chat/completions", { model: "plain", messages, stream: true, n });
-    await expect.poll(() => engine.calls.map(({ state }) => state)).not.toContain("open");
-    // What waits takes a place, as work does.
-    expect(underWay()).toBe(1);
-    const read = await response.text();
-    await expect.poll(underWay).toBe(0);
-    expect(read.length).toBeLessThan(1.2 * 2 ** 20);
-    expect(read).toContain("request_cancelled");
-    expect(records).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
-    expect(records[0]?.work?.sampled).toBeLessThan(2.1e6);
-  });
+  it.each([2, 8])(
+    "is ended when more waits for it than a gateway can keep, and so is the work: %i answers of 1 MB",
+    async (n) => {
+      const { post, records, underWay, engine } = await site({
+        sample: () => ({ text: long.repeat(100) }),
+        pause: async () => {},
+      });
+      const response = await post("/v1/chat/completions", { model: "plain", messages, stream: true, n });
+      await expect.poll(() => engine.calls.map(({ state }) => state)).not.toContain("open");
+      // What waits takes a place, as work does.
+      expect(underWay()).toBe(1);
+      const read = await response.text();
+      await expect.poll(underWay).toBe(0);
+      expect(read.length).toBeLessThan(1.2 * 2 ** 20);
+      expect(read).toContain("request_cancelled");
+      expect(records).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
+      expect(records[0]?.work?.sampled).toBeLessThan(2.1e6);
+    },
+  );
 
   it.each([
     ["plain", "/v1/chat/completions", { model: "plain", messages }],
@@ -406,13 +433,18 @@ describe("a reader that is slow", () => {
     const { port } = server.address() as AddressInfo;
     const answer = await new Promise<IncomingMessage>((resolve, reject) => {
       const headers = { ...bearer, "content-type": "application/json" };
-      const asked = httpRequest({ port, host: "127.0.0.1", path: "/v1/chat/completions", method: "POST", headers }, resolve);
+      const asked = httpRequest(
+        { port, host: "127.0.0.1", path: "/v1/chat/completions", method: "POST", headers },
+        resolve,
+      );
       asked.on("error", reject);
       // About 30 MB: each character has twenty alternatives.
       asked.end(JSON.stringify({ model: "icdpo", messages, stream: true, logprobs: true, top_logprobs: 20 }));
     });
     // Nobody reads: the systems' buffers fill, then the gateway's.
-    await expect.poll(() => records, { timeout: 8_000 }).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
+    await expect
+      .poll(() => records, { timeout: 8_000 })
+      .toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
     let bytes = 0;
     const isCut = await new Promise<boolean>((resolve) => {
       answer.on("data", (chunk: Buffer) => {

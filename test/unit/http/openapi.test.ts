@@ -3,7 +3,12 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import type OpenAI from "openai";
 import { describe, expect, expectTypeOf, it } from "vitest";
 import type { z } from "zod";
-import type { chatChunkSchema, chatCompletionSchema, embeddingsSchema, modelSchema } from "../../../src/http/answer-schemas.ts";
+import type {
+  chatChunkSchema,
+  chatCompletionSchema,
+  embeddingsSchema,
+  modelSchema,
+} from "../../../src/http/answer-schemas.ts";
 import { errorSchema } from "../../../src/http/answer-schemas.ts";
 import { endpoints } from "../../../src/http/api.ts";
 import { genericToolSyntax } from "../../../src/icdpo/tool-prompt.ts";
@@ -23,7 +28,10 @@ interface DescribedAnswer {
 interface Described {
   readonly paths: Record<
     string,
-    Record<string, { readonly responses: Record<string, { readonly content: Record<string, { readonly schema: DescribedAnswer }> }> }>
+    Record<
+      string,
+      { readonly responses: Record<string, { readonly content: Record<string, { readonly schema: DescribedAnswer }> }> }
+    >
   >;
 }
 
@@ -36,8 +44,12 @@ async function described() {
 describe("the described API", () => {
   it("holds every route of the server, and no other", async () => {
     const { app } = await gateway();
-    const served = app.routes.filter(({ method }) => method !== "ALL").map(({ method, path }) => `${method.toLowerCase()} ${path}`);
-    const twins = served.filter((route) => route.includes("/routes/:route")).map((route) => route.replace("/routes/:route", ""));
+    const served = app.routes
+      .filter(({ method }) => method !== "ALL")
+      .map(({ method, path }) => `${method.toLowerCase()} ${path}`);
+    const twins = served
+      .filter((route) => route.includes("/routes/:route"))
+      .map((route) => route.replace("/routes/:route", ""));
     // Pages and their forms are for people.
     const pages = [
       "/",
@@ -64,14 +76,19 @@ describe("the described API", () => {
       for (const { content } of Object.values(operation.responses).filter((response) => "content" in response))
         for (const { schema } of Object.values(content)) {
           ajv.compile(schema);
-          for (const { contentSchema } of schema.properties?.data?.anyOf ?? []) if (contentSchema) ajv.compile(contentSchema);
+          for (const { contentSchema } of schema.properties?.data?.anyOf ?? [])
+            if (contentSchema) ajv.compile(contentSchema);
         }
   });
 });
 
 const cases: [what: string, path: string, body: Record<string, unknown> | null, text?: string][] = [
   ["a plain answer", "/v1/chat/completions", { model: "plain", ...question }],
-  ["a scored answer, explained", "/v1/chat/completions", { model: "icdpo", ...question, n: 2, icdpo: { explain: true } }],
+  [
+    "a scored answer, explained",
+    "/v1/chat/completions",
+    { model: "icdpo", ...question, n: 2, icdpo: { explain: true } },
+  ],
   ["log-probabilities", "/v1/chat/completions", { model: "icdpo", ...question, logprobs: true, top_logprobs: 2 }],
   ["tool calls", "/v1/chat/completions", { model: "plain", ...question, tools: [tool] }, calls],
   [
@@ -80,13 +97,32 @@ const cases: [what: string, path: string, body: Record<string, unknown> | null, 
     { model: "plain", ...question, stream: true, logprobs: true, stream_options: { include_usage: true } },
   ],
   ["a scored stream", "/v1/chat/completions", { model: "icdpo", ...question, stream: true, icdpo: { explain: true } }],
-  ["a stream of tool calls", "/v1/chat/completions", { model: "plain", ...question, stream: true, tools: [tool] }, `Wait. ${calls}`],
+  [
+    "a stream of tool calls",
+    "/v1/chat/completions",
+    { model: "plain", ...question, stream: true, tools: [tool] },
+    `Wait. ${calls}`,
+  ],
   ["a response", "/v1/responses", { model: "icdpo", input: "Tea?", instructions: "a", icdpo: { explain: true } }],
-  ["a response with calls", "/v1/responses", { model: "plain", input: "Tea?", tools: [{ type: "function", name: "lookup" }] }, calls],
+  [
+    "a response with calls",
+    "/v1/responses",
+    { model: "plain", input: "Tea?", tools: [{ type: "function", name: "lookup" }] },
+    calls,
+  ],
   ["a streamed response", "/v1/responses", { model: "plain", input: "Tea?", stream: true }],
   ["a message", "/v1/messages", { model: "icdpo", ...question, max_tokens: 9, icdpo: { explain: true } }],
-  ["a message with calls", "/v1/messages", { model: "plain", ...question, max_tokens: 9, tools: [anthropicTool] }, calls],
-  ["a streamed message", "/v1/messages", { model: "icdpo", ...question, max_tokens: 9, stream: true, icdpo: { explain: true } }],
+  [
+    "a message with calls",
+    "/v1/messages",
+    { model: "plain", ...question, max_tokens: 9, tools: [anthropicTool] },
+    calls,
+  ],
+  [
+    "a streamed message",
+    "/v1/messages",
+    { model: "icdpo", ...question, max_tokens: 9, stream: true, icdpo: { explain: true } },
+  ],
   [
     "a streamed message with calls",
     "/v1/messages",
@@ -95,7 +131,11 @@ const cases: [what: string, path: string, body: Record<string, unknown> | null, 
   ],
   ["a message's tokens", "/v1/messages/count_tokens", { model: "plain", ...question }],
   ["a completion", "/v1/completions", { model: "plain", prompt: ["a", "b"], logprobs: 2, echo: true }],
-  ["a streamed completion", "/v1/completions", { model: "plain", prompt: "a", stream: true, stream_options: { include_usage: true } }],
+  [
+    "a streamed completion",
+    "/v1/completions",
+    { model: "plain", prompt: "a", stream: true, stream_options: { include_usage: true } },
+  ],
   ["embeddings", "/v1/embeddings", { model: "icdpo", input: ["a"], encoding_format: "base64" }],
   ["scores", "/v1/score", { model: "icdpo", ...question, completions: ["a", "b"] }],
   ["models", "/v1/models", null],
@@ -117,7 +157,8 @@ describe("answers are as described", () => {
     const validate = ajv.compile(event ?? schema ?? false);
     const answers = event === undefined ? [await response.json()] : eventsOf(await response.text());
     expect(answers.length).toBeGreaterThan(0);
-    for (const answer of answers) expect(validate(answer), `${JSON.stringify(answer)}: ${ajv.errorsText(validate.errors)}`).toBe(true);
+    for (const answer of answers)
+      expect(validate(answer), `${JSON.stringify(answer)}: ${ajv.errorsText(validate.errors)}`).toBe(true);
   });
 
   it.each([
@@ -135,7 +176,9 @@ describe("answers are as described", () => {
   it("and as OpenAI's own client types them", () => {
     type Completion = z.output<typeof chatCompletionSchema>;
     expectTypeOf<Omit<Completion, "icdpo" | "choices">>().toExtend<Omit<OpenAI.ChatCompletion, "choices">>();
-    expectTypeOf<Omit<Completion["choices"][number], "message">>().toExtend<Omit<OpenAI.ChatCompletion.Choice, "message">>();
+    expectTypeOf<Omit<Completion["choices"][number], "message">>().toExtend<
+      Omit<OpenAI.ChatCompletion.Choice, "message">
+    >();
     type Message = Completion["choices"][number]["message"];
     expectTypeOf<Omit<Message, "tool_calls">>().toExtend<Omit<OpenAI.ChatCompletionMessage, "tool_calls">>();
     expectTypeOf<NonNullable<Message["tool_calls"]>[number]>().toExtend<OpenAI.ChatCompletionMessageFunctionToolCall>();
@@ -157,7 +200,8 @@ function eventsOf(text: string): unknown[] {
 
 /** It still uses OpenAPI 3.0's `nullable` in places, beside references even. */
 function withoutNullable(_: string, value: unknown): unknown {
-  if (typeof value !== "object" || value === null || !("nullable" in value) || typeof value.nullable !== "boolean") return value;
+  if (typeof value !== "object" || value === null || !("nullable" in value) || typeof value.nullable !== "boolean")
+    return value;
   const { nullable, ...schema } = value;
   return nullable ? { anyOf: [schema, { type: "null" }] } : schema;
 }
@@ -167,7 +211,8 @@ const specification = process.env["ICDPO_TEST_OPENAI_SPEC"];
 
 describe("answers are as OpenAI's own specification describes them", needing("openai-spec"), () => {
   const openai = new Ajv2020({ strict: false, allErrors: true, validateFormats: false });
-  if (specification !== undefined) openai.addSchema(JSON.parse(readFileSync(specification, "utf8"), withoutNullable), "openai");
+  if (specification !== undefined)
+    openai.addSchema(JSON.parse(readFileSync(specification, "utf8"), withoutNullable), "openai");
   const check = (schema: string, answer: unknown): void => {
     const validate = openai.getSchema(`openai#/components/schemas/${schema}`);
     if (validate === undefined) throw new Error(`OpenAI describes no ${schema}`);
@@ -189,7 +234,8 @@ describe("answers are as OpenAI's own specification describes them", needing("op
     const { app, post } = await gateway(text === undefined ? {} : { sample: () => ({ text }) });
     const response = body === null ? await app.request(path) : await post(path, body);
     const [whole, event] = schemas[path] as readonly [string, string];
-    if (response.headers.get("content-type")?.startsWith("application/json")) return check(whole, await response.json());
+    if (response.headers.get("content-type")?.startsWith("application/json"))
+      return check(whole, await response.json());
     for (const one of eventsOf(await response.text())) check(event, one);
   });
 });

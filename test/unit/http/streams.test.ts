@@ -11,13 +11,20 @@ let server: Server;
 let client: OpenAI;
 
 /** What the engine answers to a question: some words, each of them numbered. */
-const answerTo = (question: string): string => Array.from({ length: 3 + (question.length % 9) }, (_, i) => `${i}-${question}`).join(" ");
+const answerTo = (question: string): string =>
+  Array.from({ length: 3 + (question.length % 9) }, (_, i) => `${i}-${question}`).join(" ");
 
 beforeAll(async () => {
-  const { app } = await gateway({ sample: (_, prompt) => ({ text: answerTo(/<user>(.*?)<\/user>/u.exec(prompt)?.[1] ?? "") }) });
+  const { app } = await gateway({
+    sample: (_, prompt) => ({ text: answerTo(/<user>(.*?)<\/user>/u.exec(prompt)?.[1] ?? "") }),
+  });
   server = createServer(getRequestListener(app.fetch));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  client = new OpenAI({ baseURL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`, apiKey: "none", maxRetries: 0 });
+  client = new OpenAI({
+    baseURL: `http://127.0.0.1:${(server.address() as AddressInfo).port}/v1`,
+    apiKey: "none",
+    maxRetries: 0,
+  });
 });
 afterAll(() => {
   server.close();
@@ -42,7 +49,11 @@ async function stream(number: number): Promise<void> {
   // A token is a code unit, so both counts can be had directly.
   const prompt_tokens = `<user>${question}</user><assistant>`.length;
   const completion_tokens = answerTo(question).length;
-  expect(chunks.at(-1)?.usage).toEqual({ prompt_tokens, completion_tokens, total_tokens: prompt_tokens + completion_tokens });
+  expect(chunks.at(-1)?.usage).toEqual({
+    prompt_tokens,
+    completion_tokens,
+    total_tokens: prompt_tokens + completion_tokens,
+  });
   expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
 }
 

@@ -28,12 +28,17 @@ describe("block-wise ICDPO", () => {
     const { chat, engine } = await open(letters(10, (at) => (at < 4 ? "b" : at < 8 ? "c" : "a")));
     const body = await json(await chat({ model: "blocks", icdpo: { explain: true } }));
     expect(body.choices[0]).toMatchObject({ message: { content: "bbbbccccaa" }, finish_reason: "stop" });
-    // The scripted engine spreads −1 over a block and its end, and only the last block ends: 4/5 + 4/5 + 1; −5 under C⁻ for each.
+    // The scripted engine spreads −1 over a block and its end, and only the last block ends: 4/5 + 4/5 + 1; −5 under C⁻
+    // for each.
     expect(body.icdpo.candidates).toMatchObject([{ content: "bbbbccccaa", negative: -15, chosen: true }]);
     expect(body.icdpo.candidates[0].positive).toBeCloseTo(-2.6, 10);
     expect(body.icdpo.candidates[0].score).toBeCloseTo(12.4, 10);
     expect(body.usage.completion_tokens).toBe(10);
-    expect(engine.calls.filter(({ type }) => type === "sample").map(({ context }) => said(context))).toEqual(["", "bbbb", "bbbbcccc"]);
+    expect(engine.calls.filter(({ type }) => type === "sample").map(({ context }) => said(context))).toEqual([
+      "",
+      "bbbb",
+      "bbbbcccc",
+    ]);
   });
 
   it("streams each block as soon as it is chosen, and says so nowhere else", async () => {
@@ -69,7 +74,8 @@ describe("block-wise ICDPO", () => {
 
   it("never takes an answer that ends before it begins, unless all do", async () => {
     const script: Script = {
-      sample: (index, context) => (said(context) === "" && index === 0 ? { text: "", finish: "stop" } : { text: "word", finish: "stop" }),
+      sample: (index, context) =>
+        said(context) === "" && index === 0 ? { text: "", finish: "stop" } : { text: "word", finish: "stop" },
       sum: (context, response) => (context.includes("Good.") && response === "" ? 0 : -6),
     };
     const body = await json(await (await open(script)).chat({ model: "blocks" }));

@@ -7,7 +7,9 @@ import type { PromptFormat } from "../../../src/policy/schema.ts";
 describe("the text of a candidate", () => {
   /** Words, white space, and what may begin a marker. */
   const texts = fc
-    .array(fc.constantFrom("a", "word", " ", "\n", "\n\n", "#", "##", "H", "Human", "h", "Assis", "tant", "ant:", "As", "."))
+    .array(
+      fc.constantFrom("a", "word", " ", "\n", "\n\n", "#", "##", "H", "Human", "h", "Assis", "tant", "ant:", "As", "."),
+    )
     .map((parts) => parts.join(""));
   const formats = fc.constantFrom<PromptFormat>("chat", "hh-rlhf", "synthetic-gpt");
   const finishes = fc.constantFrom("stop" as const, "length" as const);
@@ -35,16 +37,19 @@ describe("the text of a candidate", () => {
     );
   });
 
-  it.each(["chat", "hh-rlhf"] as const)("takes room for itself alone, not for itself at each of its pieces: %s", (format) => {
-    const piece = `${"x".repeat(199)} `;
-    const before = process.memoryUsage().heapUsed;
-    const { shown, text } = read(
-      format,
-      Array.from({ length: 10_000 }, () => piece),
-      "length",
-    );
-    expect(shown.length).toBeGreaterThan(9_000);
-    expect(process.memoryUsage().heapUsed - before).toBeLessThan(100 * 2 ** 20);
-    expect(text.length).toBeGreaterThan(1_999_000);
-  });
+  it.each(["chat", "hh-rlhf"] as const)(
+    "takes room for itself alone, not for itself at each of its pieces: %s",
+    (format) => {
+      const piece = `${"x".repeat(199)} `;
+      const before = process.memoryUsage().heapUsed;
+      const { shown, text } = read(
+        format,
+        Array.from({ length: 10_000 }, () => piece),
+        "length",
+      );
+      expect(shown.length).toBeGreaterThan(9_000);
+      expect(process.memoryUsage().heapUsed - before).toBeLessThan(100 * 2 ** 20);
+      expect(text.length).toBeGreaterThan(1_999_000);
+    },
+  );
 });

@@ -1,7 +1,20 @@
 /** The choice among candidates, by S, Ŝ and the likelihood, on an engine whose log-probabilities stand in tables. */
 import { describe, expect, it } from "vitest";
 import { endOfTurn, type Script, ScriptedEngine } from "../scripted-engine.ts";
-import { icdpo, likelihood, policy, request, type Sums, s, sampleCall, says, scoreCalls, sHat, signOf, table } from "./scripted-policy.ts";
+import {
+  icdpo,
+  likelihood,
+  policy,
+  request,
+  type Sums,
+  s,
+  sampleCall,
+  says,
+  scoreCalls,
+  sHat,
+  signOf,
+  table,
+} from "./scripted-policy.ts";
 
 describe("the choice among candidates", () => {
   const sums: Sums = { fox: [-10, -11, -30], hen: [-12, -20, -15], owl: [-9, -9.5, -10] };
@@ -11,7 +24,12 @@ describe("the choice among candidates", () => {
     const { ranked } = await icdpo(new ScriptedEngine(script), policy({ score: sHat }), request());
     expect(ranked.map(({ text }) => text)).toEqual(["hen", "fox", "owl"]);
     expect(ranked.map(({ score }) => score)).toEqual([expect.closeTo(8), expect.closeTo(1), expect.closeTo(0.5)]);
-    expect(ranked[0]).toMatchObject({ index: 1, finish: "stop", positive: expect.closeTo(-12), negative: expect.closeTo(-20) });
+    expect(ranked[0]).toMatchObject({
+      index: 1,
+      finish: "stop",
+      positive: expect.closeTo(-12),
+      negative: expect.closeTo(-20),
+    });
   });
 
   it("follows S = log π(y|[d⁺;x]) − log π(y|x) when the negative is base", async () => {
@@ -52,8 +70,15 @@ describe("the choice among candidates", () => {
 
   it("divides by the number of tokens, the closing one included, when normalize is token", async () => {
     // Sums prefer the long response (12 > 9), means per token the short one (9 / 3 > 12 / 9).
-    const engine = new ScriptedEngine({ ...says("tall oak", "ox"), ...table({ "tall oak": [-8, -20, 0], ox: [-1, -10, 0] }) });
-    const { ranked } = await icdpo(engine, policy({ score: { ...sHat, normalize: "token" }, candidates: 2 }), request());
+    const engine = new ScriptedEngine({
+      ...says("tall oak", "ox"),
+      ...table({ "tall oak": [-8, -20, 0], ox: [-1, -10, 0] }),
+    });
+    const { ranked } = await icdpo(
+      engine,
+      policy({ score: { ...sHat, normalize: "token" }, candidates: 2 }),
+      request(),
+    );
     expect(ranked.map(({ text, score }) => [text, score])).toEqual([
       ["ox", expect.closeTo(9 / 3)],
       ["tall oak", expect.closeTo(12 / 9)],
@@ -80,7 +105,10 @@ describe("the choice among candidates", () => {
   });
 
   it("neither scores an empty candidate nor lets it win over any other", async () => {
-    const engine = new ScriptedEngine({ ...says("", "bad", ""), ...table({ bad: [-500, -1, -1], "": [-1, -900, -900] }) });
+    const engine = new ScriptedEngine({
+      ...says("", "bad", ""),
+      ...table({ bad: [-500, -1, -1], "": [-1, -900, -900] }),
+    });
     const { ranked, fallback } = await icdpo(engine, policy({ score: sHat }), request());
     expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: ["bad"] }]);
     expect(ranked.map(({ index, score }) => [index, score])).toEqual([
@@ -101,7 +129,10 @@ describe("the choice among candidates", () => {
   });
 
   it("scores candidates of one token", async () => {
-    const engine = new ScriptedEngine({ ...says("A", "B", "C"), ...table({ A: [-3, -4, 0], B: [-3, -6, 0], C: [-3, -5, 0] }) });
+    const engine = new ScriptedEngine({
+      ...says("A", "B", "C"),
+      ...table({ A: [-3, -4, 0], B: [-3, -6, 0], C: [-3, -5, 0] }),
+    });
     const { ranked } = await icdpo(engine, policy({ score: sHat }), request());
     expect(ranked.map(({ text }) => text)).toEqual(["B", "C", "A"]);
     expect(ranked[0]?.idsWithEos).toEqual([66, endOfTurn]);
@@ -110,7 +141,11 @@ describe("the choice among candidates", () => {
   it("finds the best of 64 candidates wherever it stands", async () => {
     const texts = Array.from({ length: 64 }, (_, index) => `t${index}`);
     const sum: Script["sum"] = (context, response) => (signOf(context) === "negative" && response === "t63" ? -9 : -3);
-    const { ranked } = await icdpo(new ScriptedEngine({ ...says(...texts), sum }), policy({ score: sHat, candidates: 64 }), request());
+    const { ranked } = await icdpo(
+      new ScriptedEngine({ ...says(...texts), sum }),
+      policy({ score: sHat, candidates: 64 }),
+      request(),
+    );
     expect(ranked).toHaveLength(64);
     expect(ranked[0]).toMatchObject({ index: 63, score: expect.closeTo(6) });
     expect(ranked[1]?.index).toBe(0);
@@ -127,7 +162,10 @@ describe("the choice among candidates", () => {
   });
 
   it("ranks a response that the model finds impossible under C⁺ last", async () => {
-    const engine = new ScriptedEngine({ ...says("fox", "hen"), ...table({ fox: [Number.NEGATIVE_INFINITY, -2, 0], hen: [-90, -2, 0] }) });
+    const engine = new ScriptedEngine({
+      ...says("fox", "hen"),
+      ...table({ fox: [Number.NEGATIVE_INFINITY, -2, 0], hen: [-90, -2, 0] }),
+    });
     const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 2 }), request());
     expect(ranked.map(({ text }) => text)).toEqual(["hen", "fox"]);
   });

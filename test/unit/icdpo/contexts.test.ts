@@ -35,14 +35,19 @@ describe("contexts that do not fit", () => {
   });
 
   it("keep every demonstration where all fit, without a word", async () => {
-    const { demonstrations, fallback } = await icdpo(scripted(3000), policy({ score: sHat, demonstrations: long }), request());
+    const { demonstrations, fallback } = await icdpo(
+      scripted(3000),
+      policy({ score: sHat, demonstrations: long }),
+      request(),
+    );
     expect(demonstrations).toHaveLength(2);
     expect(fallback).toBeNull();
   });
 
   it("count the negative context where it is the longer one", async () => {
     const wordy = [{ ...demonstration("near"), rejected: "r".repeat(1000) }, demonstration("far")];
-    const ofPolicy = async (score: unknown) => (await icdpo(scripted(600), policy({ score, demonstrations: wordy }), request())).fallback;
+    const ofPolicy = async (score: unknown) =>
+      (await icdpo(scripted(600), policy({ score, demonstrations: wordy }), request())).fallback;
     expect(await ofPolicy(sHat)).toBe("context:0-of-2-demonstrations");
     expect(await ofPolicy(s)).toBeNull();
   });
@@ -71,12 +76,20 @@ describe("contexts that do not fit", () => {
       }
     }
     const contextSize = 120;
-    const wordyNegative = policy({ score: sHat, demonstrations: [], instructions: { positive: "GOOD", negative: "BAD".repeat(5) } });
+    const wordyNegative = policy({
+      score: sHat,
+      demonstrations: [],
+      instructions: { positive: "GOOD", negative: "BAD".repeat(5) },
+    });
     const sum = (context: string, response: string) => {
       if (context.length + response.length > contextSize) throw new GatewayError("context_length_exceeded", "too long");
       return -1;
     };
-    const { ranked } = await icdpo(new BoundedEngine({ contextSize, sum }), wordyNegative, request({ sampling: { maxTokens: 500 } }));
+    const { ranked } = await icdpo(
+      new BoundedEngine({ contextSize, sum }),
+      wordyNegative,
+      request({ sampling: { maxTokens: 500 } }),
+    );
     expect(ranked[0]?.score).not.toBeNull();
   });
 });

@@ -74,13 +74,23 @@ describe("measure", () => {
       [null, null],
       [null, null],
     ]);
-    expect(measured.map((completion) => completion.s)).toEqual([expect.closeTo(20), expect.closeTo(3), expect.closeTo(1)]);
+    expect(measured.map((completion) => completion.s)).toEqual([
+      expect.closeTo(20),
+      expect.closeTo(3),
+      expect.closeTo(1),
+    ]);
     expect(chosen).toBe(0);
   });
 
   it("has C⁰ alone, and chooses nothing, without demonstrations and instructions", async () => {
     const { measured, chosen } = await given({ score: { type: "none" }, demonstrations: [], instructions: null });
-    expect(measured[0]).toMatchObject({ positive: null, negative: null, base: expect.closeTo(-30), s: null, sHat: null });
+    expect(measured[0]).toMatchObject({
+      positive: null,
+      negative: null,
+      base: expect.closeTo(-30),
+      s: null,
+      sHat: null,
+    });
     expect(chosen).toBeNull();
   });
 
@@ -108,14 +118,22 @@ describe("measure", () => {
 
   it("measures the same completion twice if it is given twice, and prefers the first", async () => {
     const engine = new ScriptedEngine(table(sums));
-    const { measured, chosen } = await measure(engine, policy({ score: sHat }), { conversation, completions: ["hen", "hen"], seed: 1 });
+    const { measured, chosen } = await measure(engine, policy({ score: sHat }), {
+      conversation,
+      completions: ["hen", "hen"],
+      seed: 1,
+    });
     expect(measured.map((completion) => completion.sHat)).toEqual([expect.closeTo(8), expect.closeTo(8)]);
     expect(chosen).toBe(0);
   });
 
   it("measures an empty completion as the closing token alone, and prefers any other", async () => {
     const engine = new ScriptedEngine(table({ "": [-1, -50, -3], fox: [-10, -11, -30] }));
-    const { measured, chosen } = await measure(engine, policy({ score: sHat }), { conversation, completions: ["", "fox"], seed: 1 });
+    const { measured, chosen } = await measure(engine, policy({ score: sHat }), {
+      conversation,
+      completions: ["", "fox"],
+      seed: 1,
+    });
     expect(measured[0]).toMatchObject({ tokens: 1, positive: -1, negative: -50, base: -3 });
     expect(chosen).toBe(1);
   });
@@ -123,7 +141,12 @@ describe("measure", () => {
   it("drops demonstrations so that contexts and completions fit, and says so", async () => {
     const engine = new ScriptedEngine({ ...table(sums), contextSize: 1500 });
     const demonstrations = [demonstration("near", 1000), demonstration("far", 1000)];
-    const { fallback } = await measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, demonstrations });
+    const { fallback } = await measure(engine, policy({ score: sHat }), {
+      conversation,
+      completions,
+      seed: 1,
+      demonstrations,
+    });
     expect(fallback).toBe("context:1-of-2-demonstrations");
     expect(engine.calls.every(({ context }) => !context.includes("ask-far"))).toBe(true);
   });
@@ -182,7 +205,12 @@ describe("measure", () => {
   it("ends when it is cancelled", async () => {
     const leave = new AbortController();
     const engine = new ScriptedEngine({ ...table(sums), pause: async () => leave.abort() });
-    const measurement = measure(engine, policy({ score: sHat }), { conversation, completions, seed: 1, signal: leave.signal });
+    const measurement = measure(engine, policy({ score: sHat }), {
+      conversation,
+      completions,
+      seed: 1,
+      signal: leave.signal,
+    });
     await expect(measurement).rejects.toMatchObject({ code: "cancelled" });
   });
 });

@@ -4,7 +4,19 @@ import type { Prompt, SampleEvent, SampleRequest, ScoreEvent } from "../../../sr
 import type { Beginning, Stage } from "../../../src/icdpo/pipeline.ts";
 import { cancelled, GatewayError } from "../../../src/types/error.ts";
 import { encode, type Script, ScriptedEngine } from "../scripted-engine.ts";
-import { conversation, icdpo, likelihood, measure, noted, policy, request, type Sums, says, sHat, table } from "./scripted-policy.ts";
+import {
+  conversation,
+  icdpo,
+  likelihood,
+  measure,
+  noted,
+  policy,
+  request,
+  type Sums,
+  says,
+  sHat,
+  table,
+} from "./scripted-policy.ts";
 
 describe("failures, budgets and cancellation", () => {
   const sums: Sums = { fox: [-10, -11, -30], hen: [-12, -20, -15], owl: [-9, -9.5, -10] };
@@ -33,7 +45,11 @@ describe("failures, budgets and cancellation", () => {
     ["", undefined],
     [" when a budget is set and not spent", new AbortController().signal],
   ])("a failing scorer is an error, never a pick%s", async (_, budget) => {
-    const outcome = icdpo(new ScriptedEngine({ ...script, ...at("score", fail) }), policy({ score: sHat }), request({ budget }));
+    const outcome = icdpo(
+      new ScriptedEngine({ ...script, ...at("score", fail) }),
+      policy({ score: sHat }),
+      request({ budget }),
+    );
     await expect(outcome).rejects.toMatchObject({ code: "engine_failure" });
   });
 
@@ -58,7 +74,9 @@ describe("failures, budgets and cancellation", () => {
           }
       }
     }
-    await expect(icdpo(new ForgetfulScorer(script), policy({ score: sHat }), request())).rejects.toMatchObject({ code: "engine_failure" });
+    await expect(icdpo(new ForgetfulScorer(script), policy({ score: sHat }), request())).rejects.toMatchObject({
+      code: "engine_failure",
+    });
   });
 
   it("a failing sampler is an error", async () => {
@@ -68,7 +86,11 @@ describe("failures, budgets and cancellation", () => {
         throw new GatewayError("engine_unavailable", "gone");
       }
     }
-    const outcome = icdpo(new FailingSampler(), policy({ score: sHat }), request({ budget: new AbortController().signal }));
+    const outcome = icdpo(
+      new FailingSampler(),
+      policy({ score: sHat }),
+      request({ budget: new AbortController().signal }),
+    );
     await expect(outcome).rejects.toMatchObject({ code: "engine_unavailable" });
   });
 
@@ -104,7 +126,11 @@ describe("failures, budgets and cancellation", () => {
   it("a budget spent while sampling keeps what an unfinished candidate had said", async () => {
     const budget = new AbortController();
     class SlowEngine extends ScriptedEngine {
-      override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+      override async *sample(
+        _prompt: Prompt,
+        _request: SampleRequest,
+        signal?: AbortSignal,
+      ): AsyncGenerator<SampleEvent> {
         yield { type: "text", index: 0, text: "half an", tokens: 7 };
         budget.abort();
         if (signal?.aborted) throw cancelled(signal);
@@ -122,15 +148,27 @@ describe("failures, budgets and cancellation", () => {
   it("a budget spent while sampling prefers a later candidate that is finished to an earlier one that was cut off", async () => {
     const budget = new AbortController();
     class UnevenEngine extends ScriptedEngine {
-      override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+      override async *sample(
+        _prompt: Prompt,
+        _request: SampleRequest,
+        signal?: AbortSignal,
+      ): AsyncGenerator<SampleEvent> {
         yield { type: "text", index: 0, text: "half an", tokens: 7 };
         yield { type: "text", index: 1, text: "whole", tokens: 5 };
-        yield { type: "done", index: 1, sample: noted("whole", encode("whole"), [-1, -1, -1, -1, -1], [-1, -1, -1, -1, -1, -1]) };
+        yield {
+          type: "done",
+          index: 1,
+          sample: noted("whole", encode("whole"), [-1, -1, -1, -1, -1], [-1, -1, -1, -1, -1, -1]),
+        };
         budget.abort();
         if (signal?.aborted) throw cancelled(signal);
       }
     }
-    const { ranked } = await icdpo(new UnevenEngine(), policy({ score: sHat, candidates: 2 }), request({ budget: budget.signal }));
+    const { ranked } = await icdpo(
+      new UnevenEngine(),
+      policy({ score: sHat, candidates: 2 }),
+      request({ budget: budget.signal }),
+    );
     expect(ranked.map(({ text, finish }) => [text, finish])).toEqual([
       ["whole", "stop"],
       ["half an", "length"],
@@ -170,7 +208,9 @@ describe("failures, budgets and cancellation", () => {
   it.each(["sample", "score"] as const)("cancellation while the engine is to %s ends the request", async (moment) => {
     const leave = new AbortController();
     const engine = new ScriptedEngine({ ...script, ...at(moment, () => leave.abort()) });
-    await expect(icdpo(engine, policy({ score: sHat }), request({ signal: leave.signal }))).rejects.toMatchObject({ code: "cancelled" });
+    await expect(icdpo(engine, policy({ score: sHat }), request({ signal: leave.signal }))).rejects.toMatchObject({
+      code: "cancelled",
+    });
   });
 
   it("cancellation goes before a spent budget", async () => {
@@ -181,7 +221,9 @@ describe("failures, budgets and cancellation", () => {
         leave.abort();
       });
       const options = request({ signal: leave.signal, budget: budget.signal });
-      await expect(icdpo(new ScriptedEngine({ ...script, ...both }), policy({ score: sHat }), options)).rejects.toThrow();
+      await expect(
+        icdpo(new ScriptedEngine({ ...script, ...both }), policy({ score: sHat }), options),
+      ).rejects.toThrow();
     }
   });
 
@@ -207,7 +249,11 @@ describe("failures, budgets and cancellation", () => {
 
 describe("stages", () => {
   const prefill = () => [10, 20];
-  const three = { ...says("aaa", "bb", "cccc"), ...table({ aaa: [-1, -2, -3], bb: [-1, -3, -2], cccc: [-5, -1, -1] }), prefill };
+  const three = {
+    ...says("aaa", "bb", "cccc"),
+    ...table({ aaa: [-1, -2, -3], bb: [-1, -3, -2], cccc: [-5, -1, -1] }),
+    prefill,
+  };
   const stagesOf = async (ask: (onStage: (stage: Stage) => void) => Promise<unknown>): Promise<Stage[]> => {
     const stages: Stage[] = [];
     await ask((stage) => void stages.push(stage));
@@ -231,7 +277,12 @@ describe("stages", () => {
 
   it("of given completions end in scoring, once the first context is at hand", async () => {
     const stages = await stagesOf((onStage) =>
-      measure(new ScriptedEngine(three), policy({ score: sHat }), { conversation, completions: ["aaa", "bb"], seed: 1, onStage }),
+      measure(new ScriptedEngine(three), policy({ score: sHat }), {
+        conversation,
+        completions: ["aaa", "bb"],
+        seed: 1,
+        onStage,
+      }),
     );
     // Two parts of each of the three contexts, which are fed side by side.
     expect(stages).toEqual(["retrieve", "queue", ...Array(6).fill("prefill"), "score"]);

@@ -22,7 +22,11 @@ describe("hh-rlhf candidates", () => {
 
   it("chat candidates have the client's stop strings only, and are not trimmed", async () => {
     const engine = new ScriptedEngine(says(" a ## Human: b\n"));
-    const { ranked } = await icdpo(engine, policy({ score: { type: "none" }, candidates: 1 }), request({ sampling: { stop: ["END"] } }));
+    const { ranked } = await icdpo(
+      engine,
+      policy({ score: { type: "none" }, candidates: 1 }),
+      request({ sampling: { stop: ["END"] } }),
+    );
     expect(sampleCall(engine).request.stop).toEqual(["END"]);
     expect(ranked[0]?.text).toBe(" a ## Human: b\n");
   });
@@ -76,10 +80,18 @@ describe("hh-rlhf candidates", () => {
         for (const text of ["\n", " Su", "re", ".\n", "\n", "H", "u", "m", "ble", " pie  ", "\n#", "1 ", "\n\nAss"])
           yield { type: "text", index: 0, text, tokens: text.length };
         const text = "\n Sure.\n\nHumble pie  \n#1 \n\nAss";
-        yield { type: "done", index: 0, sample: { text, finish: "length", tokens: encode(text), logprobs: [], endLogprobs: [] } };
+        yield {
+          type: "done",
+          index: 0,
+          sample: { text, finish: "length", tokens: encode(text), logprobs: [], endLogprobs: [] },
+        };
       }
     }
-    const { ranked } = await icdpo(new PieceEngine(), plain, request({ onText: (_, piece) => void pieces.push(piece) }));
+    const { ranked } = await icdpo(
+      new PieceEngine(),
+      plain,
+      request({ onText: (_, piece) => void pieces.push(piece) }),
+    );
     expect(ranked[0]?.text).toBe("Sure.\n\nHumble pie  \n#1");
     expect(pieces.join("")).toBe("Sure.\n\nHumble pie  \n#1");
     expect(pieces.length).toBeGreaterThan(3);

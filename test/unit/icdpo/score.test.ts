@@ -3,7 +3,17 @@ import { describe, expect, it } from "vitest";
 import type { Sample } from "../../../src/engine/engine.ts";
 import type { PromptFormat } from "../../../src/policy/schema.ts";
 import { encode, ScriptedEngine } from "../scripted-engine.ts";
-import { FixedSamplesEngine, icdpo, noted, policy, request, sampleCall, scoreCalls, sHat, table } from "./scripted-policy.ts";
+import {
+  FixedSamplesEngine,
+  icdpo,
+  noted,
+  policy,
+  request,
+  sampleCall,
+  scoreCalls,
+  sHat,
+  table,
+} from "./scripted-policy.ts";
 
 describe("sampled log-probabilities", () => {
   const negativeSums = table({ Yes: [-100, -7, 0], No: [-100, -8, 0] });
@@ -23,7 +33,10 @@ describe("sampled log-probabilities", () => {
   });
 
   it("stand for a beginning of what was sampled, with the end as noted at that place", async () => {
-    const { engine, outcome } = run([noted("Yes", encode("Yes STOP"), [-1, -2, -3, -40, -40], [-9, -9, -9, -0.25, -9]), no]);
+    const { engine, outcome } = run([
+      noted("Yes", encode("Yes STOP"), [-1, -2, -3, -40, -40], [-9, -9, -9, -0.25, -9]),
+      no,
+    ]);
     expect(await positiveOf(outcome, 0)).toBeCloseTo(-1 - 2 - 3 - 0.25);
     expect(scoreCalls(engine).map(({ sign }) => sign)).toEqual(["negative"]);
   });
@@ -50,7 +63,10 @@ describe("sampled log-probabilities", () => {
 
   it("stand in hh-rlhf for a response that began with the one space of the format", async () => {
     const { engine, outcome } = run(
-      [noted(" Yes", encode(" Yes"), [-1, -1, -1, -1], [-9, -9, -9, -9, -2]), noted(" No", encode(" No"), [-1, -1, -1], [-9, -9, -9, -2])],
+      [
+        noted(" Yes", encode(" Yes"), [-1, -1, -1, -1], [-9, -9, -9, -9, -2]),
+        noted(" No", encode(" No"), [-1, -1, -1], [-9, -9, -9, -2]),
+      ],
       "hh-rlhf",
     );
     expect(await positiveOf(outcome, 0)).toBeCloseTo(-6);

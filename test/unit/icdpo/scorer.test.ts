@@ -46,7 +46,10 @@ describe("scoring while sampling", () => {
   });
 
   it("the last candidate's score counts as any other, though the others were scored long before", async () => {
-    const engine = held({ sample: (index) => (index === 2 ? quiet() : undefined) }, { ...script, ...says("fox", "owl", "hen") });
+    const engine = held(
+      { sample: (index) => (index === 2 ? quiet() : undefined) },
+      { ...script, ...says("fox", "owl", "hen") },
+    );
     const { ranked } = await run(engine);
     expect(ranked.map(({ index, score }) => [index, score])).toEqual([
       [2, expect.closeTo(8)],
@@ -58,17 +61,20 @@ describe("scoring while sampling", () => {
   it.each([
     ["Ŝ", sHat, "negative"],
     ["S", s, "base"],
-  ])("the negative context of %s is opened when sampling begins: not before, and before any candidate", async (_, score, sign) => {
-    const opened: string[][] = [];
-    const note = () => opened.push(engine.calls.map((call) => `${call.type} ${signOf(call.context)}`));
-    const cached = (context: string) => (signOf(context) === "positive" ? note() * 0 : 0);
-    const engine = held({ sample: async () => void note() }, { ...script, cached });
-    await run(engine, {}, score);
-    const both = ["sample positive", `score ${sign}`];
-    expect(opened).toEqual([["sample positive"], both, both, both]);
-    await quiet();
-    expect(states(engine)).toEqual(["sample done", "score done"]);
-  });
+  ])(
+    "the negative context of %s is opened when sampling begins: not before, and before any candidate",
+    async (_, score, sign) => {
+      const opened: string[][] = [];
+      const note = () => opened.push(engine.calls.map((call) => `${call.type} ${signOf(call.context)}`));
+      const cached = (context: string) => (signOf(context) === "positive" ? note() * 0 : 0);
+      const engine = held({ sample: async () => void note() }, { ...script, cached });
+      await run(engine, {}, score);
+      const both = ["sample positive", `score ${sign}`];
+      expect(opened).toEqual([["sample positive"], both, both, both]);
+      await quiet();
+      expect(states(engine)).toEqual(["sample done", "score done"]);
+    },
+  );
 
   it("the negative context is not opened where sampling never begins", async () => {
     const engine = held({ sample: () => Promise.reject(down("gone")) }, { ...script, cached: null });
@@ -92,17 +98,22 @@ describe("scoring while sampling", () => {
     expect(states(engine)).toEqual(["sample done"]);
   });
 
-  it.each(["still being scored", "scored already"])("a text is scored once when it ends again while it is %s", async (moment) => {
-    const again = moment === "scored already" ? quiet : undefined;
-    const engine: ScriptedEngine = held(
-      { sample: again, score: () => (again ? undefined : engine.sampled) },
-      { ...script, ...says("hen", "hen", "hen") },
-    );
-    const { ranked, tokens } = await run(engine);
-    expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: ["hen"] }]);
-    expect(tokens.scored).toBe("hen".length + 1);
-    expect(ranked.map(({ index, score }) => [index, score])).toEqual([0, 1, 2].map((index) => [index, expect.closeTo(8)]));
-  });
+  it.each(["still being scored", "scored already"])(
+    "a text is scored once when it ends again while it is %s",
+    async (moment) => {
+      const again = moment === "scored already" ? quiet : undefined;
+      const engine: ScriptedEngine = held(
+        { sample: again, score: () => (again ? undefined : engine.sampled) },
+        { ...script, ...says("hen", "hen", "hen") },
+      );
+      const { ranked, tokens } = await run(engine);
+      expect(scoreCalls(engine)).toEqual([{ sign: "negative", responses: ["hen"] }]);
+      expect(tokens.scored).toBe("hen".length + 1);
+      expect(ranked.map(({ index, score }) => [index, score])).toEqual(
+        [0, 1, 2].map((index) => [index, expect.closeTo(8)]),
+      );
+    },
+  );
 
   it("scores that come in another order than the candidates belong to their own", async () => {
     class Backwards extends ScriptedEngine {
@@ -149,7 +160,12 @@ describe("scoring while sampling", () => {
         score: (index) => (index === 0 ? undefined : all ? engine.sampled.then(spend) : never),
       });
       const { ranked, fallback } = await run(engine, { budget: budget.signal });
-      expect(ranked[0]).toMatchObject({ index: 0, text: "fox", score: expect.closeTo(0.5), negative: expect.closeTo(-10.5) });
+      expect(ranked[0]).toMatchObject({
+        index: 0,
+        text: "fox",
+        score: expect.closeTo(0.5),
+        negative: expect.closeTo(-10.5),
+      });
       expect(ranked.slice(1).map(({ score }) => score)).toEqual([null, null]);
       expect(fallback).toBe("budget");
       expect(states(engine).filter((state) => state.endsWith("open"))).toEqual([]);
@@ -158,7 +174,10 @@ describe("scoring while sampling", () => {
 
   it("a budget that fires before any score returns the first finished candidate, unscored", async () => {
     const budget = new AbortController();
-    const engine = held({ sample: (index) => (index === 2 ? quiet().then(() => budget.abort()) : undefined), score: () => never });
+    const engine = held({
+      sample: (index) => (index === 2 ? quiet().then(() => budget.abort()) : undefined),
+      score: () => never,
+    });
     const { ranked, fallback } = await run(engine, { budget: budget.signal });
     expect(ranked.map(({ index, text, score }) => [index, text, score])).toEqual([
       [0, "fox", null],
@@ -187,7 +206,9 @@ describe("scoring while sampling", () => {
         throw new GatewayError("engine_failure", "out of memory");
       },
     });
-    const unhandled = await unhandledRejections(() => expect(run(engine)).rejects.toMatchObject({ code: "engine_failure" }));
+    const unhandled = await unhandledRejections(() =>
+      expect(run(engine)).rejects.toMatchObject({ code: "engine_failure" }),
+    );
     expect(unhandled).toEqual([]);
     expect(states(engine)).toEqual([expect.stringMatching(/^sample (left|failed)$/u), "score failed"]);
   });
@@ -213,7 +234,9 @@ describe("scoring while sampling", () => {
   });
 
   it("a failure in sampling ends the scoring too, and is the error", async () => {
-    const engine = held({ sample: (index) => (index === 2 ? quiet().then(() => Promise.reject(down("gone"))) : undefined) });
+    const engine = held({
+      sample: (index) => (index === 2 ? quiet().then(() => Promise.reject(down("gone"))) : undefined),
+    });
     const unhandled = await unhandledRejections(() => expect(run(engine)).rejects.toMatchObject({ message: "gone" }));
     expect(unhandled).toEqual([]);
     expect(states(engine)[0]).toBe("sample failed");
@@ -238,7 +261,10 @@ describe("scoring while sampling", () => {
       for (let turn = 0; turn < count; turn++) await quiet();
       throw down("gone");
     };
-    const engine = held({ sample: (index) => (index === 1 ? turns(sampling) : undefined), score: () => turns(scoring) });
+    const engine = held({
+      sample: (index) => (index === 1 ? turns(sampling) : undefined),
+      score: () => turns(scoring),
+    });
     const unhandled = await unhandledRejections(async () => {
       await expect(run(engine)).rejects.toMatchObject({ code: "engine_unavailable" });
       await quiet();
@@ -249,7 +275,10 @@ describe("scoring while sampling", () => {
 
   it("a client that leaves stops both calls", async () => {
     const leave = new AbortController();
-    const engine = held({ sample: (index) => (index === 1 ? never : undefined), score: () => quiet().then(() => leave.abort()) });
+    const engine = held({
+      sample: (index) => (index === 1 ? never : undefined),
+      score: () => quiet().then(() => leave.abort()),
+    });
     const unhandled = await unhandledRejections(() =>
       expect(run(engine, { signal: leave.signal })).rejects.toMatchObject({ code: "cancelled" }),
     );

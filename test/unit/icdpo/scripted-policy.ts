@@ -12,7 +12,12 @@ export const instructions = { positive: "GOOD", negative: "BAD" };
 
 export function demonstration(id: string, length = 4): Demonstration {
   const fill = (letter: string) => letter.repeat(length);
-  return { id, messages: [{ role: "user", content: `ask-${id}` }], chosen: `${id}+${fill("c")}`, rejected: `${id}-${fill("r")}` };
+  return {
+    id,
+    messages: [{ role: "user", content: `ask-${id}` }],
+    chosen: `${id}+${fill("c")}`,
+    rejected: `${id}-${fill("r")}`,
+  };
 }
 
 export interface PolicyOptions {
@@ -26,10 +31,22 @@ export interface PolicyOptions {
 
 /** A policy whose retriever finds the demonstrations in the order given. */
 export function policy(options: PolicyOptions): Policy & { readonly format: PromptFormat } {
-  const { score, candidates = 3, demonstrations = [demonstration("one"), demonstration("two")], format = "chat", maxTokens = 20 } = options;
+  const {
+    score,
+    candidates = 3,
+    demonstrations = [demonstration("one"), demonstration("two")],
+    format = "chat",
+    maxTokens = 20,
+  } = options;
   const named = demonstrations.length > 0 ? { demonstrations: "set", retriever: { type: "random" } } : {};
   const guidance = options.instructions === null ? {} : { instructions: options.instructions ?? instructions };
-  const settings = policySchema.parse({ ...named, ...guidance, score, candidates, sampling: { max_tokens: maxTokens } });
+  const settings = policySchema.parse({
+    ...named,
+    ...guidance,
+    score,
+    candidates,
+    sampling: { max_tokens: maxTokens },
+  });
   const retrieve = async (_: Conversation, { shots }: { shots: number }) =>
     demonstrations.slice(0, shots).map((found, place) => ({ demonstration: found, similarity: 0.9 - place / 10 }));
   return {
@@ -50,11 +67,19 @@ export function samplingBy(engine: Engine, format: PromptFormat): Models {
   return { sampler, scorer: sampler, reference: null };
 }
 
-export function icdpo(engine: Engine, { format, ...rest }: ReturnType<typeof policy>, of: IcdpoRequest): Promise<IcdpoOutcome> {
+export function icdpo(
+  engine: Engine,
+  { format, ...rest }: ReturnType<typeof policy>,
+  of: IcdpoRequest,
+): Promise<IcdpoOutcome> {
   return icdpoOn({ ...rest, ...samplingBy(engine, format) }, of);
 }
 
-export function measure(engine: Engine, { format, ...rest }: ReturnType<typeof policy>, of: MeasureRequest): Promise<Measurement> {
+export function measure(
+  engine: Engine,
+  { format, ...rest }: ReturnType<typeof policy>,
+  of: MeasureRequest,
+): Promise<Measurement> {
   return measureOn({ ...rest, ...samplingBy(engine, format) }, of);
 }
 
@@ -94,7 +119,9 @@ export function table(sums: Sums): Required<Pick<Script, "sum">> {
 
 /** What was scored after which context, C⁺ first. */
 export function scoreCalls(engine: ScriptedEngine) {
-  const calls = engine.calls.flatMap((call) => (call.type === "score" ? [{ sign: signOf(call.context), responses: call.responses }] : []));
+  const calls = engine.calls.flatMap((call) =>
+    call.type === "score" ? [{ sign: signOf(call.context), responses: call.responses }] : [],
+  );
   return calls.toSorted((a, b) => b.sign.localeCompare(a.sign));
 }
 
@@ -142,7 +169,12 @@ export async function unhandledRejections(act: () => Promise<unknown>): Promise<
   return unhandled;
 }
 
-export const noted = (text: string, tokens: readonly Token[], logprobs: readonly number[], endLogprobs: readonly number[]): Sample => ({
+export const noted = (
+  text: string,
+  tokens: readonly Token[],
+  logprobs: readonly number[],
+  endLogprobs: readonly number[],
+): Sample => ({
   text,
   finish: "stop",
   tokens,

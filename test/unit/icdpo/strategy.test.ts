@@ -15,7 +15,11 @@ describe("how many candidates", () => {
 
   it("temperature 0 is one sample and no scoring, however many answers are wanted", async () => {
     const engine = new ScriptedEngine(says("greedy"));
-    const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 3 }), request({ answers: 4, sampling: { temperature: 0 } }));
+    const { ranked } = await icdpo(
+      engine,
+      policy({ score: sHat, candidates: 3 }),
+      request({ answers: 4, sampling: { temperature: 0 } }),
+    );
     expect(ranked.map(({ text }) => text)).toEqual(["greedy"]);
     expect(sampleCall(engine).request).toMatchObject({ temperature: 0, logprobs: false });
     expect(sampleCall(engine).request.seeds).toHaveLength(1);

@@ -5,14 +5,27 @@ import { noUsage, type TokenUsage } from "../../../src/icdpo/token-usage.ts";
 import type { PromptFormat } from "../../../src/policy/schema.ts";
 import { cancelled, GatewayError } from "../../../src/types/error.ts";
 import { quiet, ScriptedEngine } from "../scripted-engine.ts";
-import { conversation, icdpo, likelihood, measure, policy, request, s, says, sHat, signOf, states, table } from "./scripted-policy.ts";
+import {
+  conversation,
+  icdpo,
+  likelihood,
+  measure,
+  policy,
+  request,
+  s,
+  says,
+  sHat,
+  signOf,
+  states,
+  table,
+} from "./scripted-policy.ts";
 
 describe("tokens counted", () => {
   const three = { ...says("aaa", "bb", "bb"), ...table({ aaa: [-1, -2, -3], bb: [-1, -3, -2] }) };
   const base = "<user>How do magnets work?</user><assistant>".length;
   const negative =
-    "<system>BAD</system><user>ask-two</user><assistant>two-rrrr</assistant><user>ask-one</user><assistant>one-rrrr</assistant>".length +
-    base;
+    "<system>BAD</system><user>ask-two</user><assistant>two-rrrr</assistant><user>ask-one</user><assistant>one-rrrr</assistant>"
+      .length + base;
   const positive = negative + 1;
 
   it("are those of C⁰ for the prompt, and the hidden work of both contexts, all samples and all scored tokens", async () => {
@@ -77,7 +90,11 @@ describe("token usage", () => {
 
   it("is none where the engine had not begun", async () => {
     class WaitingEngine extends ScriptedEngine {
-      override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+      override async *sample(
+        _prompt: Prompt,
+        _request: SampleRequest,
+        signal?: AbortSignal,
+      ): AsyncGenerator<SampleEvent> {
         await held(signal);
         yield { type: "prompt", cached: 0 };
       }
@@ -99,14 +116,21 @@ describe("token usage", () => {
       yield 30;
     }
     const engine = new ScriptedEngine({ ...three, prefill });
-    const usage = await counted((usage) => icdpo(engine, policy({ score: sHat }), request({ usage, signal: leave.signal })), "cancelled");
+    const usage = await counted(
+      (usage) => icdpo(engine, policy({ score: sHat }), request({ usage, signal: leave.signal })),
+      "cancelled",
+    );
     expect(usage).toEqual({ prompt: 20, cached: 0, sampled: 0, scored: 0 });
   });
 
   it("is the same whether the engine tells of the prefill or not", async () => {
     const [told, untold] = [noUsage(), noUsage()];
     const prefill = () => [10, 20, 30];
-    await icdpo(new ScriptedEngine({ ...three, prefill, cached: () => 5 }), policy({ score: sHat }), request({ usage: told }));
+    await icdpo(
+      new ScriptedEngine({ ...three, prefill, cached: () => 5 }),
+      policy({ score: sHat }),
+      request({ usage: told }),
+    );
     await icdpo(new ScriptedEngine({ ...three, cached: () => 5 }), policy({ score: sHat }), request({ usage: untold }));
     expect(told).toEqual(untold);
   });
@@ -114,9 +138,14 @@ describe("token usage", () => {
   it("is what had been shown where the client left in the middle of it", async () => {
     const leave = new AbortController();
     class BreakingEngine extends ScriptedEngine {
-      override async *sample(_prompt: Prompt, _request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
+      override async *sample(
+        _prompt: Prompt,
+        _request: SampleRequest,
+        signal?: AbortSignal,
+      ): AsyncGenerator<SampleEvent> {
         yield { type: "prompt", cached: 30 };
-        for (const [index, text] of ["Mag", "Th", "nets"].entries()) yield { type: "text", index: index % 2, text, tokens: text.length };
+        for (const [index, text] of ["Mag", "Th", "nets"].entries())
+          yield { type: "text", index: index % 2, text, tokens: text.length };
         leave.abort();
         await held(signal);
       }
@@ -128,7 +157,12 @@ describe("token usage", () => {
       (usage) => icdpo(new BreakingEngine(), plain, request({ usage, signal: leave.signal, answers: 2, onText })),
       "cancelled",
     );
-    expect(usage).toEqual({ prompt: "<user>How do magnets work?</user><assistant>".length, cached: 30, sampled: 9, scored: 0 });
+    expect(usage).toEqual({
+      prompt: "<user>How do magnets work?</user><assistant>".length,
+      cached: 30,
+      sampled: 9,
+      scored: 0,
+    });
     expect(shown.join("")).toHaveLength(9);
   });
 
@@ -138,7 +172,10 @@ describe("token usage", () => {
       if (what === "score" && index === 1) throw failure;
     };
     const engine = new ScriptedEngine({ ...three, pause });
-    const usage = await counted((usage) => icdpo(engine, policy({ score: sHat }), request({ usage })), "engine_unavailable");
+    const usage = await counted(
+      (usage) => icdpo(engine, policy({ score: sHat }), request({ usage })),
+      "engine_unavailable",
+    );
     expect(usage.prompt).toBe(length(engine, "sample") + length(engine, "score"));
     expect(usage.scored).toBe("aaa".length + 1);
     expect(usage.sampled).toBeGreaterThanOrEqual(5);

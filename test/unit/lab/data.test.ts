@@ -21,7 +21,15 @@ const lines = Array.from({ length: 80 }, (_, i) => {
 const file = path.join(folder, "hh.jsonl.gz");
 writeFileSync(file, gzipSync(lines.join("\n")));
 
-const options: DataOptions = { data: [`harmless=${file}`], limit: 10, skip: 0, seed: 1, maxPrompt: 0, maxResponse: 0, holdOut: 30 };
+const options: DataOptions = {
+  data: [`harmless=${file}`],
+  limit: 10,
+  skip: 0,
+  seed: 1,
+  maxPrompt: 0,
+  maxResponse: 0,
+  holdOut: 30,
+};
 
 describe("readData", () => {
   it("demonstrates no prompt that may be tested, whatever the limit", async () => {
@@ -49,7 +57,10 @@ describe("readData", () => {
   });
 
   it("gives each example a name of its line and a seed of its own, the same in every sample", async () => {
-    const [small, large] = [await readData(options, engine, signal), await readData({ ...options, limit: 80 }, engine, signal)];
+    const [small, large] = [
+      await readData(options, engine, signal),
+      await readData({ ...options, limit: 80 }, engine, signal),
+    ];
     const seeds = new Map(large.sets[0]?.examples.map(({ id, seed }) => [id, seed]));
     expect(new Set(seeds.values()).size).toBe(80);
     for (const { id, seed, chosen } of small.sets[0]?.examples ?? []) {

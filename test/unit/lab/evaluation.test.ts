@@ -59,7 +59,9 @@ describe("ResultCache", () => {
     let computed = 0;
     const compute = async () => ++computed;
     const { cache, added } = memory();
-    expect(await Promise.all([cache.recall(number, ["a"], compute), cache.recall(number, ["a"], compute)])).toEqual([1, 1]);
+    expect(await Promise.all([cache.recall(number, ["a"], compute), cache.recall(number, ["a"], compute)])).toEqual([
+      1, 1,
+    ]);
     expect(await cache.recall(number, ["b"], compute)).toBe(2);
     expect(added).toHaveLength(2);
     const later = memory(JSON.parse(JSON.stringify(added)) as CacheEntry[]).cache;
@@ -85,7 +87,11 @@ describe("what is measured twice", () => {
     const engine = new ScriptedEngine({ sum: (context, response) => -context.length / 7 - response.length });
     const arm = await armWith(engine);
     const { cache, added } = memory();
-    const request = { conversation: [{ role: "user", content: "soup?" }] as const, completions: ["hot", "cold soup"], seed: 4 };
+    const request = {
+      conversation: [{ role: "user", content: "soup?" }] as const,
+      completions: ["hot", "cold soup"],
+      seed: 4,
+    };
     const first = await measured(arm, cache, request);
     const scored = engine.calls.filter(({ type }) => type === "score").length;
     expect(scored).toBe(3);
@@ -99,7 +105,11 @@ describe("what is measured twice", () => {
       expect(after?.base).toBeCloseTo(before?.base ?? Number.NaN, 3);
     }
     // Only the new completion was fed, after each of the three contexts.
-    expect(engine.calls.slice(scored).map((call) => call.type === "score" && call.responses)).toEqual([["new"], ["new"], ["new"]]);
+    expect(engine.calls.slice(scored).map((call) => call.type === "score" && call.responses)).toEqual([
+      ["new"],
+      ["new"],
+      ["new"],
+    ]);
   });
 
   it("shares the context without demonstrations among arms", async () => {
@@ -145,7 +155,11 @@ describe("a prompt that is demonstrated too", () => {
     await measured(arm, memory().cache, { conversation, completions: ["hot"], seed: 4 });
     expect(engine.calls.some(({ context }) => context.includes("boil it"))).toBe(true);
     expect(engine.calls.some(({ context }) => context.includes("steep it"))).toBe(false);
-    await measured(arm, memory().cache, { conversation: [{ role: "user", content: "tea, please?" }], completions: ["hot"], seed: 4 });
+    await measured(arm, memory().cache, {
+      conversation: [{ role: "user", content: "tea, please?" }],
+      completions: ["hot"],
+      seed: 4,
+    });
     expect(engine.calls.some(({ context }) => context.includes("steep it"))).toBe(true);
   });
 
@@ -163,7 +177,9 @@ describe("changedArm", () => {
     const arm = await armWith(new ScriptedEngine());
     const none = await changedArm(arm, { shots: 0, candidates: 5, name: "none" });
     expect(none).toMatchObject({ name: "none", policy: { retriever: null, settings: { shots: 0, candidates: 5 } } });
-    const engine = new ScriptedEngine({ capabilities: { chat: false, text: true, score: true, grammar: true, tools: null } });
+    const engine = new ScriptedEngine({
+      capabilities: { chat: false, text: true, score: true, grammar: true, tools: null },
+    });
     const blind = { ...arm, policy: { ...arm.policy, sampler: { ...arm.policy.sampler, engine } } };
     await expect(changedArm(blind, { prompt: "chat" })).rejects.toThrow("no chat template");
   });
@@ -186,7 +202,12 @@ describe("pairwise accuracy", () => {
     const engine = new ScriptedEngine({
       sum: (context, response) => (context.includes("steep") || context.includes("boil") ? -2 : -6) * response.length,
     });
-    const pair = { id: "x", messages: [{ role: "user", content: "soup?" }] as const, chosen: "hot", rejected: "cold soup" };
+    const pair = {
+      id: "x",
+      messages: [{ role: "user", content: "soup?" }] as const,
+      chosen: "hot",
+      rejected: "cold soup",
+    };
     const { cache } = memory();
     const found = await measurePair(await armWith(engine), cache, pair, { seed: 1 });
     expect(found).toMatchObject({ id: "x", equallyLong: false, tokens: { chosen: 4, rejected: 10 }, fallback: null });
@@ -264,7 +285,9 @@ describe("rewards", () => {
   const options = { retries: 2, fetch, pause: async () => {} };
 
   it("come from an endpoint, which may fail for a while", async () => {
-    const { url, bodies } = await endpoint((_, call) => (call === 1 ? { status: 503, body: {} } : { status: 200, body: { reward: -1.5 } }));
+    const { url, bodies } = await endpoint((_, call) =>
+      call === 1 ? { status: 503, body: {} } : { status: 200, body: { reward: -1.5 } },
+    );
     const model = httpReward({ url, apiKey: "secret", ...options });
     expect(await model.reward(conversation, "hot", signal)).toBe(-1.5);
     expect(bodies).toHaveLength(2);
@@ -275,7 +298,9 @@ describe("rewards", () => {
     const waited: number[] = [];
     const pause = async (ms: number): Promise<void> => void waited.push(ms);
     const answers = Array.from({ length: 12 }, (_, call) =>
-      call === 11 ? Response.json({ reward: 1 }) : new Response("", { status: 429, headers: call === 0 ? { "retry-after": "3" } : {} }),
+      call === 11
+        ? Response.json({ reward: 1 })
+        : new Response("", { status: 429, headers: call === 0 ? { "retry-after": "3" } : {} }),
     );
     const fetch = async (): Promise<Response> => answers.shift() as Response;
     const model = httpReward({ url: "http://reward", retries: 11, fetch, pause });
@@ -286,16 +311,24 @@ describe("rewards", () => {
   });
 
   it("are raw logits of vLLM's /classify: of one class, or the second's less the first's", async () => {
-    const { url, bodies } = await endpoint((_, call) => ({ status: 200, body: { data: [{ probs: call === 1 ? [2.5] : [-1, 3] }] } }));
+    const { url, bodies } = await endpoint((_, call) => ({
+      status: 200,
+      body: { data: [{ probs: call === 1 ? [2.5] : [-1, 3] }] },
+    }));
     const model = httpReward({ url: `${url}/classify`, ...options });
     expect(await model.reward(conversation, "hot", signal)).toBe(2.5);
     expect(await model.reward(conversation, "cold", signal)).toBe(4);
-    expect(bodies[0]).toMatchObject({ messages: [...conversation, { role: "assistant", content: "hot" }], use_activation: false });
+    expect(bodies[0]).toMatchObject({
+      messages: [...conversation, { role: "assistant", content: "hot" }],
+      use_activation: false,
+    });
   });
 
   it("are errors where the endpoint says that the request is bad, at once", async () => {
     const { url, bodies } = await endpoint(() => ({ status: 400, body: { error: "bad" } }));
-    await expect(httpReward({ url, ...options }).reward(conversation, "hot", signal)).rejects.toThrow("gave no reward: 400");
+    await expect(httpReward({ url, ...options }).reward(conversation, "hot", signal)).rejects.toThrow(
+      "gave no reward: 400",
+    );
     expect(bodies).toHaveLength(1);
   });
 
@@ -326,7 +359,9 @@ describe("rewards", () => {
   it("are asked for once", async () => {
     const { url, bodies } = await endpoint(() => ({ status: 200, body: { reward: 1 } }));
     const model = cachedReward(httpReward({ url, ...options }), memory().cache);
-    expect([await model.reward(conversation, "hot", signal), await model.reward(conversation, "hot", signal)]).toEqual([1, 1]);
+    expect([await model.reward(conversation, "hot", signal), await model.reward(conversation, "hot", signal)]).toEqual([
+      1, 1,
+    ]);
     expect(bodies).toHaveLength(1);
   });
 
@@ -367,7 +402,12 @@ describe("a judge", () => {
 
   it("that says nothing is asked again: nothing empty is kept", async () => {
     const texts = ["", "A"];
-    const ask = async () => ({ text: texts.shift() ?? "", finish: "stop" as const, promptTokens: 10, completionTokens: 0 });
+    const ask = async () => ({
+      text: texts.shift() ?? "",
+      finish: "stop" as const,
+      promptTokens: 10,
+      completionTokens: 0,
+    });
     const { cache, added } = memory();
     const judge = cachedTeacher({ model: "m", id: "m", ask }, cache);
     expect((await judge.ask([], "k")).text).toBe("");
@@ -433,7 +473,9 @@ describe("reports", () => {
   });
 
   it("lay several runs out as the paper does", () => {
-    const both = ["LLaMA", "Mistral"].flatMap((model) => rows.map((one) => ({ ...one, model, teacher: "LLaMA2-chat" })));
+    const both = ["LLaMA", "Mistral"].flatMap((model) =>
+      rows.map((one) => ({ ...one, model, teacher: "LLaMA2-chat" })),
+    );
     const measure = { name: "reward RM", digits: 2, of: (one: AnswerRow) => one.rewards["RM"] ?? null };
     const table = paperTable(both, measure, "all");
     expect(table).toContain(

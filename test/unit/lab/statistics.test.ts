@@ -19,10 +19,13 @@ describe("bootstrapMean", () => {
       const skewed = Array.from({ length: 60 }, () => -Math.log(1 - random())); // exponential, mean 1
       const one = bootstrapMean([skewed], { seed, resamples: 400 });
       if (one !== null && one.low <= 1 && 1 <= one.high) covered.one += 1;
-      const two = bootstrapMean([Array.from({ length: 40 }, () => 3 + normal()), Array.from({ length: 80 }, () => -5 + 4 * normal())], {
-        seed,
-        resamples: 400,
-      });
+      const two = bootstrapMean(
+        [Array.from({ length: 40 }, () => 3 + normal()), Array.from({ length: 80 }, () => -5 + 4 * normal())],
+        {
+          seed,
+          resamples: 400,
+        },
+      );
       if (two !== null && two.low <= -1 && -1 <= two.high) covered.two += 1;
       // Arms that share their prompts: what the prompts vary by cancels out of the difference.
       const pairs = Array.from({ length: 60 }, () => {
@@ -101,7 +104,8 @@ describe("shuffled", () => {
   it("puts every index everywhere equally often", () => {
     const firsts = new Array<number>(5).fill(0);
     for (let seed = 0; seed < 5_000; seed++) (firsts[shuffled(5, seed)[0] as number] as number) += 1;
-    for (let seed = 0, counts = firsts; seed < 5; seed++) expect(Math.abs((counts[seed] as number) - 1_000)).toBeLessThan(130);
+    for (let seed = 0, counts = firsts; seed < 5; seed++)
+      expect(Math.abs((counts[seed] as number) - 1_000)).toBeLessThan(130);
   });
 });
 
@@ -120,7 +124,9 @@ describe("reciprocalRank", () => {
 
   it("gives a random scorer what chance gives", () => {
     const random = randomFrom(1);
-    const ranks = Array.from({ length: 4_000 }, () => reciprocalRank([random(), random(), random()], [Math.round(random()), 1, 0]));
+    const ranks = Array.from({ length: 4_000 }, () =>
+      reciprocalRank([random(), random(), random()], [Math.round(random()), 1, 0]),
+    );
     expect(Math.abs(ranks.reduce((sum, rank) => sum + rank, 0) / 4_000 - chanceReciprocalRank(3))).toBeLessThan(0.015);
     expect(chanceReciprocalRank(3)).toBeCloseTo(11 / 18, 12);
   });
@@ -133,7 +139,8 @@ describe("judgedPoints", () => {
     asked: 0,
     async ask(messages) {
       this.asked += 1;
-      const [, a = "", b = ""] = /# Answer A\n\n(.*)\n\n# Answer B\n\n(.*)\n\nWhich/u.exec(messages[1]?.content ?? "") ?? [];
+      const [, a = "", b = ""] =
+        /# Answer A\n\n(.*)\n\n# Answer B\n\n(.*)\n\nWhich/u.exec(messages[1]?.content ?? "") ?? [];
       return { text: `VERDICT: ${opinion(a, b)}`, finish: "stop", promptTokens: 1, completionTokens: 1 };
     },
   });

@@ -1,4 +1,7 @@
-/** Guards the versions of what evaluations keep: whoever changes the code that shapes a kept result decides whether older results still count. */
+/**
+ * Guards the versions of what evaluations keep: whoever changes the code that shapes a kept result decides whether
+ * older results still count.
+ */
 import { createHash } from "node:crypto";
 import { readdirSync, readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
@@ -14,7 +17,9 @@ const prompts = [
   "types/conversation.ts",
 ];
 
-/** Files of `src`, and of `lab` where a name says so. A name that ends in a slash stands for all that is in the folder. */
+/**
+ * Files of `src`, and of `lab` where a name says so. A name that ends in a slash stands for all that is in the folder.
+ */
 const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
   answers: [
     ...prompts,
@@ -56,7 +61,9 @@ function codeOf(text: string): string {
 }
 
 function hashOf(names: readonly string[], read: (name: string) => string): string {
-  const files = names.flatMap((name) => (name.endsWith("/") ? readdirSync(placeOf(name)).map((file) => `${name}${file}`) : [name]));
+  const files = names.flatMap((name) =>
+    name.endsWith("/") ? readdirSync(placeOf(name)).map((file) => `${name}${file}`) : [name],
+  );
   const hash = createHash("sha256");
   for (const file of [...new Set(files)].toSorted()) hash.update(`${file}\n${codeOf(read(file))}\n`);
   return hash.digest("hex").slice(0, 16);
@@ -77,7 +84,9 @@ describe("the version of what evaluations keep", () => {
 
   it("is that of every kind", () => {
     const files = readdirSync(placeOf("lab/")).filter((file) => file.endsWith(".ts") && file !== "versions.ts");
-    const kinds = files.flatMap((file) => readSource(`lab/${file}`).match(/: Kind<[^=]*> = \{[^}]*?version: [^,]*/gu) ?? []);
+    const kinds = files.flatMap(
+      (file) => readSource(`lab/${file}`).match(/: Kind<[^=]*> = \{[^}]*?version: [^,]*/gu) ?? [],
+    );
     expect(kinds).toHaveLength(5);
     for (const kind of kinds) expect(kind).toMatch(/version: versions\.\w+\.version$/u);
   });
@@ -86,7 +95,9 @@ describe("the version of what evaluations keep", () => {
     const changed = (change: (text: string) => string) =>
       hashOf(["icdpo/"], (name) => (name === "icdpo/score.ts" ? change(readSource(name)) : readSource(name)));
     const own = changed((text) => text);
-    expect(changed((text) => `import { z } from "zod";\n/** A comment. */\n// Another.\n${text.replaceAll("\n", "\n\n")}\n`)).toBe(own);
+    expect(
+      changed((text) => `import { z } from "zod";\n/** A comment. */\n// Another.\n${text.replaceAll("\n", "\n\n")}\n`),
+    ).toBe(own);
     expect(changed((text) => `${text}export const more = 1;\n`)).not.toBe(own);
     expect(hashOf(["icdpo/score.ts"], readSource)).not.toBe(hashOf(["icdpo/score.ts", "icdpo/seed.ts"], readSource));
   });

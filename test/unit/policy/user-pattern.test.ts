@@ -45,7 +45,9 @@ describe("a pattern", () => {
   ])("that %s is refused, and it is said why", (_, source, reason) => {
     expect(problemWith(source)).toContain(reason);
     const parsed = policySchema.safeParse({ score: { type: "none" }, bypass: { prompts: [source] } });
-    expect(parsed.error?.issues).toMatchObject([{ path: ["bypass", "prompts", 0], message: expect.stringContaining(reason) }]);
+    expect(parsed.error?.issues).toMatchObject([
+      { path: ["bypass", "prompts", 0], message: expect.stringContaining(reason) },
+    ]);
   });
 
   it("looks at a text's beginning", () => {

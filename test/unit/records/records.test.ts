@@ -92,7 +92,8 @@ const inFolder = (name: string): string => `file:${path.join(folder, name)}`;
 describe("records", () => {
   it("are written by a thread, and read back in a report", async () => {
     const { store } = open(inFolder("deep/in/records.db"));
-    for (let i = 0; i < 1_000; i++) store.answer(row(`a${i}`, { unit: `u${i}`, arm: i % 2 === 0 ? "treatment" : "control" }));
+    for (let i = 0; i < 1_000; i++)
+      store.answer(row(`a${i}`, { unit: `u${i}`, arm: i % 2 === 0 ? "treatment" : "control" }));
     expect(store.state().waiting).toBeGreaterThan(0);
     const feedback = { metric: "rating", comment: null, at: Date.now() };
     for (let i = 0; i < 60; i++)
@@ -166,7 +167,11 @@ describe("records", () => {
 
   it("lose their texts and then themselves with time, and at a user's wish", async () => {
     const database = await Database.open({ url: inFolder("records.db") });
-    const texts = { request: '[{"role":"user","content":"Hi"}]', settings: '{"seed":1}', answers: '[{"content":"Hello"}]' };
+    const texts = {
+      request: '[{"role":"user","content":"Hi"}]',
+      settings: '{"seed":1}',
+      answers: '[{"content":"Hello"}]',
+    };
     const user = pseudonym("user", "ann");
     const now = Date.now();
     await database.write(
@@ -225,7 +230,11 @@ describe("records", () => {
       const [user, word] = i % 2 === 0 ? [ann, "SECRET"] : [bob, "PUBLIC"];
       const counterfactual = { answer: `a${i}`, at: now, score: 1, chosenScore: 2, text: `${word}-plainly` };
       await database.write([row(`a${i}`, { user, texts: said(word) })], [counterfactual]);
-      await database.feedback({ answer: `a${i}`, metric: "rating", value: 1, comment: `${word}-says`, at: now }, null, 7);
+      await database.feedback(
+        { answer: `a${i}`, metric: "rating", value: 1, comment: `${word}-says`, at: now },
+        null,
+        7,
+      );
       // Some of it has reached the file itself, some is in the log beside it.
       if (i === 20) expect(await database.purge()).toBe(true);
     }
@@ -253,7 +262,9 @@ describe("records", () => {
     const now = Date.now();
     for (const [i, store] of [first, second].entries()) {
       store.answer(row(`written${i}`, { user: ann, unit: ann, texts }));
-      store.answer(row(`bob${i}`, { user: pseudonym("user", "bob"), texts: { request: '"PUBLIC"', answers: '"PUBLIC"' } }));
+      store.answer(
+        row(`bob${i}`, { user: pseudonym("user", "bob"), texts: { request: '"PUBLIC"', answers: '"PUBLIC"' } }),
+      );
       await expect.poll(() => store.state().written).toBe(2);
       // In the gateway's queue while the user is forgotten.
       store.answer(row(`queued${i}`, { user: ann, unit: ann, texts }));
@@ -266,7 +277,15 @@ describe("records", () => {
       // Begun before that, and ended after it.
       store.answer(row(`late${i}`, { user: ann, unit: ann, at: forgotten - 5_000, texts }));
       for (const answer of [`late${i}`, `queued${i}`]) store.counterfactual({ answer, at: forgotten + 1, ...plain });
-      await database.judgement({ answer: `written${i}`, judge: ann, experiment: "ab", arm: "", other: "", value: 1, at: forgotten });
+      await database.judgement({
+        answer: `written${i}`,
+        judge: ann,
+        experiment: "ab",
+        arm: "",
+        other: "",
+        value: 1,
+        at: forgotten,
+      });
       const said = { answer: `queued${i}`, metric: "rating", value: 1, comment: "SECRET-says", at: forgotten };
       expect(await store.feedback(said, null, undeclared)).toBe("unknown");
     }
@@ -301,7 +320,8 @@ describe("records", () => {
     await before.forget("ann", Date.now());
     await old.execute("PRAGMA wal_checkpoint(TRUNCATE)");
     expect(await everyByteOf(path.join(folder, "own"))).toContain("SECRET");
-    for (const name of ["records.db", "records.db-wal", "records.db-shm"]) await chmod(path.join(folder, "own", name), 0o644);
+    for (const name of ["records.db", "records.db-wal", "records.db-shm"])
+      await chmod(path.join(folder, "own", name), 0o644);
     await chmod(path.join(folder, "own"), 0o755);
     const said: string[] = [];
     const database = await Database.open({ url, report: (line) => said.push(line) });
@@ -340,7 +360,10 @@ describe("records", () => {
       ["a", ann],
       ["b", bob],
     ] as const) {
-      await database.write([row(id, { user, unit: user, texts })], [{ answer: id, at: now, score: 1, chosenScore: 2, text: "SECRET" }]);
+      await database.write(
+        [row(id, { user, unit: user, texts })],
+        [{ answer: id, at: now, score: 1, chosenScore: 2, text: "SECRET" }],
+      );
       await database.feedback({ answer: id, metric: "rating", value: 1, comment: "SECRET", at: now }, null, 7);
       await database.judgement({ answer: id, judge: "gpt", experiment: "ab", arm: "", other: "", value: 1, at: now });
     }

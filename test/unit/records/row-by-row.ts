@@ -1,5 +1,7 @@
-/** @module The report of an experiment as it is made without sums: from all rows, one by one. What the database keeps is held against it. */
-
+/**
+ * @module The report of an experiment as it is made without sums: from all rows, one by one. What the database keeps is
+ * held against it.
+ */
 import type { ExperimentDescription } from "../../../src/experiment/report.ts";
 import { differenceSequence, type Estimate, type Moments, meanSequence } from "../../../src/experiment/sequence.ts";
 import { measuredMetrics } from "../../../src/policy/feedback-metrics.ts";
@@ -77,10 +79,13 @@ export class RowByRow {
   readonly #judgements = new Map<string, { answer: string; value: number }>();
 
   answer(row: AnswerRow): void {
-    if (this.#answers.has(row.id) || row.at <= (this.#forgotten.get(row.user ?? "") ?? Number.NEGATIVE_INFINITY)) return;
+    if (this.#answers.has(row.id) || row.at <= (this.#forgotten.get(row.user ?? "") ?? Number.NEGATIVE_INFINITY))
+      return;
     if (row.experiment === null) return void this.#answers.set(row.id, { row, period: null });
     const shares = JSON.stringify(row.shares);
-    const inOrder = this.#periods.toSorted((a, b) => a.last - b.last || this.#periods.indexOf(a) - this.#periods.indexOf(b));
+    const inOrder = this.#periods.toSorted(
+      (a, b) => a.last - b.last || this.#periods.indexOf(a) - this.#periods.indexOf(b),
+    );
     const present = inOrder.at(-1);
     const own = inOrder.findLast((period) => period.shares === shares);
     const isNew = own === undefined || (own !== present && present !== undefined && row.at >= present.last);
@@ -96,7 +101,8 @@ export class RowByRow {
   }
 
   counterfactual(row: CounterfactualRow): void {
-    if (this.#answers.has(row.answer) && !this.#counterfactuals.has(row.answer)) this.#counterfactuals.set(row.answer, row);
+    if (this.#answers.has(row.answer) && !this.#counterfactuals.has(row.answer))
+      this.#counterfactuals.set(row.answer, row);
   }
 
   judgement(row: { answer: string; judge: string; other: string; value: number }): void {
@@ -118,7 +124,8 @@ export class RowByRow {
       if (!goes(row)) continue;
       this.#answers.delete(id);
       this.#counterfactuals.delete(id);
-      for (const said of [this.#feedback, this.#judgements]) for (const [key, { answer }] of said) if (answer === id) said.delete(key);
+      for (const said of [this.#feedback, this.#judgements])
+        for (const [key, { answer }] of said) if (answer === id) said.delete(key);
     }
   }
 
@@ -126,7 +133,9 @@ export class RowByRow {
   report({ arms, control, metrics: judged, ranges }: ExperimentDescription) {
     const all = [...this.#answers.values()].filter(({ period }) => period !== null);
     const filled = this.#periods.filter((period) => all.some((answer) => answer.period === period));
-    const present = filled.toSorted((a, b) => a.last - b.last || this.#periods.indexOf(a) - this.#periods.indexOf(b)).at(-1);
+    const present = filled
+      .toSorted((a, b) => a.last - b.last || this.#periods.indexOf(a) - this.#periods.indexOf(b))
+      .at(-1);
     const rows = all.filter(({ period }) => period === present).map(({ row }) => row);
     const names = arms.map(({ name }) => name);
     const units = (arm: string) => new Set(rows.filter((row) => row.arm === arm).map(({ unit }) => unit)).size;
@@ -148,13 +157,17 @@ export class RowByRow {
       samples.set(metric, ofArms);
       ofArms.get(arm ?? "")?.add(unit ?? "", value);
     }
-    const seen = [...samples.keys()].filter((metric) => [...(samples.get(metric)?.values() ?? [])].some(({ count }) => count > 0));
+    const seen = [...samples.keys()].filter((metric) =>
+      [...(samples.get(metric)?.values() ?? [])].some(({ count }) => count > 0),
+    );
     const comparisons = judged.length * (arms.length - 1);
     const metrics = [...new Set([...judged, ...[...seen, ...leftOut.keys()].toSorted()])].map((name) => {
       const level = judged.includes(name) ? 0.05 / comparisons : 0.05;
       const sample = (arm: string): Moments => samples.get(name)?.get(arm) ?? new UnitSample();
       const shown = (arm: string, estimate: Estimate | null, mean: "mean" | "difference") =>
-        estimate === null ? [] : [{ arm, [mean]: estimate.value, low: bounded(estimate.low), high: bounded(estimate.high) }];
+        estimate === null
+          ? []
+          : [{ arm, [mean]: estimate.value, low: bounded(estimate.low), high: bounded(estimate.high) }];
       return {
         name,
         in_verdict: judged.includes(name),
@@ -191,7 +204,9 @@ export class RowByRow {
     };
   }
 
-  #observations(rows: readonly AnswerRow[]): (readonly [metric: string, row: AnswerRow, value: number, isSaid?: true])[] {
+  #observations(
+    rows: readonly AnswerRow[],
+  ): (readonly [metric: string, row: AnswerRow, value: number, isSaid?: true])[] {
     return rows.flatMap((row) => {
       const { id, error } = row;
       const other = this.#counterfactuals.get(id);
@@ -210,7 +225,9 @@ export class RowByRow {
         ...[...this.#feedback.values()]
           .filter(({ answer }) => answer === id)
           .map(({ metric, value }) => [metric, row, value, true] as const),
-        ...[...this.#judgements.values()].filter(({ answer }) => answer === id).map(({ value }) => ["judge", row, value] as const),
+        ...[...this.#judgements.values()]
+          .filter(({ answer }) => answer === id)
+          .map(({ value }) => ["judge", row, value] as const),
       ] as const;
     });
   }

@@ -1,4 +1,7 @@
-/** Sums that the database keeps say what all rows say, whatever is written, said later, corrected, forgotten or expires, in whatever order. */
+/**
+ * Sums that the database keeps say what all rows say, whatever is written, said later, corrected, forgotten or expires,
+ * in whatever order.
+ */
 import { createClient } from "@libsql/client";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
@@ -59,12 +62,22 @@ const steps = fc.array(
     { weight: 1, arbitrary: fc.constant({ type: "weights" }) },
     {
       weight: 15,
-      arbitrary: fc.record({ type: fc.constant("feedback"), answer, metric: fc.constantFrom("rating", "stars", "latency_ms"), value }),
+      arbitrary: fc.record({
+        type: fc.constant("feedback"),
+        answer,
+        metric: fc.constantFrom("rating", "stars", "latency_ms"),
+        value,
+      }),
     },
     { weight: 5, arbitrary: fc.record({ type: fc.constant("counterfactual"), answer, value }) },
     {
       weight: 5,
-      arbitrary: fc.record({ type: fc.constant("judge"), answer, other: fc.nat({ max: 2 }), value: fc.constantFrom(0, 0.5, 1) }),
+      arbitrary: fc.record({
+        type: fc.constant("judge"),
+        answer,
+        other: fc.nat({ max: 2 }),
+        value: fc.constantFrom(0, 0.5, 1),
+      }),
     },
     { weight: 2, arbitrary: fc.record({ type: fc.constant("forget"), user }) },
     { weight: 1, arbitrary: fc.record({ type: fc.constant("expire"), answers: fc.nat({ max: 30 }) }) },
@@ -110,7 +123,15 @@ class World {
         return this.#database.write([], [row]);
       }
       case "judge": {
-        const row = { answer: `a${step.answer}`, judge: "gpt", experiment: "ab", arm: "", other: `o${step.other}`, value: step.value, at };
+        const row = {
+          answer: `a${step.answer}`,
+          judge: "gpt",
+          experiment: "ab",
+          arm: "",
+          other: `o${step.other}`,
+          value: step.value,
+          at,
+        };
         this.rows.judgement(row);
         return this.#database.judgement(row);
       }
@@ -124,7 +145,13 @@ class World {
     }
   }
 
-  #row({ answer: number, user: of, late, value: measured, error: failure }: Extract<Step, { type: "answer" }>): AnswerRow {
+  #row({
+    answer: number,
+    user: of,
+    late,
+    value: measured,
+    error: failure,
+  }: Extract<Step, { type: "answer" }>): AnswerRow {
     const arm = (["control", "treatment", "other", "gone"] as const)[of % 4] as string;
     // Some users' requests are all one unit's: of a unit, some may be forgotten.
     const unit = of < 20 ? `key${of % 4}` : `u${of}`;
@@ -137,8 +164,22 @@ class World {
     };
     // Begun under the weights before.
     const shares = weights[late > 15 ? 1 - this.#weights : this.#weights] as Record<string, number>;
-    const place = { route: "ab", policy: `${arm}@${number % 3}`, experiment: of === 59 ? null : "ab", arm: of === 59 ? null : arm, unit };
-    const rest = { user: `u${of}`, key: null, margin: null, finish: "stop", fallback: null, error: failure, texts: null };
+    const place = {
+      route: "ab",
+      policy: `${arm}@${number % 3}`,
+      experiment: of === 59 ? null : "ab",
+      arm: of === 59 ? null : arm,
+      unit,
+    };
+    const rest = {
+      user: `u${of}`,
+      key: null,
+      margin: null,
+      finish: "stop",
+      fallback: null,
+      error: failure,
+      texts: null,
+    };
     const score = number % 5 === 0 ? null : measured;
     return {
       id: `a${number}`,
@@ -179,7 +220,8 @@ function alike(found: unknown, wanted: unknown, path: string): void {
     if (!near) expect.fail(`${path}: ${found} instead of ${wanted}`);
   } else if (typeof found === "object" && found !== null && typeof wanted === "object" && wanted !== null) {
     expect(Object.keys(found).toSorted(), path).toEqual(Object.keys(wanted).toSorted());
-    for (const [key, inner] of Object.entries(found)) alike(inner, (wanted as Record<string, unknown>)[key], `${path}.${key}`);
+    for (const [key, inner] of Object.entries(found))
+      alike(inner, (wanted as Record<string, unknown>)[key], `${path}.${key}`);
   } else expect(found, path).toEqual(wanted);
 }
 
@@ -237,10 +279,17 @@ describe("sums", () => {
     for (const difference of metrics.find(({ name }) => name === "latency_ms")?.differences ?? []) {
       expect(difference.over_time.length).toBeGreaterThan(30);
       expect(difference.over_time.length).toBeLessThanOrEqual(61);
-      expect(difference.over_time.at(-1)).toMatchObject({ difference: difference.difference, low: difference.low, high: difference.high });
+      expect(difference.over_time.at(-1)).toMatchObject({
+        difference: difference.difference,
+        low: difference.low,
+        high: difference.high,
+      });
       for (const point of difference.over_time) {
-        const first = came.filter((who) => [difference.arm, "control"].includes(armOf(who) as string)).slice(0, point.units);
-        const ofArm = (arm: string) => mean(first.filter((who) => armOf(who) === arm).map((who) => mean(values.get(who) ?? [])));
+        const first = came
+          .filter((who) => [difference.arm, "control"].includes(armOf(who) as string))
+          .slice(0, point.units);
+        const ofArm = (arm: string) =>
+          mean(first.filter((who) => armOf(who) === arm).map((who) => mean(values.get(who) ?? [])));
         expect(point.difference).toBeCloseTo(ofArm(difference.arm) - ofArm("control"), 9);
       }
     }
@@ -260,7 +309,14 @@ describe("sums", () => {
     const take = (from: number, to: number) =>
       Promise.all(
         Array.from({ length: to - from }, async (_, i) => {
-          const step = { type: "answer", answer: from + i, user: (i * 11) % users, late: i % 3, value: i % 17, error: null } as const;
+          const step = {
+            type: "answer",
+            answer: from + i,
+            user: (i * 11) % users,
+            late: i % 3,
+            value: i % 17,
+            error: null,
+          } as const;
           await world.take(step);
           await world.take({ type: "feedback", answer: from + i, metric: "rating", value: i % 2 });
         }),
@@ -280,7 +336,11 @@ describe("sums", () => {
     expect(report.earlier_answers).toBeGreaterThan(500);
     expectAlike(report, world.rows);
     expect(await database.count()).toBe(false);
-    expect((await client.execute("SELECT count(*) AS n FROM answers WHERE experiment = 'ab' AND member IS NULL")).rows[0]?.["n"]).toBe(0);
+    expect(
+      (await client.execute("SELECT count(*) AS n FROM answers WHERE experiment = 'ab' AND member IS NULL")).rows[0]?.[
+        "n"
+      ],
+    ).toBe(0);
     database.close();
   });
 
@@ -296,7 +356,17 @@ describe("sums", () => {
       await world.take({ type: "counterfactual", answer: i, value: i / 9 });
     }
     for (let user = 0; user < 10; user++) await world.take({ type: "forget", user });
-    for (const table of ["answers", "feedback", "judgements", "counterfactuals", "units", "sums", "moments", "extents", "arm_policies"])
+    for (const table of [
+      "answers",
+      "feedback",
+      "judgements",
+      "counterfactuals",
+      "units",
+      "sums",
+      "moments",
+      "extents",
+      "arm_policies",
+    ])
       expect([table, (await client.execute(`SELECT * FROM ${table}`)).rows]).toEqual([table, []]);
     database.close();
   });

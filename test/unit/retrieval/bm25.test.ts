@@ -1,12 +1,22 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Engine, Token } from "../../../src/engine/engine.ts";
-import { bm25Best, bm25Ranking, bm25Retriever, bm25Scores, buildBm25Index, type Ranked } from "../../../src/retrieval/bm25.ts";
+import {
+  bm25Best,
+  bm25Ranking,
+  bm25Retriever,
+  bm25Scores,
+  buildBm25Index,
+  type Ranked,
+} from "../../../src/retrieval/bm25.ts";
 import { largest } from "../../../src/retrieval/retriever.ts";
 import type { Conversation, Demonstration } from "../../../src/types/conversation.ts";
 import { encode, ScriptedEngine } from "../scripted-engine.ts";
 
-/** One weight of BM25Okapi with k1 = 1.5 and b = 0.75: idf · tf · 2.5 / (tf + 1.5 · (0.25 + 0.75 · length / mean length)). */
+/**
+ * One weight of BM25Okapi with k1 = 1.5 and b = 0.75: idf · tf · 2.5 / (tf + 1.5 · (0.25 + 0.75 · length / mean
+ * length)).
+ */
 const weight = (idf: number, tf: number, length: number, meanLength: number): number =>
   (idf * tf * 2.5) / (tf + 1.5 * (0.25 + (0.75 * length) / meanLength));
 
@@ -22,7 +32,8 @@ const demonstration = (id: string, content: string): Demonstration => ({ id, mes
 const options = (shots: number) => ({ shots, random: () => 0 });
 
 describe("BM25 scores", () => {
-  // Four documents of 3, 2, 4 and 3 tokens: 3 on average. Document frequencies: 10 → 1, 20 → 1, 30 → 1, 90 → 4, others → 1.
+  // Four documents of 3, 2, 4 and 3 tokens: 3 on average. Document frequencies: 10 → 1, 20 → 1, 30 → 1, 90 → 4, others
+  // → 1.
   const documents = [
     [10, 10, 90],
     [20, 90],
@@ -38,7 +49,8 @@ describe("BM25 scores", () => {
   });
 
   it("come to these numbers, worked out by hand", () => {
-    // idf = ln(7/3) = 0.8472978604; times 2 · 2.5 / (2 + 1.5) = 10/7, and 2.5 / (1 + 1.125) = 20/17 for the document of two tokens
+    // idf = ln(7/3) = 0.8472978604; times 2 · 2.5 / (2 + 1.5) = 10/7, and 2.5 / (1 + 1.125) = 20/17 for the document of
+    // two tokens
     const scores = bm25Scores(buildBm25Index(documents), [10, 20]);
     expect(scores[0]).toBeCloseTo(1.2104255148, 9);
     expect(scores[1]).toBeCloseTo(0.9968210122, 9);
@@ -46,7 +58,12 @@ describe("BM25 scores", () => {
   });
 
   it("add up over the query's tokens", () => {
-    expectScores(bm25Scores(buildBm25Index(documents), [30, 31, 40]), [0, 0, 2 * weight(once, 1, 4, 3), weight(once, 1, 3, 3)]);
+    expectScores(bm25Scores(buildBm25Index(documents), [30, 31, 40]), [
+      0,
+      0,
+      2 * weight(once, 1, 4, 3),
+      weight(once, 1, 3, 3),
+    ]);
   });
 
   it("count a repeated query token each time", () => {
@@ -89,7 +106,11 @@ describe("BM25 scores", () => {
   it("are zero for an empty document, which counts in the mean length and the idf", () => {
     // Mean length (2 + 0 + 1) / 3 = 1; N = 3.
     const idf = Math.log(2.5) - Math.log(1.5);
-    expectScores(bm25Scores(buildBm25Index([[1, 1], [], [2]]), [1, 2]), [weight(idf, 2, 2, 1), 0, weight(idf, 1, 1, 1)]);
+    expectScores(bm25Scores(buildBm25Index([[1, 1], [], [2]]), [1, 2]), [
+      weight(idf, 2, 2, 1),
+      0,
+      weight(idf, 1, 1, 1),
+    ]);
   });
 
   it("are zero, not NaN, where all documents are empty", () => {
@@ -107,17 +128,23 @@ describe("BM25 scores", () => {
 });
 
 const source = (engine: Engine = new ScriptedEngine()) => ({ engine, source: "test" });
-const inOrder = (ranked: readonly Ranked[]): number[] => ranked.toSorted((a, b) => a.index - b.index).map(({ score }) => score);
+const inOrder = (ranked: readonly Ranked[]): number[] =>
+  ranked.toSorted((a, b) => a.index - b.index).map(({ score }) => score);
 
 describe("the best of BM25", () => {
   it("are those of a full sort, ties to the lower index, for any documents and queries", () => {
     const tokens = fc.array(fc.integer({ min: 0, max: 12 }), { maxLength: 12 });
     fc.assert(
-      fc.property(fc.array(tokens, { minLength: 1, maxLength: 40 }), tokens, fc.integer({ min: 1, max: 10 }), (documents, query, k) => {
-        const index = buildBm25Index(documents);
-        const scores = bm25Scores(index, query);
-        expect(bm25Best(index, query, k)).toEqual(largest(scores, k).map((i) => ({ index: i, score: scores[i] })));
-      }),
+      fc.property(
+        fc.array(tokens, { minLength: 1, maxLength: 40 }),
+        tokens,
+        fc.integer({ min: 1, max: 10 }),
+        (documents, query, k) => {
+          const index = buildBm25Index(documents);
+          const scores = bm25Scores(index, query);
+          expect(bm25Best(index, query, k)).toEqual(largest(scores, k).map((i) => ({ index: i, score: scores[i] })));
+        },
+      ),
     );
   });
 
@@ -151,8 +178,17 @@ describe("the best of BM25", () => {
 
 describe("the BM25 retriever", () => {
   // A token is a character here, so a window of 4 sees the last four characters.
-  const pool = [demonstration("rain", "....rain"), demonstration("snow", "....snow"), demonstration("wind", "....wind")];
-  const ids = async (demonstrations: readonly Demonstration[], window: number, prompt: Conversation, shots: number): Promise<string[]> => {
+  const pool = [
+    demonstration("rain", "....rain"),
+    demonstration("snow", "....snow"),
+    demonstration("wind", "....wind"),
+  ];
+  const ids = async (
+    demonstrations: readonly Demonstration[],
+    window: number,
+    prompt: Conversation,
+    shots: number,
+  ): Promise<string[]> => {
     const retriever = await bm25Retriever(demonstrations, source(), window);
     return (await retriever.retrieve(prompt, options(shots))).map((found) => found.demonstration.id);
   };
@@ -185,7 +221,11 @@ describe("the BM25 retriever", () => {
   });
 
   it("sees only the last L tokens of each demonstration's prompt", async () => {
-    const forgotten = [demonstration("forgotten", "zzzz...."), demonstration("other", "........"), demonstration("seen", "....z...")];
+    const forgotten = [
+      demonstration("forgotten", "zzzz...."),
+      demonstration("other", "........"),
+      demonstration("seen", "....z..."),
+    ];
     const rank = await bm25Ranking(forgotten, source(), 4);
     // Windows "....", "....", "z...": z stands in one of three documents, all of four tokens.
     const idf = Math.log(2.5) - Math.log(1.5);
@@ -199,7 +239,11 @@ describe("the BM25 retriever", () => {
       30,
     );
     const idf = Math.log(2.5) - Math.log(1.5);
-    expectScores(inOrder(await rank(asks("abc"), 3)), [weight(idf, 1, 1, 2), weight(idf, 2, 2, 2), weight(idf, 3, 3, 2)]);
+    expectScores(inOrder(await rank(asks("abc"), 3)), [
+      weight(idf, 1, 1, 2),
+      weight(idf, 2, 2, 2),
+      weight(idf, 3, 3, 2),
+    ]);
   });
 
   it("joins turn contents by a line break, and leaves system text and responses out", async () => {
@@ -214,9 +258,18 @@ describe("the BM25 retriever", () => {
       { role: "assistant", content: "two " },
       { role: "user", content: "three" },
     ];
-    const rank = await bm25Ranking([{ id: "d", messages: turns, chosen: "chosen", rejected: "rejected" }], source(engine), 30);
+    const rank = await bm25Ranking(
+      [{ id: "d", messages: turns, chosen: "chosen", rejected: "rejected" }],
+      source(engine),
+      30,
+    );
     await rank(
-      [{ role: "system", content: "system" }, { role: "user", content: "four" }, { role: "tool", content: "five" }, ...asks("")],
+      [
+        { role: "system", content: "system" },
+        { role: "user", content: "four" },
+        { role: "tool", content: "five" },
+        ...asks(""),
+      ],
       1,
     );
     expect(texts).toEqual(["one\ntwo \nthree", "four\nfive\n"]);

@@ -11,7 +11,9 @@ let embedder: EmbeddingModel;
 beforeEach(async () => {
   embedder = await loadEmbedder("/models/small", "small@1", module);
 });
-const one = async (text: string, tenant?: string) => [...((await embedder.embed([text], undefined, tenant))[0] as Float32Array)];
+const one = async (text: string, tenant?: string) => [
+  ...((await embedder.embed([text], undefined, tenant))[0] as Float32Array),
+];
 
 it("reads no more of a text than the model can", async () => {
   expect((await one("x".repeat(most)))[0]).toBe(most);
@@ -32,8 +34,13 @@ it("computes a text once, for each tenant, and one that differs where the model 
 it("is begun anew where its thread has ended, and says what a thread cannot read", async () => {
   await expect(one("die")).rejects.toMatchObject({ code: "engine_unavailable" });
   expect(await one("again")).toEqual([5, 0]);
-  await expect(one("unreadable")).rejects.toMatchObject({ code: "engine_failure", message: expect.stringContaining("no such letters") });
-  await expect(loadEmbedder("/models/small", "small@1", new URL("./absent.mjs", import.meta.url))).rejects.toThrow("absent.mjs");
+  await expect(one("unreadable")).rejects.toMatchObject({
+    code: "engine_failure",
+    message: expect.stringContaining("no such letters"),
+  });
+  await expect(loadEmbedder("/models/small", "small@1", new URL("./absent.mjs", import.meta.url))).rejects.toThrow(
+    "absent.mjs",
+  );
 });
 
 it("is not waited for by who has left", async () => {

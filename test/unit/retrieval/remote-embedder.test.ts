@@ -16,7 +16,11 @@ const lengths: Handler = ({ body }, response) => {
 
 async function embedder(handler: Handler = lengths, kept?: Parameters<typeof remoteEmbedder>[2]) {
   server = await stubServer(handler);
-  return remoteEmbedder({ urls: [server.url], model: "short", apiKey: "secret", timeoutMs: 60_000, retries: 0 }, world, kept);
+  return remoteEmbedder(
+    { urls: [server.url], model: "short", apiKey: "secret", timeoutMs: 60_000, retries: 0 },
+    world,
+    kept,
+  );
 }
 
 describe("embeddings of a server", () => {
@@ -29,7 +33,10 @@ describe("embeddings of a server", () => {
       expect(a / b).toBeCloseTo(i + 1, 2);
     }
     expect(server.requests.map(({ body }) => body.input.length)).toEqual([128, 128, 44]);
-    expect(server.requests[0]).toMatchObject({ path: "/v1/embeddings", body: { model: "short", encoding_format: "float" } });
+    expect(server.requests[0]).toMatchObject({
+      path: "/v1/embeddings",
+      body: { model: "short", encoding_format: "float" },
+    });
     expect(server.requests[0]?.headers.authorization).toBe("Bearer secret");
     expect([name, model]).toEqual(["short", `short@${server.url}`]);
   });
@@ -63,7 +70,9 @@ describe("embeddings of a server", () => {
   });
 
   it("fail where the server refuses, and where one is missing", async () => {
-    const refusing = await embedder((_, response) => void response.writeHead(404).end('{"error": {"message": "no model short"}}'));
+    const refusing = await embedder(
+      (_, response) => void response.writeHead(404).end('{"error": {"message": "no model short"}}'),
+    );
     await expect(refusing.embed(["x"])).rejects.toMatchObject({
       code: "engine_failure",
       message: expect.stringContaining("answered /v1/embeddings with 404"),

@@ -90,7 +90,11 @@ describe("the random retriever", () => {
   it("draws by the chance it is given, each draw among those that remain", async () => {
     const retriever = randomRetriever(pool);
     // Of a b c d the 3rd; of a b d the 3rd; of a b the 1st.
-    expect(ids(await retriever.retrieve(asks("x"), { shots: 3, random: draws(0.5, 0.99, 0.49) }))).toEqual(["c", "d", "a"]);
+    expect(ids(await retriever.retrieve(asks("x"), { shots: 3, random: draws(0.5, 0.99, 0.49) }))).toEqual([
+      "c",
+      "d",
+      "a",
+    ]);
   });
 
   it("draws the same for the same chance, time and again", async () => {
@@ -126,7 +130,9 @@ describe("the random retriever", () => {
 
   it("leaves out every demonstration of an excepted id", async () => {
     const twins = [demonstration("twin"), demonstration("other"), demonstration("twin")];
-    expect(ids(await randomRetriever(twins).retrieve(asks("x"), { ...options(3), except: new Set(["twin"]) }))).toEqual(["other"]);
+    expect(ids(await randomRetriever(twins).retrieve(asks("x"), { ...options(3), except: new Set(["twin"]) }))).toEqual(
+      ["other"],
+    );
   });
 
   it("returns all there are where there are fewer than shots", async () => {
@@ -181,7 +187,10 @@ describe("the embedding retriever", () => {
       chosen: "chosen",
       rejected: "rejected",
     };
-    await embeddingRetriever([dialogue], embedder).retrieve([{ role: "system", content: "system" }, ...asks(long)], options(1));
+    await embeddingRetriever([dialogue], embedder).retrieve(
+      [{ role: "system", content: "system" }, ...asks(long)],
+      options(1),
+    );
     expect(embedder.calls.flat().toSorted()).toEqual(["one\ntwo\nthree", long].toSorted());
   });
 
@@ -233,7 +242,8 @@ describe("the embedding retriever", () => {
 });
 
 describe("the two-stage retriever", () => {
-  // Characters are tokens. BM25 for "abc", best first: "abcd" (a, b, c), "abx" (a, b), "ayz" (a), then those that share nothing.
+  // Characters are tokens. BM25 for "abc", best first: "abcd" (a, b, c), "abx" (a, b), "ayz" (a), then those that share
+  // nothing.
   const vectors = { abc: [1, 0], abx: [0, 1], ayz: [0.6, 0.8], qqq: [1, 0], abcd: [-1, 0] } as const;
   const pool = ["ayz", "qqq", "abcd", "abx", "mmm", "nnn", "ooo", "ppp"].map((id) => demonstration(id));
   const twoStage = (embedder: Embedder, shortlist: number, window = 30) =>
@@ -278,7 +288,10 @@ describe("the two-stage retriever", () => {
 
   it("fills the shortlist from the others where demonstrations are excepted", async () => {
     const retriever = await twoStage(new ToyEmbedder(vectors), 2);
-    expect(ids(await retriever.retrieve(asks("abc"), { ...options(2), except: new Set(["abx"]) }))).toEqual(["ayz", "abcd"]);
+    expect(ids(await retriever.retrieve(asks("abc"), { ...options(2), except: new Set(["abx"]) }))).toEqual([
+      "ayz",
+      "abcd",
+    ]);
   });
 
   it("gives equal cosines to BM25's better one", async () => {

@@ -1,4 +1,7 @@
-/** An embeddings' thread without a model, which reads two tokens. An embedding is the text's length and how many texts came before; it takes a while. */
+/**
+ * An embeddings' thread without a model, which reads two tokens. An embedding is the text's length and how many texts
+ * came before; it takes a while.
+ */
 import { parentPort } from "node:worker_threads";
 
 let count = 0;

@@ -1,4 +1,7 @@
-/** A process that writes what others write as well: `embeddings FOLDER NAME COUNT`, or `journal FILE NAME COUNT`. Says "begun" and "done". */
+/**
+ * A process that writes what others write as well: `embeddings FOLDER NAME COUNT`, or `journal FILE NAME COUNT`. Says
+ * "begun" and "done".
+ */
 import { createHash } from "node:crypto";
 import { openJournal } from "../../../dist/demonstrations/demonstration-files.js";
 import { rememberEmbeddings } from "../../../dist/retrieval/embedding-file.js";

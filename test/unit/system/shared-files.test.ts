@@ -1,4 +1,7 @@
-/** Files that several processes write, that a crash cuts short, and whose bytes go bad: nothing whole is lost, nothing wrong is read, nothing hangs. */
+/**
+ * Files that several processes write, that a crash cuts short, and whose bytes go bad: nothing whole is lost, nothing
+ * wrong is read, nothing hangs.
+ */
 import { type ChildProcess, spawn } from "node:child_process";
 import { createHash } from "node:crypto";
 import { once } from "node:events";
@@ -36,7 +39,9 @@ afterEach(async () => {
 });
 
 /** Begun, and how it ends. */
-async function start(...args: string[]): Promise<{ process: ChildProcess; ended: Promise<unknown>; said: () => string }> {
+async function start(
+  ...args: string[]
+): Promise<{ process: ChildProcess; ended: Promise<unknown>; said: () => string }> {
   const process = spawn(globalThis.process.execPath, [child, ...args], { stdio: ["ignore", "pipe", "inherit"] });
   children.push(process);
   let said = "";
@@ -55,7 +60,8 @@ function counting(of = vectorOf): { model: EmbeddingModel; computed: () => numbe
     computed += texts.length;
     return texts.map(of);
   };
-  const embedCounted = async (texts: readonly string[]) => (await embed(texts)).map((embedding) => ({ embedding, tokens: 1 }));
+  const embedCounted = async (texts: readonly string[]) =>
+    (await embed(texts)).map((embedding) => ({ embedding, tokens: 1 }));
   const model = { model: "vectors", name: "vectors", embed, embedCounted, embedKept: embed };
   return { model, computed: () => computed };
 }
@@ -75,7 +81,9 @@ const small = (text: string): Float32Array => vectorOf(text).subarray(0, 2);
 describe("embeddings in files", () => {
   it("of several processes are all there and right, also where one is killed in the middle of writing", async () => {
     const count = 1_500;
-    const writers = await Promise.all(["ann", "bob", "cid"].map((name) => start("embeddings", folder, name, String(count))));
+    const writers = await Promise.all(
+      ["ann", "bob", "cid"].map((name) => start("embeddings", folder, name, String(count))),
+    );
     writers[2]?.process.kill("SIGKILL");
     await Promise.all(writers.map(({ ended }) => ended));
     const texts = ["ann", "bob", "all"].flatMap((name) => Array.from({ length: count }, (_, i) => `${name} ${i}`));
@@ -88,13 +96,18 @@ describe("embeddings in files", () => {
     await ask(["one", "two"]);
     const [name = ""] = await readdir(folder);
     // Another host's file lies beside.
-    await writeFile(path.join(folder, name.replace(/\.\w{8}\./u, ".00000000.")), await readFile(path.join(folder, name)));
+    await writeFile(
+      path.join(folder, name.replace(/\.\w{8}\./u, ".00000000.")),
+      await readFile(path.join(folder, name)),
+    );
     await rm(path.join(folder, name));
     expect(await ask(["one", "two", "three"])).toMatchObject({ computed: 1, said: [] });
     expect(await readdir(folder)).toHaveLength(2);
   });
 
-  it("are never wrong, whichever byte is, and only what it belongs to is computed anew", { timeout: 600_000 }, async () => {
+  it("are never wrong, whichever byte is, and only what it belongs to is computed anew", {
+    timeout: 600_000,
+  }, async () => {
     const texts = ["one", "two", "three"];
     await ask(texts, folder, small);
     const [name = ""] = await readdir(folder);
@@ -133,7 +146,10 @@ describe("embeddings in files", () => {
     }
     for (const length of [1, 7, record - 1, record, record * 40, 3_000_000]) {
       const rubbish = Buffer.alloc(length, bytes.subarray(0, 11));
-      await writeFile(file, Buffer.concat([rubbish, bytes.subarray(0, record), rubbish, bytes.subarray(record), rubbish]));
+      await writeFile(
+        file,
+        Buffer.concat([rubbish, bytes.subarray(0, record), rubbish, bytes.subarray(record), rubbish]),
+      );
       expect(await ask(texts, folder, small)).toMatchObject({ found: texts.map(small), computed: 0 });
     }
     const { model, computed } = counting(small);
@@ -294,7 +310,9 @@ describe("journals", () => {
 it("files of lines are one writer's, whole, where several write them at once", async () => {
   const file = path.join(folder, "set.jsonl");
   const lines = (name: string) => Array.from({ length: 20_000 }, (_, i) => ({ name, i, text: "x".repeat(60) }));
-  expect(await Promise.all(["ann", "bob", "cid"].map((name) => writeLines(file, lines(name))))).toEqual([20_000, 20_000, 20_000]);
+  expect(await Promise.all(["ann", "bob", "cid"].map((name) => writeLines(file, lines(name))))).toEqual([
+    20_000, 20_000, 20_000,
+  ]);
   const found = (await readFile(file, "utf8")).trim().split("\n");
   expect(found).toHaveLength(20_000);
   expect(new Set(found.map((line) => JSON.parse(line).name)).size).toBe(1);

@@ -16,7 +16,11 @@ import { gate } from "../scripted-engine.ts";
 import { gateway, readStream } from "../scripted-gateway.ts";
 
 /** An app whose requests' records are kept. */
-async function watched(overrides: Parameters<typeof gateway>[0] = {}, more: readonly Recorder[] = [], failures: unknown[] = []) {
+async function watched(
+  overrides: Parameters<typeof gateway>[0] = {},
+  more: readonly Recorder[] = [],
+  failures: unknown[] = [],
+) {
   const records: RequestRecord[] = [];
   const telemetry = createTelemetry({
     recorders: [...more, { record: (record) => records.push(record) }],
@@ -234,7 +238,13 @@ describe("metrics", () => {
       bodies: () => ({ held: 11, refused: 12 }),
     });
     metrics.record(record);
-    metrics.record({ ...record, method: "ANYTHING", status: 429, error: "rate_limit_exceeded", fallback: "context:1-of-2-demonstrations" });
+    metrics.record({
+      ...record,
+      method: "ANYTHING",
+      status: 429,
+      error: "rate_limit_exceeded",
+      fallback: "context:1-of-2-demonstrations",
+    });
     metrics.logLinesDropped();
     const { contentType, body } = await metrics.render();
     expect(contentType).toContain("text/plain");

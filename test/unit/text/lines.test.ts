@@ -89,7 +89,10 @@ describe("JSONL", () => {
   });
 
   it("has no other end of line than LF: what stands after a CR is not another object", async () => {
-    expect((await all(readLines(fileOf("cr.jsonl", jsonl)))).map(({ value: found }) => found)).toEqual([{ first: 1 }, undefined]);
+    expect((await all(readLines(fileOf("cr.jsonl", jsonl)))).map(({ value: found }) => found)).toEqual([
+      { first: 1 },
+      undefined,
+    ]);
   });
 
   it("keeps them in demonstrations", async () => {
@@ -150,10 +153,18 @@ describe("a file that is no UTF-8 text", () => {
   });
 
   it("or one that is not there, or not packed as its name says, is named", async () => {
-    await expect(all(linesOfFile(path.join(folder, "none.jsonl")))).rejects.toThrow("none.jsonl cannot be read: ENOENT");
-    await expect(all(linesOfFile(path.join(folder, "none.jsonl.gz")))).rejects.toThrow("none.jsonl.gz cannot be read: ENOENT");
-    await expect(all(linesOfFile(fileOf("plain.jsonl.gz", text)))).rejects.toThrow("plain.jsonl.gz cannot be read: incorrect header");
-    await expect(readText(path.join(folder, "none.yaml"), "The file")).rejects.toThrow("The file cannot be read: ENOENT");
+    await expect(all(linesOfFile(path.join(folder, "none.jsonl")))).rejects.toThrow(
+      "none.jsonl cannot be read: ENOENT",
+    );
+    await expect(all(linesOfFile(path.join(folder, "none.jsonl.gz")))).rejects.toThrow(
+      "none.jsonl.gz cannot be read: ENOENT",
+    );
+    await expect(all(linesOfFile(fileOf("plain.jsonl.gz", text)))).rejects.toThrow(
+      "plain.jsonl.gz cannot be read: incorrect header",
+    );
+    await expect(readText(path.join(folder, "none.yaml"), "The file")).rejects.toThrow(
+      "The file cannot be read: ENOENT",
+    );
   });
 
   it("is waited for until the signal fires", async () => {

@@ -114,7 +114,12 @@ describe("the pages", () => {
 
   describe("'s sessions", () => {
     const secretKey = "a-long-secret-key";
-    const team = async (name = "team", text = secretKey) => ({ name, hash: await hashKey(text), routes: null, limits: {} });
+    const team = async (name = "team", text = secretKey) => ({
+      name,
+      hash: await hashKey(text),
+      routes: null,
+      limits: {},
+    });
     const cookieOf = (response: Response): string => (response.headers.get("set-cookie") ?? "").split(";")[0] ?? "";
     const signIn = async (app: Hono, headers: Record<string, string> = {}): Promise<Response> =>
       app.request("/sign-in", form({ key: secretKey }, headers));
@@ -172,7 +177,9 @@ describe("the pages", () => {
         [""],
         ["....."],
       ])
-        expect(await shown(app, `icdpo_session=${session.join(".")}`)).toBe(session.join(".") === cookie.split("=")[1] ? 200 : 401);
+        expect(await shown(app, `icdpo_session=${session.join(".")}`)).toBe(
+          session.join(".") === cookie.split("=")[1] ? 200 : 401,
+        );
     });
 
     it.each([
@@ -186,7 +193,9 @@ describe("the pages", () => {
       const response = await signIn(app, given);
       const attributes = response.headers.get("set-cookie") ?? "";
       expect(attributes).toMatch(
-        isSecure ? /^__Host-icdpo_session=.*Path=\/; HttpOnly; Secure; SameSite=Strict/u : /^icdpo_session=(?!.*Secure)/u,
+        isSecure
+          ? /^__Host-icdpo_session=.*Path=\/; HttpOnly; Secure; SameSite=Strict/u
+          : /^icdpo_session=(?!.*Secure)/u,
       );
       expect(attributes).not.toContain("Domain");
       const cookie = cookieOf(response);
@@ -207,14 +216,16 @@ describe("the pages", () => {
   it("take only their own forms", async () => {
     const { app } = await gateway();
     const post = async (type: string, body: string): Promise<number> =>
-      (await app.request("/", { method: "POST", headers: { "content-type": type, origin: "http://localhost" }, body })).status;
+      (await app.request("/", { method: "POST", headers: { "content-type": type, origin: "http://localhost" }, body }))
+        .status;
     expect(await post("application/x-www-form-urlencoded", "a&".repeat(40_000))).toBe(400);
     expect(await post("multipart/form-data; boundary=a", "--a--")).toBe(400);
     expect(await post("text/plain", "message=hello")).toBe(400);
   });
 
   it("offer an experiment's arms one by one, and count none of it as traffic", async () => {
-    const routes = "routes: { ab: { experiment: { arms: { treatment: { policy: scored }, control: { policy: plain } } } } }\n";
+    const routes =
+      "routes: { ab: { experiment: { arms: { treatment: { policy: scored }, control: { policy: plain } } } } }\n";
     const noted: object[] = [];
     const observer = Object.assign(new SilentObserver(), { note: (facts: object) => void noted.push(facts) });
     const telemetry = { observe: () => observer, metrics: async () => ({ contentType: "text/plain", body: "" }) };

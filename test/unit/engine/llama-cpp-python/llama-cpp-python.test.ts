@@ -48,9 +48,14 @@ function server({ opens = true, logitsAll = true, stream = () => [] }: Stub = {}
       return Response.json({ choices: [{ text: "", finish_reason: bias[0] === String(end) ? "stop" : "length" }] });
     bodies.push(body);
     if (!logitsAll)
-      return Response.json({ error: { message: "logprobs is not supported for models created with logits_all=False" } }, { status: 500 });
+      return Response.json(
+        { error: { message: "logprobs is not supported for models created with logits_all=False" } },
+        { status: 500 },
+      );
     const echoed = encode(String(body["prompt"])).slice(1);
-    return Response.json({ choices: [{ logprobs: { token_logprobs: [null, ...echoed.slice(1).map((token) => -token), -1] } }] });
+    return Response.json({
+      choices: [{ logprobs: { token_logprobs: [null, ...echoed.slice(1).map((token) => -token), -1] } }],
+    });
   };
   const fake = async (url: string | URL | Request, init?: RequestInit): Promise<Response> => {
     const body = JSON.parse(String(init?.body ?? "{}")) as Body;
@@ -64,30 +69,49 @@ function server({ opens = true, logitsAll = true, stream = () => [] }: Stub = {}
       case "/extras/tokenize":
         return Response.json({ tokens: encode(String(body["input"])) });
       case "/extras/detokenize": {
-        const text = (body["tokens"] as number[]).map((token) => (spellings.has(token) ? "" : String.fromCharCode(token))).join("");
+        const text = (body["tokens"] as number[])
+          .map((token) => (spellings.has(token) ? "" : String.fromCharCode(token)))
+          .join("");
         if (text.isWellFormed()) return Response.json({ text });
-        return Response.json({ error: { message: "'utf-8' codec can't decode bytes: unexpected end of data" } }, { status: 500 });
+        return Response.json(
+          { error: { message: "'utf-8' codec can't decode bytes: unexpected end of data" } },
+          { status: 500 },
+        );
       }
       default:
         return complete(body);
     }
   };
   const settings = { urls: ["http://server"], timeoutMs: 60_000, retries: 0, contextSize: 64, ...more };
-  const engine: RunningEngine = openLlamaCppPython(settings, { fetch: fake, now: () => 0, log: (line) => log.push(line) });
+  const engine: RunningEngine = openLlamaCppPython(settings, {
+    fetch: fake,
+    now: () => 0,
+    log: (line) => log.push(line),
+  });
   return { engine, bodies, log, mostAtOnce: () => most };
 }
 
-const request: SampleRequest = { temperature: 0.7, topP: 0.9, topK: 40, maxTokens: 8, stop: ["#"], seeds: [10, 11], logprobs: true };
+const request: SampleRequest = {
+  temperature: 0.7,
+  topP: 0.9,
+  topK: 40,
+  maxTokens: 8,
+  stop: ["#"],
+  seeds: [10, 11],
+  logprobs: true,
+};
 const codes = (text: string): number[] => tokenizeText(text);
 
 async function sample(engine: RunningEngine, overrides: Partial<SampleRequest> = {}): Promise<SampleEvent[]> {
   const events: SampleEvent[] = [];
-  for await (const event of engine.sample(await engine.textPrompt("Hi"), { ...request, ...overrides })) events.push(event);
+  for await (const event of engine.sample(await engine.textPrompt("Hi"), { ...request, ...overrides }))
+    events.push(event);
   return events;
 }
 
 async function score(engine: RunningEngine, text: string, completion: readonly number[]): Promise<readonly number[]> {
-  for await (const event of engine.score(await engine.textPrompt(text), [completion])) if (event.type === "scored") return event.logprobs;
+  for await (const event of engine.score(await engine.textPrompt(text), [completion]))
+    if (event.type === "scored") return event.logprobs;
   return [];
 }
 
@@ -120,12 +144,20 @@ describe("scores", () => {
   it("are refused where the server pairs them with other tokens, or tells none", async () => {
     for (const stub of [{ opens: false }, { logitsAll: false }]) {
       const { engine, log } = server(stub);
-      expect((await engine.info()).capabilities).toEqual({ chat: false, text: true, score: false, grammar: true, tools: null });
+      expect((await engine.info()).capabilities).toEqual({
+        chat: false,
+        text: true,
+        score: false,
+        grammar: true,
+        tools: null,
+      });
       await expect(score(engine, "Hi", codes("yo"))).rejects.toMatchObject({ code: "unsupported_parameter" });
       expect(log.join()).toContain("cannot score");
     }
     // The spelling would be taken for the token.
-    await expect(score(server().engine, "Hi", [..."<eos>"].flatMap(codes))).rejects.toMatchObject({ code: "engine_failure" });
+    await expect(score(server().engine, "Hi", [..."<eos>"].flatMap(codes))).rejects.toMatchObject({
+      code: "engine_failure",
+    });
   });
 });
 
@@ -204,16 +236,23 @@ describe("samples", () => {
   });
 
   it("are an error where another client's call broke them off, or what is asked for cannot be had", async () => {
-    await expect(sample(server({ stream: () => [{ text: "Hal", finish_reason: null }] }).engine)).rejects.toMatchObject({
-      code: "engine_unavailable",
-    });
+    await expect(sample(server({ stream: () => [{ text: "Hal", finish_reason: null }] }).engine)).rejects.toMatchObject(
+      {
+        code: "engine_unavailable",
+      },
+    );
     const { engine } = server({ stream });
     await expect(sample(engine, { frequencyPenalty: 1 })).rejects.toMatchObject({
       code: "unsupported_parameter",
       param: "frequency_penalty",
     });
-    await expect(sample(engine, { topLogprobs: 1 })).rejects.toMatchObject({ code: "unsupported_parameter", param: "logprobs" });
+    await expect(sample(engine, { topLogprobs: 1 })).rejects.toMatchObject({
+      code: "unsupported_parameter",
+      param: "logprobs",
+    });
     const long = await engine.textPrompt("x".repeat(80));
-    await expect(engine.sample(long, request)[Symbol.asyncIterator]().next()).rejects.toMatchObject({ code: "context_length_exceeded" });
+    await expect(engine.sample(long, request)[Symbol.asyncIterator]().next()).rejects.toMatchObject({
+      code: "context_length_exceeded",
+    });
   });
 });

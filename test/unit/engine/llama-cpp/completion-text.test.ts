@@ -4,13 +4,16 @@ import { CompletionText, type Detokenize } from "../../../../src/engine/llama-cp
 /** A token's bytes, or its text. */
 type Piece = string | readonly number[];
 
-const bytesOf = (piece: Piece): number[] => (typeof piece === "string" ? [...new TextEncoder().encode(piece)] : [...piece]);
+const bytesOf = (piece: Piece): number[] =>
+  typeof piece === "string" ? [...new TextEncoder().encode(piece)] : [...piece];
 
 /** As llama.cpp does: the bytes of the tokens together, what is no UTF-8 among them replaced. */
 const detokenizerOf =
   (pieces: readonly Piece[]): Detokenize =>
   (tokens) =>
-    new TextDecoder("utf-8", { ignoreBOM: true }).decode(Uint8Array.from(tokens.flatMap((token) => bytesOf(pieces[token] ?? []))));
+    new TextDecoder("utf-8", { ignoreBOM: true }).decode(
+      Uint8Array.from(tokens.flatMap((token) => bytesOf(pieces[token] ?? []))),
+    );
 
 /** Pushes one token a piece until the stream stops. */
 function run(pieces: readonly Piece[], stop: readonly string[] = []) {
@@ -30,7 +33,12 @@ const smile = [0xf0, 0x9f, 0x98, 0x80] as const;
 
 describe("text without stop strings", () => {
   it("is emitted token by token", () => {
-    expect(run(["Hel", "lo", " world"])).toEqual({ emitted: ["Hel", "lo", " world"], rest: "", text: "Hello world", stopped: false });
+    expect(run(["Hel", "lo", " world"])).toEqual({
+      emitted: ["Hel", "lo", " world"],
+      rest: "",
+      text: "Hello world",
+      stopped: false,
+    });
   });
 
   it("is empty before the first token", () => {
@@ -53,7 +61,12 @@ describe("a stop string", () => {
   });
 
   it("is recognised across tokens, and none of it is emitted", () => {
-    expect(run(["one E", "N", "D two"], ["END"])).toEqual({ emitted: ["one ", "", ""], rest: "", text: "one ", stopped: true });
+    expect(run(["one E", "N", "D two"], ["END"])).toEqual({
+      emitted: ["one ", "", ""],
+      rest: "",
+      text: "one ",
+      stopped: true,
+    });
   });
 
   it("leaves an empty text where the text begins with it", () => {
@@ -130,7 +143,12 @@ describe("several stop strings", () => {
   });
 
   it("end the text at the one that comes first, across tokens", () => {
-    expect(run(["a ST", "OP b", " END"], ["END", "STOP"])).toEqual({ emitted: ["a ", ""], rest: "", text: "a ", stopped: true });
+    expect(run(["a ST", "OP b", " END"], ["END", "STOP"])).toEqual({
+      emitted: ["a ", ""],
+      rest: "",
+      text: "a ",
+      stopped: true,
+    });
   });
 
   it("may begin alike", () => {
@@ -147,11 +165,14 @@ describe("a character split over tokens", () => {
     ["two", [[0xc3], [0xa9]], "é"],
     ["three", [[0xe2], [0x82], [0xac]], "€"],
     ["four", [[0xf0], [0x9f], [0x98], [0x80]], "😀"],
-  ] satisfies [string, number[][], string][])("of %s bytes is emitted whole, when it is complete", (_, pieces, character) => {
-    const { emitted, rest, text } = run(["a", ...pieces, "b"]);
-    expect(emitted).toEqual(["a", ...pieces.slice(1).map(() => ""), character, "b"]);
-    expect([rest, text]).toEqual(["", `a${character}b`]);
-  });
+  ] satisfies [string, number[][], string][])(
+    "of %s bytes is emitted whole, when it is complete",
+    (_, pieces, character) => {
+      const { emitted, rest, text } = run(["a", ...pieces, "b"]);
+      expect(emitted).toEqual(["a", ...pieces.slice(1).map(() => ""), character, "b"]);
+      expect([rest, text]).toEqual(["", `a${character}b`]);
+    },
+  );
 
   it("is put together where its first bytes share a token with other text", () => {
     const { emitted, text } = run([
@@ -168,11 +189,21 @@ describe("a character split over tokens", () => {
   });
 
   it("completes a stop string", () => {
-    expect(run(["a", [0xe2, 0x82], [0xac], "b"], ["€"])).toEqual({ emitted: ["a", "", ""], rest: "", text: "a", stopped: true });
+    expect(run(["a", [0xe2, 0x82], [0xac], "b"], ["€"])).toEqual({
+      emitted: ["a", "", ""],
+      rest: "",
+      text: "a",
+      stopped: true,
+    });
   });
 
   it("is held back with the beginning of a stop string", () => {
-    expect(run(["5", [0xe2, 0x82], [0xac], "!"], ["€€"])).toEqual({ emitted: ["5", "", "", "€!"], rest: "", text: "5€!", stopped: false });
+    expect(run(["5", [0xe2, 0x82], [0xac], "!"], ["€€"])).toEqual({
+      emitted: ["5", "", "", "€!"],
+      rest: "",
+      text: "5€!",
+      stopped: false,
+    });
   });
 
   it("is never emitted as half a surrogate pair, where a stop string has the same first half", () => {
@@ -228,7 +259,9 @@ describe("what has been emitted", () => {
 
   it.each([1, 2, 3, 4, 5, 7])("is the text, in tokens of %i bytes", (size) => {
     const bytes = bytesOf(sentence);
-    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.slice(i * size, (i + 1) * size));
+    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+      bytes.slice(i * size, (i + 1) * size),
+    );
     const { emitted, rest, text } = run(pieces, ["never"]);
     expect(text).toBe(sentence);
     expect(emitted.join("") + rest).toBe(sentence);
@@ -236,7 +269,9 @@ describe("what has been emitted", () => {
 
   it.each([1, 2, 3, 4, 5, 7])("is the text before the stop string, in tokens of %i bytes", (size) => {
     const bytes = bytesOf(`${sentence}語 END 😀`);
-    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) => bytes.slice(i * size, (i + 1) * size));
+    const pieces = Array.from({ length: Math.ceil(bytes.length / size) }, (_, i) =>
+      bytes.slice(i * size, (i + 1) * size),
+    );
     const { emitted, rest, text } = run(pieces, ["END", "日本人", "語 END"]);
     expect(text).toBe(sentence);
     expect(emitted.join("") + rest).toBe(sentence);

@@ -1,4 +1,7 @@
-/** The embedded engine's process: started again until it runs, ended when it is told to. The processes are real, their model is not. */
+/**
+ * The embedded engine's process: started again until it runs, ended when it is told to. The processes are real, their
+ * model is not.
+ */
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
@@ -40,7 +43,10 @@ function pidOf(engine: LlamaEngine): number {
 describe("starting an engine", () => {
   it("says why it cannot be started", async () => {
     await writeFile(model, JSON.stringify({ error: "out of memory" }));
-    await expect(start()).rejects.toMatchObject({ code: "model_unavailable", message: expect.stringContaining("out of memory") });
+    await expect(start()).rejects.toMatchObject({
+      code: "model_unavailable",
+      message: expect.stringContaining("out of memory"),
+    });
   });
 
   it("says so where its process dies", async () => {
@@ -70,7 +76,8 @@ describe("an engine's process", () => {
 });
 
 describe("an engine whose process dies", () => {
-  const works = (engine: LlamaEngine) => expect.poll(() => engine.tokenize(["a"]).catch(() => null), { timeout: 9_000 }).toEqual([[1]]);
+  const works = (engine: LlamaEngine) =>
+    expect.poll(() => engine.tokenize(["a"]).catch(() => null), { timeout: 9_000 }).toEqual([[1]]);
 
   it("is started again", async () => {
     const engine = await start();
@@ -137,7 +144,8 @@ describe("an engine whose process dies", () => {
 
 describe("a request that ends the engine's process", () => {
   const request = { maxTokens: 9, temperature: 1, topP: 1, topK: 0, stop: [], logprobs: false };
-  const begun = async () => (await readFile(`${model}.samples`, "utf8").catch(() => "")).split("\n").filter((line) => line !== "");
+  const begun = async () =>
+    (await readFile(`${model}.samples`, "utf8").catch(() => "")).split("\n").filter((line) => line !== "");
 
   /** As the gateway asks: once more where that is said to be of use. One signal for all that a request asks. */
   async function ask(engine: LlamaEngine, grammar: string, seed = 1): Promise<string> {
@@ -154,7 +162,12 @@ describe("a request that ends the engine's process", () => {
     return texts.join();
   }
 
-  const refused = { code: "engine_unavailable", message: expect.stringContaining("not tried again"), isFinal: true, retryAfter: 300 };
+  const refused = {
+    code: "engine_unavailable",
+    message: expect.stringContaining("not tried again"),
+    isFinal: true,
+    retryAfter: 300,
+  };
 
   it("is not given to the next one, whatever its seed, nor by whoever asks again", async () => {
     const engine = await start();
@@ -237,7 +250,12 @@ describe("the engine's process", () => {
       GGML_TOKEN: "secret",
       UNKNOWN_TO_ALL: "secret",
     };
-    const wanted = { CUDA_VISIBLE_DEVICES: "0", GGML_VK_VISIBLE_DEVICES: "1", LD_LIBRARY_PATH: "/usr/local/cuda/lib64", LC_ALL: "C.UTF-8" };
+    const wanted = {
+      CUDA_VISIBLE_DEVICES: "0",
+      GGML_VK_VISIBLE_DEVICES: "1",
+      LD_LIBRARY_PATH: "/usr/local/cuda/lib64",
+      LC_ALL: "C.UTF-8",
+    };
     const before = { ...process.env };
     try {
       Object.assign(process.env, secrets, wanted);

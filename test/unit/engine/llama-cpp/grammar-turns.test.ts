@@ -23,7 +23,9 @@ it("ends a text whose next token took more than two seconds of the processor, an
   };
   const all = await Promise.allSettled([2_000_000, 2_000_001, 1].map((time) => turns.take(taking(time))));
   expect(all.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
-  expect(all[1]).toMatchObject({ reason: { code: "invalid_request", message: expect.stringContaining("too many ways at once") } });
+  expect(all[1]).toMatchObject({
+    reason: { code: "invalid_request", message: expect.stringContaining("too many ways at once") },
+  });
 });
 
 it("goes on after a draw that failed", async () => {

@@ -1,4 +1,7 @@
-/** Continuous batching on a backend that remembers what each sequence holds and objects to every wrong position, copy and row. */
+/**
+ * Continuous batching on a backend that remembers what each sequence holds and objects to every wrong position, copy
+ * and row.
+ */
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import type { Sample, SamplingParameters, Token } from "../../../../src/engine/engine.ts";
@@ -70,14 +73,20 @@ class RecordingBackend implements Backend {
     const total = batch.reduce((sum, { tokens }) => sum + tokens.length, 0);
     this.#check(batch.length > 0 && total > 0, "a decode without tokens");
     this.#check(total <= this.stepTokens, `${total} tokens in a step of ${this.stepTokens}`);
-    this.#check(new Set(batch.map(({ sequence }) => sequence)).size === batch.length, "a sequence fed twice in one decode");
+    this.#check(
+      new Set(batch.map(({ sequence }) => sequence)).size === batch.length,
+      "a sequence fed twice in one decode",
+    );
     await tick();
     this.#options.beforeDecode?.(batch, step);
     this.#firstRow += this.#rows.length;
     this.#rows = [];
     return batch.map(({ sequence, position, tokens, logits }) => {
       const held = this.#tokensOf(sequence);
-      this.#check(position === held.length, `sequence ${sequence} holds ${held.length} tokens and is fed at ${position}`);
+      this.#check(
+        position === held.length,
+        `sequence ${sequence} holds ${held.length} tokens and is fed at ${position}`,
+      );
       const whole = [...held, ...tokens];
       this.#check(whole.length <= this.contextSize, `sequence ${sequence} runs over its context`);
       this.#held.set(sequence, whole);
@@ -128,7 +137,10 @@ class RecordingBackend implements Backend {
     this.#check(source !== target && this.#inRange(target), `a copy from ${source} to ${target}`);
     this.#check(held.length >= length, `${length} tokens copied from a sequence of ${held.length}`);
     this.copies.push({ source, target, length });
-    this.#check(this.rewinds || length === held.length, `${length} of ${held.length} tokens copied of a state that cannot be cut`);
+    this.#check(
+      this.rewinds || length === held.length,
+      `${length} of ${held.length} tokens copied of a state that cannot be cut`,
+    );
     this.#held.set(target, held.slice(0, length));
   }
 
@@ -196,7 +208,12 @@ class SteppingSequence implements TaskSequence {
 const stepping = (sequences: number, steps: number): SteppingSequence[] =>
   Array.from({ length: sequences }, () => new SteppingSequence(steps));
 /** Completions are scored, everything else is sampled. */
-function run(scheduler: Scheduler, prompt: readonly Token[], sequences: readonly TaskSequence[], signal: AbortSignal): Promise<void> {
+function run(
+  scheduler: Scheduler,
+  prompt: readonly Token[],
+  sequences: readonly TaskSequence[],
+  signal: AbortSignal,
+): Promise<void> {
   const kind = sequences.some((sequence) => sequence instanceof ScoredSequence) ? "score" : "sample";
   return scheduler.run({ kind, prompt, sequences, signal });
 }
@@ -224,7 +241,9 @@ describe("one task", () => {
     expect(backend.copies).toHaveLength(2);
     expect(backend.copies.every((copy) => copy.source === source && copy.length === 3)).toBe(true);
     expect(backend.steps[1]).toHaveLength(3);
-    expect(backend.steps[1]?.every(({ position, tokens, logits }) => position === 3 && tokens[0] === 8 && logits[0] === 0)).toBe(true);
+    expect(
+      backend.steps[1]?.every(({ position, tokens, logits }) => position === 3 && tokens[0] === 8 && logits[0] === 0),
+    ).toBe(true);
     expect(new Set(backend.steps[1]?.map(({ sequence }) => sequence)).size).toBe(3);
     expect(backend.steps).toHaveLength(3);
     expectIdle(backend, scheduler);
@@ -310,7 +329,8 @@ describe("one task", () => {
   it("with no sequences is done at once", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    // A loop that never ends would hold up the test's own clock: this signal fires when it has been looked at a thousand times.
+    // A loop that never ends would hold up the test's own clock: this signal fires when it has been looked at a
+    // thousand times.
     let looks = 0;
     const signal = Object.defineProperty(forever(), "aborted", { get: () => ++looks > 1000 });
     await expect(run(scheduler, [5, 6], [], signal)).resolves.toBeUndefined();
@@ -364,9 +384,14 @@ describe("several tasks", () => {
   it("step together: one decode holds the sequences of all", async () => {
     const backend = new RecordingBackend();
     const scheduler = new Scheduler(backend);
-    await Promise.all([run(scheduler, [5, 6], stepping(2, 3), forever()), run(scheduler, [7, 8], stepping(1, 3), forever())]);
+    await Promise.all([
+      run(scheduler, [5, 6], stepping(2, 3), forever()),
+      run(scheduler, [7, 8], stepping(1, 3), forever()),
+    ]);
     // The first step prefills what was there first; the rest are shared.
-    expect(backend.steps.some((batch) => batch.length === 3 && batch.every(({ tokens }) => tokens.length === 1))).toBe(true);
+    expect(backend.steps.some((batch) => batch.length === 3 && batch.every(({ tokens }) => tokens.length === 1))).toBe(
+      true,
+    );
     expect(backend.steps.length).toBeLessThanOrEqual(6);
     expectIdle(backend, scheduler);
   });
@@ -386,7 +411,8 @@ describe("several tasks", () => {
       [1, 4],
     ]);
     expect(shared[0]?.[1]?.[0]).toBeLessThan(40);
-    const firstOf = (from: number) => backend.steps.findIndex((batch) => batch.some(({ tokens }) => (tokens[0] as number) >= from));
+    const firstOf = (from: number) =>
+      backend.steps.findIndex((batch) => batch.some(({ tokens }) => (tokens[0] as number) >= from));
     expect(firstOf(40)).toBeGreaterThan(firstOf(20));
     expectIdle(backend, scheduler);
   });
@@ -514,7 +540,9 @@ describe("cancellation", () => {
 
   it("by a deadline is a timeout", async () => {
     const signal = AbortSignal.abort(new DOMException("too late", "TimeoutError"));
-    await expect(run(new Scheduler(new RecordingBackend()), [5], stepping(1, 1), signal)).rejects.toMatchObject({ code: "timeout" });
+    await expect(run(new Scheduler(new RecordingBackend()), [5], stepping(1, 1), signal)).rejects.toMatchObject({
+      code: "timeout",
+    });
   });
 });
 
@@ -545,7 +573,10 @@ describe("failures", () => {
     });
     const scheduler = new Scheduler(backend);
     const sequences = stepping(3, 9);
-    const tasks = [run(scheduler, [5], sequences.slice(0, 1), forever()), run(scheduler, [6], sequences.slice(1), forever())];
+    const tasks = [
+      run(scheduler, [5], sequences.slice(0, 1), forever()),
+      run(scheduler, [6], sequences.slice(1), forever()),
+    ];
     expect(await Promise.allSettled(tasks)).toEqual([
       { status: "rejected", reason: failure },
       { status: "rejected", reason: failure },
@@ -668,7 +699,10 @@ const describeToken = (token: Token) => ({ text: String.fromCharCode(token), byt
 function scoring(backend: RecordingBackend, completion: readonly Token[]) {
   const done: number[][] = [];
   return {
-    sequence: new ScoredSequence(backend, completion, { describe: describeToken, onDone: (logprobs) => void done.push([...logprobs]) }),
+    sequence: new ScoredSequence(backend, completion, {
+      describe: describeToken,
+      onDone: (logprobs) => void done.push([...logprobs]),
+    }),
     done,
   };
 }
@@ -749,7 +783,14 @@ describe("sampling", () => {
 
   it("may end at once", async () => {
     const { sample: ended, said } = await sample(drawing(""));
-    expect(ended).toEqual({ details: [], text: "", finish: "stop", tokens: [], logprobs: [], endLogprobs: [logprob(prompt, end)] });
+    expect(ended).toEqual({
+      details: [],
+      text: "",
+      finish: "stop",
+      tokens: [],
+      logprobs: [],
+      endLogprobs: [logprob(prompt, end)],
+    });
     expect(said).toEqual([]);
   });
 
@@ -762,7 +803,14 @@ describe("sampling", () => {
 
   it("does not decode the last token where no log-probabilities are asked for", async () => {
     const { backend, sample: ended } = await sample(drawing("endless text"), { maxTokens: 3, logprobs: false });
-    expect(ended).toEqual({ details: [], text: "end", finish: "length", tokens: [101, 110, 100], logprobs: [], endLogprobs: [] });
+    expect(ended).toEqual({
+      details: [],
+      text: "end",
+      finish: "length",
+      tokens: [101, 110, 100],
+      logprobs: [],
+      endLogprobs: [],
+    });
     // One prefill, then the prompt's last token and two of the three sampled ones.
     expect(backend.steps).toHaveLength(4);
   });
@@ -793,7 +841,9 @@ describe("sampling", () => {
   it("notes log π of every sampled token, and of the end before each", async () => {
     const { sample: ended } = await sample(drawing("abc"));
     expect(ended.logprobs).toEqual(expected(prompt, [97, 98, 99]));
-    expect(ended.endLogprobs).toEqual([[], [97], [97, 98], [97, 98, 99]].map((before) => logprob([...prompt, ...before], end)));
+    expect(ended.endLogprobs).toEqual(
+      [[], [97], [97, 98], [97, 98, 99]].map((before) => logprob([...prompt, ...before], end)),
+    );
   });
 
   it("notes the same sum as teacher forcing gives", async () => {
@@ -945,8 +995,17 @@ describe("tenants", () => {
   const words = range(40, 1000);
   const common = [...opening, ...words];
 
-  /** What a tenant is told is cached of a prompt whose first tokens, as many as `shared`, are nobody's own; what was not cached has been prefilled. */
-  async function ask(scheduler: Scheduler, tenant: string, prompt: readonly Token[], shared = opening.length, count = 1): Promise<number> {
+  /**
+   * What a tenant is told is cached of a prompt whose first tokens, as many as `shared`, are nobody's own; what was not
+   * cached has been prefilled.
+   */
+  async function ask(
+    scheduler: Scheduler,
+    tenant: string,
+    prompt: readonly Token[],
+    shared = opening.length,
+    count = 1,
+  ): Promise<number> {
     let cached = -1;
     const onPrompt = (tokens: number): void => {
       cached = tokens;
@@ -1011,7 +1070,11 @@ describe("tenants", () => {
     /** Before it is sent, so many turns go by. */
     after: fc.nat({ max: 40 }),
   });
-  const machine = fc.record({ rewinds: fc.boolean(), slots: fc.integer({ min: 1, max: 8 }), chunk: fc.constantFrom(7, 16, 64) });
+  const machine = fc.record({
+    rewinds: fc.boolean(),
+    slots: fc.integer({ min: 1, max: 8 }),
+    chunk: fc.constantFrom(7, 16, 64),
+  });
 
   it("are told of nothing that another has said, whatever they ask at once and one after another", async () => {
     await fc.assert(
@@ -1092,7 +1155,9 @@ describe("an open task", () => {
     const other = run(scheduler, range(60, 500), stepping(1, 1), forever());
     await other;
     const firstOf = (from: number, to: number) =>
-      backend.steps.map((batch) => batch.some(({ tokens }) => (tokens[0] as number) >= from && (tokens[0] as number) < to));
+      backend.steps.map((batch) =>
+        batch.some(({ tokens }) => (tokens[0] as number) >= from && (tokens[0] as number) < to),
+      );
     expect(firstOf(10, 60).indexOf(true)).toBeGreaterThanOrEqual(firstOf(500, 552).lastIndexOf(true));
     task.close();
     await task.done;
@@ -1137,7 +1202,13 @@ describe("where states cannot be cut", () => {
   const story = range(80, 10);
 
   /** A request, with what must have come of it when it is over. */
-  function request(backend: RecordingBackend, scheduler: Scheduler, given: readonly Token[], completions: readonly Token[][], samples = 0) {
+  function request(
+    backend: RecordingBackend,
+    scheduler: Scheduler,
+    given: readonly Token[],
+    completions: readonly Token[][],
+    samples = 0,
+  ) {
     const scores = completions.map((completion) => scoring(backend, completion));
     const sampled = Array.from({ length: samples }, (_, seed) => sampling(backend, { seed }));
     const sequences = [...scores, ...sampled].map(({ sequence }) => sequence);
@@ -1171,15 +1242,22 @@ describe("where states cannot be cut", () => {
     }
   });
 
-  it.each([1, 2, 3, 4, 8])("more samples than slots, and many completions, all follow the prompt on %i slots", async (slots) => {
-    const backend = new RecordingBackend({ rewinds: false, slots, draw: (history) => (history.length % 5 === 0 ? end : 65) });
-    const scheduler = new Scheduler(backend);
-    for (const given of [story, [5], [5, 6]]) {
-      await request(backend, scheduler, given, [], 9);
-      await request(backend, scheduler, given, [[70, end], [end], [71, 72, end], [70, end]]);
-    }
-    expectIdle(backend, scheduler);
-  });
+  it.each([1, 2, 3, 4, 8])(
+    "more samples than slots, and many completions, all follow the prompt on %i slots",
+    async (slots) => {
+      const backend = new RecordingBackend({
+        rewinds: false,
+        slots,
+        draw: (history) => (history.length % 5 === 0 ? end : 65),
+      });
+      const scheduler = new Scheduler(backend);
+      for (const given of [story, [5], [5, 6]]) {
+        await request(backend, scheduler, given, [], 9);
+        await request(backend, scheduler, given, [[70, end], [end], [71, 72, end], [70, end]]);
+      }
+      expectIdle(backend, scheduler);
+    },
+  );
 
   it("a prompt is prefilled once for all of its sequences, where there are two slots for it", async () => {
     const backend = new RecordingBackend({ rewinds: false, slots: 4 });
@@ -1204,7 +1282,13 @@ describe("where states cannot be cut", () => {
     const backend = new RecordingBackend({ rewinds: false });
     const scheduler = new Scheduler(backend);
     let told = 0;
-    const task = scheduler.open({ kind: "score", prompt: story, sequences: [], signal: forever(), onPrompt: () => told++ });
+    const task = scheduler.open({
+      kind: "score",
+      prompt: story,
+      sequences: [],
+      signal: forever(),
+      onPrompt: () => told++,
+    });
     for (const completion of [[70, end], [end], [71, 72, end]]) {
       const { sequence, done } = scoring(backend, completion);
       task.add(sequence);
@@ -1241,7 +1325,11 @@ describe("whatever requests come at once", () => {
     after: fc.boolean(),
     leaveAfter: fc.option(fc.nat({ max: 30 }), { freq: 4 }),
   });
-  const machine = fc.record({ rewinds: fc.boolean(), slots: fc.integer({ min: 1, max: 8 }), chunk: fc.constantFrom(1, 7, 16, 64) });
+  const machine = fc.record({
+    rewinds: fc.boolean(),
+    slots: fc.integer({ min: 1, max: 8 }),
+    chunk: fc.constantFrom(1, 7, 16, 64),
+  });
 
   it("each ends, and its sequences hold its prompt and what follows it, token for token", async () => {
     await fc.assert(
@@ -1257,7 +1345,11 @@ describe("whatever requests come at once", () => {
     );
   });
 
-  async function ask(backend: RecordingBackend, scheduler: Scheduler, { story, shared, own, ...asked }: Asked): Promise<void> {
+  async function ask(
+    backend: RecordingBackend,
+    scheduler: Scheduler,
+    { story, shared, own, ...asked }: Asked,
+  ): Promise<void> {
     const prompt = [...range(shared, 100 + story * 1000), ...own];
     const leave = new AbortController();
     const { signal } = leave;
@@ -1316,7 +1408,9 @@ describe("200 random tasks", () => {
       // Half of the prompts have a beginning in common with others.
       const common = range(random(2) * 60, 100 + random(2));
       const given = [...common, ...Array.from({ length: 1 + random(25) }, () => 2 + random(90))];
-      const completions = Array.from({ length: random(4) }, () => Array.from({ length: 1 + random(12) }, () => random(90)));
+      const completions = Array.from({ length: random(4) }, () =>
+        Array.from({ length: 1 + random(12) }, () => random(90)),
+      );
       const scores = completions.map((completion) => scoring(backend, completion));
       const samples = Array.from({ length: scores.length > 0 ? 0 : 1 + random(4) }, () =>
         sampling(backend, { seed: random(100), logprobs: random(2) === 0 }),
@@ -1331,7 +1425,9 @@ describe("200 random tasks", () => {
       const settled = running.then(
         () => {
           counts.done += 1;
-          expect(scores.map(({ done }) => done)).toEqual(completions.map((completion) => [expected(given, completion)]));
+          expect(scores.map(({ done }) => done)).toEqual(
+            completions.map((completion) => [expected(given, completion)]),
+          );
           for (const { done } of samples) {
             const [ended] = done as [Sample];
             if (ended.logprobs.length > 0) expect(ended.logprobs).toEqual(expected(given, ended.tokens));

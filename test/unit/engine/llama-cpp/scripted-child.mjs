@@ -1,8 +1,10 @@
 /**
- * An engine's process without a model. What it is told of as the model is a JSON file behind "GGUF", read at each load: `error`, what loading fails with;
- * `ends`, to end while it loads; `loads`, to load for ever. Beside it stand the ids of all processes that loaded it, and the environment of the last.
- * A sample goes on until a text "release" is tokenised; a text "die" ends the process, as does a sample with the grammar "deadly"; one with the grammar
- * "endless" hangs it; one with "waits …" shows nothing until its end. Beside the model, `.samples` has a line for each sample that was begun: its grammar.
+ * An engine's process without a model. What it is told of as the model is a JSON file behind "GGUF", read at each load:
+ * `error`, what loading fails with; `ends`, to end while it loads; `loads`, to load for ever. Beside it stand the ids
+ * of all processes that loaded it, and the environment of the last. A sample goes on until a text "release" is
+ * tokenised; a text "die" ends the process, as does a sample with the grammar "deadly"; one with the grammar "endless"
+ * hangs it; one with "waits …" shows nothing until its end. Beside the model, `.samples` has a line for each sample
+ * that was begun: its grammar.
  */
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 
@@ -20,7 +22,11 @@ const held = new Map();
 
 function end(id) {
   if (!held.delete(id)) return;
-  process.send({ id, index: 0, sample: { text: "Done.", finish: "stop", tokens: [1], logprobs: [0], endLogprobs: [0, 0] } });
+  process.send({
+    id,
+    index: 0,
+    sample: { text: "Done.", finish: "stop", tokens: [1], logprobs: [0], endLogprobs: [0, 0] },
+  });
   process.send({ id, result: null });
 }
 

@@ -1,8 +1,13 @@
 /**
- * An engine's process without a model, on a machine of four cores. A sample goes on until a text is tokenised; the tokens of that text are the
- * numbers of threads that the process was told so far. A score has its prompt at once, and scores a completion when a text is tokenised.
+ * An engine's process without a model, on a machine of four cores. A sample goes on until a text is tokenised; the
+ * tokens of that text are the numbers of threads that the process was told so far. A score has its prompt at once, and
+ * scores a completion when a text is tokenised.
  */
-const info = { model: "none", contextSize: 128, capabilities: { chat: true, text: true, score: true, grammar: true, tools: null } };
+const info = {
+  model: "none",
+  contextSize: 128,
+  capabilities: { chat: true, text: true, score: true, grammar: true, tools: null },
+};
 const size = { contextSize: 128, sequences: 2, threads: 4, mostThreads: 4, cores: 4, gpu: null, why: [] };
 const load = { active: 0, waiting: 0, freeSequences: 2, stepMs: 0, threads: 4 };
 

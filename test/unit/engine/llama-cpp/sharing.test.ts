@@ -1,4 +1,7 @@
-/** Engines of one program, which tell their processes how many threads they may use. The processes are real, their model is not. */
+/**
+ * Engines of one program, which tell their processes how many threads they may use. The processes are real, their model
+ * is not.
+ */
 import { afterEach, beforeEach, expect, it } from "vitest";
 import type { Prompt, SampleEvent, SampleRequest, ScoreEvent } from "../../../../src/engine/engine.ts";
 import { Cores } from "../../../../src/engine/llama-cpp/cores.ts";
@@ -6,14 +9,23 @@ import { LlamaEngine } from "../../../../src/engine/llama-cpp/index.ts";
 
 const childModule = new URL("./sharing-child.mjs", import.meta.url);
 const prompt: Prompt = { tokens: [1, 2], end: 0 };
-const request: SampleRequest = { temperature: 0, topP: 1, topK: 0, maxTokens: 4, stop: [], seeds: [1], logprobs: false };
+const request: SampleRequest = {
+  temperature: 0,
+  topP: 1,
+  topK: 0,
+  maxTokens: 4,
+  stop: [],
+  seeds: [1],
+  logprobs: false,
+};
 
 let first: LlamaEngine;
 let second: LlamaEngine;
 beforeEach(async () => {
   const cores = new Cores();
   const size = { contextSize: 0, sequences: 0, threads: 0, gpu: false, hangMs: 30_000 } as const;
-  const start = () => LlamaEngine.start({ childModule, model: "none", modelPath: "none", ...size, cores, log: () => {} });
+  const start = () =>
+    LlamaEngine.start({ childModule, model: "none", modelPath: "none", ...size, cores, log: () => {} });
   [first, second] = await Promise.all([start(), start()]);
 });
 afterEach(() => Promise.all([first.close(), second.close()]));
@@ -22,7 +34,9 @@ afterEach(() => Promise.all([first.close(), second.close()]));
 const told = async (engine: LlamaEngine) => (await engine.tokenize(["x"]))[0];
 
 /** Resolves when its prompt is ready. */
-async function begin(events: AsyncIterable<SampleEvent | ScoreEvent>): Promise<AsyncIterator<SampleEvent | ScoreEvent>> {
+async function begin(
+  events: AsyncIterable<SampleEvent | ScoreEvent>,
+): Promise<AsyncIterator<SampleEvent | ScoreEvent>> {
   const iterator = events[Symbol.asyncIterator]();
   expect((await iterator.next()).value).toMatchObject({ type: "prompt" });
   return iterator;

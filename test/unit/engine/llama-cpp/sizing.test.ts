@@ -1,6 +1,15 @@
-/** How many sequences of what length fit. Room and needs are plain numbers here: a model's sequences take `perToken` bytes a token. */
+/**
+ * How many sequences of what length fit. Room and needs are plain numbers here: a model's sequences take `perToken`
+ * bytes a token.
+ */
 import { describe, expect, it } from "vitest";
-import { chooseSize, type ModelNeeds, type Room, type Size, type SizeSettings } from "../../../../src/engine/llama-cpp/sizing.ts";
+import {
+  chooseSize,
+  type ModelNeeds,
+  type Room,
+  type Size,
+  type SizeSettings,
+} from "../../../../src/engine/llama-cpp/sizing.ts";
 import { randomFrom } from "../../../../src/icdpo/seed.ts";
 import { GatewayError } from "../../../../src/types/error.ts";
 
@@ -9,7 +18,12 @@ const none: SizeSettings = { contextSize: 0, sequences: 0 };
 const perToken = 100_000;
 
 function needs(overrides: Partial<ModelNeeds> = {}): ModelNeeds {
-  return { weights: gib, trainContext: 32_768, contextBytes: (contextSize, sequences) => contextSize * sequences * perToken, ...overrides };
+  return {
+    weights: gib,
+    trainContext: 32_768,
+    contextBytes: (contextSize, sequences) => contextSize * sequences * perToken,
+    ...overrides,
+  };
 }
 
 function room(bytes: number, where: Room["where"] = "memory"): Room {
@@ -21,7 +35,11 @@ function roomFor(contextSize: number, sequences: number, model = needs()): Room 
   return room(model.weights + 2 * model.contextBytes(contextSize, sequences));
 }
 
-function size(given: Room, settings: Partial<SizeSettings> = {}, model = needs()): [contextSize: number, sequences: number] {
+function size(
+  given: Room,
+  settings: Partial<SizeSettings> = {},
+  model = needs(),
+): [contextSize: number, sequences: number] {
   const { contextSize, sequences } = chooseSize(model, given, { ...none, ...settings });
   return [contextSize, sequences];
 }
@@ -79,11 +97,14 @@ describe("without settings", () => {
     refusal(room(model.weights + model.contextBytes(512, 4) - 1), {}, model);
   });
 
-  it.each([1025, 1500, 2000, 3000, 4095])("a context of a model trained with %i tokens does not shrink below 1024", (trainContext) => {
-    const model = needs({ trainContext });
-    const [contextSize] = size(room(model.weights + model.contextBytes(1024, 4)), {}, model);
-    expect(contextSize).toBeGreaterThanOrEqual(1024);
-  });
+  it.each([1025, 1500, 2000, 3000, 4095])(
+    "a context of a model trained with %i tokens does not shrink below 1024",
+    (trainContext) => {
+      const model = needs({ trainContext });
+      const [contextSize] = size(room(model.weights + model.contextBytes(1024, 4)), {}, model);
+      expect(contextSize).toBeGreaterThanOrEqual(1024);
+    },
+  );
 });
 
 describe("settings", () => {
@@ -115,7 +136,10 @@ describe("settings", () => {
 });
 
 describe("a model that does not fit", () => {
-  const sized = needs({ weights: 3 * gib, contextBytes: (contextSize, sequences) => (contextSize * sequences * gib) / 4096 });
+  const sized = needs({
+    weights: 3 * gib,
+    contextBytes: (contextSize, sequences) => (contextSize * sequences * gib) / 4096,
+  });
 
   it("is refused with what it needs, for what, what is free where, and the settings to lower", () => {
     const message = refusal(room(3.5 * gib, "GPU memory"), {}, sized);
@@ -127,13 +151,16 @@ describe("a model that does not fit", () => {
 
   it("is refused with the settings as they are", () => {
     const message = refusal(room(10 * gib), { contextSize: 8192, sequences: 12 }, sized);
-    expect(message).toContain("needs 27.00 GiB of memory (3.00 GiB for the weights and 24.00 GiB for 12 sequences of 8192 tokens)");
+    expect(message).toContain(
+      "needs 27.00 GiB of memory (3.00 GiB for the weights and 24.00 GiB for 12 sequences of 8192 tokens)",
+    );
     expect(message).toContain("10.00 GiB are free");
     expect(message).toContain("ICDPO_CONTEXT_SIZE (now 8192) and ICDPO_SEQUENCES (now 12)");
   });
 
   it("is refused where the weights alone are too large, or nothing at all is free", () => {
-    for (const bytes of [0, gib, 3 * gib]) expect(refusal(room(bytes), {}, sized)).toContain(`${(bytes / gib).toFixed(2)} GiB are free`);
+    for (const bytes of [0, gib, 3 * gib])
+      expect(refusal(room(bytes), {}, sized)).toContain(`${(bytes / gib).toFixed(2)} GiB are free`);
   });
 });
 
@@ -205,7 +232,8 @@ describe("any model, room and settings", () => {
   it("leaves half of what the weights leave to others, unless the smallest size that the settings allow takes more", () => {
     for (const { settings, size, model, given } of chosen) {
       const taken = model.contextBytes(size.contextSize, size.sequences);
-      const isSmallest = (settings.sequences > 0 || size.sequences === 4) && (settings.contextSize > 0 || size.contextSize <= 1024);
+      const isSmallest =
+        (settings.sequences > 0 || size.sequences === 4) && (settings.contextSize > 0 || size.contextSize <= 1024);
       if (!isSmallest) expect(taken).toBeLessThanOrEqual((given.bytes - model.weights) / 2);
     }
   });
@@ -221,7 +249,10 @@ describe("any model, room and settings", () => {
   it("is refused only where even the smallest size that the settings allow does not fit", () => {
     for (const { settings, size, model, given } of outcomes) {
       if (size !== null) continue;
-      const smallest = model.contextBytes(settings.contextSize || Math.min(model.trainContext, 1024), settings.sequences || 4);
+      const smallest = model.contextBytes(
+        settings.contextSize || Math.min(model.trainContext, 1024),
+        settings.sequences || 4,
+      );
       if (settings.contextSize > 0 || model.trainContext <= 1024 || model.trainContext >= 4096)
         expect(model.weights + smallest).toBeGreaterThan(given.bytes);
     }

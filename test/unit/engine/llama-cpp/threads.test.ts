@@ -33,7 +33,10 @@ const between =
   (second: number): number =>
     second >= from && second < to ? count : 0;
 
-/** A step's time: a part of it cannot be shared out; threads beyond the free cores halve the speed, and make most steps stall. */
+/**
+ * A step's time: a part of it cannot be shared out; threads beyond the free cores halve the speed, and make most steps
+ * stall.
+ */
 function stepMs(machine: Machine, threads: number, tokens: number, second: number, random: () => number): number {
   const { cores, others = () => 0, stall = 100, factor = () => 1 } = machine;
   const alone = (2 + 5.5 * tokens ** 0.85) * (0.15 + 0.85 / threads) * factor(second) * (0.95 + 0.1 * random());
@@ -65,7 +68,8 @@ function simulate(control: ThreadControl, machine: Machine, seconds: number, see
     if (control.settled !== changes.at(-1)?.threads) changes.push({ second: at / 1000, threads: control.settled });
     at += pause(step);
   }
-  const settledAt = (second: number): number => changes.findLast((change) => change.second <= second)?.threads as number;
+  const settledAt = (second: number): number =>
+    changes.findLast((change) => change.second <= second)?.threads as number;
   return { efficiency: best / taken, changes, settledAt };
 }
 
@@ -138,7 +142,11 @@ describe.each(seeds)("threads, on machine %i", (seed) => {
   });
 
   it("are compared with each other where others were there from the start", () => {
-    for (const machine of [{ stall: 100 }, { stall: 2000, isSeen: true }, { stall: 2000, isSeen: true, tokens: mixed }]) {
+    for (const machine of [
+      { stall: 100 },
+      { stall: 2000, isSeen: true },
+      { stall: 2000, isSeen: true, tokens: mixed },
+    ]) {
       const run = onTwo({ ...machine, others: () => 2 }, 120, seed);
       expect(run.settledAt(10)).toBe(1);
       expect(run.efficiency).toBeGreaterThan(0.88);
@@ -146,7 +154,11 @@ describe.each(seeds)("threads, on machine %i", (seed) => {
   });
 
   it("cost less than a twentieth of the time in trials of more on a busy machine", () => {
-    for (const machine of [{ stall: 100 }, { stall: 100, isSeen: true }, { stall: 1000, isSeen: true, tokens: mixed }]) {
+    for (const machine of [
+      { stall: 100 },
+      { stall: 100, isSeen: true },
+      { stall: 1000, isSeen: true, tokens: mixed },
+    ]) {
       const run = onTwo({ ...machine, others: () => 2 }, 240, seed, 1);
       expect(run.changes).toHaveLength(1);
       expect(run.efficiency).toBeGreaterThan(0.95);
@@ -172,7 +184,11 @@ describe.each(seeds)("threads, on machine %i", (seed) => {
   it("stay where the machine itself becomes slower, at once or little by little, or contexts longer and shorter", () => {
     const slowed = onTwo({ factor: (second) => (second < 30 ? 1 : 3) }, 120, seed);
     const drifting = onTwo({ factor: (second) => 1 + second / 30, tokens: mixed }, 120, seed);
-    const contexts = onTwo({ factor: (second) => [1, 4, 2][Math.floor(second / 3) % 3] as number, tokens: mixed }, 120, seed);
+    const contexts = onTwo(
+      { factor: (second) => [1, 4, 2][Math.floor(second / 3) % 3] as number, tokens: mixed },
+      120,
+      seed,
+    );
     for (const run of [slowed, drifting, contexts]) {
       expect(run.settledAt(119)).toBe(2);
       expect(run.efficiency).toBeGreaterThan(0.92);

@@ -14,15 +14,19 @@ const pieces: readonly (string | number[])[] = [
 ];
 const control = new Set([0, 1, 2]);
 const [bos, turn, end, firstHalf, secondHalf] = [0, 1, 2, 3, 4];
-const template = "{% for m in messages %}{{ '<|turn|>' + m.role + ':' + m.content + '</s>' }}{% endfor %}{{ '<|turn|>assistant:' }}";
+const template =
+  "{% for m in messages %}{{ '<|turn|>' + m.role + ':' + m.content + '</s>' }}{% endfor %}{{ '<|turn|>assistant:' }}";
 const of = (text: string): number[] => [...text].map((letter) => pieces.indexOf(letter));
 
 function tokenizeText(text: string, special: boolean): number[] {
   for (const token of special ? control : []) {
     const [before = "", ...after] = text.split(pieces[token] as string);
-    if (after.length > 0) return [...tokenizeText(before, true), token, ...tokenizeText(after.join(pieces[token] as string), true)];
+    if (after.length > 0)
+      return [...tokenizeText(before, true), token, ...tokenizeText(after.join(pieces[token] as string), true)];
   }
-  return [...text].flatMap((letter) => (letter === "😊" ? [firstHalf, secondHalf] : pieces.indexOf(letter))) as number[];
+  return [...text].flatMap((letter) =>
+    letter === "😊" ? [firstHalf, secondHalf] : pieces.indexOf(letter),
+  ) as number[];
 }
 
 type Body = Record<string, unknown> & { readonly prompt: number[] };
@@ -52,8 +56,11 @@ function server(
         return adapters;
       case "/tokenize": {
         const content = [body["content"]].flat() as (string | number)[];
-        if (body["with_pieces"]) return { tokens: content.map((token) => ({ id: token, piece: pieces[token as number] })) };
-        const tokens = content.flatMap((item) => (typeof item === "number" ? item : tokenizeText(item, body["parse_special"] !== false)));
+        if (body["with_pieces"])
+          return { tokens: content.map((token) => ({ id: token, piece: pieces[token as number] })) };
+        const tokens = content.flatMap((item) =>
+          typeof item === "number" ? item : tokenizeText(item, body["parse_special"] !== false),
+        );
         return { tokens: body["add_special"] ? [bos, ...tokens] : tokens };
       }
       default:
@@ -68,7 +75,11 @@ function server(
     return new Response(typeof answered === "string" ? answered : JSON.stringify(answered));
   };
   const settings = { urls: ["http://server"], timeoutMs: 60_000, retries: 0, model, ...more };
-  return { engine: openLlamaServer(settings, { fetch: fake, now: () => 0, log: (line) => log.push(line) }), bodies, log };
+  return {
+    engine: openLlamaServer(settings, { fetch: fake, now: () => 0, log: (line) => log.push(line) }),
+    bodies,
+    log,
+  };
 }
 
 const progress = {
@@ -79,7 +90,13 @@ const progress = {
   tokens_predicted: 0,
   prompt_progress: { total: 9, cache: 5, processed: 9 },
 };
-const shown = (token: number, content: string, predicted: number, logprob = -predicted, top: readonly object[] = []) => ({
+const shown = (
+  token: number,
+  content: string,
+  predicted: number,
+  logprob = -predicted,
+  top: readonly object[] = [],
+) => ({
   index: 0,
   content,
   tokens: [token],
@@ -95,7 +112,15 @@ const stopped = (stop_type: string, predicted: number) => ({
   stop_type,
   tokens_predicted: predicted,
 });
-const request: SampleRequest = { temperature: 0.7, topP: 0.9, topK: 40, maxTokens: 8, stop: [], seeds: [10], logprobs: true };
+const request: SampleRequest = {
+  temperature: 0.7,
+  topP: 0.9,
+  topK: 40,
+  maxTokens: 8,
+  stop: [],
+  seeds: [10],
+  logprobs: true,
+};
 const prompt = { tokens: of("abba"), end };
 
 async function sample(engine: RunningEngine, overrides: Partial<SampleRequest> = {}): Promise<SampleEvent[]> {
@@ -104,9 +129,14 @@ async function sample(engine: RunningEngine, overrides: Partial<SampleRequest> =
   return events;
 }
 
-async function score(engine: RunningEngine, completions: readonly (readonly number[])[], top?: number): Promise<(readonly number[])[]> {
+async function score(
+  engine: RunningEngine,
+  completions: readonly (readonly number[])[],
+  top?: number,
+): Promise<(readonly number[])[]> {
   const scored: (readonly number[])[] = [];
-  for await (const event of engine.score(prompt, completions, undefined, top)) if (event.type === "scored") scored.push(event.logprobs);
+  for await (const event of engine.score(prompt, completions, undefined, top))
+    if (event.type === "scored") scored.push(event.logprobs);
   return scored;
 }
 
@@ -127,17 +157,27 @@ describe("the vocabulary and the template of the server", () => {
   it("are told with what it can do", async () => {
     const { contextSize, mostCharacters, model, capabilities } = await server().engine.info();
     const longest = "<|turn|>".length;
-    expect({ contextSize, mostCharacters, model }).toEqual({ contextSize: 64, mostCharacters: 64 * longest, model: "small.gguf:99" });
+    expect({ contextSize, mostCharacters, model }).toEqual({
+      contextSize: 64,
+      mostCharacters: 64 * longest,
+      model: "small.gguf:99",
+    });
     expect(capabilities).toEqual({ chat: true, text: true, score: true, grammar: true, tools: null });
   });
 });
 
 describe("tenants", () => {
-  const complete = (body: Body) => [progress, ...(body["n_predict"] === 0 ? [] : [shown(end, "", 1)]), stopped("eos", 1)];
+  const complete = (body: Body) => [
+    progress,
+    ...(body["n_predict"] === 0 ? [] : [shown(end, "", 1)]),
+    stopped("eos", 1),
+  ];
   const ask = async (engine: RunningEngine, tenant: string | undefined) => {
     const cached: number[] = [];
-    for await (const event of engine.sample({ ...prompt, tenant }, request)) if (event.type === "prompt") cached.push(event.cached);
-    for await (const event of engine.score({ ...prompt, tenant }, [[end]])) if (event.type === "prompt") cached.push(event.cached);
+    for await (const event of engine.sample({ ...prompt, tenant }, request))
+      if (event.type === "prompt") cached.push(event.cached);
+    for await (const event of engine.score({ ...prompt, tenant }, [[end]]))
+      if (event.type === "prompt") cached.push(event.cached);
     return cached;
   };
 
@@ -185,7 +225,11 @@ describe("sampling", () => {
 
   it("tells how much of the prompt has been computed, what was cached not among it", async () => {
     const parts = [5, 7, 9].map((processed) => ({ ...progress, prompt_progress: { total: 9, cache: 5, processed } }));
-    const complete = (body: Body) => [...parts, ...(body["n_predict"] === 0 ? [] : [shown(end, "", 1)]), stopped("eos", 1)];
+    const complete = (body: Body) => [
+      ...parts,
+      ...(body["n_predict"] === 0 ? [] : [shown(end, "", 1)]),
+      stopped("eos", 1),
+    ];
     const { engine } = server({ complete });
     const told: object[] = [];
     for await (const event of engine.sample(prompt, request)) if (event.type !== "done") told.push(event);
@@ -197,9 +241,12 @@ describe("sampling", () => {
   });
 
   it("takes as many at once as the server has slots", async () => {
-    const complete = ({ n_cmpl: n }: Body) => Array.from({ length: n as number }, (_, index) => ({ ...stopped("limit", 0), index }));
+    const complete = ({ n_cmpl: n }: Body) =>
+      Array.from({ length: n as number }, (_, index) => ({ ...stopped("limit", 0), index }));
     const { engine, bodies } = server({ slots: 2, complete });
-    const done = (await sample(engine, { seeds: [2, 4, 6, 8, 10] })).flatMap((event) => (event.type === "done" ? event.index : []));
+    const done = (await sample(engine, { seeds: [2, 4, 6, 8, 10] })).flatMap((event) =>
+      event.type === "done" ? event.index : [],
+    );
     expect(done).toEqual([0, 1, 2, 3, 4]);
     expect(bodies.map(({ n_cmpl: n, seed }) => [n, seed])).toEqual([
       [2, 1],
@@ -226,7 +273,11 @@ describe("sampling", () => {
   });
 
   it("shows what the server held back for a stop string that did not come", async () => {
-    const complete = () => [shown(of("h")[0] as number, "h", 1), shown(of("u")[0] as number, "", 2), stopped("limit", 2)];
+    const complete = () => [
+      shown(of("h")[0] as number, "h", 1),
+      shown(of("u")[0] as number, "", 2),
+      stopped("limit", 2),
+    ];
     const events = await sample(server({ complete }).engine, { stop: ["uv"] });
     expect(events.flatMap((event) => (event.type === "text" ? event.text : []))).toEqual(["h", "u"]);
     expect(events.at(-1)).toMatchObject({ sample: { text: "hu", finish: "length", tokens: of("hu") } });
@@ -288,7 +339,9 @@ describe("sampling", () => {
   });
 
   it("is an error where the server breaks off", async () => {
-    await expect(sample(server({ complete: () => [progress] }).engine)).rejects.toMatchObject({ code: "engine_unavailable" });
+    await expect(sample(server({ complete: () => [progress] }).engine)).rejects.toMatchObject({
+      code: "engine_unavailable",
+    });
   });
 });
 
@@ -309,7 +362,11 @@ describe("scoring", () => {
     const { engine, bodies } = server({ complete: forced });
     const [a, b] = of("ab") as [number, number];
     expect(await score(engine, [[a, firstHalf, secondHalf, b, end]])).toEqual([[-a, -5, -6, -b, -end]]);
-    const asked = bodies.map(({ prompt: context, grammar, n_predict: n }) => [context.length - prompt.tokens.length, n, grammar]);
+    const asked = bodies.map(({ prompt: context, grammar, n_predict: n }) => [
+      context.length - prompt.tokens.length,
+      n,
+      grammar,
+    ]);
     expect(asked).toEqual([
       [0, 0, undefined],
       [0, 1, `root ::= <[${a}]>`],
@@ -323,7 +380,9 @@ describe("scoring", () => {
     const complete = (body: Body) => (body["grammar"] === undefined ? forced(body) : [shown(end, "", 1)]);
     await expect(score(server({ complete }).engine, [of("ab")])).rejects.toMatchObject({ code: "engine_failure" });
     const silent = (body: Body) => (body["n_predict"] === 0 ? forced(body) : [shown(end, "", 1)]);
-    await expect(score(server({ complete: silent }).engine, [[firstHalf, end]])).rejects.toMatchObject({ code: "engine_failure" });
+    await expect(score(server({ complete: silent }).engine, [[firstHalf, end]])).rejects.toMatchObject({
+      code: "engine_failure",
+    });
   });
 });
 

@@ -16,7 +16,15 @@ interface Call {
 }
 type Answer = (call: Call, response: ServerResponse) => void;
 
-const request: SampleRequest = { temperature: 1, topP: 1, topK: 0, maxTokens: 16, stop: [], seeds: [7], logprobs: false };
+const request: SampleRequest = {
+  temperature: 1,
+  topP: 1,
+  topK: 0,
+  maxTokens: 16,
+  stop: [],
+  seeds: [7],
+  logprobs: false,
+};
 const whole: SampleRequest = { ...request, whole: true };
 const servers: Server[] = [];
 afterEach(() => {
@@ -24,7 +32,10 @@ afterEach(() => {
 });
 
 /** A service on this machine, the engine that calls it, and what it was asked. */
-async function service(answer: Answer, settings: Partial<RemoteSettings> = {}): Promise<{ engine: RunningEngine; calls: Call[] }> {
+async function service(
+  answer: Answer,
+  settings: Partial<RemoteSettings> = {},
+): Promise<{ engine: RunningEngine; calls: Call[] }> {
   const calls: Call[] = [];
   const server = createServer((incoming: IncomingMessage, response) => {
     let text = "";
@@ -46,7 +57,10 @@ async function service(answer: Answer, settings: Partial<RemoteSettings> = {}): 
   servers.push(server);
   const url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
   const world = { fetch, now: () => performance.now(), log: () => {} };
-  return { engine: openOpenAi({ urls: [url], model: "gpt-x", timeoutMs: 60_000, retries: 0, ...settings }, world), calls };
+  return {
+    engine: openOpenAi({ urls: [url], model: "gpt-x", timeoutMs: 60_000, retries: 0, ...settings }, world),
+    calls,
+  };
 }
 
 const json =
@@ -79,13 +93,17 @@ async function events(engine: RunningEngine, overrides: SampleRequest, signal?: 
   for await (const event of engine.sample(prompt, overrides, signal)) all.push(event);
   return all;
 }
-const samplesOf = (all: readonly SampleEvent[]) => all.flatMap((event) => (event.type === "done" ? [event.sample] : []));
+const samplesOf = (all: readonly SampleEvent[]) =>
+  all.flatMap((event) => (event.type === "done" ? [event.sample] : []));
 
 describe("an answer that nobody reads before its end", () => {
   it("is fetched by one plain call, with OpenAI's defaults left unsaid", async () => {
-    const { engine, calls } = await service(json({ choices: [message("Hello")], usage: { prompt_tokens: 9, completion_tokens: 3 } }), {
-      apiKey: "k",
-    });
+    const { engine, calls } = await service(
+      json({ choices: [message("Hello")], usage: { prompt_tokens: 9, completion_tokens: 3 } }),
+      {
+        apiKey: "k",
+      },
+    );
     const [sample] = samplesOf(await events(engine, whole));
     expect(sample).toMatchObject({ text: "Hello", finish: "stop", logprobs: [], endLogprobs: [] });
     expect(sample?.tokens).toHaveLength(3);
@@ -94,7 +112,11 @@ describe("an answer that nobody reads before its end", () => {
       { role: "user", content: "Hi" },
     ];
     expect(calls).toEqual([
-      { path: "/v1/chat/completions", body: { model: "gpt-x", messages, max_tokens: 16, seed: 3 }, authorization: "Bearer k" },
+      {
+        path: "/v1/chat/completions",
+        body: { model: "gpt-x", messages, max_tokens: 16, seed: 3 },
+        authorization: "Bearer k",
+      },
     ]);
   });
 
@@ -143,7 +165,10 @@ describe("usage", () => {
   async function chat(answer: Answer, body: object = {}) {
     const { engine } = await service(answer);
     const files = { policies, routes: "routes: { plain: { policy: plain } }", demonstrations: new Map() };
-    const set = await buildPolicySet(files, { engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) });
+    const set = await buildPolicySet(files, {
+      engines: onlyEngine(engine),
+      embedder: () => Promise.reject(new Error("not needed")),
+    });
     const { chat } = await gateway({}, { policies: () => set });
     return chat({ model: "plain", ...body });
   }
@@ -164,13 +189,17 @@ describe("usage", () => {
     const silent = (await (await chat(json({ choices: [message("Hello")] }))).json()) as object;
     expect(silent).toMatchObject({ usage: { prompt_tokens: prompt, completion_tokens: completion } });
     const several = await chat(json({ choices: [message("Hello"), message("Hallo", 1)], usage }), { n: 2 });
-    expect((await several.json()) as object).toMatchObject({ usage: { prompt_tokens: 123, completion_tokens: 2 * completion } });
+    expect((await several.json()) as object).toMatchObject({
+      usage: { prompt_tokens: 123, completion_tokens: 2 * completion },
+    });
   });
 });
 
 describe("a stream", () => {
   it("is passed on as it comes, and counted by the service", async () => {
-    const { engine, calls } = await service(stream(delta("Hel"), delta("lo", 0, "stop"), { choices: [], usage: { completion_tokens: 2 } }));
+    const { engine, calls } = await service(
+      stream(delta("Hel"), delta("lo", 0, "stop"), { choices: [], usage: { completion_tokens: 2 } }),
+    );
     const all = await events(engine, request);
     expect(all.slice(0, -1)).toEqual([
       { type: "prefill", fed: 0 },
@@ -189,7 +218,9 @@ describe("a stream", () => {
       const prompt = await engine.chatPrompt([{ role: "user", content: "Hello" }]);
       for await (const _ of counted(engine.sample(prompt, request), prompt.tokens.length, work));
     };
-    await expect(asked(json({ error: { message: "No such model." } }, 404))).rejects.toMatchObject({ code: "engine_failure" });
+    await expect(asked(json({ error: { message: "No such model." } }, 404))).rejects.toMatchObject({
+      code: "engine_failure",
+    });
     expect(work).toEqual(noUsage());
     await expect(asked(stream(delta("Hello wor")))).rejects.toMatchObject({ code: "engine_failure" });
     expect(work).toEqual({ prompt: 10, cached: 0, sampled: 3, scored: 0 });
@@ -271,14 +302,24 @@ describe("what the service refuses", () => {
 describe("what such a service cannot do", () => {
   it("is declared, and refused where it is asked for", async () => {
     const { engine, calls } = await service(json({}));
-    expect((await engine.info()).capabilities).toEqual({ chat: true, text: false, score: false, grammar: false, tools: null });
-    await expect(events(engine, { ...whole, grammar: 'root ::= "a"' })).rejects.toMatchObject({ code: "unsupported_parameter" });
+    expect((await engine.info()).capabilities).toEqual({
+      chat: true,
+      text: false,
+      score: false,
+      grammar: false,
+      tools: null,
+    });
+    await expect(events(engine, { ...whole, grammar: 'root ::= "a"' })).rejects.toMatchObject({
+      code: "unsupported_parameter",
+    });
     await expect(engine.textPrompt("a")).rejects.toMatchObject({ code: "unsupported_parameter" });
     await expect(engine.detokenize([1])).rejects.toMatchObject({ code: "unsupported_parameter" });
     expect(() => engine.score({ tokens: [1], end: 2 }, [[1, 2]])).toThrow("cannot score");
     expect(calls).toEqual([]);
     const world = { fetch, now: () => 0, log: () => {} };
-    expect(() => openOpenAi({ urls: ["http://127.0.0.1:1"], timeoutMs: 1, retries: 0 }, world)).toThrow("needs a model");
+    expect(() => openOpenAi({ urls: ["http://127.0.0.1:1"], timeoutMs: 1, retries: 0 }, world)).toThrow(
+      "needs a model",
+    );
   });
 
   it("is no reason not to count: about four bytes a token", async () => {
@@ -286,7 +327,9 @@ describe("what such a service cannot do", () => {
     const text = "Place the pot on a sunny sill – 今天天气很好 😊";
     const [tokens] = await engine.tokenize([text]);
     expect(tokens).toHaveLength(Math.ceil(new TextEncoder().encode(text).length / 4));
-    expect((await engine.chatPrompt([{ role: "user", content: text }])).tokens.length).toBeGreaterThan(tokens?.length ?? 0);
+    expect((await engine.chatPrompt([{ role: "user", content: text }])).tokens.length).toBeGreaterThan(
+      tokens?.length ?? 0,
+    );
   });
 
   it("says whether the service can be reached", async () => {

@@ -37,7 +37,9 @@ async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
 
 describe("a call", () => {
   it("sends JSON with the key, and reads what it needs of the answer", async () => {
-    const { stub, server } = await serve((_, response) => sendJson(response, { value: 3, more: true }), { apiKey: "secret" });
+    const { stub, server } = await serve((_, response) => sendJson(response, { value: 3, more: true }), {
+      apiKey: "secret",
+    });
     expect(await server.json(call)).toEqual({ value: 3 });
     expect(stub.requests[0]).toMatchObject({ path: "/things", body: { question: 1 } });
     expect(stub.requests[0]?.headers.authorization).toBe("Bearer secret");
@@ -45,7 +47,10 @@ describe("a call", () => {
 
   it("says what else its engine's calls say, and nothing in place of what it must say", async () => {
     const headers = { "CF-Access-Client-Id": "id", "content-type": "text/plain", authorization: "none" };
-    const { stub, server } = await serve((_, response) => sendJson(response, { value: 3 }), { apiKey: "secret", headers });
+    const { stub, server } = await serve((_, response) => sendJson(response, { value: 3 }), {
+      apiKey: "secret",
+      headers,
+    });
     await server.json(call);
     expect(stub.requests[0]?.headers).toMatchObject({
       "cf-access-client-id": "id",
@@ -78,7 +83,10 @@ describe("a call", () => {
   ])("answered with %i %j is %s, with the server's address and none of its words", async (status, body, code) => {
     const { stub, server } = await serve(failing(status, body));
     const error = await server.json(call).catch((thrown: unknown) => thrown);
-    expect(error).toMatchObject({ code, message: expect.stringContaining(`${stub.url} answered /things with ${status}`) });
+    expect(error).toMatchObject({
+      code,
+      message: expect.stringContaining(`${stub.url} answered /things with ${status}`),
+    });
     const words = /"(?:message|msg|error)":"([^"]*)"/u.exec(JSON.stringify(body))?.[1];
     if (words !== undefined) expect((error as Error).message).not.toContain(words);
   });
@@ -89,7 +97,9 @@ describe("a call", () => {
   });
 
   it("never shows the key, nor a password in the address", async () => {
-    const { server, words } = await serve(failing(401, { error: { message: "Incorrect API key provided: secret" } }), { apiKey: "secret" });
+    const { server, words } = await serve(failing(401, { error: { message: "Incorrect API key provided: secret" } }), {
+      apiKey: "secret",
+    });
     const error = await server.json(call).catch((thrown: unknown) => thrown);
     expect((error as Error).message).not.toContain("secret");
     expect(words.join()).toContain("Incorrect API key provided: …");
@@ -98,7 +108,10 @@ describe("a call", () => {
 
   it("of an answer that is not understood says what is missing", async () => {
     const { server } = await serve((_, response) => sendJson(response, { value: "three" }));
-    await expect(server.json(call)).rejects.toMatchObject({ code: "engine_failure", message: expect.stringContaining("value") });
+    await expect(server.json(call)).rejects.toMatchObject({
+      code: "engine_failure",
+      message: expect.stringContaining("value"),
+    });
     const { server: other } = await serve((_, response) => void response.end("<html>"));
     await expect(other.json(call)).rejects.toMatchObject({ code: "engine_failure" });
   });
@@ -126,7 +139,9 @@ describe("a call", () => {
     const { stub, server } = await serve(() => leave.abort());
     await expect(server.json({ ...call, signal: leave.signal })).rejects.toMatchObject({ code: "cancelled" });
     await expect.poll(() => stub.abandoned).toEqual(["/things"]);
-    await expect(server.json({ ...call, signal: AbortSignal.abort(new DOMException("late", "TimeoutError")) })).rejects.toMatchObject({
+    await expect(
+      server.json({ ...call, signal: AbortSignal.abort(new DOMException("late", "TimeoutError")) }),
+    ).rejects.toMatchObject({
       code: "timeout",
     });
   });
@@ -136,14 +151,20 @@ describe("what a server says itself", () => {
   const prompt = 'My secret: tulips\r\n{"level":"error"}\u001b[2J\u009b2J\u2028';
 
   it.each([
-    ["an error", 400, { error: { message: `Cannot take ${prompt}`, code: `bad ${prompt}`, type: "invalid_request_error" } }],
+    [
+      "an error",
+      400,
+      { error: { message: `Cannot take ${prompt}`, code: `bad ${prompt}`, type: "invalid_request_error" } },
+    ],
     ["an error of FastAPI's", 422, { detail: [{ loc: ["body"], msg: prompt, input: prompt }] }],
     ["an error that is no JSON", 500, prompt],
     ["an error after 200", 200, { error: { message: prompt, code: 500 } }],
     ["an answer of another shape", 200, { value: prompt, [prompt]: { [prompt]: 1 } }],
   ])("in %s stands in no message, and is told escaped and cut where words are wanted", async (_, status, body) => {
     const { server, words, stub } = await serve((_, response) => sendJson(response, body, status), { name: "big" });
-    const error = (await server.json({ ...call, answer: z.record(z.string(), z.number()) }).catch((thrown: unknown) => thrown)) as Error;
+    const error = (await server
+      .json({ ...call, answer: z.record(z.string(), z.number()) })
+      .catch((thrown: unknown) => thrown)) as Error;
     expect(error.message).toContain('The engine "big"');
     expect(`${error.stack} ${JSON.stringify(error)}`).not.toContain("tulips");
     expect(error.message).not.toContain(stub.url);
@@ -217,7 +238,9 @@ describe("a stream", () => {
       sendEvents(response, [{ value: 1 }, { error: { message: "maximum context length", code: 400 } }]),
     );
     await expect(collect(server.events(call))).rejects.toMatchObject({ code: "context_length_exceeded" });
-    const { server: other } = await serve((_, response) => sendEvents(response, [{ error: { message: "dead", code: 500 } }]));
+    const { server: other } = await serve((_, response) =>
+      sendEvents(response, [{ error: { message: "dead", code: 500 } }]),
+    );
     await expect(collect(other.events(call))).rejects.toMatchObject({ code: "engine_unavailable" });
   });
 

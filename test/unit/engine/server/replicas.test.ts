@@ -1,4 +1,7 @@
-/** Equal servers behind one engine: which one a call goes to, and what happens to calls when one dies. Real local servers. */
+/**
+ * Equal servers behind one engine: which one a call goes to, and what happens to calls when one dies. Real local
+ * servers.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
 import type { RemoteSettings } from "../../../../src/engine/engines.ts";
@@ -21,7 +24,12 @@ async function stub(handler: Handler): Promise<StubServer> {
 
 const health: Probe = async (server) => void (await server.text({ path: "/health", timeoutMs: 60_000 }));
 
-function over(stubs: readonly Pick<StubServer, "url">[], settings: Partial<RemoteSettings> = {}, probe = health, now = () => 0) {
+function over(
+  stubs: readonly Pick<StubServer, "url">[],
+  settings: Partial<RemoteSettings> = {},
+  probe = health,
+  now = () => 0,
+) {
   const lines: string[] = [];
   const all = { urls: stubs.map(({ url }) => url), timeoutMs: 60_000, retries: 0, ...settings };
   return { replicas: new Replicas(all, { fetch, now, log: (line) => lines.push(line) }, probe), lines };
@@ -91,12 +99,15 @@ describe("retries", () => {
 
   it("end, with the last error", async () => {
     const broken = await stub((_, response) => sendJson(response, {}, 502));
-    await expect(over([broken], { retries: 1 }).replicas.json(ask)).rejects.toMatchObject({ code: "engine_unavailable" });
+    await expect(over([broken], { retries: 1 }).replicas.json(ask)).rejects.toMatchObject({
+      code: "engine_unavailable",
+    });
     expect(calls(broken)).toBe(2);
   });
 
   it("are not made for a fault of the request, nor set a replica aside", async () => {
-    const refusing: Handler = ({ path }, response) => sendJson(response, { error: { message: "no" } }, path === "/health" ? 200 : 400);
+    const refusing: Handler = ({ path }, response) =>
+      sendJson(response, { error: { message: "no" } }, path === "/health" ? 200 : 400);
     const two = [await stub(refusing), await stub(fine)];
     const { replicas } = over(two, { retries: 3 });
     await expect(replicas.json(ask)).rejects.toMatchObject({ code: "invalid_request" });
@@ -118,7 +129,10 @@ describe("retries", () => {
 
   it("are left to the client where a server wants to be left alone for long", async () => {
     const busy = await stub((_, response) => sendJson(response, {}, 429, { "retry-after": "600" }));
-    await expect(over([busy], { retries: 5 }).replicas.json(ask)).rejects.toMatchObject({ code: "overloaded", retryAfter: 600 });
+    await expect(over([busy], { retries: 5 }).replicas.json(ask)).rejects.toMatchObject({
+      code: "overloaded",
+      retryAfter: 600,
+    });
     expect(calls(busy)).toBe(1);
   });
 
@@ -203,7 +217,10 @@ describe("a replica that dies", () => {
     now = 1_000_000;
     await replicas.json(ask);
     await expect.poll(() => lines.some((line) => line.includes("well again"))).toBe(true);
-    expect(await replicas.state()).toMatchObject({ status: "ready", replicas: [{ status: "ready" }, { status: "ready" }] });
+    expect(await replicas.state()).toMatchObject({
+      status: "ready",
+      replicas: [{ status: "ready" }, { status: "ready" }],
+    });
   });
 
   it("is told from one that is silent because it is busy", async () => {

@@ -35,7 +35,10 @@ const conversation: fc.Arbitrary<Conversation> = fc
   .tuple(fc.option(text), fc.array(fc.tuple(text, text), { maxLength: 2 }), text)
   .map(([system, turns, last]) => [
     ...(system === null ? [] : [{ role: "system", content: system } as const]),
-    ...turns.flatMap(([user, assistant]) => [{ role: "user", content: user } as const, { role: "assistant", content: assistant } as const]),
+    ...turns.flatMap(([user, assistant]) => [
+      { role: "user", content: user } as const,
+      { role: "assistant", content: assistant } as const,
+    ]),
     { role: "user", content: last },
   ]);
 
@@ -51,7 +54,8 @@ describe("whatever a client says", () => {
     control: codes,
     userDefined: [],
     tokenize,
-    tokenizeSpecial: (text) => text.split(/(<\|im(?:_start|_end)?\|>)/u).flatMap((run) => codes.get(run) ?? tokenize(run)),
+    tokenizeSpecial: (text) =>
+      text.split(/(<\|im(?:_start|_end)?\|>)/u).flatMap((run) => codes.get(run) ?? tokenize(run)),
   };
 
   it("a chat template's control tokens are its own, and contents stand in it unchanged", () => {
@@ -80,7 +84,11 @@ describe("whatever a client says", () => {
       fc.property(conversation, text, text, (messages, chosen, rejected) => {
         const demonstrations = [{ id: "d", messages: [{ role: "user", content: chosen } as const], chosen, rejected }];
         for (const sign of ["positive", "negative"] as const) {
-          const context = signedContext("hh-rlhf", sign, { conversation: messages, demonstrations, instructions: null });
+          const context = signedContext("hh-rlhf", sign, {
+            conversation: messages,
+            demonstrations,
+            instructions: null,
+          });
           const written = context.type === "text" ? context.text : "";
           // The demonstration, and the conversation: each begins with ##, and ends with ###Generate.
           expect(lines(written, /^###Generate/u)).toBe(2);

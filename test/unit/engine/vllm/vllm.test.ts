@@ -1,11 +1,21 @@
-/** The vLLM engine against a local server that speaks as vLLM does: a token is a UTF-16 code unit, 1 and 2 are control tokens. */
+/**
+ * The vLLM engine against a local server that speaks as vLLM does: a token is a UTF-16 code unit, 1 and 2 are control
+ * tokens.
+ */
 import { afterEach, describe, expect, it } from "vitest";
 import type { RunningEngine, Sample, SampleEvent, SampleRequest, ScoreEvent } from "../../../../src/engine/engine.ts";
 import type { RemoteSettings } from "../../../../src/engine/engines.ts";
 import { openVllm } from "../../../../src/engine/vllm/index.ts";
 import { measure } from "../../../../src/icdpo/measure.ts";
 import { policySchema } from "../../../../src/policy/schema.ts";
-import { type Handler, type StubRequest, type StubServer, sendEvents, sendJson, stubServer } from "../../stub-server.ts";
+import {
+  type Handler,
+  type StubRequest,
+  type StubServer,
+  sendEvents,
+  sendJson,
+  stubServer,
+} from "../../stub-server.ts";
 
 const begin = 1;
 const end = 2;
@@ -18,7 +28,11 @@ function encode(text: string): number[] {
   return text
     .split(/(<\|begin\|>|<\|end\|>)/u)
     .flatMap((run) =>
-      run === "<|begin|>" ? [begin] : run === "<|end|>" ? [end] : Array.from(run, (character) => character.charCodeAt(0)),
+      run === "<|begin|>"
+        ? [begin]
+        : run === "<|end|>"
+          ? [end]
+          : Array.from(run, (character) => character.charCodeAt(0)),
     );
 }
 
@@ -27,7 +41,8 @@ const decode = (tokens: readonly number[]): string => tokens.map(spell).join("")
 
 type Message = { role: string; content: string };
 const template = (messages: Message[], prompt: boolean): string =>
-  messages.map(({ role, content }) => `<|begin|>${role}: ${content}<|end|>`).join("") + (prompt ? "<|begin|>assistant: " : "");
+  messages.map(({ role, content }) => `<|begin|>${role}: ${content}<|end|>`).join("") +
+  (prompt ? "<|begin|>assistant: " : "");
 
 interface Script {
   /** The chunks' choices of a sampling call. */
@@ -50,7 +65,8 @@ async function vllm(script: Script = {}): Promise<StubServer> {
     const { path, body } = request;
     if (script.before?.(request, response)) return;
     if (path === "/health") response.end();
-    else if (path === "/v1/models") sendJson(response, { data: script.models ?? [{ id: "m", root: "/a/weights", max_model_len: 502 }] });
+    else if (path === "/v1/models")
+      sendJson(response, { data: script.models ?? [{ id: "m", root: "/a/weights", max_model_len: 502 }] });
     else if (path === "/detokenize") sendJson(response, { prompt: decode(body.tokens) });
     else if (path === "/tokenize" && body.messages !== undefined) {
       if (script.hasTemplate === false) return sendJson(response, { error: { message: "no chat template" } }, 400);
@@ -63,12 +79,17 @@ async function vllm(script: Script = {}): Promise<StubServer> {
       sendJson(response, { tokens, token_strs: tokens.map(spell) });
     } else if (body.allowed_token_ids !== undefined) {
       const [token] = body.allowed_token_ids;
-      sendJson(response, { choices: [{ text: spellings.has(token) ? "" : spell(token), token_ids: [token], finish_reason: "stop" }] });
+      sendJson(response, {
+        choices: [{ text: spellings.has(token) ? "" : spell(token), token_ids: [token], finish_reason: "stop" }],
+      });
     } else if (body.structured_outputs !== undefined && !body.stream)
       sendJson(response, { choices: [{ text: "a", token_ids: [97, end], finish_reason: "stop" }] });
     else if (body.echo) sendEvents(response, body.prompt.map(echo));
     else {
-      const usage = { prompt_tokens: 9, prompt_tokens_details: script.cached === undefined ? null : { cached_tokens: script.cached } };
+      const usage = {
+        prompt_tokens: 9,
+        prompt_tokens_details: script.cached === undefined ? null : { cached_tokens: script.cached },
+      };
       const chunks = (script.sample?.(body) ?? []).map((choice) => ({ choices: [choice] }));
       sendEvents(response, [...chunks, { choices: [], usage }]);
     }
@@ -100,8 +121,17 @@ function open(stubs: readonly StubServer[], settings: Partial<RemoteSettings> = 
   return openVllm(all, { fetch, now: () => 0, log: () => {} });
 }
 
-const plain: SampleRequest = { temperature: 0.7, topP: 0.9, topK: 0, maxTokens: 20, stop: [], seeds: [7, 8], logprobs: true };
-const generations = ({ requests }: StubServer) => requests.filter(({ path, body }) => path === "/v1/completions" && body.stream);
+const plain: SampleRequest = {
+  temperature: 0.7,
+  topP: 0.9,
+  topK: 0,
+  maxTokens: 20,
+  stop: [],
+  seeds: [7, 8],
+  logprobs: true,
+};
+const generations = ({ requests }: StubServer) =>
+  requests.filter(({ path, body }) => path === "/v1/completions" && body.stream);
 
 async function collect<Item>(items: AsyncIterable<Item>): Promise<Item[]> {
   const all: Item[] = [];
@@ -121,7 +151,11 @@ describe("what is known of the model", () => {
   it("is told from other weights under the same name", async () => {
     const model = async (root: string | null) =>
       (await open([await vllm({ models: [{ id: "org/m", root, max_model_len: 502 }] })]).info()).model;
-    expect([await model("org/m"), await model(null), await model("/a/m")]).toEqual(["vllm:org/m", "vllm:org/m", "vllm:org/m"]);
+    expect([await model("org/m"), await model(null), await model("/a/m")]).toEqual([
+      "vllm:org/m",
+      "vllm:org/m",
+      "vllm:org/m",
+    ]);
     expect(await model("/a/tuned")).toBe("vllm:org/m (tuned)");
   });
 
@@ -250,7 +284,9 @@ describe("sampling", () => {
       sample: () => [step(0, "", [end], { finish_reason: "stop" }), step(1, "", [end], { finish_reason: "stop" })],
     });
     const engine = open([stub]);
-    await collect(engine.sample({ tokens: [5, 6], end }, { ...plain, logitBias: new Map([[9, -3]]), grammar: 'root ::= "a"' }));
+    await collect(
+      engine.sample({ tokens: [5, 6], end }, { ...plain, logitBias: new Map([[9, -3]]), grammar: 'root ::= "a"' }),
+    );
     expect(generations(stub)).toHaveLength(1);
     expect(generations(stub)[0]?.body).toMatchObject({
       model: "m",
@@ -301,7 +337,9 @@ describe("sampling", () => {
   });
 
   it("closes by another end token than the prompt's as well", async () => {
-    const stub = await vllm({ sample: () => [step(0, "a", [97]), step(0, "", [3], { finish_reason: "stop", stop_reason: 3 })] });
+    const stub = await vllm({
+      sample: () => [step(0, "a", [97]), step(0, "", [3], { finish_reason: "stop", stop_reason: 3 })],
+    });
     const [sample] = samplesIn(await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1] })));
     expect(sample).toMatchObject({ text: "a", tokens: [97], endLogprobs: [-48.5, -1.5] });
   });
@@ -320,13 +358,21 @@ describe("sampling", () => {
         top_logprobs: tokens.map((token) => ({ [token]: -1, other: -0.5, third: -2 })),
       },
     });
-    const stub = await vllm({ sample: () => [piece("", ["h"], null), piece("hi", ["i"], null), piece("!", ["!"], "length")] });
+    const stub = await vllm({
+      sample: () => [piece("", ["h"], null), piece("hi", ["i"], null), piece("!", ["!"], "length")],
+    });
     const events = await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1], topLogprobs: 2 }));
     const top = (text: string) => [
       { text: "other", bytes: [111, 116, 104, 101, 114], logprob: -0.5 },
       { text, bytes: [text.charCodeAt(0)], logprob: -1 },
     ];
-    const detail = (text: string, offset: number) => ({ text, bytes: [text.charCodeAt(0)], logprob: -1, offset, top: top(text) });
+    const detail = (text: string, offset: number) => ({
+      text,
+      bytes: [text.charCodeAt(0)],
+      logprob: -1,
+      offset,
+      top: top(text),
+    });
     expect(events.filter(({ type }) => type === "text")).toEqual([
       { type: "text", index: 0, text: "hi", tokens: 2, details: [detail("h", 0), detail("i", 1)] },
       { type: "text", index: 0, text: "!", tokens: 1, details: [detail("!", 2)] },
@@ -336,7 +382,9 @@ describe("sampling", () => {
   });
 
   it("looks one token ahead, so that ending by length is known too, and shows nothing of it", async () => {
-    const stub = await vllm({ sample: () => [step(0, "a", [97]), step(0, "bc", [98, 99], { finish_reason: "length" })] });
+    const stub = await vllm({
+      sample: () => [step(0, "a", [97]), step(0, "bc", [98, 99], { finish_reason: "length" })],
+    });
     const events = await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1], maxTokens: 2 }));
     expect(generations(stub)[0]?.body.max_tokens).toBe(3);
     expect(events.flatMap((event) => (event.type === "text" ? [event.text] : []))).toEqual(["a", "b"]);
@@ -347,7 +395,9 @@ describe("sampling", () => {
 
   it("has ended where the token that it looked ahead to closes it", async () => {
     const stub = await vllm({ sample: () => [step(0, "a", [97]), step(0, "b", [98, end], { finish_reason: "stop" })] });
-    const [sample] = samplesIn(await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1], maxTokens: 2 })));
+    const [sample] = samplesIn(
+      await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1], maxTokens: 2 })),
+    );
     expect(sample).toMatchObject({ text: "ab", finish: "stop", tokens: [97, 98], endLogprobs: [-48.5, -49, -2] });
   });
 
@@ -362,7 +412,9 @@ describe("sampling", () => {
 
   it("that the server gives up is unavailable", async () => {
     const stub = await vllm({ sample: () => [step(0, "a", [97], { finish_reason: "abort" })] });
-    await expect(collect(open([stub]).sample({ tokens: [5], end }, plain))).rejects.toMatchObject({ code: "engine_unavailable" });
+    await expect(collect(open([stub]).sample({ tokens: [5], end }, plain))).rejects.toMatchObject({
+      code: "engine_unavailable",
+    });
   });
 });
 
@@ -418,7 +470,11 @@ describe("scoring", () => {
     const source = { demonstrations: "", model: "m" };
     const policy = { name: "p", id: "p@0", settings, ...models, demonstrations: [], retriever: null, source };
     const completions = ["Yes", "No"];
-    const { measured } = await measure(policy, { conversation: [{ role: "user", content: "Hi" }], completions, seed: 1 });
+    const { measured } = await measure(policy, {
+      conversation: [{ role: "user", content: "Hi" }],
+      completions,
+      seed: 1,
+    });
     const sum = (text: string): number => -[...encode(text), end].reduce((total, token) => total + token, 0);
     expect(measured.map(({ positive, negative, base }) => [positive, negative, base])).toEqual(
       completions.map((text) => [sum(text), sum(text), sum(text)]),
@@ -480,5 +536,8 @@ it("says how its replicas are", async () => {
   const engine = open([one, two]);
   await engine.info();
   two.kill();
-  expect(await engine.state()).toMatchObject({ status: "ready", replicas: [{ status: "ready" }, { status: "unreachable" }] });
+  expect(await engine.state()).toMatchObject({
+    status: "ready",
+    replicas: [{ status: "ready" }, { status: "unreachable" }],
+  });
 });

@@ -88,7 +88,13 @@ describe("POST /v1/completions", () => {
 
   it.each([false, true])("streams pieces of each choice, then its finish, then usage (echo %s)", async (echo) => {
     const { post } = await gateway(says(" a time", "length"));
-    const response = await post("/v1/completions", { ...ask, n: 2, echo, stream: true, stream_options: { include_usage: true } });
+    const response = await post("/v1/completions", {
+      ...ask,
+      n: 2,
+      echo,
+      stream: true,
+      stream_options: { include_usage: true },
+    });
     const { chunks } = await readStream(response);
     const choices = chunks.flatMap((chunk) => chunk.choices);
     for (const index of [0, 1]) {
@@ -96,7 +102,10 @@ describe("POST /v1/completions", () => {
       expect(own.map(({ text }) => text).join("")).toBe(`${echo ? "Once upon" : ""} a time`);
       expect(own.map(({ finish_reason }) => finish_reason)).toEqual([...own.slice(1).map(() => null), "length"]);
     }
-    expect(chunks.at(-1)).toMatchObject({ choices: [], usage: { prompt_tokens: 9, completion_tokens: 14, total_tokens: 23 } });
+    expect(chunks.at(-1)).toMatchObject({
+      choices: [],
+      usage: { prompt_tokens: 9, completion_tokens: 14, total_tokens: 23 },
+    });
   });
 
   it.each([false, true])(
@@ -105,7 +114,10 @@ describe("POST /v1/completions", () => {
       const { post, engine } = await gateway(says(" a time"));
       const response = await post("/v1/completions", { ...ask, prompt: [encode("a"), [65, 65_536]], stream });
       expect(response.status).toBe(400);
-      expect((await json(response)).error).toMatchObject({ param: "prompt", message: expect.stringContaining("no token 65536") });
+      expect((await json(response)).error).toMatchObject({
+        param: "prompt",
+        message: expect.stringContaining("no token 65536"),
+      });
       expect(engine.calls).toEqual([]);
     },
   );
@@ -114,7 +126,10 @@ describe("POST /v1/completions", () => {
     const { post, engine } = await gateway();
     const response = await post("/v1/completions", { ...ask, model: "icdpo" });
     expect(response.status).toBe(400);
-    expect((await json(response)).error).toMatchObject({ param: "model", message: expect.stringContaining(": plain.") });
+    expect((await json(response)).error).toMatchObject({
+      param: "model",
+      message: expect.stringContaining(": plain."),
+    });
     expect(engine.calls).toEqual([]);
   });
 

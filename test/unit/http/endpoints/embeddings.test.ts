@@ -32,7 +32,8 @@ describe("POST /v1/embeddings", () => {
 
   it("takes the name of a route or an alias for its model, and no other", async () => {
     const { post } = await gateway();
-    for (const model of ["icdpo", "gpt-4o-mini"]) expect((await post("/v1/embeddings", { ...ask, model })).status).toBe(200);
+    for (const model of ["icdpo", "gpt-4o-mini"])
+      expect((await post("/v1/embeddings", { ...ask, model })).status).toBe(200);
     const response = await post("/v1/embeddings", { ...ask, model: "text-embedding-3-small" });
     expect(response.status).toBe(404);
     expect((await json(response)).error.code).toBe("model_not_found");

@@ -1,4 +1,7 @@
-/** Feedback says what an answer's experiment has declared, within its range; the rest is refused by name, and counts nowhere. */
+/**
+ * Feedback says what an answer's experiment has declared, within its range; the rest is refused by name, and counts
+ * nowhere.
+ */
 import { createClient } from "@libsql/client";
 import { describe, expect, it } from "vitest";
 import { Shared } from "../../../../src/async/shared.ts";
@@ -20,8 +23,28 @@ function row(id: string, experiment: string | null, more: Partial<AnswerRow> = {
     unit: experiment && id,
     shares: { treatment: 0.5, control: 0.5 },
   };
-  const cost = { latencyMs: 1, promptTokens: 1, completionTokens: 1, workTokens: 1, candidates: 1, score: null, margin: null };
-  return { id, at: now, ...place, user: null, key: null, ...cost, finish: "stop", fallback: null, error: null, texts: null, ...more };
+  const cost = {
+    latencyMs: 1,
+    promptTokens: 1,
+    completionTokens: 1,
+    workTokens: 1,
+    candidates: 1,
+    score: null,
+    margin: null,
+  };
+  return {
+    id,
+    at: now,
+    ...place,
+    user: null,
+    key: null,
+    ...cost,
+    finish: "stop",
+    fallback: null,
+    error: null,
+    texts: null,
+    ...more,
+  };
 }
 
 const metrics = "[rating, latency_ms, { name: stars, min: 1, max: 5, verdict: false }, solved]";
@@ -78,7 +101,9 @@ describe("POST /v1/feedback", () => {
     const { say, client } = await withAnswers();
     const refused = await say(body);
     expect(refused).toMatchObject({ status: 400, body: { error: { param } } });
-    expect(refused.body.error.message).toMatch(/"ab".*"rating" from 0 to 1, "stars" from 1 to 5, "solved" from 0 to 1/u);
+    expect(refused.body.error.message).toMatch(
+      /"ab".*"rating" from 0 to 1, "stars" from 1 to 5, "solved" from 0 to 1/u,
+    );
     expect((await client.execute("SELECT * FROM feedback")).rows).toEqual([]);
   });
 
@@ -97,12 +122,17 @@ describe("POST /v1/feedback", () => {
     const { say } = await withAnswers();
     for (const id of ["outside", "ended"]) {
       expect((await say({ id, rating: "up" })).status).toBe(200);
-      expect(await say({ id, metric: "solved", value: 1 })).toMatchObject({ status: 400, body: { error: { param: "metric" } } });
+      expect(await say({ id, metric: "solved", value: 1 })).toMatchObject({
+        status: 400,
+        body: { error: { param: "metric" } },
+      });
       expect(await say({ id, value: 2 })).toMatchObject({ status: 400, body: { error: { param: "value" } } });
     }
     const { say: sayByDefault } = await withAnswers("");
     expect((await sayByDefault({ rating: "up" })).status).toBe(200);
-    expect((await sayByDefault({ metric: "stars", value: 1 })).body.error.message).toContain('may say: "rating" from 0 to 1 (');
+    expect((await sayByDefault({ metric: "stars", value: 1 })).body.error.message).toContain(
+      'may say: "rating" from 0 to 1 (',
+    );
   });
 
   it("takes 16 metrics of an answer, whatever was declared in between, and each as often as it is corrected", async () => {
@@ -161,7 +191,9 @@ describe("reports of records from before", () => {
 
   it("leave out what is out of range, and say how much that is: no value destroys a verdict or an interval", async () => {
     const { client, database, app } = await withAnswers("");
-    const answers = Array.from({ length: 200 }, (_, i) => row(`a${i}`, "ab", { arm: i % 2 === 0 ? "treatment" : "control" }));
+    const answers = Array.from({ length: 200 }, (_, i) =>
+      row(`a${i}`, "ab", { arm: i % 2 === 0 ? "treatment" : "control" }),
+    );
     await database.write(answers, []);
     const rate = (answer: string, metric: string, value: number) =>
       client.execute({ sql: "INSERT INTO feedback VALUES (?, ?, ?, NULL, 0)", args: [answer, metric, value] });
@@ -200,10 +232,20 @@ describe("reports of records from before", () => {
   it("name some of very many metrics, and none of their values", async () => {
     const { client, database } = await withAnswers("");
     const names = JSON.stringify(Array.from({ length: 3_000 }, (_, i) => `m${i}`));
-    await client.execute({ sql: "INSERT INTO feedback SELECT 'mine', value, 1, NULL, 0 FROM json_each(?)", args: [names] });
+    await client.execute({
+      sql: "INSERT INTO feedback SELECT 'mine', value, 1, NULL, 0 FROM json_each(?)",
+      args: [names],
+    });
     const report = await database.report(experiment);
     expect(report.undeclared).toHaveLength(16);
-    expect(report.metrics.map(({ name }) => name)).toEqual(["rating", "completion_tokens", "error", "latency_ms", "left", "work_tokens"]);
+    expect(report.metrics.map(({ name }) => name)).toEqual([
+      "rating",
+      "completion_tokens",
+      "error",
+      "latency_ms",
+      "left",
+      "work_tokens",
+    ]);
   });
 });
 

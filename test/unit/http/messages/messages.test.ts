@@ -20,7 +20,8 @@ const question = { model: "plain", max_tokens: 99, messages: [{ role: "user", co
 
 async function open(script: Script = {}, dependencies: GatewayOptions = {}) {
   const { post, engine, ...rest } = await gateway(script, dependencies);
-  const ask = (body: Record<string, unknown>, headers?: Record<string, string>) => post("/v1/messages", { ...question, ...body }, headers);
+  const ask = (body: Record<string, unknown>, headers?: Record<string, string>) =>
+    post("/v1/messages", { ...question, ...body }, headers);
   /** What the model reads. */
   const read = async (body: Record<string, unknown>): Promise<string> => {
     const response = await ask(body);
@@ -92,25 +93,40 @@ describe("POST /v1/messages", () => {
     const body = await json(response);
     expect(body.content[0].text).toBe("Candidate number 1.");
     expect(body.icdpo.candidates).toHaveLength(3);
-    expect(body.usage).toMatchObject({ input_tokens: "<user>How do I brew tea?</user><assistant>".length, cache_read_input_tokens: 0 });
+    expect(body.usage).toMatchObject({
+      input_tokens: "<user>How do I brew tea?</user><assistant>".length,
+      cache_read_input_tokens: 0,
+    });
   });
 
   it("is found below a route's own address as well, in the same words", async () => {
     const { post } = await open(says("Hi."));
-    expect((await json(await post("/routes/plain/v1/messages", { ...question, model: "claude-sonnet-4-5" }))).content[0].text).toBe("Hi.");
+    expect(
+      (await json(await post("/routes/plain/v1/messages", { ...question, model: "claude-sonnet-4-5" }))).content[0]
+        .text,
+    ).toBe("Hi.");
     expect(await json(await post("/routes/none/v1/messages", question))).toMatchObject({
       type: "error",
       error: { type: "not_found_error" },
     });
-    expect(await json(await post("/v1/messages/batches", question))).toMatchObject({ type: "error", error: { type: "not_found_error" } });
+    expect(await json(await post("/v1/messages/batches", question))).toMatchObject({
+      type: "error",
+      error: { type: "not_found_error" },
+    });
   });
 
   it("tells what of the prompt was found in a cache, where that is C⁰", async () => {
     const prompt = "<user>How do I brew tea?</user><assistant>".length;
     const plain = await open({ cached: () => 30 });
-    expect((await json(await plain.ask({}))).usage).toMatchObject({ input_tokens: prompt - 30, cache_read_input_tokens: 30 });
+    expect((await json(await plain.ask({}))).usage).toMatchObject({
+      input_tokens: prompt - 30,
+      cache_read_input_tokens: 30,
+    });
     const scored = await open({ cached: () => 30 });
-    expect((await json(await scored.ask({ model: "icdpo" }))).usage).toMatchObject({ input_tokens: prompt, cache_read_input_tokens: 0 });
+    expect((await json(await scored.ask({ model: "icdpo" }))).usage).toMatchObject({
+      input_tokens: prompt,
+      cache_read_input_tokens: 0,
+    });
     const [, streamed] = (await eventsOf(await (await open({ cached: () => 30 })).ask({ stream: true }))).slice(-3);
     expect(streamed?.data.usage).toMatchObject({ input_tokens: prompt - 30, cache_read_input_tokens: 30 });
   });
@@ -118,7 +134,9 @@ describe("POST /v1/messages", () => {
   it("hands sampling parameters to the engine", async () => {
     const { ask, engine } = await open();
     await ask({ temperature: 0.3, top_p: 0.6, top_k: 7, max_tokens: 12, stop_sequences: ["a", "b"] });
-    expect(engine.calls[0]).toMatchObject({ request: { temperature: 0.3, topP: 0.6, topK: 7, maxTokens: 12, stop: ["a", "b"] } });
+    expect(engine.calls[0]).toMatchObject({
+      request: { temperature: 0.3, topP: 0.6, topK: 7, maxTokens: 12, stop: ["a", "b"] },
+    });
   });
 
   it("keeps to a schema", async () => {
@@ -158,12 +176,18 @@ describe("why an answer ends", () => {
     });
     const blocks = `candidates: 2\ninstructions: {}\nscore: { type: contrast, negative: rejected }\nblock: { tokens: 4 }\n`;
     const { post } = await gateway({ sample: () => ({ text: "a.bc", finish: "length" }) }, {}, { blocks });
-    const answer = await json(await post("/v1/messages", { ...question, model: "blocks", stop_sequences: ["!", ".b"] }));
+    const answer = await json(
+      await post("/v1/messages", { ...question, model: "blocks", stop_sequences: ["!", ".b"] }),
+    );
     expect(answer).toMatchObject({ content: [{ text: "a" }], stop_reason: "stop_sequence", stop_sequence: ".b" });
   });
 
   it("never names a marker of the policy's own prompt format", async () => {
-    const { post } = await gateway(says("Hi.\n\nHuman: Ho."), {}, { raw: "candidates: 1\nscore: { type: none }\nprompt: hh-rlhf\n" });
+    const { post } = await gateway(
+      says("Hi.\n\nHuman: Ho."),
+      {},
+      { raw: "candidates: 1\nscore: { type: none }\nprompt: hh-rlhf\n" },
+    );
     const answer = await json(await post("/v1/messages", { ...question, model: "raw" }));
     expect(answer).toMatchObject({ content: [{ text: "Hi." }], stop_reason: "end_turn", stop_sequence: null });
   });
@@ -190,7 +214,11 @@ describe("what the model reads", () => {
         {
           role: "user",
           content: [
-            { type: "document", title: "Tea", source: { type: "text", media_type: "text/plain", data: "Warm the pot." } },
+            {
+              type: "document",
+              title: "Tea",
+              source: { type: "text", media_type: "text/plain", data: "Warm the pot." },
+            },
             { type: "text", text: "Why?" },
           ],
         },
@@ -258,7 +286,9 @@ describe("what the model reads", () => {
 
   it("lists tools, unless none may be called", async () => {
     expect(await (await open()).read({ tools: [tool] })).toContain("Looks a word up.");
-    expect(await (await open()).read({ tools: [tool], tool_choice: { type: "none" } })).not.toContain("Looks a word up.");
+    expect(await (await open()).read({ tools: [tool], tool_choice: { type: "none" } })).not.toContain(
+      "Looks a word up.",
+    );
   });
 
   it("leaves tools out that the model cannot know, and says so", async () => {
@@ -277,8 +307,15 @@ describe("what the model reads", () => {
 
 describe("tools", () => {
   it("are called with their input as JSON", async () => {
-    const body = await json(await (await open(says(`Wait. ${called("tea", "pot")}`))).ask({ tools: [{ ...tool, type: "custom" }] }));
-    const block = { type: "tool_use", id: expect.stringMatching(/^[\w-]+$/u), name: "lookup", caller: { type: "direct" } };
+    const body = await json(
+      await (await open(says(`Wait. ${called("tea", "pot")}`))).ask({ tools: [{ ...tool, type: "custom" }] }),
+    );
+    const block = {
+      type: "tool_use",
+      id: expect.stringMatching(/^[\w-]+$/u),
+      name: "lookup",
+      caller: { type: "direct" },
+    };
     expect(body.content).toEqual([
       { type: "text", text: "Wait.", citations: null },
       { ...block, input: { q: "tea" } },
@@ -289,8 +326,13 @@ describe("tools", () => {
 
   it("have no input where the call was cut off", async () => {
     const whole = called("a long story");
-    const body = await json(await (await open(says(whole.slice(0, whole.indexOf("story")), "length"))).ask({ tools: [tool] }));
-    expect(body).toMatchObject({ stop_reason: "max_tokens", content: [{ type: "tool_use", name: "lookup", input: {} }] });
+    const body = await json(
+      await (await open(says(whole.slice(0, whole.indexOf("story")), "length"))).ask({ tools: [tool] }),
+    );
+    expect(body).toMatchObject({
+      stop_reason: "max_tokens",
+      content: [{ type: "tool_use", name: "lookup", input: {} }],
+    });
   });
 
   const grammarOf = async (body: Record<string, unknown>): Promise<string> => {
@@ -325,11 +367,25 @@ describe("what has no effect", () => {
     [null, { thinking: { type: "disabled" } }],
     ["context_management", { context_management: { edits: [{ type: "clear_thinking_20251015", keep: "all" }] } }],
     ["output_config.effort", { output_config: { effort: "high" } }],
-    ["thinking, output_config.effort, speed", { thinking: { type: "adaptive" }, output_config: { effort: "high" }, speed: "fast" }],
-    [null, { metadata: { user_id: "ada" }, service_tier: "auto", cache_control: { type: "ephemeral" }, context_management: null }],
+    [
+      "thinking, output_config.effort, speed",
+      { thinking: { type: "adaptive" }, output_config: { effort: "high" }, speed: "fast" },
+    ],
+    [
+      null,
+      {
+        metadata: { user_id: "ada" },
+        service_tier: "auto",
+        cache_control: { type: "ephemeral" },
+        context_management: null,
+      },
+    ],
     [null, { "ü\r\n": 1 }],
   ])("is named in a header: %s", async (ignored, body) => {
-    const response = await (await open(says("Hi."))).ask(body, { "anthropic-beta": "a-2025-01-01", "anthropic-version": "2023-06-01" });
+    const response = await (await open(says("Hi."))).ask(body, {
+      "anthropic-beta": "a-2025-01-01",
+      "anthropic-version": "2023-06-01",
+    });
     expect(response.status).toBe(200);
     expect(response.headers.get("x-icdpo-ignored")).toBe(ignored);
     expect((await json(response)).content).toEqual([{ type: "text", text: "Hi.", citations: null }]);
@@ -366,7 +422,11 @@ describe("a streamed message", () => {
       stop_reason: null,
       usage: { input_tokens: prompt, output_tokens: 0 },
     });
-    expect(events[1]?.data).toEqual({ type: "content_block_start", index: 0, content_block: { type: "text", text: "", citations: null } });
+    expect(events[1]?.data).toEqual({
+      type: "content_block_start",
+      index: 0,
+      content_block: { type: "text", text: "", citations: null },
+    });
     const deltas = events.filter(({ event }) => event === "content_block_delta");
     expect(deltas.length).toBeGreaterThan(0);
     for (const { data } of deltas) expect(data).toMatchObject({ index: 0, delta: { type: "text_delta" } });
@@ -379,15 +439,21 @@ describe("a streamed message", () => {
   });
 
   it("has a block for its text and for each call", async () => {
-    const events = await eventsOf(await (await open(says(`Wait. ${called("tea", "pot")}`))).ask({ tools: [tool], stream: true }));
-    const starts = events.filter(({ event }) => event === "content_block_start").map(({ data }) => [data.index, data.content_block]);
+    const events = await eventsOf(
+      await (await open(says(`Wait. ${called("tea", "pot")}`))).ask({ tools: [tool], stream: true }),
+    );
+    const starts = events
+      .filter(({ event }) => event === "content_block_start")
+      .map(({ data }) => [data.index, data.content_block]);
     const block = { type: "tool_use", id: expect.any(String), name: "lookup", input: {}, caller: { type: "direct" } };
     expect(starts).toEqual([
       [0, { type: "text", text: "", citations: null }],
       [1, block],
       [2, block],
     ]);
-    expect(events.filter(({ event }) => event === "content_block_stop").map(({ data }) => data.index)).toEqual([0, 1, 2]);
+    expect(events.filter(({ event }) => event === "content_block_stop").map(({ data }) => data.index)).toEqual([
+      0, 1, 2,
+    ]);
     const inputs = [1, 2].map((index) =>
       JSON.parse(
         events
@@ -448,7 +514,12 @@ describe("a streamed message", () => {
 describe("POST /v1/messages/count_tokens", () => {
   it("counts what a message's usage counts, without sampling", async () => {
     const { post, ask, engine } = await open();
-    const { max_tokens: _, ...body } = { ...question, system: "Be brief.", tools: [tool], thinking: { type: "adaptive" } };
+    const { max_tokens: _, ...body } = {
+      ...question,
+      system: "Be brief.",
+      tools: [tool],
+      thinking: { type: "adaptive" },
+    };
     for (const model of ["plain", "icdpo"]) {
       const counted = await post("/v1/messages/count_tokens", { ...body, model });
       expect(counted.headers.get("request-id")).toMatch(/^req_/u);
@@ -473,7 +544,10 @@ describe("POST /v1/messages/count_tokens", () => {
     const { post } = await open();
     const response = await post("/v1/messages/count_tokens", { model: "plain", messages: [] });
     expect(response.status).toBe(400);
-    expect((await json(response)).error).toMatchObject({ type: "invalid_request_error", message: expect.stringContaining("'messages'") });
+    expect((await json(response)).error).toMatchObject({
+      type: "invalid_request_error",
+      message: expect.stringContaining("'messages'"),
+    });
   });
 });
 
@@ -489,9 +563,15 @@ describe("what is wrong is named by its place", () => {
     ["messages", { messages: [] }],
     ["messages.0.role", { messages: [{ role: "tool", content: "a" }] }],
     ["messages.0.content", { messages: [{ role: "user", content: 7 }] }],
-    ["messages.0.content': block 1: text", { messages: [{ role: "user", content: [{ type: "text", text: "a" }, { type: "text" }] }] }],
+    [
+      "messages.0.content': block 1: text",
+      { messages: [{ role: "user", content: [{ type: "text", text: "a" }, { type: "text" }] }] },
+    ],
     ["messages.0.content.1.type", { messages: [{ role: "user", content: [{ type: "text", text: "a" }, image] }] }],
-    ["messages.0.content.0.source.type", { messages: [{ role: "user", content: [{ type: "document", source: { type: "base64" } }] }] }],
+    [
+      "messages.0.content.0.source.type",
+      { messages: [{ role: "user", content: [{ type: "document", source: { type: "base64" } }] }] },
+    ],
     ["messages.0.content.0.type", { messages: [{ role: "user", content: [use] }] }],
     [
       "messages.1.content.0.type",
@@ -507,14 +587,23 @@ describe("what is wrong is named by its place", () => {
         ],
       },
     ],
-    ["messages.0.content.0.tool_use_id", { messages: [{ role: "user", content: [{ type: "tool_result", tool_use_id: "1" }] }] }],
+    [
+      "messages.0.content.0.tool_use_id",
+      { messages: [{ role: "user", content: [{ type: "tool_result", tool_use_id: "1" }] }] },
+    ],
     ["messages.1.role", { messages: [...asked, { role: "assistant", content: "I" }] }],
     ["system.0.type", { system: [image] }],
     ["tools.0': input_schema", { tools: [{ name: "a" }] }],
     ["tools.0.name", { tools: [{ ...tool, name: "a b" }] }],
     ["tools.0.input_schema.properties.a", { tools: [{ name: "a", input_schema: { properties: { a: { not: {} } } } }] }],
     ["tool_choice", { tool_choice: { type: "any" } }],
-    ["tool_choice", { tool_choice: { type: "tool", name: "web_search" }, tools: [{ type: "web_search_20250305", name: "web_search" }] }],
+    [
+      "tool_choice",
+      {
+        tool_choice: { type: "tool", name: "web_search" },
+        tools: [{ type: "web_search_20250305", name: "web_search" }],
+      },
+    ],
     ["tool_choice", { tool_choice: { type: "tool", name: "other" }, tools: [tool] }],
     ["temperature", { temperature: 3 }],
     ["metadata.user_id", { metadata: { user_id: "u".repeat(1_025) } }],
@@ -526,7 +615,10 @@ describe("what is wrong is named by its place", () => {
     const response = await (await open()).ask(body);
     expect(response.status).toBe(400);
     const { type, error, request_id } = await json(response);
-    expect({ type, error }).toEqual({ type: "error", error: { type: "invalid_request_error", message: expect.any(String) } });
+    expect({ type, error }).toEqual({
+      type: "error",
+      error: { type: "invalid_request_error", message: expect.any(String) },
+    });
     expect(error.message).toContain(`'${place}`);
     expect(request_id).toBe(response.headers.get("request-id"));
   });
@@ -536,7 +628,12 @@ describe("lists that are too long", () => {
   it.each([
     ["messages", { messages: Array(2_049).fill(1) }],
     ["messages", { messages: [{ role: "user", content: Array(4_097).fill(1) }] }],
-    ["messages", { messages: [{ role: "user", content: [{ type: "tool_result", content: Array(4_096).fill({ type: "text" }) }] }] }],
+    [
+      "messages",
+      {
+        messages: [{ role: "user", content: [{ type: "tool_result", content: Array(4_096).fill({ type: "text" }) }] }],
+      },
+    ],
     ["messages", { system: Array(4_097).fill({ type: "text", text: "" }) }],
     ["tools", { tools: Array(129).fill(1) }],
   ])("are refused whole: %s", async (place, body) => {
@@ -571,12 +668,19 @@ describe("who asks", () => {
   it.each([
     ["nothing", {}],
     ["a wrong x-api-key", { "x-api-key": "another-key-of-somebody" }],
-    ["a wrong bearer's key beside the right one", { authorization: "Bearer another-key-of-somebody", "x-api-key": key }],
+    [
+      "a wrong bearer's key beside the right one",
+      { authorization: "Bearer another-key-of-somebody", "x-api-key": key },
+    ],
   ])("is not known by %s", async (_, headers) => {
     const { ask } = await open({}, { keys: await ada() });
     const response = await ask({}, headers);
     expect(response.status).toBe(401);
-    expect(await json(response)).toMatchObject({ type: "error", error: { type: "authentication_error" }, request_id: expect.any(String) });
+    expect(await json(response)).toMatchObject({
+      type: "error",
+      error: { type: "authentication_error" },
+      request_id: expect.any(String),
+    });
   });
 
   it("is the unit of an experiment, by metadata.user_id", async () => {
@@ -598,7 +702,8 @@ describe("who asks", () => {
     await chat({ model: "ab", user: "ada" });
     expect(notes.splice(0).find(({ unit }) => unit !== undefined)?.unit).toBe(ada);
     // Claude Code's, whose sessions are one user's.
-    const agent = (device: string, session: string) => JSON.stringify({ device_id: device, account_uuid: "", session_id: session });
+    const agent = (device: string, session: string) =>
+      JSON.stringify({ device_id: device, account_uuid: "", session_id: session });
     expect(await unitOf(agent("d", "1-2"))).toBe(await unitOf(agent("d", "3-4")));
     expect(await unitOf(agent("d", "1-2"))).not.toBe(await unitOf(agent("e", "1-2")));
     expect(await unitOf("user_d_account_a_session_1-2")).toBe(await unitOf("user_d_account_a_session_3-4"));

@@ -37,7 +37,12 @@ describe("POST /v1/responses", () => {
   it("answers in OpenAI's shape", async () => {
     const { post } = await gateway(says("Warm the pot."));
     const response = await json(
-      await post("/v1/responses", { model: "plain", input: "How do I brew tea?", instructions: "Be brief.", metadata: { a: "b" } }),
+      await post("/v1/responses", {
+        model: "plain",
+        input: "How do I brew tea?",
+        instructions: "Be brief.",
+        metadata: { a: "b" },
+      }),
     );
     expect(response).toMatchObject({
       id: expect.stringMatching(/^resp_/u),
@@ -89,7 +94,11 @@ describe("POST /v1/responses", () => {
 
   it("chooses among candidates on a scored route, and explains where that is asked for", async () => {
     const { post } = await gateway();
-    const response = await post("/v1/responses", { model: "icdpo", input: "How do I brew coffee?", icdpo: { explain: true } });
+    const response = await post("/v1/responses", {
+      model: "icdpo",
+      input: "How do I brew coffee?",
+      icdpo: { explain: true },
+    });
     expect(response.headers.get("x-icdpo-score")).toBe("10.0000");
     const body = await json(response);
     expect(body.output[0].content[0].text).toBe("Candidate number 1.");
@@ -179,7 +188,9 @@ describe("the official client", () => {
       if (event.type === "response.output_text.delta") text += event.delta;
     }
     const final = await stream.finalResponse();
-    expect(final.output.flatMap((item) => (item.type === "message" ? item.content : []))).toMatchObject([{ type: "output_text", text }]);
+    expect(final.output.flatMap((item) => (item.type === "message" ? item.content : []))).toMatchObject([
+      { type: "output_text", text },
+    ]);
     expect(final.status).toBe("completed");
     expect(final.usage?.output_tokens).toBe(text.length);
     expect(events.filter((type, i) => type !== events[i - 1])).toEqual([
@@ -227,7 +238,11 @@ describe("the official client", () => {
 
   it("gets log-probabilities where it asks for them", async () => {
     const { openai } = await client(says("Hi"));
-    const response = await openai.responses.create({ model: "plain", input: "a", include: ["message.output_text.logprobs"] });
+    const response = await openai.responses.create({
+      model: "plain",
+      input: "a",
+      include: ["message.output_text.logprobs"],
+    });
     const [item] = response.output;
     const [part] = item?.type === "message" ? item.content : [];
     expect(part).toMatchObject({ logprobs: [{ token: "H", bytes: [72], top_logprobs: [] }, { token: "i" }] });
