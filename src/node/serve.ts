@@ -7,7 +7,6 @@ import { createApp } from "../app.ts";
 import { inTime } from "../async/pause.ts";
 import { Admission, shuttingDown } from "../gateway/admission.ts";
 import { BodyRoom } from "../gateway/body-room.ts";
-import type { StageLimits } from "../gateway/deadlines.ts";
 import { remembered } from "../http/endpoints/health.ts";
 import { noStore } from "../records/no-records.ts";
 import type { RecordStore } from "../records/record.ts";
@@ -37,10 +36,23 @@ export interface RunningServer {
   close(): Promise<void>;
 }
 
+const clockAndChance = {
+  now: (): number => performance.now(),
+  unixTime: (): number => Math.floor(Date.now() / 1000),
+  // Both draw from randomness that Node has at hand; each call of randomBytes asks the system.
+  newId: (prefix: string): string => prefix + randomUUID().replaceAll("-", "").slice(-idLength),
+  randomSeed: (): number => randomInt(2 ** 32),
+};
+
 /** Throws "configuration" where the address cannot be had. */
-export async function serve(runtime: Runtime, settings: Settings, access: Access, version: string, report: Report): Promise<RunningServer> {
-  const now = (): number => performance.now();
-  const unixTime = (): number => Math.floor(Date.now() / 1000);
+export async function serve(
+  runtime: Runtime,
+  settings: Settings,
+  access: Access,
+  version: string,
+  report: Report,
+): Promise<RunningServer> {
+  const { now, unixTime } = clockAndChance;
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now });
   const bodyRoom = new BodyRoom(settings.bodiesBytes);
   const doors = new Doors(settings, readerMs);
@@ -58,32 +70,24 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
   setMaxListeners(0, shutdown.signal); // every request under way is one
   const app = createApp({
     ...access,
+    ...clockAndChance,
+    ...fromSettings(settings),
     limiter: telling(access.limiter, telemetry.charged),
     admission,
     engineState: state,
     policies: () => runtime.policies.current,
     policyState: () => runtime.policies.state,
     keysState: () => access.ring.state,
-    tenantUnit: settings.ICDPO_TENANT,
     embedder: runtime.embedder,
     records,
     telemetry: telemetry.telemetry,
     recentRequests: telemetry.recent,
-    stageLimits: stageLimits(settings),
     shutdown: shutdown.signal,
     report: telemetry.reportError,
-    clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),
-    // Both draw from randomness that Node has at hand; each call of randomBytes asks the system.
-    newId: (prefix) => prefix + randomUUID().replaceAll("-", "").slice(-idLength),
-    randomSeed: () => randomInt(2 ** 32),
-    now,
-    unixTime,
     sessions: new Sessions({ secret: sessionSecret(settings), unixTime }),
     deadline: sharedDeadlines(settings.ICDPO_TIMEOUT_MS, now),
     pingMs,
     readerMs,
-    maxAnswers: settings.ICDPO_MAX_N,
-    maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
     bodyRoom,
     turn: turns(),
     startedAt: unixTime(),
@@ -96,7 +100,9 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
     const done = ended.then(() => true);
     const isDone = await inTime(done, settings.ICDPO_DRAIN_MS, () => false);
     if (isDone) return;
-    report(`${admission.admitted} requests did not finish within ICDPO_DRAIN_MS (${settings.ICDPO_DRAIN_MS} ms); ending them`);
+    report(
+      `${admission.admitted} requests did not finish within ICDPO_DRAIN_MS (${settings.ICDPO_DRAIN_MS} ms); ending them`,
+    );
     shutdown.abort(shuttingDown());
     await inTime(ended, farewellMs, () => {});
     void server.close();
@@ -113,15 +119,25 @@ export async function serve(runtime: Runtime, settings: Settings, access: Access
   };
 }
 
-function stageLimits(settings: Settings): StageLimits {
+/** What the app is told as it was set. */
+function fromSettings(settings: Settings) {
   return {
-    retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS,
-    queue: settings.ICDPO_QUEUE_TIMEOUT_MS,
-    prefill: settings.ICDPO_PREFILL_TIMEOUT_MS,
+    tenantUnit: settings.ICDPO_TENANT,
+    clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),
+    maxAnswers: settings.ICDPO_MAX_N,
+    maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,
+    stageLimits: {
+      retrieve: settings.ICDPO_RETRIEVE_TIMEOUT_MS,
+      queue: settings.ICDPO_QUEUE_TIMEOUT_MS,
+      prefill: settings.ICDPO_PREFILL_TIMEOUT_MS,
+    },
   };
 }
 
-/** Requests that begin at about the same time share a deadline, which is never too early: a timer for each costs a tenth of a short request. */
+/**
+ * Requests that begin at about the same time share a deadline, which is never too early: a timer for each costs a tenth
+ * of a short request.
+ */
 function sharedDeadlines(ms: number, now: () => number): () => AbortSignal {
   let shared: { readonly since: number; readonly signal: AbortSignal } | undefined;
   return () => {
