@@ -15,6 +15,7 @@ import {
   wordCharacters,
 } from "./character-ranges.ts";
 import { alternatives, type Grammar, literal, repeat } from "./gbnf.ts";
+import { longestOverlap, mostOverlapping, type Shape } from "./pattern-overlap.ts";
 
 /** A pattern uses what a grammar does not have. */
 export class UnsupportedPattern extends Error {}
@@ -90,6 +91,19 @@ function characterIn(grammar: Grammar, ranges: Ranges): string {
   return alternatives(parts);
 }
 
+/** A part of a pattern: its grammar, and its shape. */
+interface Part {
+  readonly text: string;
+  readonly shape: Shape;
+}
+
+const anything: Shape = {
+  type: "repeat",
+  body: { type: "character", ranges: everything },
+  least: 0,
+  most: Number.POSITIVE_INFINITY,
+};
+
 /** Reads a pattern from left to right. `RegExp` has checked that it is well formed. */
 class PatternReader {
   readonly #grammar: Grammar;
@@ -103,54 +117,66 @@ class PatternReader {
   }
 
   read(): string {
-    const bodies: string[] = [];
-    do bodies.push(this.#anchoredAlternative());
+    const parts: Part[] = [];
+    do parts.push(this.#anchoredAlternative());
     while (this.#skip("|"));
-    return alternatives(bodies.map((body) => body || '""'));
+    const shape: Shape = { type: "choice", parts: parts.map((part) => part.shape) };
+    if (longestOverlap(shape, this.#grammar.budget) > mostOverlapping)
+      throw new UnsupportedPattern(
+        `more than ${mostOverlapping} repetitions in a row may take the same characters; put what they do not take between them`,
+      );
+    return alternatives(parts.map(({ text }) => text || '""'));
   }
 
-  #anchoredAlternative(): string {
-    const anything = repeat(anyCharacter(this.#grammar), 0, undefined);
-    const before = this.#skip("^") ? "" : anything;
+  #anchoredAlternative(): Part {
+    const any: Part = { text: repeat(anyCharacter(this.#grammar), 0, undefined), shape: anything };
+    const before = this.#skip("^") ? nothing : any;
     const body = this.#sequence();
-    const after = this.#skip("$") ? "" : anything;
+    const after = this.#skip("$") ? nothing : any;
     if (this.#at < this.#characters.length && this.#peek() !== "|")
       throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
     return joined([before, body, after]);
   }
 
-  #sequence(): string {
-    const parts: string[] = [];
+  #sequence(): Part {
+    const parts: Part[] = [];
     while (this.#at < this.#characters.length && !["|", ")", "$"].includes(this.#peek())) parts.push(this.#term());
     return joined(parts);
   }
 
-  #term(): string {
+  #term(): Part {
     const body = this.#atom();
     const bounds = this.#quantifier();
+    if (bounds === null) return body;
+    const [least, most = Number.POSITIVE_INFINITY] = bounds;
     // llama.cpp multiplies nested repetitions: as a rule of its own, what is repeated counts as one.
-    return bounds === null ? body : repeat(this.#grammar.same("part", body || '""'), ...bounds);
+    const text = repeat(this.#grammar.same("part", body.text || '""'), ...bounds);
+    return { text, shape: { type: "repeat", body: body.shape, least, most } };
   }
 
-  #atom(): string {
+  #atom(): Part {
     const character = this.#next();
     switch (character) {
       case "(":
         return this.#group();
       case "[":
-        return characterIn(this.#grammar, this.#class());
+        return this.#character(this.#class());
       case ".":
-        return characterIn(this.#grammar, notLineEnds);
+        return this.#character(notLineEnds);
       case "^":
         throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
       case "\\":
-        return characterIn(this.#grammar, this.#escape());
+        return this.#character(this.#escape());
       default:
-        return characterIn(this.#grammar, single(character));
+        return this.#character(single(character));
     }
   }
 
-  #group(): string {
+  #character(ranges: Ranges): Part {
+    return { text: characterIn(this.#grammar, ranges), shape: { type: "character", ranges } };
+  }
+
+  #group(): Part {
     if (this.#depth >= deepestGroup)
       throw new UnsupportedPattern(`its groups stand more than ${deepestGroup} deep in each other`);
     this.#depth += 1;
@@ -161,14 +187,14 @@ class PatternReader {
         while (this.#next() !== ">");
       }
     }
-    const bodies: string[] = [];
-    do bodies.push(this.#sequence());
+    const parts: Part[] = [];
+    do parts.push(this.#sequence());
     while (this.#skip("|"));
     if (!this.#skip(")")) throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
     this.#depth -= 1;
-    const group = `( ${bodies.map((body) => body || '""').join(" | ")} )`;
-    this.#grammar.budget.spend(group.length);
-    return group;
+    const text = `( ${parts.map((part) => part.text || '""').join(" | ")} )`;
+    this.#grammar.budget.spend(text.length);
+    return { text, shape: { type: "choice", parts: parts.map(({ shape }) => shape) } };
   }
 
   #quantifier(): [least: number, most: number | undefined] | null {
@@ -290,6 +316,12 @@ function single(character: string): Ranges {
   return [[code, code]];
 }
 
-function joined(parts: readonly string[]): string {
-  return parts.filter((part) => part !== "").join(" ");
+const nothing: Part = { text: "", shape: { type: "sequence", parts: [] } };
+
+function joined(parts: readonly Part[]): Part {
+  const text = parts
+    .map((part) => part.text)
+    .filter((each) => each !== "")
+    .join(" ");
+  return { text, shape: { type: "sequence", parts: parts.map(({ shape }) => shape) } };
 }
