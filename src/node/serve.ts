@@ -44,6 +44,9 @@ const clockAndChance = {
   randomSeed: (): number => randomInt(2 ** 32),
 };
 
+/** As many calls as one request may have under way, each of which listens to its signal; Node warns of more than 10. */
+const mostListeners = 1_000;
+
 /** Throws "configuration" where the address cannot be had. */
 export async function serve(
   runtime: Runtime,
@@ -53,6 +56,7 @@ export async function serve(
   report: Report,
 ): Promise<RunningServer> {
   const { now, unixTime } = clockAndChance;
+  setMaxListeners(mostListeners);
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now });
   const bodyRoom = new BodyRoom(settings.bodiesBytes);
   const doors = new Doors(settings, readerMs);
