@@ -179,7 +179,7 @@ async function watch(site: Site, isOver: () => boolean): Promise<void> {
       find(`The event loop stood still for ${blockMs.toFixed(0)} ms`, suspects);
     if (told.residentBytes > mostMegabytes * megabyte && !(last.residentBytes > mostMegabytes * megabyte))
       find(`Holds ${(told.residentBytes / megabyte).toFixed(0)} MB`, suspects);
-    if (told.restarts > last.restarts) find("The engine ended", suspects);
+    if (told.restarts > last.restarts) find(`The engine ended: ${site.gateway.log().slice(-1_000)}`, suspects);
     site.residentBytes.push(told.residentBytes);
     last = told;
     lastAt = now;

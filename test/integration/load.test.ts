@@ -234,7 +234,7 @@ describe("an engine that hangs", () => {
   beforeAll(async () => {
     await gateway.stop();
     // With one thread no other process can hold up a step for so long.
-    gateway = await startGateway({ ...settings, ICDPO_HANG_MS: "4000", ICDPO_THREADS: "1" });
+    gateway = await startGateway({ ...settings, ICDPO_HANG_MS: "10000", ICDPO_THREADS: "1" });
   });
 
   it("is noticed, ended and started again", async () => {
@@ -243,6 +243,6 @@ describe("an engine that hangs", () => {
     expect(await send(0)).toBe("answered");
     const after = (await ready()).engine;
     expect(after.pid).not.toBe(engine.pid);
-    expect(gateway.log()).toContain("has not got on for 4000 ms");
+    expect(gateway.log()).toContain("has not got on for 10000 ms");
   });
 });
