@@ -21,7 +21,7 @@ import { askerOf, type Outlet, type Reader, sizeOf, streamWork } from "./work.ts
  * what is wrong with the request is thrown before. Without one, nobody looks at an answer before its end, and nothing
  * comes before it: the work may be tried again until then.
  */
-export async function* generate(
+export function generate(
   c: Context,
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
@@ -33,7 +33,7 @@ export async function* generate(
   const terms = agree(dependencies, resolved, generation);
   const { conversation, answers, tools } = generation;
   const demand = generationDemand(terms.policy, { conversation, sampling: terms.sampling, answers, tools });
-  yield* streamWork<GenerationEvent>(askerOf(c), reader, dependencies, demand, async (work, out) => {
+  return streamWork<GenerationEvent>(askerOf(c), reader, dependencies, demand, async (work, out) => {
     const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
     const isRead = reader !== undefined;
     const { outcome, readers } = await work.attempt(async (usage) => {
