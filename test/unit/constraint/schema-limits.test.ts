@@ -163,6 +163,10 @@ describe("what is usual is kept to", () => {
   });
 });
 
+/** Each begins with a character of its own, so that no two repetitions take the same. */
+const inEachOther = (groups: number): string =>
+  many(groups, (i) => String.fromCodePoint(0x100 + i)).reduce((inner, own) => `(?:${own}${inner}){0,2}`, "z");
+
 describe("what is too much is refused by its place", () => {
   const tooLarge = "too large to keep to; make them smaller";
   const scattered = many(15_000, (i) => String.fromCodePoint(0x4e00 + ((i * 15_838) % 40_000))).join("");
@@ -282,6 +286,7 @@ describe("what is too much is refused by its place", () => {
     ],
     ["what may be empty, without end", { type: "string", pattern: "^(a*)*$" }, "in a row", "schema.pattern"],
     ["repetitions in a row", { type: "string", pattern: `^${"[a-z]*".repeat(6)}$` }, "in a row", "schema.pattern"],
+    ["groups that follow themselves, in each other", { pattern: inEachOther(32) }, tooLarge, "schema.pattern"],
     [
       "as many, where they may be left out",
       { type: "string", pattern: `^${"a?".repeat(6)}$` },
