@@ -1,6 +1,6 @@
 /** @module Teacher forcing: log π(y ∣ C) of given completions, their own tokens fed after a context. */
+import { allOrNone } from "../async/all-or-none.ts";
 import { EventQueue } from "../async/event-queue.ts";
-import { LinkedSignal } from "../async/linked-signal.ts";
 import type { Token } from "../engine/engine.ts";
 import type { ScoringContext } from "./contexts.ts";
 import { sumOf, unscorable } from "./score.ts";
@@ -45,19 +45,9 @@ export async function allForcedSums(
   forced: readonly ForcedCompletions[],
   options: ScoringOptions,
 ): Promise<number[][]> {
-  const link = new LinkedSignal([options.signal]);
-  const calls = forced.map(({ context, completions }) =>
-    forcedSums(context, completions, { ...options, signal: link.signal }),
-  );
-  try {
-    return await Promise.all(calls);
-  } catch (error) {
-    link.abort(error);
-    await Promise.allSettled(calls);
-    throw error;
-  } finally {
-    link.release();
-  }
+  const sums = ({ context, completions }: ForcedCompletions, _: number, signal: AbortSignal): Promise<number[]> =>
+    forcedSums(context, completions, { ...options, signal });
+  return allOrNone(forced, sums, options.signal);
 }
 
 /** log π(y ∣ C) of responses as they come, in nats: one call to the engine. */

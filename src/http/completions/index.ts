@@ -4,7 +4,7 @@
  */
 import type { Context } from "hono";
 import { mayUse } from "../../access/access.ts";
-import { LinkedSignal } from "../../async/linked-signal.ts";
+import { allOrNone } from "../../async/all-or-none.ts";
 import { checkCharacters, checkTokens, tooLong } from "../../engine/characters.ts";
 import type { Engine, EngineInfo, Prompt, Token, TokenDetail } from "../../engine/engine.ts";
 import { checkAnswerSize } from "../../gateway/answer-room.ts";
@@ -148,28 +148,6 @@ function checkGiven(info: EngineInfo, given: string | readonly Token[]): void {
   if (typeof given === "string") checkCharacters(info, given.length, "prompt");
   else if (given.length > info.contextSize) throw tooLong(info, given.length, "tokens", "prompt");
   else checkTokens(info, given, "prompt");
-}
-
-/**
- * All of the items' work, side by side. Where one of them fails, the others are stopped, and have stopped when its
- * error is thrown.
- */
-async function allOrNone<Item, Result>(
-  items: readonly Item[],
-  work: (item: Item, index: number, signal: AbortSignal) => Promise<Result>,
-  signal: AbortSignal,
-): Promise<Result[]> {
-  const link = new LinkedSignal([signal]);
-  const working = items.map((item, index) => work(item, index, link.signal));
-  try {
-    return await Promise.all(working);
-  } catch (error) {
-    link.abort();
-    await Promise.allSettled(working);
-    throw error;
-  } finally {
-    link.release();
-  }
 }
 
 function usageOf(prompts: readonly Prompt[], completions: readonly (readonly Token[])[]): Usage {
