@@ -4,6 +4,7 @@
  * run, and the best of three tries counts.
  */
 import { once } from "node:events";
+import { existsSync, readFileSync } from "node:fs";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 import { setTimeout as pause } from "node:timers/promises";
 import { setFlagsFromString } from "node:v8";
@@ -110,6 +111,18 @@ export class IdleLoop {
   async close(): Promise<void> {
     await this.#worker.terminate();
   }
+}
+
+/**
+ * How long a process's main thread has been ready to run and had no core, in milliseconds; 0 where the system does not
+ * tell (only Linux does).
+ */
+export function waitedMs(pid: number | undefined): number {
+  if (process.platform !== "linux") return 0;
+  // A process that has ended waits no longer.
+  const text = existsSync(`/proc/${pid}/schedstat`) ? readFileSync(`/proc/${pid}/schedstat`, "utf8") : "";
+  const [, nanoseconds = "0"] = text.split(" ");
+  return Number(nanoseconds) / 1e6;
 }
 
 setFlagsFromString("--expose-gc");
