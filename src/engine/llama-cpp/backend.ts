@@ -2,8 +2,8 @@
 import type { SampleRequest, Token } from "../engine.ts";
 import type { SequenceMemory } from "./slots.ts";
 
-/** A row of a step's logits, valid until the next step. */
-export type Logits = number & { readonly __logits: unique symbol };
+/** A row of a step's logits, valid until the next step of the same context; it knows which that is. */
+export type Logits = object & { readonly __logits: never };
 
 /** Consecutive tokens of one sequence; logits are wanted at the given offsets. */
 export interface BatchChunk {

@@ -9,7 +9,7 @@ import type { EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./child-messages.ts";
 import { CompletionText } from "./completion-text.ts";
 import { type LoadedModel, loadModel } from "./loaded-model.ts";
-import { Scheduler } from "./scheduler.ts";
+import { Schedulers } from "./schedulers.ts";
 import { type Ownership, undivided } from "./slots.ts";
 import type { TaskRequest } from "./task.ts";
 import { SampledSequence, ScoredSequence, type ScoredSequenceOptions } from "./task-sequences.ts";
@@ -22,10 +22,10 @@ interface Running {
 }
 
 const running = new Map<number, Running>();
-let loaded: { model: LoadedModel; scheduler: Scheduler } | undefined;
+let loaded: { model: LoadedModel; schedulers: Schedulers } | undefined;
 
 process.on("message", (message: ParentMessage) => {
-  if ("threads" in message) return loaded?.model.threads.limit(message.threads);
+  if ("threads" in message) return limitThreads(message.threads);
   const call = running.get(message.id);
   if ("call" in message) void answer(message.id, message.call);
   else if ("abort" in message) call?.controller.abort();
@@ -68,12 +68,12 @@ async function perform(
 ): Promise<Result> {
   if (call.type === "load") {
     const model = await loadModel(call.options);
-    loaded = { model, scheduler: new Scheduler(model.backend) };
+    loaded = { model, schedulers: new Schedulers(model.backend, { longer: model.longer, open: model.openLonger }) };
     return { info: model.info, size: model.size };
   }
   if (call.type === "load-report") return loadReport();
   if (loaded === undefined) throw new GatewayError("engine_unavailable", "The engine has not loaded its model yet.");
-  const { model, scheduler } = loaded;
+  const { model, schedulers } = loaded;
   switch (call.type) {
     case "tokenize":
       return tokenizeInTurns(call.texts, model, signal);
@@ -88,17 +88,22 @@ async function perform(
     case "chat-prompt":
       return model.chatPrompt(call.messages, call.tools);
     case "sample":
-      await sample(id, call.prompt, call.request, model, scheduler, signal);
+      await sample(id, call.prompt, call.request, model, schedulers, signal);
       return null;
     case "score":
-      await score(id, call, completions, model, scheduler, signal);
+      await score(id, call, completions, model, schedulers, signal);
       return null;
   }
 }
 
+function limitThreads(threads: number): void {
+  loaded?.model.threads.limit(threads);
+  loaded?.schedulers.limitThreads(threads);
+}
+
 function loadReport(): EngineLoad {
   if (loaded === undefined) return { active: 0, waiting: 0, freeSequences: 0, stepMs: 0, threads: 0 };
-  return { ...loaded.scheduler.load, threads: loaded.model.threads.settled };
+  return { ...loaded.schedulers.load, threads: loaded.model.threads.settled };
 }
 
 async function sample(
@@ -106,13 +111,14 @@ async function sample(
   prompt: Prompt,
   request: SampleRequest,
   model: LoadedModel,
-  scheduler: Scheduler,
+  schedulers: Schedulers,
   signal: AbortSignal,
 ): Promise<void> {
   const { backend } = model;
-  const room = backend.contextSize - prompt.tokens.length;
+  const { contextSize } = schedulers;
+  const room = contextSize - prompt.tokens.length;
   checkTokens(prompt.tokens, model);
-  checkPrompt(prompt, room, backend.contextSize);
+  checkPrompt(prompt, room, contextSize);
   const limits = {
     maxTokens: Math.min(request.maxTokens, room),
     logprobs: request.logprobs,
@@ -132,14 +138,8 @@ async function sample(
         onDone: (sample) => send({ id, index, sample }),
       }),
   );
-  await scheduler.run({
-    kind: "sample",
-    prompt: prompt.tokens,
-    owner: ownerOf(prompt),
-    sequences,
-    signal,
-    ...accountOf(id),
-  });
+  const task = { kind: "sample", prompt: prompt.tokens, owner: ownerOf(prompt), sequences, signal } as const;
+  await schedulers.run({ ...task, ...accountOf(id) }, limits.maxTokens);
 }
 
 async function score(
@@ -147,15 +147,16 @@ async function score(
   { prompt, topLogprobs }: Extract<Call, { type: "score" }>,
   completions: EventQueue<readonly Token[]>,
   model: LoadedModel,
-  scheduler: Scheduler,
+  schedulers: Schedulers,
   signal: AbortSignal,
 ): Promise<void> {
   const { backend } = model;
+  const { contextSize } = schedulers;
   const check = (tokens: number): void =>
-    checkPrompt(prompt, backend.contextSize + 2 - prompt.tokens.length - tokens, backend.contextSize);
+    checkPrompt(prompt, contextSize + 2 - prompt.tokens.length - tokens, contextSize);
   checkTokens(prompt.tokens, model);
   check(1);
-  const task = scheduler.open({
+  const task = schedulers.open({
     kind: "score",
     prompt: prompt.tokens,
     owner: ownerOf(prompt),

@@ -1,6 +1,6 @@
 /** @module What a context takes of the memory, and how much of it there is. */
 import { GgmlType, type GgufInsights, type Llama } from "node-llama-cpp";
-import type { Room } from "./sizing.ts";
+import type { Room, Sequences } from "./sizing.ts";
 
 /** Tokens in a step, at most. On a CPU the scheduler takes fewer, so that steps stay short. */
 export const stepTokens = 512;
@@ -25,8 +25,7 @@ export async function freeRoom(llama: Llama): Promise<Room> {
 
 export function contextBytes(
   insights: GgufInsights,
-  contextSize: number,
-  sequences: number,
+  { contextSize, sequences }: Sequences,
   { exact, gpu }: { readonly exact: boolean; readonly gpu: boolean },
 ): number {
   const { cpuRam, gpuVram } = insights.estimateContextResourceRequirements({

@@ -6,7 +6,7 @@ import type { EngineInfo, Prompt, Token } from "../engine.ts";
 import { ChatTemplate, renderedTokens, type Vocabulary } from "../template/chat-template.ts";
 import type { Backend } from "./backend.ts";
 import type { Detokenize } from "./completion-text.ts";
-import { type EngineSize, loadNative, type NativeOptions } from "./native.ts";
+import { type EngineSize, loadNative, type Native, type NativeOptions } from "./native.ts";
 import type { NativeModel } from "./native-model.ts";
 import type { Describe } from "./task-sequences.ts";
 import type { ThreadControl } from "./threads.ts";
@@ -15,6 +15,8 @@ export interface LoadedModel {
   readonly info: EngineInfo;
   readonly size: EngineSize;
   readonly backend: Backend;
+  readonly longer: Native["longer"];
+  readonly openLonger: Native["openLonger"];
   readonly threads: ThreadControl;
   readonly detokenize: Detokenize;
   /** End of generation, or any other control token: the model has left its turn. */
@@ -28,7 +30,7 @@ export interface LoadedModel {
 
 /** Loads the model file into a context. Throws llama.cpp's error where it cannot. */
 export async function loadModel(options: NativeOptions & { readonly model: string }): Promise<LoadedModel> {
-  const { model, backend, size, threads } = await loadNative(options);
+  const { model, backend, longer, openLonger, size, threads } = await loadNative(options);
   const vocabulary = readVocabulary(model);
   const template = model.chatTemplate === undefined ? undefined : new ChatTemplate(model.chatTemplate, vocabulary);
   const withBos = (tokens: Token[]): Token[] =>
@@ -36,8 +38,8 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
 
   const info: EngineInfo = {
     model: options.model,
-    contextSize: backend.contextSize,
-    mostCharacters: backend.contextSize * model.longestToken,
+    contextSize: size.contextSize,
+    mostCharacters: size.contextSize * model.longestToken,
     vocabularySize: model.vocabularySize,
     capabilities: {
       chat: template !== undefined,
@@ -52,6 +54,8 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     info,
     size,
     backend,
+    longer,
+    openLonger,
     threads,
     detokenize: model.detokenize,
     endsTurn: (token) => model.endsGeneration(token) || model.kind(token) === "control",

@@ -4,6 +4,7 @@ import { AvailableCores } from "./available-cores.ts";
 import type { Backend, BatchChunk, Logits, Sampler, TopLogprobs } from "./backend.ts";
 import type { NativeContext } from "./native-context.ts";
 import type { NativeSamplers } from "./native-samplers.ts";
+import { asLogits } from "./sampler.ts";
 import type { ThreadControl } from "./threads.ts";
 
 export type BackendSize = Pick<Backend, "sequences" | "contextSize" | "stepTokens" | "prefillSpeed" | "rewinds">;
@@ -39,9 +40,8 @@ export class NativeBackend implements Backend {
     const count = batch.reduce((sum, { tokens }) => sum + tokens.length, 0);
     context.initBatch(count);
     const rows = batch.map(({ sequence, position, tokens, logits }) =>
-      Array.from(
-        context.addToBatch(sequence, position, Uint32Array.from(tokens), Uint32Array.from(logits)),
-        (row) => row as Logits,
+      Array.from(context.addToBatch(sequence, position, Uint32Array.from(tokens), Uint32Array.from(logits)), (row) =>
+        asLogits({ context, row }),
       ),
     );
     const start = performance.now();

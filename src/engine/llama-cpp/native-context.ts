@@ -18,7 +18,6 @@ export interface NativeContext extends TokenSampling {
 }
 
 interface NativeInternals {
-  readonly context: { readonly _ctx: NativeContext };
   readonly llama: {
     readonly _bindings: {
       readonly AddonSampler: new (model: unknown) => NativeSampler;
@@ -33,18 +32,21 @@ interface NativeInternals {
   readonly model: { readonly _model: unknown };
 }
 
-/** What a context and its model have of the native library. */
+/** What a model has of the native library, whatever the context. */
 export interface NativeLibrary {
-  readonly context: NativeContext;
   createSampler(config: SamplerConfig): NativeSampler;
   /** Throws "invalid_request" where llama.cpp cannot read it. */
   readGrammar(gbnf: string): GrammarState;
   copyGrammar(state: GrammarState): GrammarState;
 }
 
-/** Private to the library: the integration tests fail loudly where a version changes them. */
-export function openInternals(context: LlamaContext, llama: Llama, model: LlamaModel): NativeLibrary {
-  const internals = { context, llama, model } as unknown as NativeInternals;
+/** Private to the library, as all of these: the integration tests fail loudly where a version changes them. */
+export function nativeContext(context: LlamaContext): NativeContext {
+  return (context as unknown as { readonly _ctx: NativeContext })._ctx;
+}
+
+export function openInternals(llama: Llama, model: LlamaModel): NativeLibrary {
+  const internals = { llama, model } as unknown as NativeInternals;
   const createSampler = (config: SamplerConfig): NativeSampler => {
     const sampler = new internals.llama._bindings.AddonSampler(internals.model._model);
     sampler.applyConfig(config);
@@ -67,5 +69,5 @@ export function openInternals(context: LlamaContext, llama: Llama, model: LlamaM
     return new AddonGrammarEvaluationState(internals.model._model, grammar);
   };
   const copyGrammar = (state: GrammarState): GrammarState => new AddonGrammarEvaluationState(state);
-  return { context: internals.context._ctx, createSampler, readGrammar, copyGrammar };
+  return { createSampler, readGrammar, copyGrammar };
 }

@@ -1,5 +1,5 @@
 /**
- * @module The samplers of a context: each completion has one of its own, set up as its request says, and given back to
+ * @module The samplers of a model, for all of its contexts: each completion has one of its own, set up as its request says, and given back to
  * be used again.
  */
 import type { SampleRequest, Token } from "../engine.ts";
@@ -9,6 +9,7 @@ import type { NativeLibrary } from "./native-context.ts";
 import {
   type GrammarState,
   type NativeSampler,
+  nativeRow,
   readLogprobs,
   type SamplerConfig,
   type SamplerModel,
@@ -42,10 +43,10 @@ export class NativeSamplers {
 
   /** Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
   create(request: SampleRequest, seed: number): Sampler {
-    const { context } = this.#library;
     const sampler = this.#setUp(request, seed);
     return {
-      sample: async (row: Logits): Promise<Token> => {
+      sample: async (logits: Logits): Promise<Token> => {
+        const { context, row } = nativeRow(logits);
         const draw = () => context.sampleToken(row, sampler);
         const token = await (request.grammar === undefined ? draw() : this.#oneByOne.take(draw));
         if (token === -1) throw new Error("llama.cpp could not sample a token");
@@ -61,12 +62,12 @@ export class NativeSamplers {
 
   /** log π of each token at a row, in nats. */
   async logprobs(row: Logits, tokens: readonly Token[]): Promise<number[]> {
-    const logprobs = await readLogprobs(this.#library.context, this.#greedy, row, tokens, 0);
+    const logprobs = await readLogprobs(nativeRow(row), this.#greedy, tokens, 0);
     return tokens.map((token) => logprobs.get(token) ?? Number.NEGATIVE_INFINITY);
   }
 
   async topLogprobs(row: Logits, token: Token, count: number): Promise<TopLogprobs> {
-    const logprobs = await readLogprobs(this.#library.context, this.#greedy, row, [token], count);
+    const logprobs = await readLogprobs(nativeRow(row), this.#greedy, [token], count);
     const top = [...logprobs].sort(([a, x], [b, y]) => y - x || a - b).slice(0, count);
     return { logprob: logprobs.get(token) ?? Number.NEGATIVE_INFINITY, top };
   }

@@ -38,6 +38,20 @@ export interface TokenSampling {
   ): Promise<[token: Token, probabilities: unknown, confidence: unknown, logits?: number[], totalWeight?: number]>;
 }
 
+/** What stands behind `Logits`. */
+export interface NativeRow {
+  readonly context: TokenSampling;
+  readonly row: number;
+}
+
+export function asLogits(row: NativeRow): Logits {
+  return row as unknown as Logits;
+}
+
+export function nativeRow(logits: Logits): NativeRow {
+  return logits as unknown as NativeRow;
+}
+
 /** What a sampler's set-up must know of the model. */
 export interface SamplerModel {
   readonly vocabularySize: number;
@@ -73,13 +87,12 @@ export function samplerConfig(request: SampleRequest, model: SamplerModel, conte
  * `includeMax` does not work; "selected" of a greedy chain is the maximum.
  */
 export async function readLogprobs(
-  native: TokenSampling,
+  { context, row }: NativeRow,
   greedy: NativeSampler,
-  row: Logits,
   tokens: readonly Token[],
   top: number,
 ): Promise<Map<Token, number>> {
-  const [, , , pairs, totalWeight] = await native.sampleToken(
+  const [, , , pairs, totalWeight] = await context.sampleToken(
     row,
     greedy,
     false,

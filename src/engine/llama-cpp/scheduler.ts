@@ -4,6 +4,7 @@
  * step together (`batch.ts`).
  */
 import { cancelled } from "../../types/error.ts";
+import type { EngineLoad } from "../engine.ts";
 import type { Backend, Logits } from "./backend.ts";
 import { fillBatch, findOvertaken, type PlannedChunk } from "./batch.ts";
 import { forkTask, mayFork } from "./forking.ts";
@@ -24,7 +25,12 @@ export interface OpenTask {
 export interface SchedulerOptions {
   /** Milliseconds, from any origin. */
   readonly now?: () => number;
+  /** Schedulers that share a machine take turns at it; absent: there is no other. */
+  readonly turn?: <Result>(act: () => Promise<Result>) => Promise<Result>;
 }
+
+/** Tasks under way and waiting, sequences that no task has, and how long the present step has taken. */
+export type SchedulerLoad = Omit<EngineLoad, "threads">;
 
 export class Scheduler {
   readonly #backend: Backend;
@@ -32,28 +38,33 @@ export class Scheduler {
   readonly #tasks: TaskQueue;
   readonly #pace: Pace;
   readonly #now: () => number;
+  readonly #turn: NonNullable<SchedulerOptions["turn"]>;
   #looping = false;
   #woken = false;
   #stepStart: number | null = null;
 
-  constructor(backend: Backend, { now = () => performance.now() }: SchedulerOptions = {}) {
+  constructor(backend: Backend, { now = () => performance.now(), turn = (act) => act() }: SchedulerOptions = {}) {
     this.#backend = backend;
     this.#now = now;
+    this.#turn = turn;
     const slots = slotCount(backend.sequences);
     this.#slots = new Slots(backend, slots);
     this.#tasks = new TaskQueue(this.#slots, backend.rewinds);
     this.#pace = new Pace(backend.prefillSpeed, backend.threads, backend.stepTokens - slots);
   }
 
-  /** Tasks under way and waiting, sequences that no task has, and how long the present step has taken. */
-  get load(): { active: number; waiting: number; freeSequences: number; stepMs: number } {
-    const cached = this.#backend.sequences - this.#slots.count;
+  get load(): SchedulerLoad {
     return {
       active: this.#tasks.active.length,
       waiting: this.#tasks.waiting.length,
-      freeSequences: this.#slots.freeCount + cached,
+      freeSequences: this.#backend.sequences - this.usedSequences,
       stepMs: this.#stepStart === null ? 0 : this.#now() - this.#stepStart,
     };
+  }
+
+  /** Sequences that tasks run in. */
+  get usedSequences(): number {
+    return this.#slots.count - this.#slots.freeCount;
   }
 
   /** Resolves when all sequences are done. Throws "cancelled" within one step of the signal, or the backend's error. */
@@ -127,16 +138,18 @@ export class Scheduler {
   async #step(): Promise<boolean> {
     const batch = await this.#plan();
     if (batch.length === 0) return false;
-    const { threads } = this.#backend;
-    const start = this.#now();
-    this.#stepStart = start;
-    await this.#perform(batch);
-    this.#stepStart = null;
-    this.#pace.record(
-      batch.reduce((sum, { chunk }) => sum + chunk.tokens.length, 0),
-      this.#now() - start,
-      threads,
-    );
+    await this.#turn(async () => {
+      const { threads } = this.#backend;
+      const start = this.#now();
+      this.#stepStart = start;
+      await this.#perform(batch);
+      this.#stepStart = null;
+      this.#pace.record(
+        batch.reduce((sum, { chunk }) => sum + chunk.tokens.length, 0),
+        this.#now() - start,
+        threads,
+      );
+    });
     return true;
   }
 
@@ -205,9 +218,11 @@ export class Scheduler {
     const next = await running.sequence.accept(rows);
     if (running.queue.length > 0) return;
     running.queue = next;
-    if (next.length > 0) return;
+    const isFull = this.#slots.length(running.slot) + next.length > this.#backend.contextSize;
+    if (next.length > 0 && !isFull) return;
     task.running.delete(running);
-    running.sequence.dispose();
+    if (next.length === 0) running.sequence.dispose();
+    else task.onFull?.(running.sequence, [...this.#slots.tokens(running.slot), ...next]);
     if (task.waiting.length > 0 || task.open) task.idle.push(running.slot);
     else this.#giveBack(task, running.slot);
   }

@@ -79,6 +79,11 @@ export class Slots {
     return this.#free.length;
   }
 
+  /** What a slot holds. */
+  tokens(slot: number): readonly Token[] {
+    return this.#tokens(slot);
+  }
+
   /** Tokens in a slot. */
   length(slot: number): number {
     return this.#tokens(slot).length;

@@ -133,7 +133,7 @@ export class Supervisor {
     this.#status = "ready";
     for (const line of size.why) log(`engine: ${line}`);
     const threads = `${size.threads} ${size.threads === 1 ? "thread" : "threads"} of ${size.mostThreads} at most`;
-    log(`engine: ${size.sequences} sequences of ${size.contextSize} tokens, ${threads}, ${size.gpu ?? "no GPU"}`);
+    log(`engine: ${size.sequences} sequences of ${size.sequenceTokens} tokens, ${threads}, ${size.gpu ?? "no GPU"}`);
     return info;
   }
 

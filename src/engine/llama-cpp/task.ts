@@ -24,6 +24,11 @@ export interface TaskRequest {
   readonly onPrefill?: ((tokens: number) => void) | undefined;
   /** The prompt is filled; so many of its tokens need not be prefilled. */
   readonly onPrompt?: ((cached: number) => void) | undefined;
+  /**
+   * A sequence has more to decode than its context holds: it is the callee's now, with all tokens from the prompt's
+   * first to the one that comes next. Absent: there are none such.
+   */
+  readonly onFull?: ((sequence: TaskSequence, tokens: readonly Token[]) => void) | undefined;
 }
 
 /** A sequence that has a slot. */

@@ -5,6 +5,8 @@
 import { describe, expect, it } from "vitest";
 import {
   chooseSize,
+  fewerThatFit,
+  longerSequences,
   type ModelNeeds,
   type Room,
   type Size,
@@ -21,7 +23,7 @@ function needs(overrides: Partial<ModelNeeds> = {}): ModelNeeds {
   return {
     weights: gib,
     trainContext: 32_768,
-    contextBytes: (contextSize, sequences) => contextSize * sequences * perToken,
+    bytesOf: ({ contextSize, sequences }) => contextSize * sequences * perToken,
     ...overrides,
   };
 }
@@ -32,7 +34,7 @@ function room(bytes: number, where: Room["where"] = "memory"): Room {
 
 /** Free so that half of what the weights leave is just enough for so many sequences of so many tokens. */
 function roomFor(contextSize: number, sequences: number, model = needs()): Room {
-  return room(model.weights + 2 * model.contextBytes(contextSize, sequences));
+  return room(model.weights + 2 * model.bytesOf({ contextSize: contextSize, sequences: sequences }));
 }
 
 function size(
@@ -81,7 +83,7 @@ describe("without settings", () => {
 
   it("the smallest size may take all that the weights leave, and not one byte more", () => {
     const model = needs();
-    const smallest = model.weights + model.contextBytes(1024, 4);
+    const smallest = model.weights + model.bytesOf({ contextSize: 1024, sequences: 4 });
     expect(size(room(smallest))).toEqual([1024, 4]);
     expect(refusal(room(smallest - 1))).toContain("1024");
   });
@@ -93,15 +95,15 @@ describe("without settings", () => {
 
   it("a context that the model was trained with and that is shorter than 1024 does not shrink", () => {
     const model = needs({ trainContext: 512 });
-    expect(size(room(model.weights + model.contextBytes(512, 4)), {}, model)).toEqual([512, 4]);
-    refusal(room(model.weights + model.contextBytes(512, 4) - 1), {}, model);
+    expect(size(room(model.weights + model.bytesOf({ contextSize: 512, sequences: 4 })), {}, model)).toEqual([512, 4]);
+    refusal(room(model.weights + model.bytesOf({ contextSize: 512, sequences: 4 }) - 1), {}, model);
   });
 
   it.each([1025, 1500, 2000, 3000, 4095])(
     "a context of a model trained with %i tokens does not shrink below 1024",
     (trainContext) => {
       const model = needs({ trainContext });
-      const [contextSize] = size(room(model.weights + model.contextBytes(1024, 4)), {}, model);
+      const [contextSize] = size(room(model.weights + model.bytesOf({ contextSize: 1024, sequences: 4 })), {}, model);
       expect(contextSize).toBeGreaterThanOrEqual(1024);
     },
   );
@@ -127,18 +129,18 @@ describe("settings", () => {
 
   it("may take all that the weights leave, and are refused beyond it", () => {
     const model = needs();
-    const exact = model.weights + model.contextBytes(8192, 20);
+    const exact = model.weights + model.bytesOf({ contextSize: 8192, sequences: 20 });
     expect(size(room(exact), { contextSize: 8192, sequences: 20 })).toEqual([8192, 20]);
     refusal(room(exact - 1), { contextSize: 8192, sequences: 20 });
-    refusal(room(model.weights + model.contextBytes(8192, 4) - 1), { contextSize: 8192 });
-    refusal(room(model.weights + model.contextBytes(1024, 20) - 1), { sequences: 20 });
+    refusal(room(model.weights + model.bytesOf({ contextSize: 8192, sequences: 4 }) - 1), { contextSize: 8192 });
+    refusal(room(model.weights + model.bytesOf({ contextSize: 1024, sequences: 20 }) - 1), { sequences: 20 });
   });
 });
 
 describe("a model that does not fit", () => {
   const sized = needs({
     weights: 3 * gib,
-    contextBytes: (contextSize, sequences) => (contextSize * sequences * gib) / 4096,
+    bytesOf: ({ contextSize, sequences }) => (contextSize * sequences * gib) / 4096,
   });
 
   it("is refused with what it needs, for what, what is free where, and the settings to lower", () => {
@@ -179,6 +181,54 @@ describe("the reason", () => {
   });
 });
 
+describe("longer sequences", () => {
+  const longer = (given: Room, settings: Partial<SizeSettings> = {}, model = needs()): [number, number][] => {
+    const all = { ...none, ...settings };
+    return longerSequences(model, given, chooseSize(model, given, all), all).map(({ contextSize, sequences }) => [
+      contextSize,
+      sequences,
+    ]);
+  };
+
+  it("are twice as long and so on, up to what the model was trained with, six of each at most", () => {
+    expect(longer(room(1000 * gib))).toEqual([
+      [8192, 6],
+      [16_384, 6],
+      [32_768, 6],
+    ]);
+    expect(longer(room(1000 * gib), {}, needs({ trainContext: 10_000 }))).toEqual([
+      [8192, 6],
+      [10_000, 6],
+    ]);
+    expect(longer(room(1000 * gib), {}, needs({ trainContext: 4096 }))).toEqual([]);
+  });
+
+  it("are fewer where less is free, and no longer than one of them fits", () => {
+    // Beside 16 usual ones, which take half, a quarter of what the weights leave is for them: 32,768 tokens here.
+    expect(longer(roomFor(4096, 16))).toEqual([
+      [8192, 4],
+      [16_384, 2],
+      [32_768, 1],
+    ]);
+    expect(longer(roomFor(1024, 4))).toEqual([[2048, 1]]);
+  });
+
+  it("are no more than the setting of sequences says, and none where the setting of the context says how long", () => {
+    expect(longer(room(1000 * gib), { sequences: 2 }, needs({ trainContext: 8192 }))).toEqual([[8192, 2]]);
+    expect(longer(room(1000 * gib), { contextSize: 4096 })).toEqual([]);
+  });
+
+  it("are as many as there is memory for when they are opened", () => {
+    const { bytesOf } = needs();
+    const wanted = { contextSize: 8192, sequences: 6 };
+    const free = (sequences: number): Room => room((bytesOf({ ...wanted, sequences }) * 4) / 3 + 1);
+    expect(fewerThatFit(wanted, room(1000 * gib), bytesOf)).toEqual(wanted);
+    expect(fewerThatFit(wanted, free(2), bytesOf)).toEqual({ ...wanted, sequences: 2 });
+    const refused = expect.objectContaining({ code: "out_of_room", message: expect.stringContaining("8192 tokens") });
+    expect(() => fewerThatFit(wanted, room(free(1).bytes - 10), bytesOf)).toThrow(refused);
+  });
+});
+
 describe("any model, room and settings", () => {
   const random = randomFrom(5);
   const upTo = (most: number): number => Math.floor(random() * most);
@@ -188,7 +238,7 @@ describe("any model, room and settings", () => {
     const model = needs({
       weights: upTo(20 * gib),
       trainContext: 128 + upTo(40_000),
-      contextBytes: (contextSize, sequences) => once + sequences * (sequence + contextSize * token),
+      bytesOf: ({ contextSize, sequences }) => once + sequences * (sequence + contextSize * token),
     });
     const settings = { contextSize: upTo(2) * (1 + upTo(16_384)), sequences: upTo(2) * (1 + upTo(40)) };
     return { model, settings, given: room(10 ** (6 + random() * 5.5)) };
@@ -210,7 +260,9 @@ describe("any model, room and settings", () => {
 
   it("what is chosen fits what is free", () => {
     for (const { model, given, size } of chosen)
-      expect(model.weights + model.contextBytes(size.contextSize, size.sequences)).toBeLessThanOrEqual(given.bytes);
+      expect(
+        model.weights + model.bytesOf({ contextSize: size.contextSize, sequences: size.sequences }),
+      ).toBeLessThanOrEqual(given.bytes);
   });
 
   it("what is chosen is what the settings say", () => {
@@ -231,7 +283,7 @@ describe("any model, room and settings", () => {
 
   it("leaves half of what the weights leave to others, unless the smallest size that the settings allow takes more", () => {
     for (const { settings, size, model, given } of chosen) {
-      const taken = model.contextBytes(size.contextSize, size.sequences);
+      const taken = model.bytesOf({ contextSize: size.contextSize, sequences: size.sequences });
       const isSmallest =
         (settings.sequences > 0 || size.sequences === 4) && (settings.contextSize > 0 || size.contextSize <= 1024);
       if (!isSmallest) expect(taken).toBeLessThanOrEqual((given.bytes - model.weights) / 2);
@@ -249,10 +301,10 @@ describe("any model, room and settings", () => {
   it("is refused only where even the smallest size that the settings allow does not fit", () => {
     for (const { settings, size, model, given } of outcomes) {
       if (size !== null) continue;
-      const smallest = model.contextBytes(
-        settings.contextSize || Math.min(model.trainContext, 1024),
-        settings.sequences || 4,
-      );
+      const smallest = model.bytesOf({
+        contextSize: settings.contextSize || Math.min(model.trainContext, 1024),
+        sequences: settings.sequences || 4,
+      });
       if (settings.contextSize > 0 || model.trainContext <= 1024 || model.trainContext >= 4096)
         expect(model.weights + smallest).toBeGreaterThan(given.bytes);
     }

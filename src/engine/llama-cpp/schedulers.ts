@@ -1,0 +1,127 @@
+/**
+ * @module Where a task runs: in the usual sequences, or in longer ones. What outgrows the usual ones goes on in longer
+ * ones. The contexts take turns, a step each.
+ */
+import type { Token } from "../engine.ts";
+import type { Backend } from "./backend.ts";
+import { type Lent, type LongOptions, LongSequences } from "./long-sequences.ts";
+import { type OpenTask, Scheduler, type SchedulerLoad } from "./scheduler.ts";
+import type { TaskRequest, TaskSequence } from "./task.ts";
+
+/** A sequence begins where it leaves this share of the context to its answer: most answers are short. */
+const shareForAnswer = 1 / 4;
+
+export interface SchedulersOptions extends Pick<LongOptions, "longer" | "open"> {
+  /** Milliseconds, from any origin. */
+  readonly now?: () => number;
+}
+
+export class Schedulers {
+  /** Tokens that a prompt and what follows it may take together. */
+  readonly contextSize: number;
+  readonly #usual: Lent;
+  readonly #long: LongSequences;
+
+  constructor(usual: Backend, { longer, open, now }: SchedulersOptions) {
+    const options = { turn: inTurns(), ...(now !== undefined && { now }) };
+    const { contextSize } = usual;
+    this.contextSize = longer.at(-1)?.contextSize ?? contextSize;
+    this.#usual = { scheduler: new Scheduler(usual, options), contextSize, release() {} };
+    this.#long = new LongSequences({ ...options, longer, open });
+  }
+
+  /** Of all contexts: `freeSequences` are the usual ones that are free, less the longer ones that are not. */
+  get load(): SchedulerLoad {
+    const { active, waiting, freeSequences, stepMs } = this.#usual.scheduler.load;
+    const long = this.#long.scheduler;
+    if (long === undefined) return { active, waiting, freeSequences, stepMs };
+    return {
+      active: active + long.load.active,
+      waiting: waiting + long.load.waiting,
+      freeSequences: freeSequences - long.usedSequences,
+      stepMs: Math.max(stepMs, long.load.stepMs),
+    };
+  }
+
+  limitThreads(threads: number): void {
+    this.#long.limitThreads(threads);
+  }
+
+  /**
+   * Resolves when all sequences are done; each feeds `mostTokens` after the prompt at most. Throws "cancelled" within one
+   * step of the signal, "out_of_room" where longer sequences are needed and cannot be had, or the backend's error.
+   */
+  async run(request: TaskRequest, mostTokens: number): Promise<void> {
+    const { kind, prompt, signal } = request;
+    const moved: Promise<void>[] = [];
+    const onFull = (sequence: TaskSequence, tokens: readonly Token[]): void => {
+      const left = mostTokens - (tokens.length - prompt.length);
+      moved.push(this.#apart({ ...request, prompt: tokens, sequences: [sequence] }, left));
+    };
+    const expected = kind === "score" ? mostTokens : Math.min(mostTokens, this.#usualAnswer);
+    const lent = await this.#take(prompt.length + expected, signal).catch((error: unknown) => {
+      for (const sequence of request.sequences) sequence.dispose();
+      throw error;
+    });
+    try {
+      await lent.scheduler.run({ ...request, onFull });
+    } finally {
+      lent.release();
+    }
+    await Promise.all(moved);
+  }
+
+  /** As `run` does, of sequences that are still to come. */
+  open(request: TaskRequest): OpenTask {
+    const { prompt, signal } = request;
+    const moved: Promise<void>[] = [];
+    const opened = this.#take(prompt.length + this.#usualAnswer, signal).then((lent) => ({
+      lent,
+      task: lent.scheduler.open(request),
+    }));
+    const finish = async (): Promise<void> => {
+      const { lent, task } = await opened;
+      await task.done.finally(lent.release);
+      await Promise.all(moved);
+    };
+    const add = async (sequence: TaskSequence): Promise<void> => {
+      const { lent, task } = await opened;
+      const { length } = sequence.start;
+      if (prompt.length + length <= lent.contextSize) task.add(sequence);
+      else moved.push(this.#apart({ ...request, sequences: [sequence] }, length));
+    };
+    const unopened = (): void => {}; // `done` tells why
+    return {
+      done: finish(),
+      add: (sequence) => void add(sequence).catch(unopened),
+      close: () => void opened.then(({ task }) => task.close()).catch(unopened),
+    };
+  }
+
+  /** Of the usual context: most answers are shorter. */
+  get #usualAnswer(): number {
+    return Math.ceil(this.#usual.contextSize * shareForAnswer);
+  }
+
+  async #take(tokens: number, signal: AbortSignal): Promise<Lent> {
+    const isUsual = tokens <= this.#usual.contextSize || this.contextSize === this.#usual.contextSize;
+    return isUsual ? this.#usual : this.#long.take(tokens, signal);
+  }
+
+  /** A sequence of a task that goes on elsewhere. The task tells how it ends, and has told of its prompt. */
+  #apart({ onPrefill, onPrompt, ...request }: TaskRequest, mostTokens: number): Promise<void> {
+    const done = this.run(request, mostTokens);
+    done.catch(() => {});
+    return done;
+  }
+}
+
+/** One after another, in the order of asking. */
+function inTurns(): <Result>(act: () => Promise<Result>) => Promise<Result> {
+  let last: Promise<unknown> = Promise.resolve();
+  return (act) => {
+    const done = last.then(act);
+    last = done.catch(() => {}); // told to who asked
+    return done;
+  };
+}
