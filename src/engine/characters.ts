@@ -1,6 +1,6 @@
 /**
- * @module Prompts that cannot be. Texts that cannot fit into a context are refused by their characters, before they are
- * rendered and tokenised, which takes long; tokens that the model does not have, before anything is sampled.
+ * @module Prompts that cannot be. Prompts that leave no room for an answer are refused; texts that cannot fit into a context by their characters, before
+ * they are rendered and tokenised, which takes long; tokens that the model does not have, before anything is sampled.
  */
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
@@ -20,12 +20,13 @@ export function checkCharacters(info: EngineInfo, characters: number, param: str
 }
 
 export function tooLong(
-  { contextSize }: EngineInfo,
+  { contextSize, longerContext }: Pick<EngineInfo, "contextSize" | "longerContext">,
   count: number,
   unit: "characters" | "tokens",
   param: string,
 ): GatewayError {
-  const message = `The model's context holds ${contextSize} tokens; ${count} ${unit} do not fit into it. Shorten '${param}'.`;
+  const advice = [`Shorten '${param}'.`, ...(longerContext === undefined ? [] : [longerContext])].join(" ");
+  const message = `A request may take ${contextSize} tokens, its answer among them; ${count} ${unit} do not fit. ${advice}`;
   return new GatewayError("context_length_exceeded", message, { param });
 }
 

@@ -35,6 +35,8 @@ export interface EngineInfo {
   readonly model: string;
   /** Tokens that a prompt and its completion may take together. */
   readonly contextSize: number;
+  /** What whoever runs the gateway can do for a longer context: a sentence. */
+  readonly longerContext?: string | undefined;
   /** A text of more characters takes more tokens than the context holds; absent: that is not known. */
   readonly mostCharacters?: number | undefined;
   /** Tokens are 0 to this, less one; absent: that is not known. */

@@ -2,8 +2,8 @@
  * @module The tokenised contexts of one request, for each model that takes part, with as many demonstrations as fit
  * them all.
  */
-import { charactersOf, checkCharacters, mostCharacters } from "../engine/characters.ts";
-import type { Prompt, Token } from "../engine/engine.ts";
+import { charactersOf, checkCharacters, mostCharacters, tooLong } from "../engine/characters.ts";
+import type { EngineInfo, Prompt, Token } from "../engine/engine.ts";
 import type { Models, PromptedModel } from "../policy/policy.ts";
 import type { Score } from "../policy/schema.ts";
 import type { Conversation } from "../types/conversation.ts";
@@ -82,7 +82,8 @@ export async function buildContexts(models: Models, parts: ContextParts, needs: 
     const rooms = await Promise.all(measured.map((context) => roomOf(context, needs.signal)));
     const tightest = rooms.reduce((least, room) => (room.tokens < least.tokens ? room : least));
     if (shots > 0 && tightest.tokens < needs.reserve) continue;
-    if (tightest.tokens < 1) throw tooLong(tightest.contextSize, tightest.contextSize - tightest.tokens);
+    if (tightest.tokens < 1)
+      throw tooLong(tightest.info, tightest.info.contextSize - tightest.tokens, "tokens", "messages");
     const fallback = shots < retrieved ? `context:${shots}-of-${retrieved}-demonstrations` : null;
     return { sampled, positive, negative, reference, base, shots, room: tightest.tokens, fallback };
   }
@@ -195,12 +196,7 @@ function commonLength(a: readonly Token[], b: readonly Token[]): number {
 async function roomOf(
   { engine, prompt }: ScoringContext,
   signal?: AbortSignal,
-): Promise<{ tokens: number; contextSize: number }> {
-  const { contextSize } = await engine.info(signal);
-  return { tokens: contextSize - prompt.tokens.length, contextSize };
-}
-
-function tooLong(contextSize: number, tokens: number): GatewayError {
-  const message = `The model's context holds ${contextSize} tokens, but the messages take ${tokens} and leave no room for a response. Shorten them.`;
-  return new GatewayError("context_length_exceeded", message, { param: "messages" });
+): Promise<{ tokens: number; info: EngineInfo }> {
+  const info = await engine.info(signal);
+  return { tokens: info.contextSize - prompt.tokens.length, info };
 }

@@ -7,7 +7,6 @@ import { randomFrom } from "../../src/icdpo/seed.ts";
 import { float, floats, gguf, integers, number, type Tensor, tensorOf, text, texts } from "./gguf.ts";
 
 const [width, inner, state, rank, kernel, hidden, heads] = [32, 64, 16, 4, 4, 64, 4];
-const context = 1024;
 const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
 const letters = ["\u2581", ..."abcdefghijklmnopqrstuvwxyz.,:?!'".split("")];
 const vocabulary = ["<unk>", "<s>", "</s>", ...bytes, ...letters];
@@ -22,7 +21,8 @@ const layers: Readonly<Record<RecurrentArchitecture, readonly boolean[]>> = {
   jamba: [false, true],
 };
 
-export function writeTinyRecurrentModel(file: string, architecture: RecurrentArchitecture): void {
+/** `context`: tokens that it says it was trained with. */
+export function writeTinyRecurrentModel(file: string, architecture: RecurrentArchitecture, context = 1024): void {
   const random = randomFrom(1);
   const weights = (name: string, dimensions: readonly number[], scale = 1) =>
     tensorOf(`${name}.weight`, dimensions, () => (random() - 0.5) * scale);
@@ -60,10 +60,10 @@ export function writeTinyRecurrentModel(file: string, architecture: RecurrentArc
       return [norm(`${layer}.attn_norm`, width), ...mixes, ...(architecture === "jamba" ? hybrid(layer, attends) : [])];
     }),
   ];
-  writeFileSync(file, gguf(metadata(architecture), tensors));
+  writeFileSync(file, gguf(metadata(architecture, context), tensors));
 }
 
-function metadata(architecture: RecurrentArchitecture): Buffer[] {
+function metadata(architecture: RecurrentArchitecture, context: number): Buffer[] {
   const sizes = {
     context_length: context,
     embedding_length: width,

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import { ServerError } from "../../client/server-error.ts";
 import { GatewayError } from "../../types/error.ts";
+import { tooLong } from "../characters.ts";
 import type { EngineInfo, Prompt, Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { OneCallServer } from "./one-call-server.ts";
@@ -59,6 +60,7 @@ export async function readModel(
     info: {
       model: model.split(/[/\\]/u).at(-1) ?? model,
       contextSize: settings.contextSize ?? usualContextSize,
+      longerContext: "Start the server with a larger --n_ctx, and say so in this engine's context_size.",
       capabilities: { chat: false, text: true, score, grammar: true, tools: null },
     },
     opening,
@@ -67,12 +69,8 @@ export async function readModel(
 }
 
 /** In a stream, the server breaks off without a word. */
-export function checkLength({ info: { contextSize } }: LlamaCppPythonModel, { tokens }: Prompt): void {
-  if (tokens.length >= contextSize)
-    throw new GatewayError(
-      "context_length_exceeded",
-      `The model's context holds ${contextSize} tokens, but the prompt takes ${tokens.length}.`,
-    );
+export function checkLength({ info }: LlamaCppPythonModel, { tokens }: Prompt): void {
+  if (tokens.length >= info.contextSize) throw tooLong(info, tokens.length, "tokens", "messages");
 }
 
 export function noDetails(): GatewayError {

@@ -4,7 +4,7 @@
  */
 import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
-import { noSuchToken } from "../characters.ts";
+import { noSuchToken, tooLong } from "../characters.ts";
 import type { EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./child-messages.ts";
 import { CompletionText } from "./completion-text.ts";
@@ -118,7 +118,7 @@ async function sample(
   const { contextSize } = schedulers;
   const room = contextSize - prompt.tokens.length;
   checkTokens(prompt.tokens, model);
-  checkPrompt(prompt, room, contextSize);
+  checkPrompt(prompt, room, model);
   const limits = {
     maxTokens: Math.min(request.maxTokens, room),
     logprobs: request.logprobs,
@@ -152,8 +152,7 @@ async function score(
 ): Promise<void> {
   const { backend } = model;
   const { contextSize } = schedulers;
-  const check = (tokens: number): void =>
-    checkPrompt(prompt, contextSize + 2 - prompt.tokens.length - tokens, contextSize);
+  const check = (tokens: number): void => checkPrompt(prompt, contextSize + 2 - prompt.tokens.length - tokens, model);
   checkTokens(prompt.tokens, model);
   check(1);
   const task = schedulers.open({
@@ -219,13 +218,8 @@ function checkTokens(tokens: readonly Token[], { vocabularySize }: LoadedModel):
   if (unknown !== undefined) throw noSuchToken(unknown, vocabularySize, "prompt");
 }
 
-function checkPrompt(prompt: Prompt, room: number, contextSize: number): void {
+function checkPrompt(prompt: Prompt, room: number, { info }: LoadedModel): void {
   if (prompt.tokens.length === 0)
     throw new GatewayError("invalid_request", "The prompt is empty.", { param: "messages" });
-  if (room < 1)
-    throw new GatewayError(
-      "context_length_exceeded",
-      `The model's context holds ${contextSize} tokens, but the prompt takes ${prompt.tokens.length} and leaves too little room for the response. Shorten the messages.`,
-      { param: "messages" },
-    );
+  if (room < 1) throw tooLong(info, prompt.tokens.length, "tokens", "messages");
 }

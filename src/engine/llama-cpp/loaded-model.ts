@@ -39,6 +39,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
   const info: EngineInfo = {
     model: options.model,
     contextSize: size.contextSize,
+    longerContext: size.longerContext,
     mostCharacters: size.contextSize * model.longestToken,
     vocabularySize: model.vocabularySize,
     capabilities: {

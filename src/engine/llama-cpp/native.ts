@@ -18,7 +18,7 @@ import { NativeBackend } from "./native-backend.ts";
 import { type NativeContext, nativeContext, openInternals } from "./native-context.ts";
 import { describeModel, type NativeModel } from "./native-model.ts";
 import { NativeSamplers } from "./native-samplers.ts";
-import { chooseSize, fewerThatFit, longerSequences, type Sequences, whyLonger } from "./sizing.ts";
+import { adviceForMore, chooseSize, fewerThatFit, longerSequences, type Sequences, whyLonger } from "./sizing.ts";
 import { ThreadControl } from "./threads.ts";
 
 export interface NativeOptions {
@@ -38,6 +38,8 @@ export interface NativeOptions {
 export interface EngineSize {
   /** Tokens that one request may take, its answer among them. */
   readonly contextSize: number;
+  /** What can be done for more: a sentence. */
+  readonly longerContext: string;
   /** Sequences that are always open, and the tokens of each. */
   readonly sequences: number;
   readonly sequenceTokens: number;
@@ -67,7 +69,7 @@ export interface Native {
  */
 export async function loadNative(options: NativeOptions): Promise<Native> {
   const llama = await getLlama({ gpu: options.gpu, logLevel: LlamaLogLevel.error, build: "never" });
-  const { usual, longer, why, bytesOf, isExact } = await fittingSize(llama, options);
+  const { usual, longer, request, why, bytesOf, isExact } = await fittingSize(llama, options);
   const cores = Math.min(llama.cpuMathCores, availableParallelism());
   const mostThreads = options.threads || cores;
   llama.maxThreads = mostThreads; // the library would take at least four
@@ -77,8 +79,7 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
   const measured = await measureThreads(context, llama.gpu === false ? halves(mostThreads) : [mostThreads]);
   const threads = new ThreadControl({ start: measured.threads, most: mostThreads });
   const model = describeModel(loaded);
-  const contextSize = longer.at(-1)?.contextSize ?? usual.contextSize;
-  const samplers = new NativeSamplers(openInternals(llama, loaded), model, contextSize);
+  const samplers = new NativeSamplers(openInternals(llama, loaded), model, request.contextSize);
   const { prefillSpeed, rewinds } = measured;
   const backend = (native: NativeContext, control: ThreadControl, sequences: Sequences): NativeBackend =>
     new NativeBackend(native, samplers, control, { ...sequences, stepTokens, prefillSpeed, rewinds });
@@ -95,7 +96,7 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
   };
   const gpu = llama.gpu === false ? null : llama.gpu;
   const { sequences, contextSize: sequenceTokens } = usual;
-  const size = { contextSize, sequences, sequenceTokens, threads: measured.threads, mostThreads, cores, gpu };
+  const size = { ...request, sequences, sequenceTokens, threads: measured.threads, mostThreads, cores, gpu };
   return {
     model,
     backend: backend(context, threads, usual),
@@ -131,11 +132,14 @@ async function fittingSize(llama: Llama, options: NativeOptions) {
   const room = await freeRoom(llama);
   const { why, ...usual } = chooseSize(needs, room, options);
   const longer = longerSequences(needs, room, usual, options);
+  const { contextSize } = longer.at(-1) ?? usual;
+  const request = { contextSize, longerContext: adviceForMore(contextSize, needs.trainContext, options) };
   return {
     usual,
     longer,
     bytesOf,
     isExact,
+    request,
     why: [why, ...longer.slice(-1).map((longest) => whyLonger(longest, bytesOf))],
   };
 }

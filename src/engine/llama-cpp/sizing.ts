@@ -97,6 +97,14 @@ export function longerSequences(
   return longer;
 }
 
+/** What to do where a request does not fit into `contextSize` tokens. */
+export function adviceForMore(contextSize: number, trainContext: number, settings: SizeSettings): string {
+  if (contextSize >= trainContext) return `The model was trained with ${trainContext} tokens: more take another model.`;
+  const trained = `the model was trained with ${trainContext} tokens`;
+  if (settings.contextSize > 0) return `ICDPO_CONTEXT_SIZE, or the engine's context_size, can be raised: ${trained}.`;
+  return `There was no memory for more, though ${trained}: lower ICDPO_SEQUENCES, or use a smaller model or quantisation.`;
+}
+
 /** For the log and /ready. */
 export function whyLonger(longest: Sequences, bytesOf: ModelNeeds["bytesOf"]): string {
   const { contextSize, sequences } = longest;

@@ -79,6 +79,8 @@ export async function readModel(
     info: {
       model: name,
       contextSize,
+      longerContext:
+        "Raise this engine's context_size, if it is set, and the server's --ctx-size (its slots share it).",
       mostCharacters: contextSize * vocabulary.longestToken,
       vocabularySize: vocabulary.size,
       capabilities: { chat: template !== null, text: true, score: true, grammar: true, tools: template?.tools ?? null },

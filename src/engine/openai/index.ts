@@ -56,6 +56,7 @@ class OpenAi implements RunningEngine {
     this.#info = {
       model: `${settings.model} of ${this.#replicas.servers[0]?.name}`,
       contextSize: settings.contextSize ?? usualContextSize,
+      longerContext: "Where the server's model takes more, say so in this engine's context_size.",
       mostCharacters: (settings.contextSize ?? usualContextSize) * tokenBytes,
       capabilities: { chat: true, text: false, score: false, grammar: false, tools: null },
     };

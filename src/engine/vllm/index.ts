@@ -153,7 +153,12 @@ class Vllm implements RunningEngine {
       tools: null,
     };
     return {
-      info: { model: `vllm:${nameOf(listing)}`, contextSize, capabilities },
+      info: {
+        model: `vllm:${nameOf(listing)}`,
+        contextSize,
+        longerContext: "Raise this engine's context_size, if it is set, and vLLM's --max-model-len.",
+        capabilities,
+      },
       tokens,
       template,
       scorer: new VllmScorer(served),

@@ -4,6 +4,7 @@
  */
 import { describe, expect, it } from "vitest";
 import {
+  adviceForMore,
   chooseSize,
   fewerThatFit,
   longerSequences,
@@ -179,6 +180,14 @@ describe("the reason", () => {
       `1.00 GiB for the weights and ${taken} GiB for ${sequences} sequences of ${contextSize} tokens, of 64.00 GiB free GPU memory; ${reason}`,
     );
   });
+});
+
+it("who needs a longer context is told what to set, or that the model has no more", () => {
+  expect(adviceForMore(8192, 8192, none)).toContain("another model");
+  expect(adviceForMore(4096, 8192, none)).toContain("ICDPO_SEQUENCES");
+  const set = adviceForMore(2048, 8192, { ...none, contextSize: 2048 });
+  expect(set).toContain("ICDPO_CONTEXT_SIZE");
+  expect(set).toContain("8192");
 });
 
 describe("longer sequences", () => {

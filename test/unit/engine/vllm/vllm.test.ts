@@ -164,6 +164,7 @@ describe("what is known of the model", () => {
     expect(await engine.info()).toEqual({
       model: "vllm:m (weights)",
       contextSize: 500,
+      longerContext: expect.stringContaining("--max-model-len"),
       capabilities: { chat: true, text: true, score: true, grammar: true, tools: null },
     });
     expect((await open([await vllm({ hasTemplate: false })]).info()).capabilities.chat).toBe(false);
