@@ -1,25 +1,24 @@
 /**
- * @module Generates the answers of a request, whatever protocol it came in: one stream of events, from the request to
- * its answers.
+ * @module Generates the answers of a request, whatever protocol it came in: whole, or as a stream of events from the
+ * request to its answers.
  */
 import type { Context } from "hono";
 import type { TokenDetail } from "../engine/engine.ts";
 import { type Beginning, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import type { AnswerReader } from "./answer-reader.ts";
 import { recordCounterfactual } from "./counterfactual.ts";
-import { generationDemand } from "./demand.ts";
+import { type Demand, generationDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { finishAnswers } from "./finished-answers.ts";
 import type { AnswerEvent, Generated, Generation, GenerationEvent } from "./generation.ts";
 import { outcomeHeaders, retrieveTiming, setHeaders } from "./headers.ts";
 import { agree, type Prepared, prepare } from "./prepared.ts";
 import type { ResolvedRoute } from "./route.ts";
-import { askerOf, type Outlet, type Reader, sizeOf, streamWork } from "./work.ts";
+import { askerOf, type Outlet, type Reader, sizeOf, streamWork, type Work, withRequest } from "./work.ts";
 
 /**
- * Events from a request to its answers, "end" the last. With a reader, they come while they are made, "begin" first:
- * what is wrong with the request is thrown before. Without one, nobody looks at an answer before its end, and nothing
- * comes before it: the work may be tried again until then.
+ * Events from a request to its answers, as they happen: "begin" first, since what is wrong with the request is thrown
+ * before, and "end" last.
  */
 export function generate(
   c: Context,
@@ -27,31 +26,17 @@ export function generate(
   resolved: ResolvedRoute,
   generation: Generation,
   answerId: string,
-  reader?: Reader,
+  reader: Reader,
 ): AsyncGenerator<GenerationEvent> {
-  c.get("observer").note({ answer: answerId, ...(reader !== undefined && { stream: true }) });
-  const terms = agree(dependencies, resolved, generation);
-  const { conversation, answers, tools } = generation;
-  const demand = generationDemand(terms.policy, { conversation, sampling: terms.sampling, answers, tools });
+  c.get("observer").note({ answer: answerId, stream: true });
+  const { demand, answer } = agreed(c, dependencies, resolved, generation, answerId);
   return streamWork<GenerationEvent>(askerOf(c), reader, dependencies, demand, async (work, out) => {
-    const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
-    const isRead = reader !== undefined;
-    const { outcome, readers } = await work.attempt(async (usage) => {
-      const readers = Array.from({ length: answers }, (_, index) => prepared.reader(index));
-      const shown = isRead ? showing(c, prepared, readers, out) : {};
-      return { outcome: await run(prepared, { ...prepared.request, ...shown, usage }), readers };
-    });
-    const given = { readers, asSampled: isRead && !prepared.choosing, inPieces: isRead };
-    const { generated, rest } = finishAnswers(outcome, generation, given);
-    tell(c, generated);
-    const { policy, request } = prepared;
-    const scored = { id: answerId, policy, request, outcome };
-    const after = (): void => void recordCounterfactual(c, dependencies, resolved, scored);
+    const { rest, generated, after } = await answer(work, out);
     return { rest: [...rest, { type: "end", generated }], after };
   });
 }
 
-/** The answers whole, once all events have come; sets the response's headers. */
+/** The answers whole; sets the response's headers. Nobody looks at them before: until then the work may be tried again. */
 export async function generateWhole(
   c: Context,
   dependencies: AppDependencies,
@@ -59,12 +44,49 @@ export async function generateWhole(
   generation: Generation,
   answerId: string,
 ): Promise<Generated> {
-  for await (const event of generate(c, dependencies, resolved, generation, answerId)) {
-    if (event.type !== "end") continue;
-    setHeaders(c, outcomeHeaders(event.generated.outcome));
-    return event.generated;
-  }
-  throw new Error("The answers did not end");
+  c.get("observer").note({ answer: answerId });
+  const { demand, answer } = agreed(c, dependencies, resolved, generation, answerId);
+  const { generated, after } = await withRequest(askerOf(c), dependencies, demand, (work) => answer(work));
+  after();
+  setHeaders(c, outcomeHeaders(generated.outcome));
+  return generated;
+}
+
+interface Answered {
+  readonly generated: Generated;
+  /** Events of what has not been shown. */
+  readonly rest: readonly AnswerEvent[];
+  /** Called once the request is over. */
+  readonly after: () => void;
+}
+
+/** What a request may take, and how it is answered; with an outlet, shown as it happens. */
+function agreed(
+  c: Context,
+  dependencies: AppDependencies,
+  resolved: ResolvedRoute,
+  generation: Generation,
+  answerId: string,
+): { readonly demand: Demand; readonly answer: (work: Work, out?: Outlet<GenerationEvent>) => Promise<Answered> } {
+  const terms = agree(dependencies, resolved, generation);
+  const { conversation, answers, tools } = generation;
+  const demand = generationDemand(terms.policy, { conversation, sampling: terms.sampling, answers, tools });
+  const answer = async (work: Work, out?: Outlet<GenerationEvent>): Promise<Answered> => {
+    const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
+    const { outcome, readers } = await work.attempt(async (usage) => {
+      const readers = Array.from({ length: answers }, (_, index) => prepared.reader(index));
+      const shown = out === undefined ? {} : showing(c, prepared, readers, out);
+      return { outcome: await run(prepared, { ...prepared.request, ...shown, usage }), readers };
+    });
+    const inPieces = out !== undefined;
+    const asSampled = inPieces && !prepared.choosing;
+    const { generated, rest } = finishAnswers(outcome, generation, { readers, asSampled, inPieces });
+    tell(c, generated);
+    const { policy, request } = prepared;
+    const scored = { id: answerId, policy, request, outcome };
+    return { generated, rest, after: () => void recordCounterfactual(c, dependencies, resolved, scored) };
+  };
+  return { demand, answer };
 }
 
 /** What a reader is shown while answers are sampled: the beginning, and text where nothing is left to choose. */

@@ -61,10 +61,7 @@ export type AnswerEvent =
   | { readonly type: "arguments"; readonly index: number; readonly call: number; readonly text: string }
   | { readonly type: "finish"; readonly index: number; readonly answer: Answer };
 
-/**
- * What happens from a request to its answers: "begin", the answers' events, "end". Where nobody reads meanwhile,
- * nothing begins before the end.
- */
+/** What happens from a request to its answers: "begin", the answers' events, "end". */
 export type GenerationEvent =
   /**
    * Everything wrong with the request has been thrown before. `choosing`: nothing comes before the choice.

@@ -153,12 +153,12 @@ export interface Finished<Event> {
 
 /**
  * Does the work as `withRequest` does; its events, as they happen. What is wrong with the request is thrown before the
- * first one. Where somebody reads them meanwhile, the place is kept until all has been read: what waits for readers is
- * bounded as work is. Leaving the loop stops the work.
+ * first one. The place is kept until all has been read: what waits for readers is bounded as work is. Leaving the loop
+ * stops the work.
  */
 export async function* streamWork<Event>(
   asker: Asker,
-  reader: Reader | undefined,
+  reader: Reader,
   dependencies: WorkDependencies,
   demand: Demand,
   work: (work: Work, out: Outlet<Event>) => Promise<Finished<Event>>,
@@ -167,6 +167,7 @@ export async function* streamWork<Event>(
   const events = new EventQueue<Event>();
   let hasBegun = false;
   let hasSent = false;
+  let isOver = false;
   const begin = (event: Event): void => {
     if (!hasBegun) events.push(event);
     hasBegun = true;
@@ -177,11 +178,11 @@ export async function* streamWork<Event>(
     events.push(event, size);
     if (events.waiting > mostWaiting) leaving.abort(tooSlow());
   };
-  const left = [...asker.left, leaving.signal, ...(reader === undefined ? [] : [reader.left])];
-  const linked: Asker = { ...asker, left, ...(reader !== undefined && { read: reader.read }) };
+  const linked: Asker = { ...asker, left: [...asker.left, leaving.signal, reader.left], read: reader.read };
   const finish = ({ rest, after }: Finished<Event>): void => {
     if (leaving.signal.aborted) throw tooSlow();
     for (const event of rest) events.push(event);
+    isOver = true;
     events.end();
     after?.();
   };
@@ -193,12 +194,16 @@ export async function* streamWork<Event>(
     () => hasSent,
   )
     .then(finish)
-    .catch((error: unknown) => events.fail(error))
-    .finally(() => reader?.hurry());
+    .catch((error: unknown) => {
+      isOver = true;
+      events.fail(error);
+    })
+    .finally(reader.hurry);
   try {
     yield* events;
   } finally {
-    leaving.abort();
+    // An abort costs a stack trace.
+    if (!isOver) leaving.abort();
   }
 }
 

@@ -129,14 +129,19 @@ export class LlamaEngine implements RunningEngine {
     const leave = new AbortController();
     const events = new EventQueue<SampleEvent | ScoreEvent>();
     const either = AbortSignal.any([leave.signal, ...(signal ? [signal] : [])]);
+    let isOver = false;
+    const over = (tell: () => void): void => {
+      isOver = true;
+      tell();
+    };
     this.#supervisor.call(call, signal, { signal: either, events, completions }).then(
-      () => events.end(),
-      (error: unknown) => events.fail(error),
+      () => over(() => events.end()),
+      (error: unknown) => over(() => events.fail(error)),
     );
     try {
       yield* events;
     } finally {
-      leave.abort();
+      if (!isOver) leave.abort();
     }
   }
 }
