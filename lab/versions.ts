@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "c554d780864a1657" },
+  answers: { version: 2, sources: "abca9dba4fd1ddd9" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "86bcdc94b2d9347e" },
-  rewards: { version: 1, sources: "df986c3cf86e6221" },
+  scores: { version: 1, sources: "98c883c28ceecc94" },
+  rewards: { version: 1, sources: "ee1f273f5dc4f036" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "02d619516ec0c4fa" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;
