@@ -134,7 +134,17 @@ const responseItem = z.discriminatedUnion("type", [
     status: itemStatus,
     call_id: z.string(),
     name: z.string(),
+    namespace: z.string().optional(),
     arguments: z.string(),
+  }),
+  z.strictObject({
+    id: z.string(),
+    type: z.literal("custom_tool_call"),
+    status: itemStatus,
+    call_id: z.string(),
+    name: z.string(),
+    namespace: z.string().optional(),
+    input: z.string(),
   }),
 ]);
 
@@ -159,7 +169,7 @@ export const responseSchema = z.strictObject({
   temperature: z.number(),
   text: z.strictObject({ format: z.looseObject({ type: z.string() }) }),
   tool_choice: z.union([z.string(), z.looseObject({ type: z.string() })]),
-  tools: z.array(z.looseObject({ type: z.literal("function"), name: z.string() })),
+  tools: z.array(z.looseObject({ type: z.string() })),
   top_logprobs: z.int(),
   top_p: z.number(),
   truncation: z.literal("disabled"),

@@ -5,18 +5,10 @@
 import type { Context } from "hono";
 import { z } from "zod";
 import { type Overrides, overridesSchema } from "../policy/schema.ts";
-import type { Conversation } from "../types/conversation.ts";
+import type { Conversation, ToolCall } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-
-const textPart = z.object({ type: z.literal("text"), text: z.string() });
-const refusalPart = z.object({ type: z.literal("refusal"), refusal: z.string() });
-const part = z.discriminatedUnion("type", [textPart, refusalPart], "only text parts can be read by this model");
-/** Each wrong entry of a list takes zod microseconds: no list is read that is longer than anybody needs. */
-export const maxParts = 2_048;
-const content = z.union(
-  [z.string(), z.array(part).max(maxParts)],
-  `must be a string or a list of up to ${maxParts} text parts`,
-);
+import { content, toText } from "./text-content.ts";
+import { strayResults, withResultsInPlace } from "./tool-results.ts";
 
 /** What OpenAI allows as the name of a function or a schema. */
 export const functionName = z.string().regex(/^[\w-]{1,64}$/u, "may hold up to 64 letters, digits, '_' and '-'");
@@ -24,11 +16,29 @@ export const functionName = z.string().regex(/^[\w-]{1,64}$/u, "may hold up to 6
 /** Of a request, and calls of a message. */
 export const maxTools = 128;
 
-const toolCall = z.object({
+const functionCall = z.object({
   id: z.string(),
-  type: z.literal("function", "only calls of functions are known"),
+  type: z.literal("function").nullish(),
   function: z.object({ name: functionName, arguments: z.string() }),
 });
+const customCall = z.object({
+  id: z.string(),
+  type: z.literal("custom"),
+  custom: z.object({ name: functionName, input: z.string() }),
+});
+const toolCall = z.discriminatedUnion(
+  "type",
+  [functionCall, customCall],
+  "only calls of functions and custom tools are known",
+);
+
+/** What a custom tool takes, as a function's arguments. */
+export function customArguments(input: string): string {
+  return JSON.stringify({ input });
+}
+
+/** Of who speaks. */
+const longestName = 256;
 
 const messageSchema = z
   .object({
@@ -36,11 +46,10 @@ const messageSchema = z
     content: content.nullish(),
     tool_calls: z.array(toolCall).max(maxTools).nullish(),
     tool_call_id: z.string().nullish(),
+    name: z.string().max(longestName).nullish(),
   })
-  .superRefine(({ role, content, tool_calls, tool_call_id }, context) => {
+  .superRefine(({ role, tool_calls, tool_call_id }, context) => {
     const complain = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
-    const isEmpty = content === undefined || content === null;
-    if (isEmpty && role !== "assistant") complain("content", `a message of role ${role} needs content`);
     if (tool_calls?.length && role !== "assistant")
       complain("tool_calls", "only an assistant's message can hold tool calls");
     if (role === "tool" && !tool_call_id)
@@ -54,38 +63,35 @@ export const messagesSchema = z
   .min(1, "must hold at least one message")
   .max(maxMessages, `must hold at most ${maxMessages} messages`)
   .superRefine((messages, context) => {
-    const calls = new Set<string>();
-    for (const [index, { role, tool_calls, tool_call_id }] of messages.entries()) {
-      for (const { id } of tool_calls ?? []) calls.add(id);
-      if (role === "tool" && tool_call_id && !calls.has(tool_call_id))
-        context.addIssue({
-          code: "custom",
-          path: [index, "tool_call_id"],
-          message: "no earlier message holds a call of this id",
-        });
-    }
+    const said = messages.map(({ role, tool_calls, tool_call_id }) => ({
+      calls: (tool_calls ?? []).map(({ id }) => id),
+      answers: (role === "tool" && tool_call_id) || undefined,
+    }));
+    for (const index of strayResults(said))
+      context.addIssue({
+        code: "custom",
+        path: [index, "tool_call_id"],
+        message: "no message holds a call of this id",
+      });
   });
 
+/** What is empty in one way is empty in all: null, no parts, nothing at all. */
 export function toConversation(messages: z.output<typeof messagesSchema>): Conversation {
-  return messages.map(({ role, content, tool_calls, tool_call_id }) => ({
-    role: role === "developer" ? "system" : role,
-    content: toText(content),
-    ...(tool_calls?.length && {
-      toolCalls: tool_calls.map((call) => ({
-        id: call.id,
-        name: call.function.name,
-        arguments: call.function.arguments,
-      })),
-    }),
-    ...(role === "tool" && { toolCallId: tool_call_id ?? "" }),
-  }));
+  return withResultsInPlace(
+    messages.map(({ role, content, tool_calls, tool_call_id, name }) => ({
+      role: role === "developer" ? "system" : role,
+      content: toText(content),
+      ...(tool_calls?.length && { toolCalls: tool_calls.map(toToolCall) }),
+      ...(role === "tool" && { toolCallId: tool_call_id ?? "" }),
+      ...(name && { name }),
+    })),
+  );
 }
 
-/** Text parts are pieces of one text, as chat templates join them. */
-function toText(given: z.output<typeof content> | null | undefined): string {
-  return typeof given === "string"
-    ? given
-    : (given ?? []).map((part) => (part.type === "text" ? part.text : part.refusal)).join("");
+function toToolCall(call: z.output<typeof toolCall>): ToolCall {
+  if (call.type === "custom")
+    return { id: call.id, name: call.custom.name, arguments: customArguments(call.custom.input) };
+  return { id: call.id, name: call.function.name, arguments: call.function.arguments };
 }
 
 /** The models' names go back with each piece of an answer. */

@@ -9,6 +9,8 @@ export interface Message {
   readonly toolCalls?: readonly ToolCall[];
   /** A tool turn: the call that it answers. */
   readonly toolCallId?: string;
+  /** Who speaks, or the tool that has answered: for templates that show it. */
+  readonly name?: string;
 }
 
 export interface ToolCall {

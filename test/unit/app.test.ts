@@ -447,7 +447,6 @@ describe("errors", () => {
   const message = { role: "user", content: "Hi" };
   it.each([
     ["no messages", { messages: [] }, "messages"],
-    ["a message without content", { messages: [{ role: "user" }] }, "messages.0.content"],
     ["an unknown role", { messages: [{ role: "robot", content: "" }] }, "messages.0.role"],
     [
       "an image",

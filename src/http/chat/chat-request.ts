@@ -1,12 +1,10 @@
 /** @module The body of POST /v1/chat/completions: each field works, has no effect by design, or is refused by name. */
 import { z } from "zod";
-import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
+import type { AnswerFormat, Generation } from "../../gateway/generation.ts";
 import {
   biasMap,
-  functionName,
   gatewayFields,
   jsonSchemaFormat,
-  maxTools,
   messagesSchema,
   metadata,
   modelName,
@@ -17,24 +15,7 @@ import {
   toGatewayFields,
   toStops,
 } from "../wire.ts";
-
-const tool = z.object({
-  type: z.literal("function", "only tools of type function can be called"),
-  function: z.object({
-    name: functionName,
-    description: z.string().nullish(),
-    parameters: z.record(z.string(), z.unknown()).nullish(),
-    strict: z.boolean().nullish(),
-  }),
-});
-
-const toolChoice = z.union(
-  [
-    z.enum(["none", "auto", "required"]),
-    z.object({ type: z.literal("function"), function: z.object({ name: z.string() }) }),
-  ],
-  "must be none, auto, required or a function of the request's tools",
-);
+import { choiceComplaint, toolChoice, toolList, toTools } from "./chat-tools.ts";
 
 const responseFormat = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text") }),
@@ -65,7 +46,7 @@ export const chatBodySchema = z
     logprobs: z.boolean().nullish(),
     top_logprobs: z.int().min(0).max(20).nullish(),
     response_format: responseFormat.nullish(),
-    tools: z.array(tool).max(maxTools).nullish(),
+    tools: toolList.nullish(),
     tool_choice: toolChoice.nullish(),
     parallel_tool_calls: z.boolean().nullish(),
     metadata,
@@ -75,8 +56,8 @@ export const chatBodySchema = z
     refuse(body, refusals, context);
     const complain = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
     if (body.top_logprobs && !body.logprobs) complain("top_logprobs", "needs logprobs: true");
-    if (body.tool_choice && body.tool_choice !== "none" && !body.tools?.length)
-      complain("tool_choice", "is only allowed with tools");
+    const complaint = choiceComplaint(body);
+    if (complaint !== undefined) complain("tool_choice", complaint);
   });
 export type ChatRequest = z.output<typeof chatBodySchema>;
 
@@ -95,26 +76,11 @@ export function toGeneration(body: ChatRequest): Generation {
     ...toGatewayFields(body),
     answers: body.n ?? 1,
     seed: body.seed ?? undefined,
-    tools: body.tool_choice === "none" ? [] : toTools(body.tools ?? []),
-    toolChoice: toToolChoice(body.tool_choice),
+    ...toTools(body),
     parallelToolCalls: body.parallel_tool_calls ?? true,
     format: toFormat(body.response_format),
     topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
   };
-}
-
-function toTools(tools: NonNullable<ChatRequest["tools"]>): Generation["tools"] {
-  return tools.map(({ function: { name, description, parameters } }, index) => ({
-    name,
-    description: description ?? undefined,
-    parameters: parameters ?? { type: "object", properties: {} },
-    path: `tools.${index}.function.parameters`,
-  }));
-}
-
-function toToolChoice(choice: ChatRequest["tool_choice"]): ToolChoice {
-  if (choice === "required") return "required";
-  return typeof choice === "object" && choice !== null ? { name: choice.function.name } : "auto";
 }
 
 function toFormat(format: ChatRequest["response_format"]): AnswerFormat {

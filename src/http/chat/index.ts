@@ -2,15 +2,18 @@
 import type { Context } from "hono";
 import type { AppDependencies } from "../../gateway/dependencies.ts";
 import { generateWhole } from "../../gateway/generate.ts";
+import { setHeaders } from "../../gateway/headers.ts";
 import { assignedRoute } from "../../gateway/route.ts";
 import { readBody } from "../wire.ts";
 import { type ChatCall, chatCompletion } from "./chat-answer.ts";
 import { chatBodySchema, toGeneration } from "./chat-request.ts";
 import { streamChatCompletion } from "./chat-stream.ts";
+import { inVain } from "./chat-tools.ts";
 
 export function chatCompletions(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, chatBodySchema);
+    setHeaders(c, inVain(body));
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
     const call: ChatCall = { id: dependencies.newId("chatcmpl-"), created: dependencies.unixTime(), body, resolved };

@@ -1,14 +1,11 @@
 /** @module Content blocks of Anthropic's protocol, and the conversation that they make up. */
 import { z } from "zod";
 import type { Conversation, Message, ToolCall } from "../../types/conversation.ts";
+import { worded } from "../text-content.ts";
+import { strayResults, withResultsInPlace } from "../tool-results.ts";
 
 /** What Anthropic allows as the name of a tool. */
 export const toolName = z.string().regex(/^[\w-]{1,128}$/u, "may hold up to 128 letters, digits, '_' and '-'");
-
-/** An issue with its place: unions say no more by themselves than that nothing fits. */
-export function worded(issue: z.core.$ZodIssue | undefined): string {
-  return issue === undefined ? "is not as expected" : [...issue.path, issue.message].join(": ");
-}
 
 /** A string, or a list of blocks of the given types. Others are refused by their place. */
 function contentOf<Block extends z.ZodType>(types: readonly string[], block: Block) {
@@ -95,16 +92,20 @@ type GivenMessage = z.output<typeof messageSchema>;
 type Block = Exclude<GivenMessage["content"], string>[number];
 type Readable = Block | Exclude<NonNullable<z.output<typeof resultContent>>, string>[number];
 
-/** Complains about results of calls that no earlier message holds. */
+/** Complains about results of calls that no message holds. */
 export function checkCalls(messages: readonly GivenMessage[], context: z.core.$RefinementCtx): void {
-  const calls = new Set<string>();
-  for (const [place, { content }] of messages.entries())
-    for (const [index, block] of (typeof content === "string" ? [] : content).entries()) {
-      if (block.type === "tool_use") calls.add(block.id);
-      if (block.type !== "tool_result" || calls.has(block.tool_use_id)) continue;
-      const path = ["messages", place, "content", index, "tool_use_id"];
-      context.addIssue({ code: "custom", path, message: "no earlier message holds a call of this id" });
-    }
+  const blocks = messages.flatMap(({ content }, place) =>
+    (typeof content === "string" ? [] : content).map((block, index) => ({ block, place, index })),
+  );
+  const said = blocks.map(({ block }) => ({
+    calls: block.type === "tool_use" ? [block.id] : [],
+    answers: block.type === "tool_result" ? block.tool_use_id : undefined,
+  }));
+  for (const stray of strayResults(said)) {
+    const { place, index } = blocks[stray] as (typeof blocks)[number];
+    const path = ["messages", place, "content", index, "tool_use_id"];
+    context.addIssue({ code: "custom", path, message: "no message holds a call of this id" });
+  }
 }
 
 /**
@@ -128,7 +129,7 @@ export function toConversation(system: z.output<typeof systemSchema>, messages: 
       for (const call of turn.toolCalls) last.toolCalls.push(call);
     }
   }
-  return turns.map(toMessage);
+  return withResultsInPlace(turns.map(toMessage));
 }
 
 /** One speaker's, before what stands in a row is put together. */

@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
+import { vainHeaders } from "../in-vain.ts";
+import { worded } from "../text-content.ts";
 import {
   gatewayFields,
   maxMessages,
@@ -23,7 +25,6 @@ import {
   systemSchema,
   toConversation,
   toolName,
-  worded,
 } from "./messages-content.ts";
 
 const ownTool = z.object({
@@ -179,24 +180,13 @@ const harmless: ReadonlySet<string> = new Set([
   "cache_control",
   "service_tier",
 ]);
-const mostNamed = 16;
-/** Names come from the client: a header can hold only so much. */
-const nameable = /^[\w.-]{1,64}$/u;
 
 /** Headers that name what the request asks for in vain. */
 export function inVain(body: CountTokensRequest): Record<string, string> {
   const unknown = Object.keys(body).filter((field) => !harmless.has(field) && body[field] !== null);
   const { format: _, ...config } = body.output_config ?? {};
   const thinking = body.thinking && body.thinking.type !== "disabled" ? ["thinking"] : [];
-  const ignored = named([...thinking, ...Object.keys(config).map((field) => `output_config.${field}`), ...unknown]);
-  const leftOut = named((body.tools ?? []).flatMap((tool) => (isOwn(tool) ? [] : [tool.type])));
-  return {
-    ...(ignored !== "" && { "x-icdpo-ignored": ignored }),
-    ...(leftOut !== "" && { "x-icdpo-tools": `left-out; ${leftOut}` }),
-  };
-}
-
-function named(names: readonly string[]): string {
-  const nice = [...new Set(names.filter((name) => nameable.test(name)))];
-  return nice.slice(0, mostNamed).join(", ");
+  const leftOut = (body.tools ?? []).flatMap((tool) => (isOwn(tool) ? [] : [tool.type]));
+  const ignored = [...thinking, ...Object.keys(config).map((field) => `output_config.${field}`), ...unknown];
+  return vainHeaders({ ignored, leftOut });
 }

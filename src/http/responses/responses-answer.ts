@@ -5,6 +5,7 @@ import type { ResolvedRoute } from "../../gateway/route.ts";
 import type { ToolCall } from "../../types/conversation.ts";
 import { explained, finiteLogprob } from "../chat/chat-answer.ts";
 import type { ResponsesRequest } from "./responses-request.ts";
+import type { OfferedTool } from "./responses-tools.ts";
 
 /** What all events of a response have in common. */
 export interface ResponsesCall {
@@ -14,6 +15,8 @@ export interface ResponsesCall {
   readonly body: ResponsesRequest;
   readonly resolved: ResolvedRoute;
   readonly newId: (prefix: string) => string;
+  /** What the model may call, and what its client calls it. */
+  readonly tools: readonly OfferedTool[];
 }
 
 export type ResponseStatus = "in_progress" | "completed" | "incomplete" | "failed";
@@ -48,7 +51,9 @@ export function responseObject(
     temperature: body.temperature ?? sampling.temperature,
     text: { format: body.text?.format ?? { type: "text" } },
     tool_choice: body.tool_choice ?? "auto",
-    tools: (body.tools ?? []).map((tool) => ({ description: null, parameters: null, strict: null, ...tool })),
+    tools: (body.tools ?? []).map((tool) =>
+      tool.type === "function" ? { description: null, parameters: null, strict: null, ...tool } : tool,
+    ),
     top_logprobs: body.top_logprobs ?? 0,
     top_p: body.top_p ?? sampling.top_p,
     truncation: "disabled",
@@ -74,7 +79,7 @@ export function outputItems(call: ResponsesCall, answer: Answer) {
   const hasText = answer.content !== null && (answer.content !== "" || answer.toolCalls.length === 0);
   return [
     ...(hasText ? [messageItem(call.newId("msg_"), status, answer.content ?? "", answer.logprobs)] : []),
-    ...answer.toolCalls.map((toolCall) => callItem(call.newId("fc_"), status, toolCall)),
+    ...answer.toolCalls.map((toolCall) => callItem(call, newCallItemId(call, toolCall.name), status, toolCall)),
   ];
 }
 
@@ -86,8 +91,35 @@ export function textPart(text: string, logprobs: readonly TokenDetail[] | null) 
   return { type: "output_text", text, annotations: [], logprobs: renderLogprobs(logprobs) };
 }
 
-export function callItem(id: string, status: ResponseStatus, { id: call_id, name, arguments: text }: ToolCall) {
-  return { id, type: "function_call", status, call_id, name, arguments: text };
+export function newCallItemId(call: ResponsesCall, name: string): string {
+  return call.newId(isCustom(call, name) ? "ctc_" : "fc_");
+}
+
+/** Whether a call is of a custom tool, by what the model calls it. */
+export function isCustom({ tools }: ResponsesCall, name: string): boolean {
+  return tools.some(({ type, tool }) => type === "custom" && tool.name === name);
+}
+
+/** A call in its client's words. */
+export function callItem(call: ResponsesCall, id: string, status: ResponseStatus, toolCall: ToolCall) {
+  const { id: call_id, name: shown, arguments: text } = toolCall;
+  const { name, namespace } = call.tools.find(({ tool }) => tool.name === shown) ?? {
+    name: shown,
+    namespace: undefined,
+  };
+  const called = { call_id, name, ...(namespace !== undefined && { namespace }) };
+  return isCustom(call, shown)
+    ? { id, type: "custom_tool_call", status, ...called, input: inputOf(text) }
+    : { id, type: "function_call", status, ...called, arguments: text };
+}
+
+/** Nothing of a call that was cut off: half a text must not be taken for the whole. */
+export function inputOf(text: string): string {
+  try {
+    return String(JSON.parse(text).input ?? "");
+  } catch {
+    return "";
+  }
 }
 
 export function renderLogprobs(details: readonly TokenDetail[] | null) {

@@ -6,7 +6,10 @@ import type { ServerSentEvent } from "../sse.ts";
 import {
   callItem,
   finishedResponse,
+  inputOf,
+  isCustom,
   messageItem,
+  newCallItemId,
   type ResponsesCall,
   renderLogprobs,
   responseObject,
@@ -58,6 +61,7 @@ export class ResponseEvents {
         return;
       }
       case "text": {
+        if (this.#open?.call) yield* this.#finish("completed");
         if (this.#open === undefined) yield* this.#begin(null);
         yield* this.#extend(event.text, event.logprobs ?? []);
         return;
@@ -83,7 +87,7 @@ export class ResponseEvents {
 
   *#begin(call: OpenItem["call"]): Generator<ServerSentEvent> {
     const item: OpenItem = {
-      id: this.#call.newId(call === null ? "msg_" : "fc_"),
+      id: call === null ? this.#call.newId("msg_") : newCallItemId(this.#call, call.name),
       index: this.#items.length,
       call,
       text: "",
@@ -109,7 +113,8 @@ export class ResponseEvents {
         delta: text,
         logprobs: renderLogprobs(logprobs),
       });
-    else
+    // A custom tool's text is known when its JSON has ended.
+    else if (!isCustom(this.#call, item.call.name))
       yield this.#event("response.function_call_arguments.delta", {
         item_id: item.id,
         output_index: item.index,
@@ -132,13 +137,24 @@ export class ResponseEvents {
       yield this.#event("response.content_part.done", { ...place(item), part: textPart(item.text, item.logprobs) });
     } else {
       const at = { item_id: item.id, output_index: item.index };
-      yield this.#event("response.function_call_arguments.done", { ...at, name: item.call.name, arguments: item.text });
+      if (isCustom(this.#call, item.call.name)) {
+        const input = inputOf(item.text);
+        if (input !== "") yield this.#event("response.custom_tool_call_input.delta", { ...at, delta: input });
+        yield this.#event("response.custom_tool_call_input.done", { ...at, input });
+      } else
+        yield this.#event("response.function_call_arguments.done", {
+          ...at,
+          name: callItem(this.#call, item.id, status, { ...item.call, arguments: "" }).name,
+          arguments: item.text,
+        });
     }
     yield this.#event("response.output_item.done", { output_index: item.index, item: whole });
   }
 
   #item({ id, call, text, logprobs }: OpenItem, status: "in_progress" | "completed" | "incomplete") {
-    return call === null ? messageItem(id, status, text, logprobs) : callItem(id, status, { ...call, arguments: text });
+    return call === null
+      ? messageItem(id, status, text, logprobs)
+      : callItem(this.#call, id, status, { ...call, arguments: text });
   }
 
   #event(type: string, fields: Record<string, unknown>): ServerSentEvent {

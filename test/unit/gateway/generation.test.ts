@@ -123,7 +123,7 @@ describe("tools", () => {
   });
 
   it.each([
-    ["tools.0.type", { tools: [{ type: "web_search" }] }],
+    ["tools.0", { tools: [{ type: "function" }] }],
     ["tools.0.function.name", { tools: [{ type: "function", function: { name: "not a name" } }] }],
     ["tool_choice", { tool_choice: "required" }],
     ["tool_choice", { tools: [tool], tool_choice: { type: "function", function: { name: "unknown" } } }],
