@@ -3,10 +3,12 @@
  * generated.
  */
 import type { ToolSyntax } from "../types/conversation.ts";
+import { JsonEnd } from "./json-end.ts";
 import { callHead, callTrigger } from "./tool-calls.ts";
 
 export type CallPiece =
-  | { readonly type: "text"; readonly text: string }
+  /** `at`: where in the answer it begins, if calls have come before it. */
+  | { readonly type: "text"; readonly text: string; readonly at?: number }
   | { readonly type: "call"; readonly name: string }
   /** More of the arguments of the call that came last. */
   | { readonly type: "arguments"; readonly text: string };
@@ -30,6 +32,22 @@ export class CallReader {
     this.#syntax = syntax;
     this.#mustCall = mustCall;
     this.#trigger = callTrigger(syntax);
+  }
+
+  /** A call has begun: what comes is no text any more. */
+  get isCalling(): boolean {
+    return this.#state !== "text";
+  }
+
+  /** What is held back is more than white space: it may be the beginning of a call. */
+  get isOpening(): boolean {
+    return this.#state === "text" && this.#rest.trim() !== "";
+  }
+
+  /** Lets go of white space that is held back: a call follows it. */
+  dropSpace(): void {
+    this.#rest = "";
+    this.#seen = 0;
   }
 
   push(text: string): CallPiece[] {
@@ -118,36 +136,6 @@ export class CallReader {
     this.#rest = this.#rest.slice(length);
     this.#seen = 0;
     return taken;
-  }
-}
-
-/** Finds the end of a JSON object. */
-class JsonEnd {
-  #depth = 0;
-  #inString = false;
-  #escaped = false;
-  isOver = false;
-
-  /** How many characters of `text` belong to it. */
-  push(text: string): number {
-    for (let i = 0; i < text.length; i++) {
-      this.#see(text[i] as string);
-      if (this.isOver) return i + 1;
-    }
-    return text.length;
-  }
-
-  #see(character: string): void {
-    if (this.#escaped) this.#escaped = false;
-    else if (this.#inString) {
-      this.#escaped = character === "\\";
-      this.#inString = character !== '"';
-    } else if (character === '"') this.#inString = true;
-    else if (character === "{" || character === "[") this.#depth += 1;
-    else if (character === "}" || character === "]") {
-      this.#depth -= 1;
-      this.isOver = this.#depth === 0;
-    }
   }
 }
 

@@ -3,6 +3,8 @@
  * log-probabilities.
  */
 import { type CallPiece, CallReader } from "../constraint/call-reader.ts";
+import { LooseCallReader, type LooseRules } from "../constraint/loose-call-reader.ts";
+import { callTrigger } from "../constraint/tool-calls.ts";
 import type { FinishReason, TokenDetail } from "../engine/engine.ts";
 import type { ToolCall, ToolSyntax } from "../types/conversation.ts";
 import type { Answer, AnswerEvent } from "./generation.ts";
@@ -14,23 +16,32 @@ export interface AnswerReaderOptions {
   readonly syntax: ToolSyntax | null;
   /** There is no text but calls: what is cut off before the first of them is not shown. */
   readonly mustCall: boolean;
+  /** Calls that the model has written in a way of its own are read as well; null: they are text. */
+  readonly loose?: Omit<LooseRules, "trigger"> | null;
   readonly logprobs: boolean;
   readonly newCallId: () => string;
 }
 
 export class AnswerReader {
   readonly #options: AnswerReaderOptions;
-  readonly #calls: CallReader | null;
+  readonly #calls: CallReader | LooseCallReader | null;
   readonly #toolCalls: ToolCall[] = [];
   #content = "";
   /** Details of tokens whose text is not content yet, in its order, and of those whose text is. */
   readonly #waiting: TokenDetail[] = [];
   readonly #logprobs: TokenDetail[] = [];
   #consumed = 0;
+  /** Where the content ends in the text. */
+  #read = 0;
 
   constructor(options: AnswerReaderOptions) {
     this.#options = options;
-    this.#calls = options.syntax === null ? null : new CallReader(options.syntax, options.mustCall);
+    const { syntax, mustCall, loose } = options;
+    const strict = syntax === null ? null : new CallReader(syntax, mustCall);
+    this.#calls =
+      syntax !== null && strict !== null && loose
+        ? new LooseCallReader(strict, { ...loose, trigger: callTrigger(syntax) })
+        : strict;
   }
 
   /** Characters of the text that have been read. */
@@ -66,7 +77,7 @@ export class AnswerReader {
     const { index, newCallId } = this.#options;
     switch (piece.type) {
       case "text":
-        return this.#text(piece.text);
+        return this.#text(piece.text, piece.at);
       case "call": {
         const id = newCallId();
         this.#toolCalls.push({ id, name: piece.name, arguments: "" });
@@ -81,11 +92,17 @@ export class AnswerReader {
     }
   }
 
-  #text(text: string): AnswerEvent {
+  /** `at`: where the text begins, if it does not go on where it ended. */
+  #text(text: string, at?: number): AnswerEvent {
     this.#content += text;
-    const later = this.#waiting.findIndex(({ offset }) => offset >= this.#content.length);
-    const begun = this.#waiting.splice(0, later < 0 ? this.#waiting.length : later);
+    this.#read = (at ?? this.#read) + text.length;
+    const begun = this.#begunBefore(this.#read).filter(({ offset }) => at === undefined || offset >= at);
     for (const detail of begun) this.#logprobs.push(detail);
     return { type: "text", index: this.#options.index, text, logprobs: this.#options.logprobs ? begun : null };
+  }
+
+  #begunBefore(end: number): TokenDetail[] {
+    const later = this.#waiting.findIndex(({ offset }) => offset >= end);
+    return this.#waiting.splice(0, later < 0 ? this.#waiting.length : later);
   }
 }

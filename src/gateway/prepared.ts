@@ -83,11 +83,17 @@ export async function prepare(
   observer.text("settings", recordedSettings(generation, request.seed));
   setHeaders(c, routeHeaders(resolved, candidateCount(policy, request)));
   const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
+  // What a JSON format asks for is no call, whatever it looks like.
+  const isLoose = tools.length > 0 && !mustCall && generation.format.type === "text";
+  const loose = isLoose
+    ? { names: new Set(tools.map(({ name }) => name)), parallel: generation.parallelToolCalls }
+    : null;
   const newCallId = (): string => dependencies.newId("call_");
   const reader = (index: number): AnswerReader =>
     new AnswerReader({
       index,
       mustCall,
+      loose,
       syntax: tools.length > 0 ? syntax : null,
       logprobs: topLogprobs !== null,
       newCallId,

@@ -6,6 +6,7 @@ import { AnswerReader } from "../../../src/gateway/answer-reader.ts";
 import type { AnswerEvent } from "../../../src/gateway/generation.ts";
 import { genericToolSyntax, withToolsAsText } from "../../../src/icdpo/tool-prompt.ts";
 import type { Conversation, Tool, ToolSyntax } from "../../../src/types/conversation.ts";
+import { gateway, json, readStream } from "../scripted-gateway.ts";
 
 /** As Llama 3.1's template writes calls: nothing around them. */
 const bareSyntax = {
@@ -185,6 +186,68 @@ describe("an answer", () => {
     ]);
     one.push(text.slice(4), details.slice(2));
     expect(last(one.end("stop")).logprobs).toEqual(details.slice(0, 2));
+  });
+});
+
+describe("an answer whose calls the model has written in a way of its own", () => {
+  const fenced = 'Well.\n```json\n{"name": "lookup", "arguments": {"q": "tea"}}\n```\nThat is all.';
+  const tools = [{ type: "function", function: { name: "lookup", parameters: { type: "object", properties: {} } } }];
+  const ask = async (body: Record<string, unknown>, text = fenced) => {
+    const { chat } = await gateway({ sample: () => ({ text }) });
+    const response = await chat({ tools, ...body });
+    return body["stream"] ? readStream(response) : json(response);
+  };
+
+  it.each(["plain", "icdpo"])("ends in tool_calls, whole or streamed (%s)", async (model) => {
+    const { choices } = await ask({ model });
+    expect(choices[0]).toMatchObject({
+      finish_reason: "tool_calls",
+      message: {
+        content: "Well.\nThat is all.",
+        tool_calls: [{ type: "function", function: { name: "lookup", arguments: '{"q": "tea"}' } }],
+      },
+    });
+    const { chunks } = await ask({ model, stream: true });
+    const deltas = chunks.map((chunk: { choices: [{ delta: { content?: string } }] }) => chunk.choices[0].delta);
+    expect(deltas.map(({ content = "" }: { content?: string }) => content).join("")).toBe("Well.\nThat is all.");
+    expect(deltas).toContainEqual({
+      tool_calls: [{ index: 0, id: expect.any(String), type: "function", function: { name: "lookup", arguments: "" } }],
+    });
+    expect(deltas).toContainEqual({ tool_calls: [{ index: 0, function: { arguments: '{"q": "tea"}' } }] });
+  });
+
+  it.each([
+    ["without tools", { tools: [] }],
+    ["where none may be called", { tool_choice: "none" }],
+  ])("is text %s", async (_, body) => {
+    const { choices } = await ask({ model: "plain", ...body });
+    expect(choices[0]).toMatchObject({ finish_reason: "stop", message: { content: fenced } });
+  });
+
+  it("is JSON where that is what was asked for", async () => {
+    const text = '{"name": "lookup", "arguments": {}}';
+    const { choices } = await ask({ model: "plain", response_format: { type: "json_object" } }, text);
+    expect(choices[0]).toMatchObject({ finish_reason: "stop", message: { content: text } });
+  });
+
+  it("has the log-probabilities of its text, before and behind", async () => {
+    const { choices } = await ask({ model: "plain", logprobs: true });
+    expect(choices[0].logprobs.content.map(({ token }: { token: string }) => token).join("")).toBe("Well.\nThat is all.");
+  });
+
+  it("is a call and a message of its own in the protocol of responses", async () => {
+    const { post } = await gateway({ sample: () => ({ text: fenced }) });
+    const flat = [{ type: "function", name: "lookup", parameters: { type: "object", properties: {} } }];
+    const response = await post("/v1/responses", { model: "plain", input: "a", tools: flat, stream: true });
+    const [last] = (await response.text())
+      .split("\n\n")
+      .filter((event) => event.startsWith("event: response.completed"));
+    const { output } = JSON.parse(last?.split("data: ")[1] ?? "").response;
+    expect(output).toMatchObject([
+      { type: "message", content: [{ text: "Well." }] },
+      { type: "function_call", name: "lookup", arguments: '{"q": "tea"}' },
+      { type: "message", content: [{ text: "\nThat is all." }] },
+    ]);
   });
 });
 
