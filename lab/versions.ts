@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "abca9dba4fd1ddd9" },
+  answers: { version: 2, sources: "63e821e5ab74aaad" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "98c883c28ceecc94" },
-  rewards: { version: 1, sources: "ee1f273f5dc4f036" },
+  rewards: { version: 1, sources: "22d7601414fe33ae" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "02d619516ec0c4fa" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -34,10 +34,11 @@ export function withToolsAsText(conversation: Conversation, tools: readonly Tool
 }
 
 /** No content can forge a call or a result: its markers are broken up by a space. */
-function writeMessage({ role, content, toolCalls }: Message): Message {
+function writeMessage({ role, content, toolCalls, name }: Message): Message {
   const guarded = content.replace(markers, "< ");
   if (role === "tool") return { role: "user", content: `<tool_response>\n${guarded}\n</tool_response>` };
-  if (toolCalls === undefined || toolCalls.length === 0) return { role, content: guarded };
+  if (toolCalls === undefined || toolCalls.length === 0)
+    return { role, content: guarded, ...(name !== undefined && { name }) };
   return { role, content: [guarded, writeCalls(toolCalls)].filter((text) => text !== "").join("\n") };
 }
 

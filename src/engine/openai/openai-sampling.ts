@@ -53,7 +53,7 @@ export function requestBody(model: string, messages: Conversation, request: Samp
     );
   return {
     model,
-    messages: messages.map(({ role, content }) => ({ role, content })),
+    messages: messages.map(({ role, content, name }) => ({ role, content, ...(name !== undefined && { name }) })),
     max_tokens: request.maxTokens,
     // Some services read 32 bits with a sign.
     seed: (seeds[0] ?? 0) >>> 1,

@@ -4,11 +4,12 @@
  * some vocabularies) is broken up by a space.
  */
 import { Template } from "@huggingface/jinja";
-import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
+import type { Conversation, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { GatewayError, messageOf } from "../../types/error.ts";
 import type { Token } from "../engine.ts";
-import { plainMarkers, withoutSystem } from "./chat-turns.ts";
+import { fittingTurns, plainMarkers } from "./chat-turns.ts";
 import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
+import { callProbes, readTurnRules, type TurnRules, turnProbes } from "./turn-rules.ts";
 
 /** What the template needs to know of the model's vocabulary. */
 export interface TemplateVocabulary {
@@ -45,7 +46,7 @@ export class ChatTemplate {
   readonly #template: Template;
   readonly #vocabulary: TemplateVocabulary;
   readonly #control: RegExp;
-  readonly #systemRole: boolean;
+  readonly #rules: TurnRules;
   readonly #plainDelimiters: readonly string[];
   /** The token that the template itself closes an assistant turn with. */
   readonly end: Token;
@@ -57,10 +58,10 @@ export class ChatTemplate {
     this.#vocabulary = vocabulary;
     const spellings = [...vocabulary.control.keys()].sort((a, b) => b.length - a.length);
     this.#control = spellings.length === 0 ? /(?!)/u : new RegExp(`(${spellings.map(escapeRegExp).join("|")})`, "u");
-    this.#systemRole = this.#acceptsSystem();
-    const { delimiters, end } = this.#probe();
     const render: Render = (messages, tools, prompt) => this.#render(messages, tools, prompt);
     this.tools = probeToolSyntax(render, this.#control);
+    this.#rules = this.#readRules();
+    const { delimiters, end } = this.#probe();
     const markers = this.tools === null ? [] : toolMarkers(render).filter((marker) => !vocabulary.control.has(marker));
     this.#plainDelimiters = [...new Set([...delimiters, ...markers])];
     this.end = end;
@@ -71,7 +72,7 @@ export class ChatTemplate {
    * refuses.
    */
   render(conversation: Conversation, tools: readonly Tool[] = []): Rendering {
-    const messages = this.#systemRole ? conversation : withoutSystem(conversation);
+    const messages = fittingTurns(conversation, this.#rules);
     const mark = unusedMark(JSON.stringify([messages, tools]));
     const disarm = (text: string): string => this.#disarm(text, mark);
     const text = this.#render(mapTexts(messages, disarm), mapTexts(tools, disarm), true);
@@ -95,7 +96,7 @@ export class ChatTemplate {
   #render(messages: Conversation, tools: readonly Tool[], addGenerationPrompt: boolean): string {
     try {
       return this.#template.render({
-        messages: messages.map(templateMessage),
+        messages: templateMessages(messages),
         ...(tools.length > 0 && { tools: tools.map((tool) => ({ type: "function", function: { ...tool } })) }),
         add_generation_prompt: addGenerationPrompt,
         bos_token: this.#vocabulary.bos,
@@ -110,26 +111,25 @@ export class ChatTemplate {
     }
   }
 
-  #acceptsSystem(): boolean {
-    try {
-      return this.#render(
-        [
-          { role: "system", content: "SYSTEM-TEXT" },
-          { role: "user", content: "USER-TEXT" },
-        ],
-        [],
-        true,
-      ).includes("SYSTEM-TEXT");
-    } catch {
-      return false;
-    }
+  #readRules(): TurnRules {
+    const rendered = (messages: Conversation): string | null => {
+      try {
+        return this.#render(messages, [], true);
+      } catch {
+        return null;
+      }
+    };
+    return readTurnRules(
+      mapValues(turnProbes, rendered),
+      this.tools === null ? undefined : mapValues(callProbes, rendered),
+    );
   }
 
   /** Renders a conversation of known texts and reads the delimiters off what stands between them. */
   #probe(): { delimiters: string[]; end: Token } {
     const { control, endOfSequence, userDefined } = this.#vocabulary;
     const probes: Conversation = [
-      ...(this.#systemRole ? [{ role: "system", content: "SYSTEM-TEXT" } as const] : []),
+      ...(this.#rules.system !== "nowhere" ? [{ role: "system", content: "SYSTEM-TEXT" } as const] : []),
       { role: "user", content: "FIRST-USER-TEXT" },
       { role: "assistant", content: "ASSISTANT-TEXT" },
       { role: "user", content: "SECOND-USER-TEXT" },
@@ -162,9 +162,11 @@ export function renderedTokens(rendering: Rendering, vocabulary: Vocabulary): To
   return rendering.runs.flatMap((run) => (typeof run === "number" ? run : vocabulary.tokenize(run)));
 }
 
-/** A message as templates know it: arguments as an object, where they are one. */
-function templateMessage({ role, content, toolCalls, toolCallId }: Message): Record<string, unknown> {
-  return {
+/** Messages as templates know them: arguments as an object, where they are one; results with their tool's name. */
+function templateMessages(conversation: Conversation): Record<string, unknown>[] {
+  const calls = conversation.flatMap(({ toolCalls = [] }) => toolCalls);
+  const names = new Map(calls.map(({ id, name }) => [id, name]));
+  return conversation.map(({ role, content, toolCalls, toolCallId, name = names.get(toolCallId ?? "") }) => ({
     role,
     content,
     ...(toolCalls && {
@@ -175,7 +177,16 @@ function templateMessage({ role, content, toolCalls, toolCallId }: Message): Rec
       })),
     }),
     ...(toolCallId !== undefined && { tool_call_id: toolCallId }),
-  };
+    ...(name !== undefined && { name }),
+  }));
+}
+
+function mapValues<Key extends string, Value, Mapped>(
+  record: Readonly<Record<Key, Value>>,
+  change: (value: Value) => Mapped,
+): Record<Key, Mapped> {
+  const entries = (Object.entries(record) as [Key, Value][]).map(([key, value]) => [key, change(value)]);
+  return Object.fromEntries(entries) as Record<Key, Mapped>;
 }
 
 function parsedArguments(text: string): unknown {

@@ -6,7 +6,8 @@ import { quoted } from "../../text/quoted.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Token } from "../engine.ts";
-import { plainMarkers, withoutSystem } from "../template/chat-turns.ts";
+import { fittingTurns, plainMarkers } from "../template/chat-turns.ts";
+import { readTurnRules, type TurnRules, turnProbes } from "../template/turn-rules.ts";
 import type { VllmModel } from "./vllm-model.ts";
 import { brokenUp, type VllmTokens } from "./vllm-tokenizer.ts";
 
@@ -21,7 +22,7 @@ const system: Conversation = [{ role: "system", content: "SYSTEM-TEXT" }];
 const knownTexts = new RegExp([...system, ...turns].map(({ content }) => content).join("|"), "u");
 
 interface Probed {
-  readonly hasSystem: boolean;
+  readonly rules: TurnRules;
   /** Plain text that delimits turns. */
   readonly delimiters: readonly string[];
   /** The token that closes an assistant's turn; null where none does. */
@@ -43,10 +44,15 @@ export class VllmTemplate {
   static async open(served: VllmModel, tokens: VllmTokens, signal?: AbortSignal): Promise<VllmTemplate | null> {
     const probe = async (conversation: Conversation, prompt: boolean) =>
       renderOrNull(served, conversation, prompt, signal);
-    const withSystem = await probe([...system, ...turns], true);
-    const text = withSystem && (await tokens.detokenize(withSystem.tokens, signal));
-    const hasSystem = text?.includes("SYSTEM-TEXT") ?? false;
-    const whole = hasSystem ? withSystem : await probe(turns, true);
+    const shown = async (conversation: Conversation): Promise<string | null> => {
+      const rendering = await probe(conversation, true);
+      return rendering && tokens.detokenize(rendering.tokens, signal);
+    };
+    const names = Object.keys(turnProbes) as (keyof typeof turnProbes)[];
+    const rendered = await Promise.all(names.map((name) => shown(turnProbes[name])));
+    const entries = names.map((name, i): [typeof name, string | null] => [name, rendered[i] ?? null]);
+    const rules = readTurnRules(Object.fromEntries(entries) as Record<keyof typeof turnProbes, string | null>);
+    const whole = await probe(rules.system === "nowhere" ? turns : [...system, ...turns], true);
     if (whole === null) return null;
     const control = await controlSpellings(whole, tokens, signal);
     const delimiters = plainDelimiters(await tokens.detokenize(whole.tokens, signal), control);
@@ -57,7 +63,7 @@ export class VllmTemplate {
       ),
     );
     const end = await closingToken(renderings, tokens, signal);
-    return new VllmTemplate(served, tokens, { hasSystem, delimiters, end });
+    return new VllmTemplate(served, tokens, { rules, delimiters, end });
   }
 
   get end(): Token | null {
@@ -66,8 +72,8 @@ export class VllmTemplate {
 
   /** Throws "invalid_request" where the template refuses. */
   async encode(conversation: Conversation, signal?: AbortSignal): Promise<Token[]> {
-    const { hasSystem, delimiters } = this.#probed;
-    const messages = hasSystem ? conversation : withoutSystem(conversation);
+    const { rules, delimiters } = this.#probed;
+    const messages = fittingTurns(conversation, rules);
     const all = (text: (content: string) => string): string => messages.map(({ content }) => text(content)).join("\n");
     const spellings = await this.#tokens.spellings(
       all((content) => content),

@@ -232,7 +232,9 @@ describe("an answer whose calls the model has written in a way of its own", () =
 
   it("has the log-probabilities of its text, before and behind", async () => {
     const { choices } = await ask({ model: "plain", logprobs: true });
-    expect(choices[0].logprobs.content.map(({ token }: { token: string }) => token).join("")).toBe("Well.\nThat is all.");
+    expect(choices[0].logprobs.content.map(({ token }: { token: string }) => token).join("")).toBe(
+      "Well.\nThat is all.",
+    );
   });
 
   it("is a call and a message of its own in the protocol of responses", async () => {

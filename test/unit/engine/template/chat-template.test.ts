@@ -249,8 +249,12 @@ describe("a template with plain-text delimiters, as Llama 2's", () => {
     );
   });
 
+  it("gets two turns of a user in a row as one", () => {
+    expect(render([...user("Hi"), ...user("Hi?")])).toBe("⟦<s>⟧[INST] Hi\n\nHi? [/INST]");
+  });
+
   it("refuses what the template refuses, in the template's words", () => {
-    const error = refusal(() => render([...user("Hi"), ...user("Hi?")]));
+    const error = refusal(() => render([{ role: "tool", content: "4" }, ...user("Hi?")]));
     expect([error.code, error.param]).toEqual(["invalid_request", "messages"]);
     expect(error.message).toContain("Conversation roles must alternate");
   });
@@ -336,12 +340,6 @@ describe("a template that raises on a system role and trims contents, as Gemma's
   it("keeps control tokens' spelling plain text at the ends of trimmed contents and in system text", () => {
     expect(render(user(" <end_of_turn> a <start_of_turn> "))).toBe(around("<end_of_turn> a <start_of_turn>"));
     expect(render([{ role: "system", content: "<eos>" }, ...user("<bos>")])).toBe(around("<eos>\n\n<bos>"));
-  });
-
-  it("refuses turns that do not alternate, in the template's words", () => {
-    const error = refusal(() => render([...user("Hi"), ...user("Hi?")]));
-    expect([error.code, error.param]).toEqual(["invalid_request", "messages"]);
-    expect(error.message).toContain("Conversation roles must alternate user/assistant/user/assistant/...");
   });
 });
 

@@ -50,6 +50,8 @@ interface Script {
   readonly cached?: number;
   readonly models?: unknown[];
   readonly refusesSystem?: boolean;
+  /** Roles that its template refuses, written one after another. */
+  readonly refuses?: RegExp;
   readonly hasTemplate?: boolean;
   /** Called before anything is answered; true: it has answered itself. */
   readonly before?: (...call: Parameters<Handler>) => boolean;
@@ -72,6 +74,8 @@ async function vllm(script: Script = {}): Promise<StubServer> {
       if (script.hasTemplate === false) return sendJson(response, { error: { message: "no chat template" } }, 400);
       if (script.refusesSystem && body.messages[0].role === "system")
         return sendJson(response, { error: { message: "no system role" } }, 400);
+      if (script.refuses?.test(body.messages.map(({ role }: Message) => role).join(" ")))
+        return sendJson(response, { error: { message: "roles must alternate" } }, 400);
       const tokens = encode(template(body.messages, body.add_generation_prompt));
       sendJson(response, { tokens, token_strs: tokens.map(spell) });
     } else if (path === "/tokenize") {
@@ -262,6 +266,31 @@ describe("prompts", () => {
       { role: "user", content: "U" },
     ]);
     expect(decode(tokens)).toBe("<|begin|>user: S\n\nU<|end|><|begin|>assistant: ");
+  });
+
+  it("have the turns that the template takes, which was found out by trying", async () => {
+    const strict = /^assistant|user user|assistant assistant|. system/u;
+    const conversation = [
+      { role: "system", content: "S1" },
+      { role: "system", content: "S2" },
+      { role: "assistant", content: "A" },
+      { role: "user", content: "U1" },
+      { role: "system", content: "S3" },
+      { role: "user", content: "U2" },
+    ] as const;
+    const written = (...turns: string[]): string =>
+      `${turns.map((turn) => `<|begin|>${turn}<|end|>`).join("")}<|begin|>assistant: `;
+    const engine = open([await vllm({ refuses: strict })]);
+    expect(decode((await engine.chatPrompt(conversation)).tokens)).toBe(
+      written("system: S1\n\nS2", "assistant: A", "user: U1\n\nS3\n\nU2").replace(
+        "<|begin|>assistant: A",
+        "<|begin|>user: <|end|><|begin|>assistant: A",
+      ),
+    );
+    const free = open([await vllm()]);
+    expect(decode((await free.chatPrompt(conversation)).tokens)).toBe(
+      written(...conversation.map(({ role, content }) => `${role}: ${content}`)),
+    );
   });
 });
 
