@@ -99,7 +99,7 @@ function showing(
   const onSampling = ({ retrieveMs, basePromptTokens: promptTokens }: Beginning): void => {
     c.get("observer").note({ promptTokens });
     if (!c.finalized) c.header("server-timing", retrieveTiming(retrieveMs));
-    begin({ type: "begin", choosing, promptTokens });
+    begin({ type: "begin", promptTokens });
   };
   const onText = (index: number, text: string, details: readonly TokenDetail[]): void => {
     for (const event of readers[index]?.push(text, details) ?? []) push(event, sizeOfEvent(event));

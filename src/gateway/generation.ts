@@ -63,11 +63,8 @@ export type AnswerEvent =
 
 /** What happens from a request to its answers: "begin", the answers' events, "end". */
 export type GenerationEvent =
-  /**
-   * Everything wrong with the request has been thrown before. `choosing`: nothing comes before the choice.
-   * `promptTokens`: of C⁰.
-   */
-  | { readonly type: "begin"; readonly choosing: boolean; readonly promptTokens: number }
+  /** Everything wrong with the request has been thrown before. `promptTokens`: of C⁰. */
+  | { readonly type: "begin"; readonly promptTokens: number }
   | AnswerEvent
   | { readonly type: "end"; readonly generated: Generated };
 

@@ -17,13 +17,11 @@ export interface ServerSentEvent {
 export interface StreamedAnswer<Event> {
   /** What happens; the first event opens the stream, what is thrown before is answered as any error. */
   readonly events: (reader: Reader) => AsyncIterable<Event>;
-  /** Nothing comes for a while after the first event: comments keep the connection alive. */
-  readonly isSilent?: (first: Event) => boolean;
   /** The same in the protocol's words. */
   readonly write: (events: AsyncIterable<Event>) => AsyncIterable<ServerSentEvent>;
   /** What goes out when something goes wrong after the first byte. */
   readonly fail: (body: ErrorBody, error: unknown) => Iterable<ServerSentEvent>;
-  /** Keeps the connection alive instead, however the answer comes, where a protocol has an event for that. */
+  /** Keeps the connection alive in a comment's place, where a protocol has an event for that. */
   readonly ping?: ServerSentEvent;
 }
 
@@ -31,12 +29,12 @@ export interface StreamedAnswer<Event> {
 export async function streamAnswer<Event>(
   c: Context,
   { pingMs, readerMs, report }: Pick<AppDependencies, "pingMs" | "readerMs" | "report">,
-  { events, isSilent, write, fail, ping }: StreamedAnswer<Event>,
+  { events, write, fail, ping }: StreamedAnswer<Event>,
 ): Promise<Response> {
   const reader = new StreamReader();
   // Some runtimes say only so that a reader has left.
   c.req.raw.signal.addEventListener("abort", reader.release, { once: true });
-  const { first, all } = await begun(events(reader), reader);
+  const all = await begun(events(reader), reader);
   let over = (_isRead: boolean): void => {};
   c.set(
     "reading",
@@ -50,9 +48,8 @@ export async function streamAnswer<Event>(
   };
   const text = new TextStream({ onLeave: reader.leave, onOver, readerMs });
   void reader.hurried.then(() => text.hurry());
-  const isPinged = ping !== undefined || (first !== undefined && isSilent?.(first) === true);
   const send = async (): Promise<void> => {
-    const pings = isPinged ? startPings(text, pingMs, ping) : undefined;
+    const pings = startPings(text, pingMs, ping);
     try {
       for await (const event of write(all)) {
         text.write(lines(event));
@@ -70,8 +67,15 @@ export async function streamAnswer<Event>(
     }
   };
   void send();
-  return c.body(text.readable, 200, { "content-type": "text/event-stream", "cache-control": "no-cache" });
+  return c.body(text.readable, 200, streamHeaders);
 }
+
+/** The last one is for proxies of nginx's kind, which would hold events back. */
+const streamHeaders = {
+  "content-type": "text/event-stream",
+  "cache-control": "no-cache",
+  "x-accel-buffering": "no",
+} as const;
 
 /** Who reads an answer: says when nobody does any more, and is told when no more is made. */
 class StreamReader implements Reader {
@@ -95,12 +99,11 @@ class StreamReader implements Reader {
   readonly leave = (): void => this.#leaving.abort();
 }
 
-/** Waits for the first event; undefined: there is none. `all`: it, and those after it. */
-async function begun<Event>(events: AsyncIterable<Event>, reader: StreamReader) {
+/** Waits for the first event; returns it, and those after it. */
+async function begun<Event>(events: AsyncIterable<Event>, reader: StreamReader): Promise<AsyncGenerator<Event>> {
   const coming = events[Symbol.asyncIterator]();
   try {
-    const first = await coming.next();
-    return { first: first.done ? undefined : first.value, all: resumed(first, coming) };
+    return resumed(await coming.next(), coming);
   } catch (error) {
     reader.release();
     throw error;
@@ -119,11 +122,15 @@ function lines({ event, data }: ServerSentEvent): string {
   return `${event === undefined ? "" : `event: ${event}\n`}data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`;
 }
 
-/** Comments, the first at once; or a protocol's own event, which must not come before the one that opens the answer. */
+/** A comment is a line: with an empty one behind it, strict parsers would see an event without data. */
+const comment = ": ping\n";
+
+/** Whenever nothing has been written for a while: comments, or a protocol's own event. */
 function startPings(text: TextStream, pingMs: number, event: ServerSentEvent | undefined): NodeJS.Timeout {
-  const ping = (): void => text.write(event === undefined ? ": ping\n\n" : lines(event));
-  if (event === undefined) ping();
-  return setInterval(ping, pingMs);
+  const ping = event === undefined ? comment : lines(event);
+  return setInterval(() => {
+    if (performance.now() - text.writtenAt >= pingMs) text.write(ping);
+  }, pingMs);
 }
 
 /** After what is being done now, as soon as the runtime can. */
@@ -153,6 +160,8 @@ class TextStream {
   readonly #options: TextStreamOptions;
   readonly #encoder = new TextEncoder();
   #controller: ReadableStreamDefaultController<Uint8Array> | undefined;
+  /** When something was last written, in milliseconds. */
+  writtenAt = performance.now();
   #waiting = "";
   #isAsked = false;
   #isScheduled = false;
@@ -198,6 +207,7 @@ class TextStream {
 
   write(text: string): void {
     if (this.#isLeft) return;
+    this.writtenAt = performance.now();
     this.#waiting += text;
     this.#schedule();
   }

@@ -189,15 +189,34 @@ describe("streaming", () => {
     const { chat } = await gateway({ pause: slow });
     const response = await chat({ stream: true, icdpo: { explain: true } });
     expect(response.headers.get("content-type")).toContain("text/event-stream");
+    expect(response.headers.get("x-accel-buffering")).toBe("no");
     expect(response.headers.get("x-icdpo-score")).toBeNull();
     expect(response.headers.get("server-timing")).toBe("retrieve;dur=0.0");
     const { comments, chunks } = await readStream(response);
     expect(comments.length).toBeGreaterThan(1);
-    expect(new Set(comments)).toEqual(new Set([": ping"]));
+    expect(new Set(comments)).toEqual(new Set([": ping\n"]));
+    expect(chunks[0].choices[0].delta).toEqual({ role: "assistant", content: "", refusal: null });
+    expect(chunks.flatMap(({ choices }) => choices[0].delta.role ?? [])).toEqual(["assistant"]);
     expect(chunks.map(({ choices }) => choices[0].delta.content ?? "").join("")).toBe("Candidate number 1.");
     expect(chunks[0]).not.toHaveProperty("usage");
     expect(chunks.at(-1).icdpo.candidates).toHaveLength(3);
     expect(chunks.at(-1).choices[0].finish_reason).toBe("stop");
+  });
+
+  it.each(["icdpo", "plain"])("opens with who speaks before anything is sampled: %s", async (model) => {
+    const { opened, open } = gate();
+    const { chat } = await gateway({ pause: () => opened });
+    const response = await chat({ model, stream: true, n: 2 });
+    const reader = (response.body as ReadableStream<Uint8Array>).getReader();
+    const first = new TextDecoder().decode((await reader.read()).value);
+    const roles = first.split("\n\n").filter((event) => event.startsWith("data: "));
+    const choices = roles.map((event) => JSON.parse(event.slice(6)).choices[0]);
+    expect(choices.map(({ index, delta }) => [index, delta.role])).toEqual([
+      [0, "assistant"],
+      [1, "assistant"],
+    ]);
+    open();
+    await reader.cancel();
   });
 
   it("keeps the texts of several plain choices apart", async () => {
@@ -221,7 +240,7 @@ describe("streaming", () => {
     const response = await chat({ stream: true });
     expect(response.status).toBe(200);
     const events = (await response.text()).split("\n\n").filter((event) => event.startsWith("data: "));
-    expect(events).toEqual([
+    expect(events.slice(1)).toEqual([
       `data: ${JSON.stringify({ error: { message: "It died.", type: "server_error", param: null, code: "engine_unavailable" } })}`,
     ]);
     expect(reported).toHaveLength(1);
@@ -403,7 +422,7 @@ describe("an engine that ends in the middle of a request", () => {
   it("does not take back text that has been sent: the stream ends with an error, and nothing is sent twice", async () => {
     const { chat, engine, reported } = await gateway(failing(1, died, "sample", 1));
     const { texts, last } = await readTexts(await chat({ model: "plain", n: 2, stream: true }));
-    expect(texts).toEqual(["Candidate number 0."]);
+    expect(texts).toEqual(["Candidate number 0.", ""]);
     expect(last).toEqual(rendered);
     expect(samplings(engine)).toBe(1);
     expect(reported).toHaveLength(1);
@@ -418,7 +437,7 @@ describe("an engine that ends in the middle of a request", () => {
     expect(reported).toHaveLength(1);
     const streamed = await gateway(failing(2, died));
     expect(await readTexts(await streamed.chat({ model: "plain", stream: true }))).toEqual({
-      texts: [],
+      texts: [""],
       last: rendered,
     });
     expect(samplings(streamed.engine)).toBe(2);

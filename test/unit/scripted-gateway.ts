@@ -8,7 +8,7 @@ import { onlyEngine } from "../../src/engine/engines.ts";
 import { Admission } from "../../src/gateway/admission.ts";
 import { BodyRoom } from "../../src/gateway/body-room.ts";
 import type { AppDependencies } from "../../src/gateway/dependencies.ts";
-import type { RequestObserver } from "../../src/gateway/observation.ts";
+import type { RequestEnd, RequestObserver } from "../../src/gateway/observation.ts";
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import { noStore } from "../../src/records/no-records.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
@@ -51,7 +51,7 @@ export class SilentObserver implements RequestObserver {
   begin(): void {}
   fail(): void {}
   hold = () => () => {};
-  end(): void {}
+  end(_: RequestEnd): void {}
 }
 
 const embed = async (texts: readonly string[]) => texts.map((text) => Float32Array.of(text.length, 0.5));
@@ -153,14 +153,17 @@ export async function json(response: Response): Promise<any> {
   return response.json();
 }
 
-/** The `data:` payloads of a stream, [DONE] last; comments apart. */
+/** The `data:` payloads of a stream, [DONE] last; comments apart. Nothing else stands in it, and no event is empty. */
 export async function readStream(response: Response) {
-  const text = await response.text();
-  const events = text.split("\n\n").filter((event) => event !== "");
-  const data = events.filter((event) => event.startsWith("data: ")).map((event) => event.slice(6));
+  const comments: string[] = [];
+  const text = (await response.text()).replaceAll(/^:.*\n/gmu, (comment) => {
+    comments.push(comment);
+    return "";
+  });
+  const events = text.split("\n\n");
+  expect(events.pop()).toBe("");
+  expect(events.filter((event) => !/^data: .+$/u.test(event))).toEqual([]);
+  const data = events.map((event) => event.slice(6));
   expect(data.at(-1)).toBe("[DONE]");
-  return {
-    comments: events.filter((event) => event.startsWith(":")),
-    chunks: data.slice(0, -1).map((event) => JSON.parse(event)),
-  };
+  return { comments, chunks: data.slice(0, -1).map((event) => JSON.parse(event)) };
 }

@@ -15,7 +15,6 @@ export function streamChatCompletion(
 ): Promise<Response> {
   return streamAnswer<GenerationEvent>(c, dependencies, {
     events: (reader) => generate(c, dependencies, call.resolved, generation, call.id, reader),
-    isSilent: (first) => first.type === "begin" && first.choosing,
     write: (events) => chatEvents(call, events),
     fail: (error) => [{ data: error }],
   });
@@ -23,20 +22,20 @@ export function streamChatCompletion(
 
 async function* chatEvents(call: ChatCall, events: AsyncIterable<GenerationEvent>): AsyncGenerator<ServerSentEvent> {
   const { body, resolved } = call;
-  const opened = new Set<number>();
   /** The last choice's end waits for what explains it. */
   let last: ChoiceChunk | undefined;
   for await (const event of events) {
-    if (event.type === "begin") continue;
+    if (event.type === "begin") {
+      // Who speaks is said at once: some clients show nothing, and some proxies pass nothing on, before a first chunk.
+      for (let index = 0; index < (body.n ?? 1); index++) yield choice(call, { index, delta: opening });
+      continue;
+    }
     if (event.type === "end") {
       if (last !== undefined) yield choice(call, last, explained(body, resolved, event.generated));
       if (body.stream_options?.include_usage) yield chunk(call, { choices: [], usage: renderUsage(event.generated) });
       continue;
     }
     const { index } = event;
-    // The first chunk of a choice says who speaks.
-    if (!opened.has(index)) yield choice(call, { index, delta: { role: "assistant", content: "", refusal: null } });
-    opened.add(index);
     if (last !== undefined) yield choice(call, last);
     last = undefined;
     if (event.type === "finish") last = { index, delta: {}, finish: event.answer.finish };
@@ -44,6 +43,8 @@ async function* chatEvents(call: ChatCall, events: AsyncIterable<GenerationEvent
   }
   yield { data: "[DONE]" };
 }
+
+const opening = { role: "assistant", content: "", refusal: null } as const;
 
 function delta(event: Exclude<AnswerEvent, { type: "finish" }>): Record<string, unknown> {
   switch (event.type) {

@@ -34,7 +34,6 @@ export function responses(dependencies: AppDependencies) {
     const written = new ResponseEvents(call);
     return streamAnswer<GenerationEvent>(c, dependencies, {
       events: (reader) => generate(c, dependencies, resolved, generation, call.id, reader),
-      isSilent: (first) => first.type === "begin" && first.choosing,
       write: (events) => written.write(events),
       fail: (error) => written.fail(error),
     });

@@ -79,9 +79,8 @@ describe("tools", () => {
 
   it("streams a chosen answer's calls after the choice", async () => {
     const { chat } = await gateway(competing);
-    const { chunks, comments } = await readStream(await chat({ stream: true, tools: [tool], tool_choice: "required" }));
+    const { chunks } = await readStream(await chat({ stream: true, tools: [tool], tool_choice: "required" }));
     const calls = chunks.flatMap(({ choices }) => choices[0].delta.tool_calls ?? []);
-    expect(comments.length).toBeGreaterThan(0);
     expect(calls.map((call) => call.function.arguments).join("")).toBe('{"q": "candidate number 1"}');
   });
 
