@@ -7,6 +7,7 @@ import { whereRoom } from "./gateway/admission.ts";
 import type { AppDependencies } from "./gateway/dependencies.ts";
 import { isFault, renderError } from "./gateway/errors.ts";
 import { observe } from "./gateway/observation.ts";
+import { hint, routedPath } from "./http/addresses.ts";
 import { type Endpoint, endpoints } from "./http/api.ts";
 import { bodyLimit } from "./http/body-limit.ts";
 import { remembered } from "./http/endpoints/health.ts";
@@ -18,7 +19,7 @@ import { web } from "./web/web.tsx";
 const bases = ["/v1", "/routes/:route/v1"];
 
 export function createApp(given: AppDependencies): Hono {
-  const app = new Hono();
+  const app = new Hono({ getPath: routedPath });
   // Not a copy: some of what is given is made anew each time that it is asked for.
   const engineState = { value: remembered(given.engineState, given.now, given.isolated) };
   const dependencies: AppDependencies = Object.create(given, { engineState });
@@ -35,10 +36,7 @@ export function createApp(given: AppDependencies): Hono {
   app.route("/", web(dependencies));
 
   app.notFound((c) => {
-    throw new GatewayError(
-      "not_found",
-      `Unknown request URL: ${c.req.method} ${c.req.path}. The API's base URL ends in /v1.`,
-    );
+    throw new GatewayError("not_found", `Unknown request URL: ${c.req.method} ${c.req.path}. ${hint(c.req.path)}`);
   });
   app.onError((error, c) => {
     if (isFault(error)) dependencies.report(error);
