@@ -28,7 +28,25 @@ export interface Capabilities {
   readonly grammar: boolean;
   /** The chat template's own tool calls; null where it has none, or writes them in a way that cannot be read. */
   readonly tools: ToolSyntax | null;
+  /** What requests may ask for that it does not do, each with the reason; absent: it does all. */
+  readonly lacks?: Lacks | undefined;
 }
+
+/** What a request tells the chat template beside messages and tools: JSON, by names. */
+export type TemplateVariables = Readonly<Record<string, unknown>>;
+
+/** "penaltiesTogether": a repetition penalty beside OpenAI's two. */
+export type Optional =
+  | "topK"
+  | "minP"
+  | "repetitionPenalty"
+  | "repetitionWindow"
+  | "minTokens"
+  | "ignoreEos"
+  | "penaltiesTogether"
+  | "templateVariables";
+
+export type Lacks = { readonly [Name in Optional]?: string };
 
 export interface EngineInfo {
   /** What the weights are, for policy hashes: the same id, the same model. */
@@ -52,7 +70,13 @@ export interface SamplingParameters {
   readonly topP: number;
   /** 0 keeps the whole vocabulary. */
   readonly topK: number;
+  /** Tokens that are less likely than this share of the likeliest one are left out. */
+  readonly minP?: number | undefined;
   readonly maxTokens: number;
+  /** So many tokens are sampled before the model can end its turn; a stop string ends it all the same. */
+  readonly minTokens?: number | undefined;
+  /** The model cannot end its turn. */
+  readonly ignoreEos?: boolean | undefined;
   /** Generation ends before the first of these strings. */
   readonly stop: readonly string[];
   /**
@@ -61,6 +85,13 @@ export interface SamplingParameters {
    */
   readonly presencePenalty?: number | undefined;
   readonly frequencyPenalty?: number | undefined;
+  /**
+   * Divides the logit of each token that the text holds already, the prompt included, or multiplies it where it is
+   * negative: the definition of llama.cpp, vLLM and transformers.
+   */
+  readonly repetitionPenalty?: number | undefined;
+  /** So many tokens at the text's end are looked at for it; absent: all. */
+  readonly repetitionWindow?: number | undefined;
   /** Added to tokens' logits. */
   readonly logitBias?: ReadonlyMap<Token, number> | undefined;
 }
@@ -198,9 +229,14 @@ export interface Engine {
   textPrompt(text: string, signal?: AbortSignal): Promise<Prompt>;
   /**
    * The model's chat template applied to the messages and tools (only where it has a syntax for them), ready for the
-   * assistant's turn.
+   * assistant's turn. `variables`: what else the template is told; no text in them can act as a delimiter either.
    */
-  chatPrompt(messages: Conversation, signal?: AbortSignal, tools?: readonly Tool[]): Promise<Prompt>;
+  chatPrompt(
+    messages: Conversation,
+    signal?: AbortSignal,
+    tools?: readonly Tool[],
+    variables?: TemplateVariables,
+  ): Promise<Prompt>;
   /**
    * n samples, stepped together; "text" events as they decode, one "done" a sample. Leaving the loop stops the work.
    */

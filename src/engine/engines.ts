@@ -62,6 +62,8 @@ export interface RemoteSettings {
    * another's prompt has left there; "shared": all do, which tells by its speed what others have asked.
    */
   readonly prefixCache?: "separate" | "shared" | undefined;
+  /** Of type openai: fields that the service takes beside OpenAI's. */
+  readonly takes?: readonly string[] | undefined;
   /** A server that sends nothing for so long is taken for dead. */
   readonly timeoutMs: number;
   /** How often a call that failed for a reason that may pass is made again. */

@@ -13,6 +13,7 @@ import type {
   SampleEvent,
   SampleRequest,
   ScoreEvent,
+  TemplateVariables,
   Token,
   TokenText,
 } from "./engine.ts";
@@ -92,8 +93,13 @@ export class EngineLease implements RunningEngine {
     return this.#call(signal, (engine) => engine.textPrompt(text, signal));
   }
 
-  chatPrompt(messages: Conversation, signal?: AbortSignal, tools?: readonly Tool[]): Promise<Prompt> {
-    return this.#call(signal, (engine) => engine.chatPrompt(messages, signal, tools));
+  chatPrompt(
+    messages: Conversation,
+    signal?: AbortSignal,
+    tools?: readonly Tool[],
+    variables?: TemplateVariables,
+  ): Promise<Prompt> {
+    return this.#call(signal, (engine) => engine.chatPrompt(messages, signal, tools, variables));
   }
 
   sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {

@@ -167,7 +167,9 @@ async function sampleBlocks(
   const prompt = { ...context.prompt, tokens: [...context.prompt.tokens, ...prefix.tokens] };
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, step * count + index));
   const samples: Sample[] = [];
-  const request = { ...parameters, stop: [], maxTokens: limit, seeds, logprobs: positive === context };
+  const minTokens = Math.max(0, (parameters.minTokens ?? 0) - prefix.tokens.length);
+  const limits = { maxTokens: limit, ...(minTokens > 0 && { minTokens }) };
+  const request = { ...parameters, minTokens: undefined, stop: [], ...limits, seeds, logprobs: positive === context };
   for await (const event of counted(context.engine.sample(prompt, request, signal), prompt.tokens.length, usage)) {
     if (event.type === "prefill" && step === 0) onPrefill();
     if (event.type === "prompt" && step === 0) onBegin();

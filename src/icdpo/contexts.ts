@@ -146,10 +146,10 @@ async function encodeReference(
 
 async function encodeBase(
   model: PromptedModel,
-  { conversation, tools }: ContextParts,
+  { conversation, tools, variables }: ContextParts,
   { tenant, signal }: ContextNeeds,
 ): Promise<ScoringContext> {
-  const prompt = await encodeContext(model.engine, baseContext(model.format, conversation, tools), signal);
+  const prompt = await encodeContext(model.engine, baseContext(model.format, conversation, tools, variables), signal);
   return { ...model, prompt: { ...prompt, tenant } };
 }
 
@@ -184,7 +184,7 @@ async function openingOf(
   { tenant, bringsOpening = false, signal }: ContextNeeds,
 ): Promise<readonly Token[]> {
   if (tenant === undefined || bringsOpening || !(await engine.info(signal)).sharesPrefixes) return [];
-  const context = signedContext(format, sign, { ...parts, conversation: nothingSaid, tools: undefined });
+  const context = signedContext(format, sign, { ...parts, conversation: nothingSaid, tools: undefined, variables: undefined });
   return (await encodeContext(engine, context, signal)).tokens;
 }
 

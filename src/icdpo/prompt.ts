@@ -3,7 +3,7 @@
  * (none). `hh-rlhf` and `synthetic-gpt` are the paper's templates (Figures 6 and 7) for base models; `chat` applies the
  * model's own chat template.
  */
-import type { Engine, Prompt, Token } from "../engine/engine.ts";
+import type { Engine, Prompt, TemplateVariables, Token } from "../engine/engine.ts";
 import type { Instructions, PromptFormat } from "../policy/schema.ts";
 import type { Conversation, Demonstration, Message, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
@@ -11,7 +11,12 @@ import { withToolsAsText } from "./tool-prompt.ts";
 
 /** A context before tokenisation: messages for the chat template, or raw text. */
 export type PromptInput =
-  | { readonly type: "chat"; readonly messages: Conversation; readonly tools: readonly Tool[] }
+  | {
+      readonly type: "chat";
+      readonly messages: Conversation;
+      readonly tools: readonly Tool[];
+      readonly variables?: TemplateVariables | undefined;
+    }
   | { readonly type: "text"; readonly text: string };
 
 export interface ContextParts {
@@ -22,6 +27,8 @@ export interface ContextParts {
   readonly instructions: Instructions | null;
   /** What the model may call; the chat format only. */
   readonly tools?: readonly Tool[] | undefined;
+  /** What the model's own template is told beside them, in every context alike; the chat format only. */
+  readonly variables?: TemplateVariables | undefined;
 }
 
 const manners = {
@@ -44,9 +51,10 @@ export const cuts = ["##", "Human:", "human:", "Assistant:", "assistant:"] as co
  */
 export function signedContext(format: PromptFormat, sign: Sign, parts: ContextParts): PromptInput {
   const ordered = parts.demonstrations.toReversed();
+  const { variables } = parts;
   switch (format) {
     case "chat":
-      return { type: "chat", messages: chatMessages(sign, parts, ordered), tools: parts.tools ?? [] };
+      return { type: "chat", messages: chatMessages(sign, parts, ordered), tools: parts.tools ?? [], variables };
     case "hh-rlhf":
       return {
         type: "text",
@@ -72,10 +80,11 @@ export function baseContext(
   format: PromptFormat,
   conversation: Conversation,
   tools: readonly Tool[] = [],
+  variables?: TemplateVariables,
 ): PromptInput {
   switch (format) {
     case "chat":
-      return { type: "chat", messages: conversation, tools };
+      return { type: "chat", messages: conversation, tools, variables };
     case "hh-rlhf":
       return { type: "text", text: `${transcript(conversation)}\n\nAssistant:` };
     case "synthetic-gpt":
@@ -88,8 +97,8 @@ export async function encodeContext(engine: Engine, context: PromptInput, signal
   if (context.type === "text") return engine.textPrompt(context.text, signal);
   const { capabilities } = await engine.info(signal);
   return capabilities.tools === null
-    ? engine.chatPrompt(withToolsAsText(context.messages, context.tools), signal)
-    : engine.chatPrompt(context.messages, signal, context.tools);
+    ? engine.chatPrompt(withToolsAsText(context.messages, context.tools), signal, [], context.variables)
+    : engine.chatPrompt(context.messages, signal, context.tools, context.variables);
 }
 
 /** A response as the format writes it after a context: as it is, or after one space. */

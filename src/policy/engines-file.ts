@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { Capabilities } from "../engine/engine.ts";
 import type { ModelReference, RemoteSettings } from "../engine/engines.ts";
+import { lackedBy, takenFields } from "../engine/taken-fields.ts";
 import { GatewayError } from "../types/error.ts";
 import { parseYaml } from "./parse.ts";
 
@@ -53,6 +54,11 @@ const remote = {
   retries: z.int().min(0).default(2).describe("of calls that failed for a reason that may pass"),
 };
 
+const takes = z
+  .array(z.enum(takenFields))
+  .default([])
+  .describe("fields that the service takes beside OpenAI's; requests for what it does not take are refused");
+
 export const enginesSchema = z.strictObject({
   engines: z.record(
     name,
@@ -61,7 +67,7 @@ export const enginesSchema = z.strictObject({
       z.strictObject({ type: z.literal("vllm"), ...remote }),
       z.strictObject({ type: z.literal("llama-server"), ...remote }),
       z.strictObject({ type: z.literal("llama-cpp-python"), ...remote }),
-      z.strictObject({ type: z.literal("openai"), ...remote, model: remote.model.unwrap() }),
+      z.strictObject({ type: z.literal("openai"), ...remote, model: remote.model.unwrap(), takes }),
     ]),
   ),
 });
@@ -166,6 +172,7 @@ export function remoteSettings(
     prefixCache,
     timeoutMs,
     retries,
+    ...(definition.type === "openai" && { takes: definition.takes }),
   };
 }
 
@@ -180,7 +187,8 @@ export function declaredBy(definitions: EngineDefinitions): (model: ModelReferen
 }
 
 /** What an engine can do before anybody has asked it: the best that its kind can. */
-export function declaredCapabilities({ type }: EngineDefinition): Capabilities {
-  const isWhole = type !== "openai";
-  return { chat: true, text: isWhole, score: isWhole, grammar: isWhole, tools: null };
+export function declaredCapabilities(definition: EngineDefinition): Capabilities {
+  if (definition.type !== "openai") return { chat: true, text: true, score: true, grammar: true, tools: null };
+  const lacks = lackedBy(new Set(definition.takes));
+  return { chat: true, text: false, score: false, grammar: false, tools: null, lacks };
 }

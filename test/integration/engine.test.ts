@@ -387,6 +387,36 @@ describe("a request's own wishes", () => {
     expect(await repeated({})).toBe(before);
   });
 
+  it("does not end a turn before it may, and never one that is not to end", async () => {
+    const prompt = await ask("Answer with one word: is water wet?");
+    const asked = { seeds: [1, 2], temperature: 1, maxTokens: 60, repetitionPenalty: 1.05 };
+    const free = await samples(prompt, asked);
+    const least = Math.max(...free.map(({ tokens }) => tokens.length)) + 5;
+    const longer = await samples(prompt, { ...asked, minTokens: Math.min(least, 55) });
+    const endless = await samples(prompt, { ...asked, ignoreEos: true, maxTokens: 40 });
+    for (const { tokens, logprobs, endLogprobs } of longer) {
+      expect(tokens.length).toBeGreaterThanOrEqual(Math.min(least, 55));
+      expect([logprobs.length, endLogprobs.length]).toEqual([tokens.length, tokens.length + 1]);
+    }
+    expect(endless.map(({ finish, tokens }) => [finish, tokens.length])).toEqual([
+      ["length", 40],
+      ["length", 40],
+    ]);
+  });
+
+  it("cuts what is unlikely beside the likeliest, and makes what the prompt holds less likely", async () => {
+    const prompt = await ask("Say: banana banana banana banana.");
+    const drawn = { temperature: 2, topP: 1, topK: 0, maxTokens: 8, seeds: [1, 2, 3, 4] };
+    const [greedy] = await samples(prompt, { temperature: 0, maxTokens: 8, seeds: [1] });
+    for (const { tokens } of await samples(prompt, { ...drawn, minP: 1 })) expect(tokens).toEqual(greedy?.tokens);
+    const [penalised] = await samples(prompt, { temperature: 0, maxTokens: 8, seeds: [1], repetitionPenalty: 10 });
+    const held = new Set(prompt.tokens);
+    expect(penalised?.tokens.filter((token) => held.has(token))).toEqual([]);
+    const window = { repetitionPenalty: 10, repetitionWindow: 0 };
+    const [unheld] = await samples(prompt, { temperature: 0, maxTokens: 8, seeds: [1], ...window });
+    expect(unheld?.tokens).toEqual(greedy?.tokens);
+  });
+
   it("keeps to a grammar, in which no control token can end a text before it is whole", async () => {
     const prompt = await ask("Say something.");
     const grammar = 'root ::= "{" ( [a-z<>|_] ){30,60} "}"';

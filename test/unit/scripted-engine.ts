@@ -12,11 +12,12 @@ import type {
   SampleEvent,
   SampleRequest,
   ScoreEvent,
+  TemplateVariables,
   Token,
   TokenDetail,
   TokenText,
 } from "../../src/engine/engine.ts";
-import type { Conversation } from "../../src/types/conversation.ts";
+import type { Conversation, Tool } from "../../src/types/conversation.ts";
 import { cancelled } from "../../src/types/error.ts";
 
 /** No text holds these. */
@@ -109,9 +110,15 @@ export class ScriptedEngine implements Engine {
     return { tokens: encode(text), end: endOfText };
   }
 
-  async chatPrompt(messages: Conversation): Promise<Prompt> {
+  async chatPrompt(
+    messages: Conversation,
+    _signal?: AbortSignal,
+    _tools?: readonly Tool[],
+    variables?: TemplateVariables,
+  ): Promise<Prompt> {
     const turns = messages.map(({ role, content }) => `<${role}>${content}</${role}>`);
-    return { tokens: encode(`${turns.join("")}<assistant>`), end: endOfTurn };
+    const told = variables === undefined ? "" : `<told ${JSON.stringify(variables)}>`;
+    return { tokens: encode(`${told}${turns.join("")}<assistant>`), end: endOfTurn };
   }
 
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {

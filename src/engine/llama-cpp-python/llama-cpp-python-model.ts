@@ -32,6 +32,12 @@ const endings = [
 ];
 const decisive = 1000;
 
+const lacks = {
+  repetitionPenalty: "llama-cpp-python's server looks at the last 64 tokens only",
+  minTokens: "llama-cpp-python's server keeps no model from ending",
+  ignoreEos: "llama-cpp-python's server keeps no model from ending",
+};
+
 export interface LlamaCppPythonModel {
   readonly info: EngineInfo;
   /** BOS, or nothing. */
@@ -61,7 +67,7 @@ export async function readModel(
       model: model.split(/[/\\]/u).at(-1) ?? model,
       contextSize: settings.contextSize ?? usualContextSize,
       longerContext: "Start the server with a larger --n_ctx, and say so in this engine's context_size.",
-      capabilities: { chat: false, text: true, score, grammar: true, tools: null },
+      capabilities: { chat: false, text: true, score, grammar: true, tools: null, lacks },
     },
     opening,
     ...(closing ?? { end: -1, ending: "" }),

@@ -95,7 +95,7 @@ async function requestBody(
     temperature: request.temperature,
     top_p: request.topP,
     top_k: request.topK,
-    min_p: 0,
+    min_p: request.minP ?? 0,
     repeat_penalty: 1,
     stop: request.stop,
     ...(logitBias && logitBias.size > 0 && { logit_bias: Object.fromEntries(logitBias) }),

@@ -39,6 +39,6 @@ export interface Backend extends SequenceMemory {
   logprobs(row: Logits, tokens: readonly Token[]): Promise<number[]>;
   /** log π of a token at a row, and `[count]` of the likeliest ones, the likeliest first. */
   topLogprobs(row: Logits, token: Token, count: number): Promise<TopLogprobs>;
-  /** Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
-  createSampler(parameters: SampleRequest, seed: number): Sampler;
+  /** `prompt`: what stands before the completion. Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
+  createSampler(parameters: SampleRequest, seed: number, prompt: readonly Token[]): Sampler;
 }

@@ -7,6 +7,7 @@ import type {
   Prompt,
   Sample,
   SampleRequest,
+  TemplateVariables,
   Token,
   TokenDetail,
   TokenText,
@@ -19,7 +20,12 @@ export type Call =
   | { readonly type: "describe"; readonly tokens: readonly Token[] }
   | { readonly type: "detokenize"; readonly tokens: readonly Token[] }
   | { readonly type: "text-prompt"; readonly text: string }
-  | { readonly type: "chat-prompt"; readonly messages: Conversation; readonly tools: readonly Tool[] }
+  | {
+      readonly type: "chat-prompt";
+      readonly messages: Conversation;
+      readonly tools: readonly Tool[];
+      readonly variables?: TemplateVariables | undefined;
+    }
   | { readonly type: "sample"; readonly prompt: Prompt; readonly request: SampleRequest }
   | { readonly type: "score"; readonly prompt: Prompt; readonly topLogprobs?: number | undefined }
   | { readonly type: "load-report" };

@@ -86,7 +86,7 @@ async function perform(
     case "text-prompt":
       return model.textPrompt(call.text);
     case "chat-prompt":
-      return model.chatPrompt(call.messages, call.tools);
+      return model.chatPrompt(call.messages, call.tools, call.variables);
     case "sample":
       await sample(id, call.prompt, call.request, model, schedulers, signal);
       return null;
@@ -128,7 +128,7 @@ async function sample(
     (seed, index) =>
       new SampledSequence({
         backend,
-        sampler: backend.createSampler(request, seed),
+        sampler: backend.createSampler(request, seed, prompt.tokens),
         text: new CompletionText(model.detokenize, request.stop),
         request: limits,
         end: prompt.end,

@@ -95,8 +95,10 @@ export class CompletionText {
 /** How many characters at the end of `text` might be the beginning of a stop string. */
 function heldBack(text: string, stop: readonly string[]): number {
   let longest = 0;
+  const last = text.at(-1);
   for (const string of stop)
     for (let length = Math.min(string.length - 1, text.length); length > longest; length--)
-      if (text.endsWith(string.slice(0, length))) longest = length;
+      // Most beginnings end in another character, which is seen without a copy.
+      if (string[length - 1] === last && text.endsWith(string.slice(0, length))) longest = length;
   return longest;
 }

@@ -10,6 +10,7 @@ import type {
   SampleEvent,
   SampleRequest,
   ScoreEvent,
+  TemplateVariables,
   Token,
   TokenText,
 } from "../engine.ts";
@@ -89,8 +90,13 @@ export class LlamaEngine implements RunningEngine {
     return (await this.#call({ type: "text-prompt", text }, signal)) as Prompt;
   }
 
-  async chatPrompt(messages: Conversation, signal?: AbortSignal, tools: readonly Tool[] = []): Promise<Prompt> {
-    return (await this.#call({ type: "chat-prompt", messages, tools }, signal)) as Prompt;
+  async chatPrompt(
+    messages: Conversation,
+    signal?: AbortSignal,
+    tools: readonly Tool[] = [],
+    variables?: TemplateVariables,
+  ): Promise<Prompt> {
+    return (await this.#call({ type: "chat-prompt", messages, tools, variables }, signal)) as Prompt;
   }
 
   sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {

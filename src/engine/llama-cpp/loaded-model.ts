@@ -2,7 +2,7 @@
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { charactersOf, checkCharacters } from "../characters.ts";
-import type { EngineInfo, Prompt, Token } from "../engine.ts";
+import type { EngineInfo, Prompt, TemplateVariables, Token } from "../engine.ts";
 import { ChatTemplate, renderedTokens, type Vocabulary } from "../template/chat-template.ts";
 import type { Backend } from "./backend.ts";
 import type { Detokenize } from "./completion-text.ts";
@@ -25,7 +25,7 @@ export interface LoadedModel {
   readonly describe: Describe;
   tokenize(text: string): Token[];
   textPrompt(text: string): Prompt;
-  chatPrompt(messages: Conversation, tools: readonly Tool[]): Prompt;
+  chatPrompt(messages: Conversation, tools: readonly Tool[], variables?: TemplateVariables): Prompt;
 }
 
 /** Loads the model file into a context. Throws llama.cpp's error where it cannot. */
@@ -48,6 +48,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       score: true,
       grammar: true,
       tools: template?.tools ?? null,
+      lacks: { penaltiesTogether: "llama.cpp counts the prompt's tokens for the one and not for the others" },
     },
     sharesPrefixes: true,
   };
@@ -74,7 +75,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       checkCharacters(info, text.length, "prompt");
       return { tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence };
     },
-    chatPrompt(messages, tools) {
+    chatPrompt(messages, tools, variables) {
       if (template === undefined)
         throw new GatewayError(
           "invalid_request",
@@ -84,7 +85,10 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
           },
         );
       checkCharacters(info, charactersOf(messages, tools), "messages");
-      return { tokens: withBos(renderedTokens(template.render(messages, tools), vocabulary)), end: template.end };
+      return {
+        tokens: withBos(renderedTokens(template.render(messages, tools, variables), vocabulary)),
+        end: template.end,
+      };
     },
   };
 }

@@ -60,8 +60,8 @@ export class NativeBackend implements Backend {
     return this.#samplers.topLogprobs(row, token, count);
   }
 
-  createSampler(request: SampleRequest, seed: number): Sampler {
-    return this.#samplers.create(request, seed);
+  createSampler(request: SampleRequest, seed: number, prompt: readonly Token[]): Sampler {
+    return this.#samplers.create(request, seed, prompt);
   }
 
   async copy(source: number, target: number, length: number): Promise<void> {

@@ -14,6 +14,8 @@ export interface NativeModel {
   readonly prependsBos: boolean;
   /** Those that do not end a generation. */
   readonly controlTokens: readonly Token[];
+  /** Those that do. */
+  readonly endTokens: readonly Token[];
   kind(token: Token): "text" | "control" | "user-defined";
   endsGeneration(token: Token): boolean;
   spelling(token: Token): string;
@@ -41,6 +43,7 @@ export function describeModel(model: LlamaModel): NativeModel {
     controlTokens: [...tokens.keys()].filter(
       (token) => kind(token) === "control" && !model.isEogToken(token as LlamaToken),
     ),
+    endTokens: [...tokens.keys()].filter((token) => model.isEogToken(token as LlamaToken)),
     chatTemplate: metadata.tokenizer.chat_template,
     bos: model.tokens.bos ?? undefined,
     eos: model.tokens.eos ?? undefined,

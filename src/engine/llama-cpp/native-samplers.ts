@@ -13,6 +13,7 @@ import {
   readLogprobs,
   type SamplerConfig,
   type SamplerModel,
+  type SamplerSettings,
   samplerConfig,
 } from "./sampler.ts";
 
@@ -42,14 +43,23 @@ export class NativeSamplers {
   }
 
   /** Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
-  create(request: SampleRequest, seed: number): Sampler {
-    const sampler = this.#setUp(request, seed);
+  create(request: SampleRequest, seed: number, prompt: readonly Token[]): Sampler {
+    const least = request.ignoreEos ? Number.POSITIVE_INFINITY : (request.minTokens ?? 0);
+    const sampler = this.#setUp({ request, before: prompt, mayEnd: least === 0 }, seed);
+    /** As long as it may not end. */
+    const sampled: Token[] = [];
     return {
       sample: async (logits: Logits): Promise<Token> => {
+        if (least > 0 && sampled.length === least) {
+          // With the same seed, random numbers go on.
+          const settings = { request, before: [...prompt, ...sampled], mayEnd: true };
+          sampler.applyConfig({ ...samplerConfig(settings, this.#model, this.#contextSize), seed });
+        }
         const { context, row } = nativeRow(logits);
         const draw = () => context.sampleToken(row, sampler);
         const token = await (request.grammar === undefined ? draw() : this.#oneByOne.take(draw));
         if (token === -1) throw new Error("llama.cpp could not sample a token");
+        if (sampled.length <= least) sampled.push(token);
         return token;
       },
       dispose: (): void => {
@@ -72,8 +82,9 @@ export class NativeSamplers {
     return { logprob: logprobs.get(token) ?? Number.NEGATIVE_INFINITY, top };
   }
 
-  #setUp(request: SampleRequest, seed: number): NativeSampler {
-    const config = { ...samplerConfig(request, this.#model, this.#contextSize), ...this.#beginGrammar(request) };
+  #setUp(settings: SamplerSettings, seed: number): NativeSampler {
+    const { request } = settings;
+    const config = { ...samplerConfig(settings, this.#model, this.#contextSize), ...this.#beginGrammar(request) };
     if (Object.keys(config).length === 0) return this.#greedy;
     const sampler = this.#spare.pop() ?? this.#library.createSampler({});
     // Random numbers start anew only where the seed changes, and penalties forget what was sampled only where there

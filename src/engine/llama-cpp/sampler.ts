@@ -13,7 +13,9 @@ export interface SamplerConfig {
   temperature?: number;
   topK?: number;
   topP?: number;
+  minP?: number;
   seed?: number;
+  repeatPenalty?: number;
   /** Penalties count the tokens that the sampler has sampled since they were set, and these. */
   repeatPenaltyTokens?: Uint32Array;
   repeatPenaltyMaxTokens?: number;
@@ -57,28 +59,59 @@ export interface SamplerModel {
   readonly vocabularySize: number;
   /** Those that do not end a generation. */
   readonly controlTokens: readonly Token[];
+  /** Those that do. */
+  readonly endTokens: readonly Token[];
+}
+
+/** What is sampled next, and how. */
+export interface SamplerSettings {
+  readonly request: SampleRequest;
+  /** All tokens before it. */
+  readonly before: readonly Token[];
+  /** The turn may end here. */
+  readonly mayEnd: boolean;
 }
 
 /** Only what differs from the greedy choice of the raw logits' maximum. */
-export function samplerConfig(request: SampleRequest, model: SamplerModel, contextSize: number): SamplerConfig {
-  const { temperature, topK, topP, presencePenalty = 0, frequencyPenalty = 0, grammar } = request;
+export function samplerConfig(settings: SamplerSettings, model: SamplerModel, contextSize: number): SamplerConfig {
+  const { request, mayEnd } = settings;
+  const { temperature, topK, topP, minP, grammar } = request;
   const bias = new Map(request.logitBias);
   for (const token of bias.keys())
     if (token >= model.vocabularySize) throw noSuchToken(token, model.vocabularySize, "logit_bias");
   // A control token's spelling may fit the grammar, but the token would end the turn.
   if (grammar !== undefined) for (const token of model.controlTokens) bias.set(token, Number.NEGATIVE_INFINITY);
+  if (!mayEnd)
+    for (const token of [...model.controlTokens, ...model.endTokens]) bias.set(token, Number.NEGATIVE_INFINITY);
   return {
-    ...(temperature > 0 && { temperature, topK, topP }),
-    ...((presencePenalty !== 0 || frequencyPenalty !== 0) && {
-      repeatPenaltyTokens: new Uint32Array(),
-      repeatPenaltyMaxTokens: contextSize,
-      repeatPenaltyPresencePenalty: presencePenalty,
-      repeatPenaltyFrequencyPenalty: frequencyPenalty,
-    }),
+    ...(temperature > 0 && { temperature, topK, topP, ...(minP !== undefined && minP > 0 && { minP }) }),
+    ...penalties(settings, contextSize),
     ...(bias.size > 0 && {
       tokenBiasKeys: Uint32Array.from(bias.keys()),
       tokenBiasValues: Float32Array.from(bias.values()),
     }),
+  };
+}
+
+/**
+ * A repetition penalty looks at the prompt as well, OpenAI's two do not: llama.cpp has one list for all, so that only
+ * one kind is taken (`penaltiesTogether` is what the engine lacks).
+ */
+function penalties({ request, before }: SamplerSettings, contextSize: number): SamplerConfig {
+  const { presencePenalty = 0, frequencyPenalty = 0, repetitionPenalty = 1, repetitionWindow = contextSize } = request;
+  const window = Math.min(repetitionWindow, contextSize);
+  if (repetitionPenalty !== 1 && window > 0)
+    return {
+      repeatPenalty: repetitionPenalty,
+      repeatPenaltyTokens: Uint32Array.from(before.slice(-window)),
+      repeatPenaltyMaxTokens: window,
+    };
+  if (presencePenalty === 0 && frequencyPenalty === 0) return {};
+  return {
+    repeatPenaltyTokens: new Uint32Array(),
+    repeatPenaltyMaxTokens: contextSize,
+    repeatPenaltyPresencePenalty: presencePenalty,
+    repeatPenaltyFrequencyPenalty: frequencyPenalty,
   };
 }
 

@@ -13,6 +13,7 @@ import type {
   SampleEvent,
   SampleRequest,
   ScoreEvent,
+  TemplateVariables,
   Token,
   TokenText,
 } from "../engine.ts";
@@ -77,7 +78,12 @@ class LlamaServer implements RunningEngine {
     };
   }
 
-  async chatPrompt(messages: Conversation, signal?: AbortSignal, tools?: readonly Tool[]): Promise<Prompt> {
+  async chatPrompt(
+    messages: Conversation,
+    signal?: AbortSignal,
+    tools?: readonly Tool[],
+    variables?: TemplateVariables,
+  ): Promise<Prompt> {
     const { template, opening } = await this.#open(signal);
     if (template === null)
       throw new GatewayError(
@@ -87,7 +93,7 @@ class LlamaServer implements RunningEngine {
           param: "prompt",
         },
       );
-    const rendering = template.render(messages, tools);
+    const rendering = template.render(messages, tools, variables);
     const tokens =
       rendering.type === "text"
         ? await tokenize(this.#replicas, rendering.text, true, signal)

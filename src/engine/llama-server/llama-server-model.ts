@@ -83,7 +83,14 @@ export async function readModel(
         "Raise this engine's context_size, if it is set, and the server's --ctx-size (its slots share it).",
       mostCharacters: contextSize * vocabulary.longestToken,
       vocabularySize: vocabulary.size,
-      capabilities: { chat: template !== null, text: true, score: true, grammar: true, tools: template?.tools ?? null },
+      capabilities: {
+        chat: template !== null,
+        text: true,
+        score: true,
+        grammar: true,
+        tools: template?.tools ?? null,
+        lacks,
+      },
     },
     slots: served.total_slots,
     vocabulary,
@@ -94,6 +101,11 @@ export async function readModel(
     caches: worn.caches,
   };
 }
+
+const lacks = {
+  minTokens: "llama-server knows only ignore_eos",
+  penaltiesTogether: "llama.cpp counts the prompt's tokens for the one and not for the others",
+};
 
 async function readVocabulary(
   replicas: Replicas,

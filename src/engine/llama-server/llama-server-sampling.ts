@@ -55,9 +55,11 @@ export async function* sampleTogether(
     );
 }
 
-/** Biases, penalties, top-k, top-p, temperature: the embedded engine's order. */
+/** Biases, penalties, top-k, top-p, min-p, temperature: the embedded engine's order. */
 function bodyOf({ info, vocabulary }: LlamaServerModel, prompt: Prompt, request: SampleRequest): CompletionBody {
   const { seeds, logprobs, topLogprobs, grammar, frequencyPenalty = 0, presencePenalty = 0 } = request;
+  const { repetitionPenalty = 1, repetitionWindow = info.contextSize } = request;
+  const penalizes = repetitionPenalty !== 1 && repetitionWindow > 0;
   if (presencePenalty !== 0)
     throw new GatewayError(
       "unsupported_parameter",
@@ -74,20 +76,24 @@ function bodyOf({ info, vocabulary }: LlamaServerModel, prompt: Prompt, request:
   if (grammar !== undefined)
     for (const token of vocabulary.control.values())
       if (token !== prompt.end && token !== vocabulary.endOfSequence) bias.set(token, false);
+  // The server forbids what ends a generation; after any other control token the model has left its turn, too.
+  if (request.ignoreEos) for (const token of vocabulary.control.values()) bias.set(token, false);
   return {
     n_predict: request.maxTokens,
     n_cmpl: seeds.length,
     // Not the number that stands for a random one.
     seed: (seeds[0] ?? 0) >>> 1,
-    samplers: ["penalties", "top_k", "top_p", "temperature"],
+    samplers: ["penalties", "top_k", "top_p", "min_p", "temperature"],
     temperature: request.temperature,
     dynatemp_range: 0,
     top_k: request.topK,
     top_p: request.topP,
-    repeat_penalty: 1,
+    min_p: request.minP ?? 0,
+    ignore_eos: request.ignoreEos ?? false,
+    repeat_penalty: penalizes ? repetitionPenalty : 1,
     presence_penalty: 0,
     frequency_penalty: frequencyPenalty,
-    repeat_last_n: info.contextSize,
+    repeat_last_n: penalizes ? Math.min(repetitionWindow, info.contextSize) : info.contextSize,
     stop: request.stop,
     logit_bias: [...bias],
     n_probs: logprobs || topLogprobs !== undefined ? Math.max(1, topLogprobs ?? 0) : 0,

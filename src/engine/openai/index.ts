@@ -1,10 +1,10 @@
 /**
  * @module Any service that speaks OpenAI's chat completions, and tells nothing of the tokens of given text: for plain
- * routes and judges. Tokens are estimates, good for counting until the service has counted. top_k is not part of that
- * API, so it does not apply.
+ * routes and judges. Tokens are estimates, good for counting until the service has counted. What is not part
+ * of that API does not apply where a policy says it, and is refused where a request does, unless the service takes it.
  */
 import { describedAnswer, sampledAnswer } from "../../client/answer-size.ts";
-import type { Conversation } from "../../types/conversation.ts";
+import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type {
   EngineInfo,
@@ -14,14 +14,23 @@ import type {
   SampleEvent,
   SampleRequest,
   ScoreEvent,
+  TemplateVariables,
   Token,
   TokenText,
 } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
+import { lackedBy } from "../taken-fields.ts";
 import { countTokens, Estimate, estimatedTokens, tokenBytes } from "./estimated-tokens.ts";
-import { type ChatEvent, chatAnswer, chatChunk, OpenAiSample, requestBody } from "./openai-sampling.ts";
+import {
+  type ChatEvent,
+  chatAnswer,
+  chatChunk,
+  type MessagesPrompt,
+  OpenAiSample,
+  requestBody,
+} from "./openai-sampling.ts";
 
 /** What most services hold by now; who knows better says so in the settings. */
 const usualContextSize = 128_000;
@@ -30,11 +39,6 @@ const turnTokens = 4;
 const probeTimeoutMs = 5_000;
 const path = "/v1/chat/completions";
 
-/** A prompt that is still a conversation. */
-interface MessagesPrompt extends Prompt {
-  readonly messages: Conversation;
-}
-
 /** Throws "configuration" where the settings name no model. */
 export function openOpenAi(settings: RemoteSettings, world: RemoteWorld): RunningEngine {
   return new OpenAi(settings, world);
@@ -42,6 +46,8 @@ export function openOpenAi(settings: RemoteSettings, world: RemoteWorld): Runnin
 
 class OpenAi implements RunningEngine {
   readonly #model: string;
+  /** Fields beside OpenAI's. */
+  readonly #takes: ReadonlySet<string>;
   readonly #info: EngineInfo;
   readonly #replicas: Replicas;
 
@@ -52,13 +58,21 @@ class OpenAi implements RunningEngine {
         "An engine of type openai needs a model: the name that the service knows it by.",
       );
     this.#model = settings.model;
+    this.#takes = new Set(settings.takes);
     this.#replicas = new Replicas(settings, world, probe);
     this.#info = {
       model: `${settings.model} of ${this.#replicas.servers[0]?.name}`,
       contextSize: settings.contextSize ?? usualContextSize,
       longerContext: "Where the server's model takes more, say so in this engine's context_size.",
       mostCharacters: (settings.contextSize ?? usualContextSize) * tokenBytes,
-      capabilities: { chat: true, text: false, score: false, grammar: false, tools: null },
+      capabilities: {
+        chat: true,
+        text: false,
+        score: false,
+        grammar: false,
+        tools: null,
+        lacks: lackedBy(this.#takes),
+      },
     };
   }
 
@@ -82,9 +96,14 @@ class OpenAi implements RunningEngine {
     throw messagesOnly();
   }
 
-  async chatPrompt(messages: Conversation): Promise<Prompt> {
+  async chatPrompt(
+    messages: Conversation,
+    _signal?: AbortSignal,
+    _tools?: readonly Tool[],
+    variables?: TemplateVariables,
+  ): Promise<Prompt> {
     const tokens = messages.reduce((sum, { content }) => sum + turnTokens + countTokens(content), turnTokens);
-    const prompt: MessagesPrompt = { tokens: estimatedTokens(tokens), end: 0, messages };
+    const prompt: MessagesPrompt = { tokens: estimatedTokens(tokens), end: 0, messages, variables };
     return prompt;
   }
 
@@ -92,7 +111,8 @@ class OpenAi implements RunningEngine {
     if (!isMessages(prompt)) throw messagesOnly();
     const samples = request.seeds.map(() => new OpenAiSample(request));
     const estimates = request.seeds.map(() => new Estimate());
-    const body = requestBody(this.#model, prompt.messages, request);
+    const room = this.#info.contextSize - prompt.tokens.length;
+    const body = requestBody({ model: this.#model, takes: this.#takes, room }, prompt, request);
     yield { type: "prefill", fed: 0 };
     let hasBegun = false;
     for await (const event of this.#events(body, request, signal)) {

@@ -2,7 +2,8 @@
 import { z } from "zod";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
-import type { Sample, SampleRequest, Token, TokenDetail } from "../engine.ts";
+import type { Prompt, Sample, SampleRequest, TemplateVariables, Token, TokenDetail } from "../engine.ts";
+import type { TakenField } from "../taken-fields.ts";
 
 const likely = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()).nullish() });
 const logprobs = z
@@ -34,7 +35,11 @@ interface News {
  * What is OpenAI's default is left out: some models refuse to be told it. Throws "unsupported_parameter" where a
  * grammar is asked for.
  */
-export function requestBody(model: string, messages: Conversation, request: SampleRequest): object {
+export function requestBody(
+  { model, takes, room }: Service,
+  { messages, variables }: MessagesPrompt,
+  request: SampleRequest,
+): object {
   const {
     temperature,
     topP,
@@ -54,7 +59,8 @@ export function requestBody(model: string, messages: Conversation, request: Samp
   return {
     model,
     messages: messages.map(({ role, content, name }) => ({ role, content, ...(name !== undefined && { name }) })),
-    max_tokens: request.maxTokens,
+    // What the context leaves is no bound of anybody's: services have their own.
+    ...(request.maxTokens < room && { max_tokens: request.maxTokens }),
     // Some services read 32 bits with a sign.
     seed: (seeds[0] ?? 0) >>> 1,
     ...(seeds.length > 1 && { n: seeds.length }),
@@ -65,7 +71,40 @@ export function requestBody(model: string, messages: Conversation, request: Samp
     ...(frequencyPenalty !== 0 && { frequency_penalty: frequencyPenalty }),
     ...(logitBias && logitBias.size > 0 && { logit_bias: Object.fromEntries(logitBias) }),
     ...(topLogprobs !== undefined && { logprobs: true, ...(topLogprobs > 0 && { top_logprobs: topLogprobs }) }),
+    ...others(takes, request, variables),
   };
+}
+
+/** `takes`: fields beside OpenAI's. `room`: tokens that its context leaves to an answer. */
+interface Service {
+  readonly model: string;
+  readonly takes: ReadonlySet<string>;
+  readonly room: number;
+}
+
+/** What is not OpenAI's, in the words of vLLM and llama.cpp, as far as the service takes it. */
+function others(
+  takes: ReadonlySet<string>,
+  { topK, minP, repetitionPenalty, repetitionWindow, minTokens, ignoreEos }: SampleRequest,
+  variables: TemplateVariables | undefined,
+): Record<string, unknown> {
+  const said: Record<TakenField, unknown> = {
+    top_k: topK,
+    min_p: minP,
+    repetition_penalty: repetitionPenalty,
+    repeat_penalty: repetitionPenalty,
+    repeat_last_n: repetitionWindow,
+    min_tokens: minTokens,
+    ignore_eos: ignoreEos,
+    chat_template_kwargs: variables,
+  };
+  return Object.fromEntries(Object.entries(said).filter(([name, value]) => takes.has(name) && value !== undefined));
+}
+
+/** A prompt that is still a conversation. */
+export interface MessagesPrompt extends Prompt {
+  readonly messages: Conversation;
+  readonly variables?: TemplateVariables | undefined;
 }
 
 interface Piece {

@@ -6,8 +6,8 @@
 import { Template } from "@huggingface/jinja";
 import type { Conversation, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { GatewayError, messageOf } from "../../types/error.ts";
-import type { Token } from "../engine.ts";
-import { fittingTurns, plainMarkers } from "./chat-turns.ts";
+import type { TemplateVariables, Token } from "../engine.ts";
+import { fittingTurns, mapTexts, plainMarkers } from "./chat-turns.ts";
 import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
 import { callProbes, readTurnRules, type TurnRules, turnProbes } from "./turn-rules.ts";
 
@@ -68,14 +68,14 @@ export class ChatTemplate {
   }
 
   /**
-   * The conversation, ready for the assistant's turn. Throws "invalid_request" with the template's own words where it
-   * refuses.
+   * The conversation, ready for the assistant's turn. `variables`: what else the template is told. Throws
+   * "invalid_request" with the template's own words where it refuses.
    */
-  render(conversation: Conversation, tools: readonly Tool[] = []): Rendering {
+  render(conversation: Conversation, tools: readonly Tool[] = [], variables: TemplateVariables = {}): Rendering {
     const messages = fittingTurns(conversation, this.#rules);
-    const mark = unusedMark(JSON.stringify([messages, tools]));
+    const mark = unusedMark(JSON.stringify([messages, tools, variables]));
     const disarm = (text: string): string => this.#disarm(text, mark);
-    const text = this.#render(mapTexts(messages, disarm), mapTexts(tools, disarm), true);
+    const text = this.#render(mapTexts(messages, disarm), mapTexts(tools, disarm), true, mapTexts(variables, disarm));
     if (!text.includes(mark)) return { type: "text", text };
     const runs = text.split(this.#control).filter((run) => run !== "");
     return { type: "runs", runs: runs.map((run) => this.#vocabulary.control.get(run) ?? run.replaceAll(mark, "")) };
@@ -93,9 +93,15 @@ export class ChatTemplate {
       .join("");
   }
 
-  #render(messages: Conversation, tools: readonly Tool[], addGenerationPrompt: boolean): string {
+  #render(
+    messages: Conversation,
+    tools: readonly Tool[],
+    addGenerationPrompt: boolean,
+    variables: TemplateVariables = {},
+  ): string {
     try {
       return this.#template.render({
+        ...variables,
         messages: templateMessages(messages),
         ...(tools.length > 0 && { tools: tools.map((tool) => ({ type: "function", function: { ...tool } })) }),
         add_generation_prompt: addGenerationPrompt,
@@ -195,17 +201,6 @@ function parsedArguments(text: string): unknown {
   } catch {
     return text;
   }
-}
-
-/** Every string inside, keys included. */
-function mapTexts<Value>(value: Value, change: (text: string) => string): Value {
-  const changed = (inner: unknown): unknown => {
-    if (typeof inner === "string") return change(inner);
-    if (Array.isArray(inner)) return inner.map(changed);
-    if (typeof inner !== "object" || inner === null) return inner;
-    return Object.fromEntries(Object.entries(inner).map(([key, field]) => [change(key), changed(field)]));
-  };
-  return changed(value) as Value;
 }
 
 function unusedMark(text: string): string {

@@ -131,3 +131,24 @@ const plainMarker = /<+[^<>\s]+>+|\[[^[\]\s]+\]|^#+ ?\S[^\n]*|^[A-Za-z]+:/gmu;
 export function plainMarkers(literal: string): string[] {
   return literal.match(plainMarker) ?? [];
 }
+
+/** Every string inside, keys included. */
+export function mapTexts<Value>(value: Value, change: (text: string) => string): Value {
+  const changed = (inner: unknown): unknown => {
+    if (typeof inner === "string") return change(inner);
+    if (Array.isArray(inner)) return inner.map(changed);
+    if (typeof inner !== "object" || inner === null) return inner;
+    return Object.fromEntries(Object.entries(inner).map(([key, field]) => [change(key), changed(field)]));
+  };
+  return changed(value) as Value;
+}
+
+/** Every string inside, keys included. */
+export function textsIn(value: unknown): string[] {
+  const texts: string[] = [];
+  mapTexts(value, (text) => {
+    texts.push(text);
+    return text;
+  });
+  return texts;
+}

@@ -3,7 +3,7 @@
  * `settings.model` is then that name.
  */
 import { quoted } from "../../text/quoted.ts";
-import type { Conversation } from "../../types/conversation.ts";
+import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type {
   EngineInfo,
@@ -13,6 +13,7 @@ import type {
   SampleEvent,
   SampleRequest,
   ScoreEvent,
+  TemplateVariables,
   Token,
   TokenText,
 } from "../engine.ts";
@@ -86,13 +87,18 @@ class Vllm implements RunningEngine {
     return { tokens: await tokens.text(text, signal), end };
   }
 
-  async chatPrompt(messages: Conversation, signal?: AbortSignal): Promise<Prompt> {
+  async chatPrompt(
+    messages: Conversation,
+    signal?: AbortSignal,
+    _tools?: readonly Tool[],
+    variables?: TemplateVariables,
+  ): Promise<Prompt> {
     const { template, end } = await this.#open(signal);
     if (template === null)
       throw new GatewayError("invalid_request", "The model that vLLM serves has no chat template.", {
         param: "messages",
       });
-    return { tokens: await template.encode(messages, signal), end: template.end ?? end };
+    return { tokens: await template.encode(messages, signal, variables), end: template.end ?? end };
   }
 
   async *sample(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
@@ -151,6 +157,7 @@ class Vllm implements RunningEngine {
       score: true,
       grammar: endOfSequence !== null,
       tools: null,
+      lacks: { repetitionWindow: "vLLM looks at the whole text" },
     };
     return {
       info: {

@@ -101,8 +101,10 @@ function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<st
     ...(request.temperature === 0 && request.seeds.length > 1
       ? greedyTogether
       : { temperature: request.temperature, top_p: request.topP, top_k: request.topK === 0 ? -1 : request.topK }),
-    min_p: 0,
-    repetition_penalty: 1,
+    min_p: request.minP ?? 0,
+    repetition_penalty: request.repetitionPenalty ?? 1,
+    // Until then the prompt's end token is forbidden as well, which ignore_eos would not do.
+    min_tokens: Math.min(request.ignoreEos ? request.maxTokens : (request.minTokens ?? 0), request.maxTokens),
     presence_penalty: request.presencePenalty ?? 0,
     frequency_penalty: request.frequencyPenalty ?? 0,
     stop: request.stop,

@@ -5,8 +5,8 @@ import { z } from "zod";
 import { quoted } from "../../text/quoted.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
-import type { Token } from "../engine.ts";
-import { fittingTurns, plainMarkers } from "../template/chat-turns.ts";
+import type { TemplateVariables, Token } from "../engine.ts";
+import { fittingTurns, mapTexts, plainMarkers, textsIn } from "../template/chat-turns.ts";
 import { readTurnRules, type TurnRules, turnProbes } from "../template/turn-rules.ts";
 import type { VllmModel } from "./vllm-model.ts";
 import { brokenUp, type VllmTokens } from "./vllm-tokenizer.ts";
@@ -71,10 +71,11 @@ export class VllmTemplate {
   }
 
   /** Throws "invalid_request" where the template refuses. */
-  async encode(conversation: Conversation, signal?: AbortSignal): Promise<Token[]> {
+  async encode(conversation: Conversation, signal?: AbortSignal, variables: TemplateVariables = {}): Promise<Token[]> {
     const { rules, delimiters } = this.#probed;
     const messages = fittingTurns(conversation, rules);
-    const all = (text: (content: string) => string): string => messages.map(({ content }) => text(content)).join("\n");
+    const texts = [...messages.map(({ content }) => content), ...textsIn(variables)];
+    const all = (text: (content: string) => string): string => texts.map(text).join("\n");
     const spellings = await this.#tokens.spellings(
       all((content) => content),
       signal,
@@ -89,7 +90,7 @@ export class VllmTemplate {
         },
       );
     const disarmed = messages.map((message) => ({ ...message, content: disarm(message.content) }));
-    const { tokens } = await render(this.#served, disarmed, true, signal);
+    const { tokens } = await render(this.#served, disarmed, true, signal, mapTexts(variables, disarm));
     return tokens;
   }
 }
@@ -99,9 +100,11 @@ async function render(
   conversation: Conversation,
   prompt: boolean,
   signal: AbortSignal | undefined,
+  variables: TemplateVariables = {},
 ) {
   const messages = conversation.map(({ role, content }) => ({ role, content }));
-  const body = { model, messages, add_generation_prompt: prompt, return_token_strs: true };
+  const told = Object.keys(variables).length > 0 && { chat_template_kwargs: variables };
+  const body = { model, messages, add_generation_prompt: prompt, return_token_strs: true, ...told };
   try {
     return await replicas.json({ path: "/tokenize", body, answer: rendered, signal });
   } catch (error) {

@@ -162,7 +162,8 @@ describe("the vocabulary and the template of the server", () => {
       mostCharacters: 64 * longest,
       model: "small.gguf:99",
     });
-    expect(capabilities).toEqual({ chat: true, text: true, score: true, grammar: true, tools: null });
+    expect(capabilities).toMatchObject({ chat: true, text: true, score: true, grammar: true, tools: null });
+    expect(Object.keys(capabilities.lacks ?? {})).toEqual(["minTokens", "penaltiesTogether"]);
   });
 });
 
@@ -217,7 +218,10 @@ describe("sampling", () => {
       prompt: prompt.tokens,
       n_cmpl: 1,
       seed: 5,
-      samplers: ["penalties", "top_k", "top_p", "temperature"],
+      samplers: ["penalties", "top_k", "top_p", "min_p", "temperature"],
+      min_p: 0,
+      repeat_penalty: 1,
+      ignore_eos: false,
       n_probs: 1,
       cache_prompt: true,
     });
@@ -324,6 +328,15 @@ describe("sampling", () => {
       code: "unsupported_parameter",
       param: "presence_penalty",
     });
+  });
+
+  it("says what is not OpenAI's, too", async () => {
+    const { engine, bodies } = server({ complete: () => [stopped("limit", 0)] });
+    await sample(engine, { minP: 0.1, repetitionPenalty: 1.2, repetitionWindow: 5 });
+    expect(bodies[0]).toMatchObject({ min_p: 0.1, repeat_penalty: 1.2, repeat_last_n: 5, ignore_eos: false });
+    await sample(engine, { repetitionPenalty: 1.2, repetitionWindow: 0, ignoreEos: true });
+    expect(bodies[1]).toMatchObject({ repeat_penalty: 1, ignore_eos: true });
+    expect(bodies[1]?.["logit_bias"]).toContainEqual([end, false]);
   });
 
   it("keeps control tokens out of a grammar's text", async () => {

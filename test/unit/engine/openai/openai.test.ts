@@ -131,6 +131,34 @@ describe("an answer that nobody reads before its end", () => {
     await expect(events(engine, { ...whole, seeds: [1, 2, 3] })).rejects.toMatchObject({ code: "engine_failure" });
   });
 
+  it("is as long as the service makes it, where only the context bounds it", async () => {
+    const { engine, calls } = await service(json({ choices: [message("a")] }), { contextSize: 1_000 });
+    await events(engine, { ...whole, maxTokens: 1_000 });
+    expect(calls[0]?.body).not.toHaveProperty("max_tokens");
+  });
+
+  it("is asked for what the service takes beside OpenAI's fields, and no more", async () => {
+    const takes = ["top_k", "min_p", "repeat_penalty", "min_tokens", "ignore_eos", "chat_template_kwargs"];
+    const { engine, calls } = await service(json({ choices: [message("a")] }), { takes });
+    expect((await engine.info()).capabilities.lacks).toEqual({ repetitionWindow: expect.stringContaining("takes") });
+    const prompt = await engine.chatPrompt([{ role: "user", content: "Hi" }], undefined, [], {
+      enable_thinking: false,
+    });
+    const asked = { ...whole, topK: 7, minP: 0.1, repetitionPenalty: 1.1, minTokens: 2, ignoreEos: true };
+    for await (const _ of engine.sample(prompt, asked));
+    expect(calls[0]?.body).toMatchObject({
+      top_k: 7,
+      min_p: 0.1,
+      repeat_penalty: 1.1,
+      min_tokens: 2,
+      ignore_eos: true,
+      chat_template_kwargs: { enable_thinking: false },
+    });
+    expect(calls[0]?.body).not.toHaveProperty("repetition_penalty");
+    const { engine: bare } = await service(json({ choices: [message("a")] }));
+    expect(Object.keys((await bare.info()).capabilities.lacks ?? {})).toHaveLength(7);
+  });
+
   it("says what is asked for otherwise, and leaves top_k out", async () => {
     const { engine, calls } = await service(json({ choices: [message(null)] }));
     const asked = {
@@ -302,7 +330,7 @@ describe("what the service refuses", () => {
 describe("what such a service cannot do", () => {
   it("is declared, and refused where it is asked for", async () => {
     const { engine, calls } = await service(json({}));
-    expect((await engine.info()).capabilities).toEqual({
+    expect((await engine.info()).capabilities).toMatchObject({
       chat: true,
       text: false,
       score: false,

@@ -381,6 +381,26 @@ describe("control tokens", () => {
   });
 });
 
+describe("what a template is told beside messages", () => {
+  const source =
+    "{% for m in messages %}<|im_start|>{{ m.content }}<|im_end|>{% endfor %}{{ persona }}{% if think is false %}[no]{% endif %}";
+  const vocabulary = new ToyVocabulary({ control: ["<|im_start|>", "<|im_end|>"], bos: "", eos: "" });
+  const told = (variables: Record<string, unknown>): string => {
+    const rendered = new ChatTemplate(source, vocabulary).render([{ role: "user", content: "Hi" }], [], variables);
+    return vocabulary.read(renderedTokens(rendered, vocabulary));
+  };
+
+  it("reaches it", () => {
+    expect(told({})).toBe("⟦<|im_start|>⟧Hi⟦<|im_end|>⟧");
+    expect(told({ think: false, persona: "bee" })).toBe("⟦<|im_start|>⟧Hi⟦<|im_end|>⟧bee[no]");
+  });
+
+  it("cannot take the messages' place, nor act as a delimiter", () => {
+    expect(told({ messages: [] })).toBe(told({}));
+    expect(told({ persona: "<|im_end|>bee" })).toBe("⟦<|im_start|>⟧Hi⟦<|im_end|>⟧<|im_end|>bee");
+  });
+});
+
 describe("a template that fails for a reason of its own", () => {
   it("becomes an invalid request that names the messages and keeps the cause", () => {
     const source =

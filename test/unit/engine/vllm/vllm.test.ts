@@ -169,7 +169,14 @@ describe("what is known of the model", () => {
       model: "vllm:m (weights)",
       contextSize: 500,
       longerContext: expect.stringContaining("--max-model-len"),
-      capabilities: { chat: true, text: true, score: true, grammar: true, tools: null },
+      capabilities: {
+        chat: true,
+        text: true,
+        score: true,
+        grammar: true,
+        tools: null,
+        lacks: { repetitionWindow: "vLLM looks at the whole text" },
+      },
     });
     expect((await open([await vllm({ hasTemplate: false })]).info()).capabilities.chat).toBe(false);
   });
@@ -336,6 +343,24 @@ describe("sampling", () => {
       logprob_token_ids: [end],
       structured_outputs: { grammar: 'root ::= "a"' },
     });
+  });
+
+  it("is asked for what is not OpenAI's, too", async () => {
+    const over = { finish_reason: "stop" };
+    const stub = await vllm({ sample: () => [step(0, "", [end], over), step(1, "", [end], over)] });
+    const engine = open([stub]);
+    const bodyOf = async (more: object) => {
+      await collect(engine.sample({ tokens: [5, 6], end }, { ...plain, ...more }));
+      return generations(stub).at(-1)?.body;
+    };
+    expect(await bodyOf({ minP: 0.1, repetitionPenalty: 1.2, minTokens: 3 })).toMatchObject({
+      min_p: 0.1,
+      repetition_penalty: 1.2,
+      min_tokens: 3,
+    });
+    expect(await bodyOf({ minTokens: 500 })).toMatchObject({ min_tokens: plain.maxTokens });
+    expect(await bodyOf({ ignoreEos: true })).toMatchObject({ min_tokens: plain.maxTokens });
+    expect(await bodyOf({})).toMatchObject({ min_tokens: 0 });
   });
 
   it("gives text as it comes, tokens without the closing one, and what ending would have cost at each", async () => {
