@@ -14,7 +14,7 @@ const bounds = /\{(\d+)(,?)(\d*)\}/uy;
 const text = /"(?:[^"\\]|\\.)*"/suy;
 const characterClass = /\[(?:[^\]\\]|\\.)*\]/suy;
 
-/** Reads what `gbnf.ts` writes. */
+/** Reads what `gbnf.ts` and `client-grammar.ts` write. */
 export function readBody(source: string): Body {
   return new BodyReader(source).read();
 }
@@ -63,6 +63,7 @@ class BodyReader {
       if (!this.#skip(")")) throw new Error("Not GBNF: a parenthesis is open");
       return body;
     }
+    if (this.#skip(".")) return { type: "text", elements: 1, text: null };
     const first = this.#peek();
     if (first === '"') {
       const written = this.#take(text)[0].slice(1, -1);

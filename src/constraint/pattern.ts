@@ -55,6 +55,18 @@ export function anyCharacter(grammar: Grammar): string {
  * UnsupportedPattern.
  */
 export function patternGrammar(grammar: Grammar, source: string): string {
+  checkPattern(grammar, source);
+  return new PatternReader(grammar, source, characterIn).read();
+}
+
+/** GBNF of the texts that match as a whole, as they are. Throws UnsupportedPattern. */
+export function plainPatternGrammar(grammar: Grammar, source: string): string {
+  checkPattern(grammar, source);
+  const whole = `^(?:${source.replace(/^\^/u, "").replace(/(?<!\\)\$$/u, "")})$`;
+  return new PatternReader(grammar, whole, plainCharacterIn).read();
+}
+
+function checkPattern(grammar: Grammar, source: string): void {
   grammar.budget.spend(workPerCharacter * source.length);
   if (classLength(source) > longestClass)
     throw new UnsupportedPattern(`a class in it is longer than ${longestClass} characters`);
@@ -63,7 +75,6 @@ export function patternGrammar(grammar: Grammar, source: string): string {
   } catch {
     throw new UnsupportedPattern("it is not a regular expression");
   }
-  return new PatternReader(grammar, source).read();
 }
 
 /** Of the longest class; of a pattern that is none, some number. */
@@ -91,6 +102,17 @@ function characterIn(grammar: Grammar, ranges: Ranges): string {
   return alternatives(parts);
 }
 
+/** Halves of surrogate pairs are no characters. */
+const characters: Ranges = [
+  [0, 0xd7ff],
+  [0xe000, 0x10ffff],
+];
+
+/** One character out of the ranges, as it is. */
+function plainCharacterIn(grammar: Grammar, ranges: Ranges): string {
+  return grammar.oneOf(intersect(ranges, characters));
+}
+
 /** A part of a pattern: its grammar, and its shape. */
 interface Part {
   readonly text: string;
@@ -107,12 +129,15 @@ const anything: Shape = {
 /** Reads a pattern from left to right. `RegExp` has checked that it is well formed. */
 class PatternReader {
   readonly #grammar: Grammar;
+  readonly #write: typeof characterIn;
   readonly #characters: readonly string[];
   #at = 0;
   #depth = 0;
 
-  constructor(grammar: Grammar, source: string) {
+  /** `write`: one character out of ranges, as a rule's body. */
+  constructor(grammar: Grammar, source: string, write: typeof characterIn) {
     this.#grammar = grammar;
+    this.#write = write;
     this.#characters = Array.from(source);
   }
 
@@ -173,7 +198,7 @@ class PatternReader {
   }
 
   #character(ranges: Ranges): Part {
-    return { text: characterIn(this.#grammar, ranges), shape: { type: "character", ranges } };
+    return { text: this.#write(this.#grammar, ranges), shape: { type: "character", ranges } };
   }
 
   #group(): Part {
