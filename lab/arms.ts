@@ -1,5 +1,6 @@
 /** @module Arms of an evaluation, which are policies, and the two places where it calls the method. */
 import {
+  boundedSampling,
   type Conversation,
   contradiction,
   GatewayError,
@@ -89,11 +90,8 @@ export function answered(
     readonly signal: AbortSignal;
   },
 ): Promise<IcdpoOutcome> {
-  const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
-  return icdpo(heldOut(policy, request.conversation), {
-    ...request,
-    sampling: { temperature, topP, topK, maxTokens, stop: [] },
-  });
+  const sampling = boundedSampling(policy.settings);
+  return icdpo(heldOut(policy, request.conversation), { ...request, sampling });
 }
 
 /** The policy without its demonstrations of the very prompt that it is tested on. */

@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "63e821e5ab74aaad" },
+  answers: { version: 2, sources: "53bb0478a8c66277" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "98c883c28ceecc94" },
-  rewards: { version: 1, sources: "22d7601414fe33ae" },
+  scores: { version: 1, sources: "b4826680549f69cf" },
+  rewards: { version: 1, sources: "88b4f99a931a64e7" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "02d619516ec0c4fa" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

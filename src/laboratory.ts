@@ -33,6 +33,7 @@ export { defaultEngine } from "./policy/engines-file.ts";
 export { parseDemonstrations } from "./policy/parse.ts";
 export type { Policy, PromptedModel } from "./policy/policy.ts";
 export { contradiction } from "./policy/policy-models.ts";
+export { boundedSampling } from "./policy/policy-sampling.ts";
 export { PolicyStore } from "./policy/policy-store.ts";
 export { type PolicySettings, type PromptFormat, promptFormats } from "./policy/schema.ts";
 export { Database } from "./records/libsql-records.ts";

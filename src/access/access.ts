@@ -40,6 +40,10 @@ export interface RateLimiter {
 }
 
 export interface Reservation {
+  /** Those that are counted; infinite where there is no limit. */
+  readonly tokens: number;
+  /** Counts more, of a request that is under way: so many, or as many as are left of the minute. Returns how many. */
+  extend(tokens: number): Promise<number>;
   /**
    * The request is over: what it has taken counts, not what it might have. What is over the limit counts against the
    * next ones. Once.

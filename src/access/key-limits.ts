@@ -29,7 +29,12 @@ export interface UsageCounts {
 
 export type Uses = { readonly [Kind in LimitKind]?: number };
 
-const none: Reservation = { settle: async () => {} };
+/** There is no limit that tokens would be counted for. */
+export function uncounted(settle: Reservation["settle"]): Reservation {
+  return { tokens: Number.POSITIVE_INFINITY, extend: async (tokens) => tokens, settle };
+}
+
+const none = uncounted(async () => {});
 /** For a gateway that counts nothing. */
 export const noLimits: RateLimiter = { admit: async () => ({}), reserve: async () => none };
 /** Another request of the key may end at any moment. */
@@ -66,19 +71,39 @@ export class KeyLimiter implements RateLimiter {
     if (caller === null) return none;
     const { tokens: limit, parallel } = this.#limitsOf(caller);
     const leave = parallel === undefined || isBackground ? async () => {} : await this.#enter(caller, parallel);
-    if (limit === undefined) return { settle: leave };
+    if (limit === undefined) return uncounted(leave);
     try {
       const reserved = await tokens();
-      const minute = await this.#take(caller, reserved, limit);
-      return {
-        settle: async (worked) => {
-          await Promise.all([leave(), this.#correct(caller.name, worked - reserved, minute)]);
-        },
-      };
+      return this.#counted(caller, limit, reserved, await this.#take(caller, reserved, limit), leave);
     } catch (error) {
       await leave();
       throw error;
     }
+  }
+
+  #counted(
+    { name }: NonNullable<Caller>,
+    limit: number,
+    taken: number,
+    minuteTaken: number,
+    leave: () => Promise<void>,
+  ): Reservation {
+    let [reserved, minute] = [taken, minuteTaken];
+    return {
+      get tokens() {
+        return reserved;
+      },
+      extend: async (more) => {
+        const { tokens } = await this.#counts.add(name, { tokens: more });
+        const over = Math.min(more, Math.max(0, (tokens?.used ?? 0) - limit));
+        if (tokens !== undefined && over > 0) await this.#counts.giveBack(name, over, tokens.minute);
+        [reserved, minute] = [reserved + more - over, tokens?.minute ?? minute];
+        return more - over;
+      },
+      settle: async (worked) => {
+        await Promise.all([leave(), this.#correct(name, worked - reserved, minute)]);
+      },
+    };
   }
 
   async #enter(caller: NonNullable<Caller>, most: number): Promise<() => Promise<void>> {

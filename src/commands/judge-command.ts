@@ -160,14 +160,16 @@ async function answerOf(
   settings: Pair["settings"],
   signal: AbortSignal,
 ): Promise<string> {
-  const { seed, answers, topLogprobs, format } = settings;
-  const { policy, sampling } = termsOf(arm, { conversation, sampling: settings.sampling, tools: [], format });
+  const { seed, answers, topLogprobs, format, variables } = settings;
+  const asked = { conversation, sampling: settings.sampling, answers, tools: [], format, variables };
+  const { policy, sampling } = termsOf(arm, asked);
   const syntax = (await policy.sampler.engine.info(signal)).capabilities.tools ?? genericToolSyntax;
   const grammar = answerGrammar({ tools: [], toolChoice: "auto", parallelToolCalls: true, format }, syntax);
   const { budget_ms: budget } = policy.settings;
   const { ranked } = await icdpo(policy, {
     conversation,
     sampling,
+    variables,
     grammar,
     topLogprobs: topLogprobs ?? undefined,
     answers,

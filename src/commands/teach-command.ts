@@ -15,6 +15,7 @@ import { type Lesson, type TaughtLesson, teach } from "../demonstrations/teach.t
 import { costOf, openTeacher } from "../demonstrations/teacher.ts";
 import { icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
+import { boundedSampling } from "../policy/policy-sampling.ts";
 import { Database } from "../records/libsql-records.ts";
 import { locked } from "../system/file-lock.ts";
 import type { Message } from "../types/conversation.ts";
@@ -292,8 +293,7 @@ async function baseAnswers(world: World, lessons: readonly Lesson[]): Promise<Ma
     if (route === undefined)
       throw new GatewayError("configuration", "There is no route, and so no sampling settings to use.");
     const policy = plainly(route.policy);
-    const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
-    const sampling = { temperature, topP, topK, maxTokens, stop: [] };
+    const sampling = boundedSampling(policy.settings);
     const answers = new Map<string, string>();
     for (const [seed, { id, messages }] of lessons.entries()) {
       const { ranked } = await icdpo(policy, {

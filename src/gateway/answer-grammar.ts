@@ -1,7 +1,10 @@
 /** @module The grammar that a request's answers keep to: its tools, its JSON schema. */
 import { LRUCache } from "lru-cache";
-import { Grammar } from "../constraint/gbnf.ts";
+import { clientGrammar } from "../constraint/client-grammar.ts";
+import { Grammar, oneText } from "../constraint/gbnf.ts";
 import { addJsonObject, addJsonSchema } from "../constraint/json-schema.ts";
+import { plainPatternGrammar, UnsupportedPattern } from "../constraint/pattern.ts";
+import { outermost, refusal } from "../constraint/place.ts";
 import { callsOnly, callTrigger, textOrCalls } from "../constraint/tool-calls.ts";
 import { sha256Hex } from "../text/bytes.ts";
 import type { ToolSyntax } from "../types/conversation.ts";
@@ -81,6 +84,10 @@ export function answerGrammar(
   { tools, toolChoice, parallelToolCalls, format }: Wanted,
   syntax: ToolSyntax,
 ): string | undefined {
+  if (format.type === "grammar") {
+    if (tools.length > 0) throw eitherOf(format.path);
+    return clientGrammar(format.text, format.path);
+  }
   const grammar = new Grammar();
   const json = addFormat(grammar, format);
   if (tools.length === 0) return json === null ? undefined : grammar.toGbnf(json);
@@ -102,7 +109,7 @@ export function answerGrammar(
 }
 
 /** The rule of the answer's text; null for free text. */
-function addFormat(grammar: Grammar, format: AnswerFormat): string | null {
+function addFormat(grammar: Grammar, format: Exclude<AnswerFormat, { type: "grammar" }>): string | null {
   switch (format.type) {
     case "text":
       return null;
@@ -110,5 +117,24 @@ function addFormat(grammar: Grammar, format: AnswerFormat): string | null {
       return addJsonObject(grammar);
     case "json-schema":
       return addJsonSchema(grammar, format.schema, format.path);
+    case "choice":
+      return oneText([...new Set(format.choices)]);
+    case "pattern":
+      return patternOf(grammar, format.text, format.path);
   }
+}
+
+/** Throws "invalid_request" for what a grammar does not have. */
+function patternOf(grammar: Grammar, pattern: string, path: string): string {
+  try {
+    return plainPatternGrammar(grammar, pattern);
+  } catch (error) {
+    if (error instanceof UnsupportedPattern)
+      throw refusal(outermost(path), `the pattern cannot be kept to: ${error.message}`);
+    throw error;
+  }
+}
+
+function eitherOf(param: string): GatewayError {
+  return new GatewayError("unsupported_parameter", "Use tools or a grammar of your own, not both.", { param });
 }

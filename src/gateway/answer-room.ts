@@ -16,6 +16,11 @@ export function checkAnswerSize(tokens: number, details: number, param: string):
   checkSize(tokens * (textSize + details * detailSize), "Ask for fewer answers, tokens or log-probabilities.", param);
 }
 
+/** Tokens of each answer that would just do. */
+export function fittingTokens(answers: number, details: number): number {
+  return Math.floor(largestAnswer / (answers * (textSize + details * detailSize)));
+}
+
 /** The same for lists of numbers. */
 export function checkVectorsSize(vectors: number, dimensions: number): void {
   checkSize(vectors * dimensions * numberSize, "Send fewer texts at once, or encoding_format: base64.", "input");

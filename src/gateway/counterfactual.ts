@@ -36,8 +36,9 @@ export async function recordCounterfactual(
   const { admission, records, report, telemetry, newId } = dependencies;
   const { request, outcome } = answer;
   const isScored = typeof outcome.ranked[0]?.score === "number";
-  // Tools and grammars belong to C⁺ as it was built; what was measured without them would be another thing.
-  const isPlainText = (request.tools?.length ?? 0) === 0 && request.grammar === undefined;
+  // Tools, grammars and a template's variables belong to C⁺ as it was built; what was measured without them would be another thing.
+  const { tools = [], grammar, variables } = request;
+  const isPlainText = tools.length === 0 && grammar === undefined && variables === undefined;
   if (share <= 0 || !isScored || !isPlainText || dependencies.randomSeed() / 2 ** 32 >= share || !admission.isQuiet)
     return;
   const caller = c.get("caller");

@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import { candidateCount } from "../icdpo/strategy.ts";
 import type { Policy } from "../policy/policy.ts";
+import { expectedTokens } from "../policy/policy-sampling.ts";
 import { defaultInstructions } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 
@@ -15,6 +16,11 @@ export interface Demand {
   readonly answers: number;
   /** At most, as far as that can be told. */
   readonly tokens: (signal: AbortSignal) => Promise<number>;
+  /**
+   * Nobody has said how long the answers may be: `tokens` is what they usually take, and so many more at a time are
+   * counted while they are made.
+   */
+  readonly step?: number;
 }
 
 /** Of a turn's markers. */
@@ -43,17 +49,21 @@ function isLetter(code: number): boolean {
   return code < 0x80 && lower >= 0x61 && lower <= 0x7a;
 }
 
-type Asked = Pick<IcdpoRequest, "conversation" | "sampling" | "answers" | "tools">;
+type Asked = Pick<IcdpoRequest, "conversation" | "sampling" | "answers" | "tools"> & {
+  /** Somebody has said how long answers may be; absent: yes. */
+  readonly isBounded?: boolean | undefined;
+};
 
 /** Of answers as `icdpo` makes them. */
 export function generationDemand(policy: Policy, asked: Asked): Demand {
   const count = candidateCount(policy, asked);
   return {
     answers: count,
+    ...(asked.isBounded === false && { step: count * expectedTokens }),
     tokens: async (signal) => {
       const size = await contextSize(policy.sampler.engine, signal);
       const { score } = policy.settings;
-      const answers = count * Math.min(asked.sampling.maxTokens, size);
+      const answers = count * answerTokens(asked, size);
       const contexts = contextsOf(policy, asked, size);
       const sampled = contexts.positive + answers;
       if (count === 1 || score.type === "none") return sampled;
@@ -62,6 +72,10 @@ export function generationDemand(policy: Policy, asked: Asked): Demand {
       return sampled + again + (score.type === "contrast" ? contexts[score.negative] + answers : 0);
     },
   };
+}
+
+function answerTokens({ sampling, isBounded = true }: Asked, size: number): number {
+  return Math.min(isBounded ? sampling.maxTokens : expectedTokens, size);
 }
 
 interface Given extends Pick<Asked, "conversation"> {
@@ -87,7 +101,7 @@ export function comparisonDemand(policy: Policy, asked: Asked): Demand {
     answers: 2,
     tokens: async (signal) => {
       const size = await contextSize(policy.sampler.engine, signal);
-      const answer = Math.min(asked.sampling.maxTokens, size);
+      const answer = answerTokens(asked, size);
       return contextsOf(policy, asked, size).base + answer + measuredTokens(policy, asked, size, 2 * answer);
     },
   };

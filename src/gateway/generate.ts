@@ -70,13 +70,14 @@ function agreed(
 ): { readonly demand: Demand; readonly answer: (work: Work, out?: Outlet<GenerationEvent>) => Promise<Answered> } {
   const terms = agree(dependencies, resolved, generation);
   const { conversation, answers, tools } = generation;
-  const demand = generationDemand(terms.policy, { conversation, sampling: terms.sampling, answers, tools });
+  const { sampling, isBounded } = terms;
+  const demand = generationDemand(terms.policy, { conversation, sampling, answers, tools, isBounded });
   const answer = async (work: Work, out?: Outlet<GenerationEvent>): Promise<Answered> => {
     const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
     const { outcome, readers } = await work.attempt(async (usage) => {
       const readers = Array.from({ length: answers }, (_, index) => prepared.reader(index));
       const shown = out === undefined ? {} : showing(c, prepared, readers, out);
-      return { outcome: await run(prepared, { ...prepared.request, ...shown, usage }), readers };
+      return { outcome: await run(prepared, { ...prepared.request, ...shown, usage }, work.spent), readers };
     });
     const inPieces = out !== undefined;
     const asSampled = inPieces && !prepared.choosing;
@@ -107,8 +108,13 @@ function showing(
   return { onSampling, onText: choosing ? undefined : onText };
 }
 
-async function run({ policy, bypassed }: Prepared, request: IcdpoRequest): Promise<IcdpoOutcome> {
+async function run(
+  { policy, bypassed }: Prepared,
+  request: IcdpoRequest,
+  spent: AbortSignal | undefined,
+): Promise<IcdpoOutcome> {
   const outcome = await icdpo(policy, request);
+  if (spent?.aborted && outcome.fallback === "budget") return { ...outcome, fallback: "limit" };
   return bypassed ? { ...outcome, fallback: outcome.fallback ?? "bypass" } : outcome;
 }
 

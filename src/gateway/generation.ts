@@ -2,7 +2,7 @@
  * @module One request to generate answers, whatever protocol it came in: what is asked for, and what happens until it
  * is answered.
  */
-import type { SamplingParameters, TokenDetail } from "../engine/engine.ts";
+import type { SamplingParameters, TemplateVariables, TokenDetail } from "../engine/engine.ts";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
 import type { Overrides } from "../policy/schema.ts";
 import type { Conversation, Tool, ToolCall } from "../types/conversation.ts";
@@ -14,7 +14,12 @@ export type AnswerFormat =
   | { readonly type: "text" }
   | { readonly type: "json-object" }
   /** `path` is where the schema stands in the request. */
-  | { readonly type: "json-schema"; readonly schema: unknown; readonly path: string };
+  | { readonly type: "json-schema"; readonly schema: unknown; readonly path: string }
+  /** A regular expression that the whole answer matches; a grammar in GBNF that it is a text of. */
+  | { readonly type: "pattern"; readonly text: string; readonly path: string }
+  | { readonly type: "grammar"; readonly text: string; readonly path: string }
+  /** One of these texts. */
+  | { readonly type: "choice"; readonly choices: readonly string[]; readonly path: string };
 
 /** A request in the gateway's own words. */
 export interface Generation {
@@ -23,6 +28,10 @@ export interface Generation {
   readonly user: string | undefined;
   /** What the request changes of its policy. */
   readonly overrides: Overrides | undefined;
+  /** What the chat template is told beside messages and tools. */
+  readonly variables?: TemplateVariables | undefined;
+  /** False: nothing of its prompt is taken from a cache of earlier requests, or left for later ones. */
+  readonly cachesPrompt?: boolean | undefined;
   /** Only what the client says itself; the policy says the rest. */
   readonly sampling: { readonly [Name in keyof SamplingParameters]?: SamplingParameters[Name] | undefined };
   /** How many answers are wanted, best first. */

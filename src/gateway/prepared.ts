@@ -6,9 +6,10 @@ import { candidateCount, choosesAmong } from "../icdpo/strategy.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
+import { checkAbilities, checkEnding } from "./abilities.ts";
 import { AnswerGrammars } from "./answer-grammar.ts";
 import { AnswerReader } from "./answer-reader.ts";
-import { checkAnswerSize } from "./answer-room.ts";
+import { checkAnswerSize, fittingTokens } from "./answer-room.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Generation } from "./generation.ts";
 import { routeHeaders, setHeaders } from "./headers.ts";
@@ -44,37 +45,52 @@ function checkAnswers(answers: number, most: number): void {
     });
 }
 
+/** What ends answers with what there is: the policy's time, or the caller's limit. */
+function budgetOf({ settings: { budget_ms: ms } }: Policy, spent: AbortSignal | undefined): AbortSignal | undefined {
+  if (ms === undefined) return spent;
+  return spent === undefined ? AbortSignal.timeout(ms) : AbortSignal.any([AbortSignal.timeout(ms), spent]);
+}
+
 /** Checks the request against its engine, tells what is known of it, and sets the headers of its route. */
 export async function prepare(
   c: Context,
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
   generation: Generation,
-  { policy, bypassed, sampling }: Terms,
-  { signal, enter }: Work,
+  { policy, bypassed, sampling: agreed, isBounded }: Terms,
+  { signal, enter, spent }: Work,
 ): Promise<Prepared> {
-  const { tools, answers, topLogprobs, conversation } = generation;
+  const { tools, answers, topLogprobs, conversation, variables } = generation;
   // Before anything reads the texts from end to end.
   await checkLength([policy.sampler], generation, signal);
   const { engine } = policy.sampler;
   const observer = c.get("observer");
   const { capabilities, contextSize } = await engine.info(signal);
+  checkAbilities(capabilities, { sampling: { ...agreed, topK: generation.sampling.topK }, variables });
   const syntax = capabilities.tools ?? genericToolSyntax;
   const details = topLogprobs === null ? 0 : 1 + topLogprobs;
-  checkAnswerSize(answers * Math.min(sampling.maxTokens, contextSize), details, details > 1 ? "top_logprobs" : "n");
-  const { budget_ms: budget } = policy.settings;
+  // Who says nothing of an answer's length is given one that can be held.
+  const maxTokens = isBounded ? agreed.maxTokens : Math.min(agreed.maxTokens, fittingTokens(answers, details));
+  const sampling = { ...agreed, maxTokens };
+  checkAnswerSize(answers * Math.min(maxTokens, contextSize), details, details > 1 ? "top_logprobs" : "n");
+  const grammar = await grammars.of(generation, syntax, dependencies.turn);
+  checkEnding(sampling, grammar);
+  const { cachesPrompt = true, user } = generation;
+  const own = tenantOf(c, dependencies, { user, isUsers: resolved.isUsers });
   const request: IcdpoRequest = {
     conversation,
     sampling,
     tools,
-    grammar: await grammars.of(generation, syntax, dependencies.turn),
+    variables,
+    grammar,
     topLogprobs: topLogprobs ?? undefined,
     answers,
     seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,
-    tenant: tenantOf(c, dependencies, { user: generation.user, isUsers: resolved.isUsers }),
+    // Nobody else is called so.
+    tenant: cachesPrompt ? own : dependencies.newId("once_"),
     bringsOpening: resolved.bringsOpening,
     signal,
-    budget: budget === undefined ? undefined : AbortSignal.timeout(budget),
+    budget: budgetOf(policy, spent),
     now: dependencies.now,
     onStage: enter,
   };

@@ -15,6 +15,11 @@ const schema = z.object({
     stop: z.array(z.string()).optional(),
     presencePenalty: z.number().optional(),
     frequencyPenalty: z.number().optional(),
+    minP: z.number().optional(),
+    repetitionPenalty: z.number().optional(),
+    repetitionWindow: z.number().optional(),
+    minTokens: z.number().optional(),
+    ignoreEos: z.boolean().optional(),
     logitBias: z.array(z.tuple([z.number(), z.number()])).optional(),
   }),
   /** The client's, or the one that was drawn for it. */
@@ -22,10 +27,14 @@ const schema = z.object({
   answers: z.number(),
   topLogprobs: z.number().nullable(),
   usesTools: z.boolean(),
+  variables: z.record(z.string(), z.unknown()).optional(),
   format: z.discriminatedUnion("type", [
     z.object({ type: z.literal("text") }),
     z.object({ type: z.literal("json-object") }),
     z.object({ type: z.literal("json-schema"), schema: z.unknown(), path: z.string() }),
+    z.object({ type: z.literal("pattern"), text: z.string(), path: z.string() }),
+    z.object({ type: z.literal("grammar"), text: z.string(), path: z.string() }),
+    z.object({ type: z.literal("choice"), choices: z.array(z.string()).readonly(), path: z.string() }),
   ]),
 });
 
@@ -33,12 +42,20 @@ export type RecordedSettings = z.output<typeof schema>;
 
 /** JSON, as it is kept. */
 export function recordedSettings(
-  { sampling, answers, topLogprobs, tools, format }: Generation,
+  { sampling, answers, topLogprobs, tools, format, variables }: Generation,
   seed: number,
 ): z.input<typeof schema> {
   const { logitBias, stop, ...given } = sampling;
   const lists = { ...(stop && { stop: [...stop] }), ...(logitBias && { logitBias: [...logitBias] }) };
-  return { sampling: { ...given, ...lists }, seed, answers, topLogprobs, usesTools: tools.length > 0, format };
+  return {
+    sampling: { ...given, ...lists },
+    seed,
+    answers,
+    topLogprobs,
+    usesTools: tools.length > 0,
+    variables,
+    format,
+  };
 }
 
 /** Null for what is not of this form: an answer that an older version recorded. */

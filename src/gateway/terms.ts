@@ -2,8 +2,10 @@
  * @module What a policy and a request come to together: whose sampling parameters count, and whether the method does.
  */
 import type { SamplingParameters } from "../engine/engine.ts";
+import { candidateCount } from "../icdpo/strategy.ts";
 import { bypasses, plainly } from "../policy/bypass.ts";
 import type { Policy } from "../policy/policy.ts";
+import { competingTokens, samplingWith } from "../policy/policy-sampling.ts";
 import { GatewayError } from "../types/error.ts";
 import type { Generation } from "./generation.ts";
 
@@ -12,14 +14,17 @@ export interface Terms {
   readonly policy: Policy;
   readonly bypassed: boolean;
   readonly sampling: SamplingParameters;
+  /** The request or the policy says how long an answer may be. */
+  readonly isBounded: boolean;
 }
 
-/** Throws "unsupported_parameter" where the policy's prompts have no tools, and the request does. */
-export function termsOf(
-  arm: Policy,
-  { conversation, sampling: given, tools, format }: Pick<Generation, "conversation" | "sampling" | "tools" | "format">,
-): Terms {
-  const sampling = withDefaults(given, arm);
+type Agreed = Pick<Generation, "conversation" | "sampling" | "tools" | "format" | "variables"> &
+  Partial<Pick<Generation, "answers">>;
+
+/** Throws "unsupported_parameter" where the policy's prompts have no place for what the request says. */
+export function termsOf(arm: Policy, generation: Agreed): Terms {
+  const { conversation, sampling: given, tools, format, variables, answers = 1 } = generation;
+  const sampling = samplingWith(given, arm.settings);
   const facts = {
     conversation,
     maxTokens: sampling.maxTokens,
@@ -28,25 +33,22 @@ export function termsOf(
   };
   const bypassed = bypasses(arm, facts);
   const policy = bypassed ? plainly(arm) : arm;
-  if (tools.length > 0 && policy.sampler.format !== "chat")
-    throw new GatewayError(
-      "unsupported_parameter",
-      `This route's prompt format, ${policy.sampler.format}, has no tools.`,
-      {
-        param: "tools",
-      },
-    );
-  return { policy, bypassed, sampling };
+  const { format: prompt } = policy.sampler;
+  if (tools.length > 0 && prompt !== "chat")
+    throw noPlace(`This route's prompt format, ${prompt}, has no tools.`, "tools");
+  if (variables !== undefined && prompt !== "chat")
+    throw noPlace(`This route's prompt format, ${prompt}, is no chat template.`, "chat_template_kwargs");
+  const isBounded = Number.isFinite(sampling.maxTokens);
+  const maxTokens = competes(policy, { sampling, answers }) ? competingTokens : sampling.maxTokens;
+  return { policy, bypassed, sampling: isBounded ? sampling : { ...sampling, maxTokens }, isBounded };
 }
 
-/** The client's own parameters win over the policy's. */
-function withDefaults(given: Generation["sampling"], { settings: { sampling } }: Policy): SamplingParameters {
-  return {
-    ...given,
-    temperature: given.temperature ?? sampling.temperature,
-    topP: given.topP ?? sampling.top_p,
-    topK: given.topK ?? sampling.top_k,
-    maxTokens: given.maxTokens ?? sampling.max_tokens,
-    stop: given.stop ?? [],
-  };
+/** Whether nobody sees an answer before it, or its next block, has been chosen. */
+function competes(policy: Policy, asked: Parameters<typeof candidateCount>[1]): boolean {
+  const count = candidateCount(policy, asked);
+  return count > 1 && (policy.settings.score.type !== "none" || count > asked.answers);
+}
+
+function noPlace(message: string, param: string): GatewayError {
+  return new GatewayError("unsupported_parameter", message, { param });
 }

@@ -15,6 +15,7 @@ import type { BodyShare } from "./body-room.ts";
 import { StageDeadlines } from "./deadlines.ts";
 import type { Demand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
+import { Meter, watched } from "./meter.ts";
 import type { RequestObserver } from "./observation.ts";
 
 export type WorkDependencies = Pick<
@@ -47,6 +48,8 @@ export interface Work {
   readonly attempt: <Result>(run: (tokens: TokenUsage) => Promise<Result>) => Promise<Result>;
   /** A stage begins. */
   readonly enter: (stage: Stage) => void;
+  /** Fires when the caller may take no more tokens: answers end with what there is. Absent: they are paid for. */
+  readonly spent: AbortSignal | undefined;
 }
 
 /** Whoever sent the request. */
@@ -73,8 +76,9 @@ export async function withRequest<Result>(
   const accounts: TokenUsage[] = [];
   const attempt: Work["attempt"] = (run) =>
     onceMore(async () => {
-      const tokens = noUsage();
-      accounts.push(tokens);
+      const account = noUsage();
+      accounts.push(account);
+      const tokens = meter === undefined ? account : watched(account, () => meter?.look());
       try {
         return await run(tokens);
       } catch (error) {
@@ -88,15 +92,19 @@ export async function withRequest<Result>(
     deadlines.enter(stage);
   };
   let reservation: Reservation | undefined;
+  let meter: Meter | undefined;
   try {
     reservation = await limiter.reserve(caller, () => demand.tokens(deadlines.signal), isBackground);
-    return await work({ signal: deadlines.signal, attempt, enter });
+    const isCounted = demand.step !== undefined && Number.isFinite(reservation.tokens);
+    meter = isCounted ? new Meter(reservation, demand.step, accounts) : undefined;
+    return await work({ signal: deadlines.signal, attempt, enter, spent: meter?.spent });
   } finally {
     deadlines.close();
     letGo?.();
     if (read === undefined) leave();
     else void read.then(leave);
     for (const tokens of accounts) observer.worked(tokens);
+    await meter?.close();
     // An answer is not lost because it could not be charged.
     await reservation?.settle(accounts.map(computedTokens).reduce((a, b) => a + b, 0)).catch(report);
     settle();

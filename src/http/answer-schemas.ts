@@ -1,7 +1,7 @@
 /** @module What answers look like, for the described API and for tests that hold every answer to it. */
 import { z } from "zod";
 
-const finish = z.enum(["stop", "length", "tool_calls"]);
+const finish = z.enum(["stop", "length", "tool_calls", "function_call"]);
 const unixTime = z.int().min(0);
 
 const tokenFields = { token: z.string(), logprob: z.number(), bytes: z.array(z.int().min(0).max(255)).nullable() };
@@ -29,6 +29,7 @@ export const explanationSchema = z
         chosen: z.boolean(),
       }),
     ),
+    max_tokens: z.int().describe("that a candidate could have"),
     tokens: work,
     timings_ms: z.strictObject({ retrieve: z.number(), sample: z.number(), score: z.number() }),
     fallback: z.string().nullable(),
@@ -55,6 +56,7 @@ export const chatCompletionSchema = z.strictObject({
         content: z.string().nullable(),
         refusal: z.null(),
         tool_calls: z.array(toolCall).min(1).optional(),
+        function_call: z.strictObject({ name: z.string(), arguments: z.string() }).optional(),
       }),
       logprobs,
       finish_reason: finish,
@@ -82,6 +84,7 @@ export const chatChunkSchema = z.strictObject({
         content: z.string().optional(),
         refusal: z.null().optional(),
         tool_calls: z.array(toolCallDelta).optional(),
+        function_call: z.strictObject({ name: z.string().optional(), arguments: z.string() }).optional(),
       }),
       logprobs,
       finish_reason: finish.nullable(),

@@ -133,19 +133,33 @@ export function toGatewayFields({ user, safety_identifier, icdpo }: z.output<typ
   };
 }
 
-const maxStops = 4;
+/** OpenAI takes four; llama.cpp's and vLLM's users have more. */
+const maxStops = 16;
 /** Each token is held against every beginning of a stop string. */
 const longestStop = 128;
-const stopString = z.string().min(1).max(longestStop);
+const stopString = z.string().max(longestStop);
 
 export const stopList = z.array(stopString).max(maxStops);
 
 export const stopStrings = z
   .union(
     [stopString, stopList],
-    `must be a string or up to ${maxStops} strings, none of them empty or longer than ${longestStop} characters`,
+    `must be a string or up to ${maxStops} strings, none of them longer than ${longestStop} characters`,
   )
   .nullish();
+
+/** -1 says no more than that the client has no bound of its own, as null does. */
+export const tokenBound = z.union([z.literal(-1), z.int().min(1)], "must be at least 1, or -1: no bound of its own");
+
+export function toBound(...bounds: readonly (number | null | undefined)[]): number | undefined {
+  const bound = bounds.find((one) => one !== undefined && one !== null);
+  return bound === undefined || bound < 0 ? undefined : bound;
+}
+
+/** -1 is a random seed, as in llama.cpp and Ollama. */
+export function toSeed(seed: number | null | undefined): number | undefined {
+  return seed === -1 ? undefined : (seed ?? undefined);
+}
 
 const mostPairs = 16;
 
@@ -161,9 +175,18 @@ export const jsonSchemaFormat = z.object({
   strict: z.boolean().nullish(),
 });
 
+/** An empty string stops nothing. */
 export function toStops(stop: z.output<typeof stopStrings>): string[] {
-  return typeof stop === "string" ? [stop] : (stop ?? []);
+  return (typeof stop === "string" ? [stop] : (stop ?? [])).filter((one) => one !== "");
 }
+
+/** What a stream is to tell. */
+export const streamOptions = z
+  .object({
+    include_usage: z.boolean().nullish(),
+    continuous_usage_stats: z.literal(false, "is not supported: usage comes at the end").nullish(),
+  })
+  .nullish();
 
 export function biasMap(bias: Readonly<Record<string, number>> | null | undefined): ReadonlyMap<number, number> {
   return new Map(Object.entries(bias ?? {}).map(([token, value]) => [Number(token), value]));

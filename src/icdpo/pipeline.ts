@@ -1,6 +1,7 @@
 /** @module Algorithm 1 of the paper, from a conversation to its answers, best first. */
-import type { SamplingParameters } from "../engine/engine.ts";
+import type { SamplingParameters, TemplateVariables } from "../engine/engine.ts";
 import type { Models, Policy } from "../policy/policy.ts";
+import { expectedTokens } from "../policy/policy-sampling.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { BlockwiseAnswer } from "./blocks.ts";
@@ -9,7 +10,7 @@ import type { ScoredResponse } from "./response.ts";
 import type { OnText } from "./sample.ts";
 import { negativeOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
-import { candidateCount, type Run, type Strategy, strategyChoice, type Timings } from "./strategy.ts";
+import { candidateCount, type Run, type Strategy, samplingWithin, strategyChoice, type Timings } from "./strategy.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 import { scoredAnswers, unscoredAnswers } from "./whole-answers.ts";
@@ -21,6 +22,8 @@ export interface IcdpoRequest extends Tenancy {
   readonly sampling: SamplingParameters;
   /** What the model may call. */
   readonly tools?: readonly Tool[] | undefined;
+  /** What the chat template is told beside messages and tools. */
+  readonly variables?: TemplateVariables | undefined;
   /** GBNF that responses keep to. */
   readonly grammar?: string | undefined;
   /** Details of each token, with so many alternatives. */
@@ -60,6 +63,8 @@ export interface IcdpoOutcome {
   /** Best first. */
   readonly ranked: readonly ScoredResponse[];
   readonly demonstrations: readonly Retrieved[];
+  /** Tokens that an answer could have. */
+  readonly maxTokens: number;
   /** Tokens of C⁰, as a plain request would have them. */
   readonly basePromptTokens: number;
   /** The hidden work: the request's `usage`, where there is one. */
@@ -96,6 +101,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   return {
     ranked,
     demonstrations: retrieved.slice(0, contexts.shots),
+    maxTokens: samplingWithin(run, contexts).maxTokens,
     basePromptTokens: baseTokens(contexts, ranked[0]),
     tokens: run.usage,
     timings: run.timings,
@@ -136,12 +142,12 @@ async function retrieve(run: Run): Promise<readonly Retrieved[]> {
 /** C⁺ and what it is measured against. Everything that can be wrong with the request has been checked then. */
 async function encodeContexts(run: Run, retrieved: readonly Retrieved[]): Promise<Contexts> {
   const { policy, request, strategy, signal, timings } = run;
-  const { conversation, tools, sampling, tenant, bringsOpening } = request;
+  const { conversation, tools, variables, sampling, tenant, bringsOpening } = request;
   const { settings } = policy;
   const demonstrations = retrieved.map(({ demonstration }) => demonstration);
-  const parts = { conversation, demonstrations, instructions: settings.instructions ?? null, tools };
+  const parts = { conversation, demonstrations, instructions: settings.instructions ?? null, tools, variables };
   const negative = strategy.type === "unscored" ? null : negativeOf(settings.score);
-  const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens);
+  const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens ?? expectedTokens);
   const contexts = await buildContexts(modelsOf(run), parts, { negative, reserve, tenant, bringsOpening, signal });
   timings.retrieve = run.lap();
   request.onSampling?.({ retrieveMs: timings.retrieve, basePromptTokens: contexts.base.prompt.tokens.length });

@@ -160,6 +160,10 @@ function telling(limiter: RateLimiter, charged: (key: string, tokens: number) =>
     async reserve(caller, ...demand) {
       const reservation = await limiter.reserve(caller, ...demand);
       return {
+        get tokens() {
+          return reservation.tokens;
+        },
+        extend: (tokens) => reservation.extend(tokens),
         async settle(tokens) {
           await reservation.settle(tokens);
           if (caller !== null) charged(caller.name, tokens);

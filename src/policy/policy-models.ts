@@ -104,6 +104,14 @@ export async function usedModels(
   };
 }
 
+/** What a policy may say of sampling that not every engine does. */
+const samplingFields = [
+  ["min_p", "minP"],
+  ["repetition_penalty", "repetitionPenalty"],
+  ["repeat_last_n", "repetitionWindow"],
+  ["min_tokens", "minTokens"],
+] as const;
+
 /** What does not go together in a policy, if anything. */
 export function contradiction(
   settings: PolicySettings,
@@ -120,6 +128,11 @@ export function contradiction(
   }
   if (scoring.some(({ capabilities }) => !capabilities.score))
     return at("score", `this engine cannot return log-probabilities of given completions, which "${score.type}" needs`);
+  const lacked = samplingFields.find(
+    ([field, name]) => settings.sampling[field] !== undefined && sampler.capabilities.lacks?.[name] !== undefined,
+  );
+  if (lacked !== undefined)
+    return at(`sampling.${lacked[0]}`, `this engine does not have it: ${sampler.capabilities.lacks?.[lacked[1]]}`);
   const isReferring = score.type === "contrast" && score.negative === "reference";
   if (isReferring && reference === null) return at("score.negative", `this policy has no reference model`);
   if (settings.block !== undefined && !sampler.capabilities.score)

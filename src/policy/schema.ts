@@ -54,7 +54,27 @@ const samplingSchema = z.strictObject({
   temperature: z.number().min(0).max(2).default(1),
   top_p: z.number().gt(0).max(1).default(0.8),
   top_k: z.int().min(0).default(50).describe("0 keeps the whole vocabulary"),
-  max_tokens: z.int().min(1).default(512),
+  max_tokens: z
+    .int()
+    .min(1)
+    .optional()
+    .describe(
+      "of an answer; absent: it ends where the model ends it, or the context does; where candidates compete, at 2,048",
+    ),
+  min_p: z
+    .number()
+    .min(0)
+    .max(1)
+    .optional()
+    .describe("tokens of less than this share of the likeliest one's probability are left out"),
+  repetition_penalty: z
+    .number()
+    .gt(0)
+    .max(10)
+    .optional()
+    .describe("above 1: what the text holds already becomes less likely"),
+  repeat_last_n: z.int().min(0).optional().describe("so many tokens are looked at for it; absent: all"),
+  min_tokens: z.int().min(1).optional().describe("the model cannot end its turn before so many tokens"),
 });
 
 const pattern = z

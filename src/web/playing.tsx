@@ -14,6 +14,7 @@ import { keepFeedback } from "../http/endpoints/feedback.ts";
 import { icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
 import type { Policy, PolicySet, Route } from "../policy/policy.ts";
+import { boundedSampling } from "../policy/policy-sampling.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { readForm } from "./form.ts";
@@ -97,8 +98,7 @@ async function playPlainly(
   policy: Policy,
   conversation: Conversation,
 ): Promise<string> {
-  const { temperature, top_p: topP, top_k: topK, max_tokens: maxTokens } = policy.settings.sampling;
-  const sampling = { temperature, topP, topK, maxTokens, stop: [] };
+  const sampling = boundedSampling(policy.settings);
   const { randomSeed, now } = dependencies;
   const request = { conversation, sampling, answers: 1, seed: randomSeed(), tenant: tenantOf(c, dependencies), now };
   const demand = generationDemand(plainly(policy), request);

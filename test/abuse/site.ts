@@ -4,6 +4,7 @@
  */
 import { setMaxListeners } from "node:events";
 import { hashKey } from "../../src/access/access.ts";
+import { uncounted } from "../../src/access/key-limits.ts";
 import { Admission } from "../../src/gateway/admission.ts";
 import type { AppDependencies } from "../../src/gateway/dependencies.ts";
 import type { RequestRecord } from "../../src/gateway/observation.ts";
@@ -38,11 +39,10 @@ export async function servedSite(
   let charged = 0;
   const limiter = {
     admit: async () => ({}),
-    reserve: async () => ({
-      async settle(tokens: number) {
+    reserve: async () =>
+      uncounted(async (tokens) => {
         charged += tokens;
-      },
-    }),
+      }),
   };
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now: () => performance.now() });
   const known = [{ name: "one", hash: await hashKey(secret), routes: null, limits: {} }];

@@ -475,8 +475,7 @@ describe("errors", () => {
     ["a temperature that is too high", { temperature: 2.5 }, "temperature"],
     ["n = 0", { n: 0 }, "n"],
     ["n over the limit", { n: 17 }, "n"],
-    ["five stops", { stop: ["a", "b", "c", "d", "e"] }, "stop"],
-    ["an empty stop", { stop: "" }, "stop"],
+    ["17 stops", { stop: [..."abcdefghijklmnopq"] }, "stop"],
     ["a stop of 129 characters", { stop: "x".repeat(129) }, "stop"],
     ["max_tokens = 0", { max_tokens: 0 }, "max_tokens"],
     ["a fractional seed", { seed: 1.5 }, "seed"],
@@ -489,15 +488,12 @@ describe("errors", () => {
     });
   });
 
-  it.each(["web_search_options", "audio", "functions", "function_call", "modalities"])(
-    "refuses %s rather than dropping it",
-    async (param) => {
-      const { chat } = await gateway();
-      const response = await chat({ [param]: 1 });
-      expect(response.status).toBe(400);
-      expect((await json(response)).error).toMatchObject({ param, code: "unsupported_parameter" });
-    },
-  );
+  it.each(["web_search_options", "audio", "modalities"])("refuses %s rather than dropping it", async (param) => {
+    const { chat } = await gateway();
+    const response = await chat({ [param]: 1 });
+    expect(response.status).toBe(400);
+    expect((await json(response)).error).toMatchObject({ param, code: "unsupported_parameter" });
+  });
 
   it("accepts values that ask for nothing, and ignores unknown fields", async () => {
     const { chat } = await gateway();

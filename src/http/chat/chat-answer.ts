@@ -5,6 +5,7 @@ import type { ResolvedRoute } from "../../gateway/route.ts";
 import type { IcdpoOutcome } from "../../icdpo/pipeline.ts";
 import type { ToolCall } from "../../types/conversation.ts";
 import type { ChatRequest } from "./chat-request.ts";
+import { speaksOfFunctions } from "./legacy-functions.ts";
 
 /** What all chunks of an answer have in common. */
 export interface ChatCall {
@@ -23,9 +24,9 @@ export function chatCompletion(call: ChatCall, generated: Generated) {
     model: call.body.model,
     choices: generated.answers.map((answer, index) => ({
       index,
-      message: message(answer),
+      message: message(answer, speaksOfFunctions(call.body)),
       logprobs: renderLogprobs(answer.logprobs),
-      finish_reason: answer.finish,
+      finish_reason: finishReason(call, answer),
     })),
     usage: renderUsage(generated),
     system_fingerprint: fingerprint(call.resolved),
@@ -33,13 +34,16 @@ export function chatCompletion(call: ChatCall, generated: Generated) {
   };
 }
 
-function message({ content, toolCalls }: Answer) {
-  return {
-    role: "assistant",
-    content,
-    refusal: null,
-    ...(toolCalls.length > 0 && { tool_calls: toolCalls.map(renderToolCall) }),
-  };
+function message({ content, toolCalls }: Answer, isLegacy: boolean) {
+  const [first] = toolCalls;
+  const calls = isLegacy
+    ? { function_call: first && renderToolCall(first).function }
+    : { tool_calls: toolCalls.map(renderToolCall) };
+  return { role: "assistant", content, refusal: null, ...(first !== undefined && calls) };
+}
+
+export function finishReason({ body }: Pick<ChatCall, "body">, { finish }: Answer): string {
+  return finish === "tool_calls" && speaksOfFunctions(body) ? "function_call" : finish;
 }
 
 function renderToolCall({ id, name, arguments: text }: ToolCall) {
@@ -108,6 +112,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         chosen: place === 0,
       }))
       .toSorted((a, b) => a.index - b.index),
+    max_tokens: outcome.maxTokens,
     tokens: outcome.tokens,
     timings_ms: { retrieve: rounded(retrieve), sample: rounded(sample), score: rounded(score) },
     fallback: outcome.fallback,

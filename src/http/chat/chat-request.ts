@@ -1,6 +1,14 @@
 /** @module The body of POST /v1/chat/completions: each field works, has no effect by design, or is refused by name. */
 import { z } from "zod";
 import type { AnswerFormat, Generation } from "../../gateway/generation.ts";
+import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
+import {
+  refuseOthers,
+  serverPromptFields,
+  serverSamplingFields,
+  toServerPrompt,
+  toServerSampling,
+} from "../server-parameters.ts";
 import {
   biasMap,
   gatewayFields,
@@ -11,11 +19,17 @@ import {
   refuse,
   samplingFields,
   stopStrings,
+  streamOptions,
+  toBound,
   toConversation,
   toGatewayFields,
+  tokenBound,
+  toSeed,
   toStops,
 } from "../wire.ts";
 import { choiceComplaint, toolChoice, toolList, toTools } from "./chat-tools.ts";
+
+const topLogprobs = z.int().min(0).max(20);
 
 const responseFormat = z.discriminatedUnion("type", [
   z.object({ type: z.literal("text") }),
@@ -25,8 +39,6 @@ const responseFormat = z.discriminatedUnion("type", [
 
 /** Fields whose effect this gateway does not have. */
 const refusals = {
-  functions: { reason: "use tools", harmless: [[]] },
-  function_call: { reason: "use tool_choice", harmless: ["none", "auto"] },
   audio: { reason: "the model writes text only", harmless: [] },
   modalities: { reason: "the model writes text only", harmless: [["text"]] },
   web_search_options: { reason: "the gateway does not search the web", harmless: [] },
@@ -37,14 +49,21 @@ export const chatBodySchema = z
     model: modelName,
     messages: messagesSchema,
     stream: z.boolean().nullish(),
-    stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
+    stream_options: streamOptions,
     n: z.int().min(1).nullish(),
+    best_of: z.int().min(1).nullish(),
     ...samplingFields,
-    max_tokens: z.int().min(1).nullish(),
-    max_completion_tokens: z.int().min(1).nullish(),
+    ...serverSamplingFields,
+    ...serverPromptFields,
+    ...guidedFields,
+    max_tokens: tokenBound.nullish(),
+    max_completion_tokens: tokenBound.nullish(),
+    n_predict: tokenBound.nullish(),
     stop: stopStrings,
-    logprobs: z.boolean().nullish(),
-    top_logprobs: z.int().min(0).max(20).nullish(),
+    logprobs: z
+      .union([z.boolean(), topLogprobs], "must be true, false, or a number of alternatives from 0 to 20")
+      .nullish(),
+    top_logprobs: topLogprobs.nullish(),
     response_format: responseFormat.nullish(),
     tools: toolList.nullish(),
     tool_choice: toolChoice.nullish(),
@@ -55,11 +74,24 @@ export const chatBodySchema = z
   .superRefine((body, context) => {
     refuse(body, refusals, context);
     const complain = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
-    if (body.top_logprobs && !body.logprobs) complain("top_logprobs", "needs logprobs: true");
+    refuseOthers(body, context);
+    checkGuided(body, toFormat(body.response_format), context);
+    if (body.top_logprobs && !wantsLogprobs(body)) complain("top_logprobs", "needs logprobs: true");
+    if (body.best_of && body.best_of !== (body.n ?? 1))
+      complain("best_of", "must be the same as n: a scored route chooses among candidates");
     const complaint = choiceComplaint(body);
     if (complaint !== undefined) complain("tool_choice", complaint);
   });
 export type ChatRequest = z.output<typeof chatBodySchema>;
+
+/** A number of alternatives stands for both fields, as in the older completions. */
+function wantsLogprobs({ logprobs }: Pick<ChatRequest, "logprobs">): boolean {
+  return typeof logprobs === "number" || logprobs === true;
+}
+
+function alternatives({ logprobs }: Pick<ChatRequest, "logprobs">): number {
+  return typeof logprobs === "number" ? logprobs : 0;
+}
 
 export function toGeneration(body: ChatRequest): Generation {
   return {
@@ -70,16 +102,18 @@ export function toGeneration(body: ChatRequest): Generation {
       presencePenalty: body.presence_penalty ?? undefined,
       frequencyPenalty: body.frequency_penalty ?? undefined,
       logitBias: biasMap(body.logit_bias),
-      maxTokens: body.max_completion_tokens ?? body.max_tokens ?? undefined,
+      maxTokens: toBound(body.max_completion_tokens, body.max_tokens, body.n_predict),
       stop: toStops(body.stop),
+      ...toServerSampling(body),
     },
+    ...toServerPrompt(body),
     ...toGatewayFields(body),
     answers: body.n ?? 1,
-    seed: body.seed ?? undefined,
+    seed: toSeed(body.seed),
     ...toTools(body),
     parallelToolCalls: body.parallel_tool_calls ?? true,
-    format: toFormat(body.response_format),
-    topLogprobs: body.logprobs ? (body.top_logprobs ?? 0) : null,
+    format: toGuidedFormat(body) ?? toFormat(body.response_format),
+    topLogprobs: wantsLogprobs(body) ? (body.top_logprobs ?? alternatives(body)) : null,
   };
 }
 

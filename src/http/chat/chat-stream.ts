@@ -5,7 +5,8 @@ import type { AppDependencies } from "../../gateway/dependencies.ts";
 import { generate } from "../../gateway/generate.ts";
 import type { AnswerEvent, Generation, GenerationEvent } from "../../gateway/generation.ts";
 import { type ServerSentEvent, streamAnswer } from "../sse.ts";
-import { type ChatCall, explained, fingerprint, renderLogprobs, renderUsage } from "./chat-answer.ts";
+import { type ChatCall, explained, fingerprint, finishReason, renderLogprobs, renderUsage } from "./chat-answer.ts";
+import { speaksOfFunctions } from "./legacy-functions.ts";
 
 export function streamChatCompletion(
   c: Context,
@@ -38,25 +39,32 @@ async function* chatEvents(call: ChatCall, events: AsyncIterable<GenerationEvent
     const { index } = event;
     if (last !== undefined) yield choice(call, last);
     last = undefined;
-    if (event.type === "finish") last = { index, delta: {}, finish: event.answer.finish };
-    else yield choice(call, { index, delta: delta(event), logprobs: event.type === "text" ? event.logprobs : null });
+    if (event.type === "finish") last = { index, delta: {}, finish: finishReason(call, event.answer) };
+    else
+      yield choice(call, {
+        index,
+        delta: delta(event, speaksOfFunctions(body)),
+        logprobs: event.type === "text" ? event.logprobs : null,
+      });
   }
   yield { data: "[DONE]" };
 }
 
 const opening = { role: "assistant", content: "", refusal: null } as const;
 
-function delta(event: Exclude<AnswerEvent, { type: "finish" }>): Record<string, unknown> {
+function delta(event: Exclude<AnswerEvent, { type: "finish" }>, isLegacy: boolean): Record<string, unknown> {
   switch (event.type) {
     case "text":
       return { content: event.text };
     case "call":
+      if (isLegacy) return { function_call: { name: event.name, arguments: "" } };
       return {
         tool_calls: [
           { index: event.call, id: event.id, type: "function", function: { name: event.name, arguments: "" } },
         ],
       };
     case "arguments":
+      if (isLegacy) return { function_call: { arguments: event.text } };
       return { tool_calls: [{ index: event.call, function: { arguments: event.text } }] };
   }
 }

@@ -5,6 +5,7 @@ import { quoted } from "../../text/quoted.ts";
 import { vainHeaders } from "../in-vain.ts";
 import { worded } from "../text-content.ts";
 import { functionName, maxTools } from "../wire.ts";
+import { speaksOfFunctions } from "./legacy-functions.ts";
 
 const functionTool = z.object({
   type: z.literal("function"),
@@ -40,7 +41,7 @@ export const toolChoice = z.union(
 );
 type GivenChoice = z.output<typeof toolChoice> | null | undefined;
 
-interface Given {
+interface Given extends Readonly<Record<string, unknown>> {
   readonly tools?: readonly GivenTool[] | null | undefined;
   readonly tool_choice?: GivenChoice;
 }
@@ -54,7 +55,7 @@ export function inVain({ tools }: Given): Record<string, string> {
 export function choiceComplaint(body: Given): string | undefined {
   const { tools, tool_choice: choice } = body;
   if (!choice || choice === "none") return undefined;
-  if (!tools?.length) return "is only allowed with tools";
+  if (!tools?.length) return choice === "auto" ? undefined : "is only allowed with tools";
   if (isOther(choice)) return `tools of type ${quoted(choice.type, 40)} are left out: they cannot be called here`;
   const mustCall = choice !== "auto" && !(isAllowedTools(choice) && choice.allowed_tools.mode === "auto");
   return mustCall && callable(body).length === 0
@@ -67,11 +68,12 @@ export function toTools(body: Given): Pick<Generation, "tools" | "toolChoice"> {
   return { tools: body.tool_choice === "none" ? [] : callable(body), toolChoice: toToolChoice(body.tool_choice) };
 }
 
-function callable({ tools, tool_choice: choice }: Given): Generation["tools"] {
+function callable(body: Given): Generation["tools"] {
+  const { tools, tool_choice: choice } = body;
   const all = (tools ?? []).flatMap((tool, index) => {
     if (!isFunction(tool)) return [];
     const { name, description, parameters } = tool.function;
-    const path = `tools.${index}.function.parameters`;
+    const path = speaksOfFunctions(body) ? `functions.${index}.parameters` : `tools.${index}.function.parameters`;
     return [
       {
         name,

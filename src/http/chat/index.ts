@@ -9,10 +9,11 @@ import { type ChatCall, chatCompletion } from "./chat-answer.ts";
 import { chatBodySchema, toGeneration } from "./chat-request.ts";
 import { streamChatCompletion } from "./chat-stream.ts";
 import { inVain } from "./chat-tools.ts";
+import { modernised } from "./legacy-functions.ts";
 
 export function chatCompletions(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const body = await readBody(c, chatBodySchema);
+    const body = await readBody(c, modernised.pipe(chatBodySchema));
     setHeaders(c, inVain(body));
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);

@@ -2,7 +2,9 @@
 import { z } from "zod";
 import type { SamplingParameters } from "../../engine/engine.ts";
 import type { Policy } from "../../policy/policy.ts";
-import { biasMap, modelName, refuse, samplingFields, stopStrings, toStops, userName } from "../wire.ts";
+import { samplingWith } from "../../policy/policy-sampling.ts";
+import { refuseOthers, serverPromptFields, serverSamplingFields, toServerSampling } from "../server-parameters.ts";
+import { biasMap, modelName, refuse, samplingFields, stopStrings, streamOptions, toStops, userName } from "../wire.ts";
 
 const defaultMaxTokens = 16;
 const mostPrompts = 256;
@@ -22,13 +24,15 @@ export const completionsBodySchema = z
     ),
     max_tokens: z.int().min(0).nullish().describe("0 with echo: log-probabilities of the prompt alone"),
     ...samplingFields,
+    ...serverSamplingFields,
+    cache_prompt: serverPromptFields.cache_prompt,
     n: z.int().min(1).max(mostAnswers).nullish(),
     best_of: z.int().min(1).max(mostAnswers).nullish(),
     stop: stopStrings,
     echo: z.boolean().nullish(),
     logprobs: z.int().min(0).max(20).nullish(),
     stream: z.boolean().nullish(),
-    stream_options: z.object({ include_usage: z.boolean().nullish() }).nullish(),
+    stream_options: streamOptions,
     user: userName,
   })
   .superRefine((body, context) => {
@@ -40,6 +44,7 @@ export const completionsBodySchema = z
         message: `${choices} answers are too many: prompts times n may be ${mostChoices}`,
       });
     refuse(body, { suffix: { reason: "the model goes on from the prompt only", harmless: [""] } }, context);
+    refuseOthers(body, context, "text");
     if (body.best_of && body.best_of !== (body.n ?? 1))
       context.addIssue({
         code: "custom",
@@ -55,15 +60,20 @@ export function promptsOf({ prompt }: Pick<CompletionsRequest, "prompt">): (stri
   return typeof prompt[0] === "number" ? [prompt as number[]] : (prompt as (string | number[])[]);
 }
 
-export function samplingOf(body: CompletionsRequest, { settings: { sampling } }: Policy): SamplingParameters {
+export function samplingOf(body: CompletionsRequest, { settings }: Policy): SamplingParameters {
+  return samplingWith(givenSampling(body), settings);
+}
+
+/** What the request says itself. */
+export function givenSampling(body: CompletionsRequest) {
   return {
-    temperature: body.temperature ?? sampling.temperature,
-    topP: body.top_p ?? sampling.top_p,
-    topK: sampling.top_k,
+    temperature: body.temperature ?? undefined,
+    topP: body.top_p ?? undefined,
     maxTokens: body.max_tokens ?? defaultMaxTokens,
     stop: toStops(body.stop),
     presencePenalty: body.presence_penalty ?? undefined,
     frequencyPenalty: body.frequency_penalty ?? undefined,
     logitBias: biasMap(body.logit_bias),
+    ...toServerSampling(body),
   };
 }

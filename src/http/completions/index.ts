@@ -7,6 +7,7 @@ import { mayUse } from "../../access/access.ts";
 import { allOrNone } from "../../async/all-or-none.ts";
 import { checkCharacters, checkTokens, tooLong } from "../../engine/characters.ts";
 import type { Engine, EngineInfo, Prompt, Token, TokenDetail } from "../../engine/engine.ts";
+import { checkAbilities } from "../../gateway/abilities.ts";
 import { checkAnswerSize } from "../../gateway/answer-room.ts";
 import { completionsDemand, type Demand } from "../../gateway/demand.ts";
 import type { AppDependencies } from "../../gateway/dependencies.ts";
@@ -19,9 +20,15 @@ import { counted, type TokenUsage } from "../../icdpo/token-usage.ts";
 import type { Policy, PolicySet } from "../../policy/policy.ts";
 import { GatewayError } from "../../types/error.ts";
 import { type ServerSentEvent, streamAnswer } from "../sse.ts";
-import { readBody } from "../wire.ts";
+import { readBody, toSeed } from "../wire.ts";
 import { type Choice, type CompletionCall, common, type PlacedDetail, renderChoice } from "./completion-answer.ts";
-import { type CompletionsRequest, completionsBodySchema, promptsOf, samplingOf } from "./completion-request.ts";
+import {
+  type CompletionsRequest,
+  completionsBodySchema,
+  givenSampling,
+  promptsOf,
+  samplingOf,
+} from "./completion-request.ts";
 
 interface Call extends CompletionCall {
   readonly seed: number;
@@ -46,7 +53,8 @@ export function completions(dependencies: AppDependencies) {
         { param: "n" },
       );
     const { newId, unixTime, randomSeed } = dependencies;
-    const [seed, tenant] = [(body.seed ?? randomSeed()) >>> 0, tenantOf(c, dependencies, { user: body.user })];
+    const seed = (toSeed(body.seed) ?? randomSeed()) >>> 0;
+    const tenant = body.cache_prompt === false ? newId("once_") : tenantOf(c, dependencies, { user: body.user });
     const call: Call = { id: newId("cmpl-"), created: unixTime(), body, resolved, seed, tenant };
     setHeaders(c, routeHeaders(resolved, body.n ?? 1));
     const demand = demandOf(call);
@@ -103,6 +111,8 @@ async function complete(c: Context, call: Call, work: Try, onPiece: (choice: Cho
         param: "model",
       },
     );
+  const { topK } = givenSampling(body);
+  checkAbilities(info.capabilities, { sampling: { ...samplingOf(body, call.resolved.policy), topK } });
   for (const given of promptsOf(body)) checkGiven(info, given);
   // What every text begins with, BOS or nothing, and what closes one.
   const { tokens: beginning, end } = await engine.textPrompt("", signal);

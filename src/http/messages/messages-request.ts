@@ -4,9 +4,20 @@
  */
 import { z } from "zod";
 import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
+import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
+import {
+  refusedParameters,
+  refuseOthers,
+  serverPromptFields,
+  serverSamplingFields,
+  toServerPrompt,
+  toServerSampling,
+  withoutEffect,
+} from "../server-parameters.ts";
 import { worded } from "../text-content.ts";
 import {
+  biasMap,
   gatewayFields,
   maxMessages,
   maxTools,
@@ -14,6 +25,8 @@ import {
   samplingFields,
   stopList,
   toGatewayFields,
+  toSeed,
+  toStops,
   userName,
 } from "../wire.ts";
 import {
@@ -62,6 +75,8 @@ const promptFields = {
   /** As earlier betas wrote it. */
   output_format: format,
   thinking: z.looseObject({ type: z.string() }).nullish(),
+  ...serverPromptFields,
+  ...guidedFields,
 };
 
 /** What would need other machines than this one. */
@@ -80,7 +95,11 @@ export const messagesBodySchema = z
     stop_sequences: stopList.nullish(),
     temperature: samplingFields.temperature,
     top_p: samplingFields.top_p,
-    top_k: z.int32().min(0).nullish(),
+    ...serverSamplingFields,
+    presence_penalty: samplingFields.presence_penalty,
+    frequency_penalty: samplingFields.frequency_penalty,
+    logit_bias: samplingFields.logit_bias,
+    seed: samplingFields.seed,
     metadata: z.looseObject({ user_id: userName }).nullish(),
     icdpo: gatewayFields.icdpo,
   })
@@ -106,6 +125,8 @@ export function bounded<Schema extends z.ZodType>(schema: Schema) {
 function check(body: CountTokensRequest, context: z.core.$RefinementCtx): void {
   const complain = (path: (string | number)[], message: string) => context.addIssue({ code: "custom", path, message });
   refuse(body, refusals, context);
+  refuseOthers(body, context);
+  checkGuided(body, toFormat(body), context);
   checkCalls(body.messages, context);
   const last = body.messages.length - 1;
   if (body.messages[last]?.role === "assistant")
@@ -121,14 +142,18 @@ function check(body: CountTokensRequest, context: z.core.$RefinementCtx): void {
 /** What a prompt is made of, and what its answer must keep to. */
 export function toPrompt(
   body: CountTokensRequest,
-): Pick<Generation, "conversation" | "tools" | "toolChoice" | "parallelToolCalls" | "format"> {
+): Pick<
+  Generation,
+  "conversation" | "tools" | "toolChoice" | "parallelToolCalls" | "format" | "variables" | "cachesPrompt"
+> {
   const { tool_choice: choice } = body;
   return {
     conversation: toConversation(body.system, body.messages),
     tools: choice?.type === "none" ? [] : ownTools(body),
     toolChoice: toToolChoice(choice),
     parallelToolCalls: !(choice && choice.type !== "none" && choice.disable_parallel_tool_use),
-    format: toFormat(body),
+    format: toGuidedFormat(body) ?? toFormat(body),
+    ...toServerPrompt(body),
   };
 }
 
@@ -141,10 +166,14 @@ export function toGeneration(body: MessagesRequest): Generation {
     sampling: {
       temperature: body.temperature ?? undefined,
       topP: body.top_p ?? undefined,
-      topK: body.top_k ?? undefined,
+      presencePenalty: body.presence_penalty ?? undefined,
+      frequencyPenalty: body.frequency_penalty ?? undefined,
+      logitBias: biasMap(body.logit_bias),
       maxTokens: body.max_tokens,
-      stop: body.stop_sequences ?? [],
+      stop: toStops(body.stop_sequences),
+      ...toServerSampling(body),
     },
+    seed: toSeed(body.seed),
     ...toGatewayFields({ user: body.metadata?.user_id?.replace(session, ""), icdpo: body.icdpo }),
     answers: 1,
     topLogprobs: null,
@@ -177,6 +206,8 @@ function toFormat({ output_config: config, output_format: earlier }: CountTokens
 const harmless: ReadonlySet<string> = new Set([
   ...Object.keys(messagesBodySchema.shape),
   ...Object.keys(refusals),
+  ...refusedParameters,
+  ...withoutEffect,
   "cache_control",
   "service_tier",
 ]);

@@ -4,6 +4,7 @@ import type { Answer, Generated } from "../../gateway/generation.ts";
 import type { ResolvedRoute } from "../../gateway/route.ts";
 import type { ToolCall } from "../../types/conversation.ts";
 import { explained, finiteLogprob } from "../chat/chat-answer.ts";
+import { toBound } from "../wire.ts";
 import type { ResponsesRequest } from "./responses-request.ts";
 import type { OfferedTool } from "./responses-tools.ts";
 
@@ -39,7 +40,7 @@ export function responseObject(
     error: null,
     incomplete_details: status === "incomplete" ? { reason: "max_output_tokens" } : null,
     instructions: body.instructions ?? null,
-    max_output_tokens: body.max_output_tokens ?? null,
+    max_output_tokens: toBound(body.max_output_tokens) ?? null,
     max_tool_calls: null,
     model: body.model,
     output,

@@ -4,8 +4,30 @@
  */
 import { z } from "zod";
 import type { AnswerFormat, Generation } from "../../gateway/generation.ts";
+import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
-import { gatewayFields, jsonSchemaFormat, metadata, modelName, refuse, toGatewayFields } from "../wire.ts";
+import {
+  refuseOthers,
+  serverPromptFields,
+  serverSamplingFields,
+  toServerPrompt,
+  toServerSampling,
+} from "../server-parameters.ts";
+import {
+  biasMap,
+  gatewayFields,
+  jsonSchemaFormat,
+  metadata,
+  modelName,
+  refuse,
+  samplingFields,
+  stopStrings,
+  toBound,
+  toGatewayFields,
+  tokenBound,
+  toSeed,
+  toStops,
+} from "../wire.ts";
 import { droppedItems, inputSchema, toConversation } from "./responses-items.ts";
 import { choiceComplaint, leftOutTools, toolChoice, toolList, toTools } from "./responses-tools.ts";
 
@@ -17,7 +39,6 @@ const format = z.discriminatedUnion("type", [
 
 /** What would need state on the server, or another model. */
 const refusals = {
-  store: { reason: "there is no state on the server; leave it out or send false", harmless: [false] },
   previous_response_id: {
     reason: "there is no state on the server; send the whole conversation as input",
     harmless: [],
@@ -34,9 +55,13 @@ export const responsesBodySchema = z
     input: inputSchema,
     instructions: z.string().nullish(),
     stream: z.boolean().nullish(),
-    temperature: z.number().min(0).max(2).nullish(),
-    top_p: z.number().min(0).max(1).nullish(),
-    max_output_tokens: z.int().min(1).nullish(),
+    ...samplingFields,
+    ...serverSamplingFields,
+    ...serverPromptFields,
+    ...guidedFields,
+    stop: stopStrings,
+    store: z.boolean().nullish().describe("nothing is stored, whatever it says"),
+    max_output_tokens: tokenBound.nullish(),
     top_logprobs: z.int().min(0).max(20).nullish(),
     include: z.array(z.string()).max(32).nullish(),
     text: z.object({ format: format.nullish() }).nullish(),
@@ -48,6 +73,8 @@ export const responsesBodySchema = z
   })
   .superRefine((body, context) => {
     refuse(body, refusals, context);
+    refuseOthers(body, context);
+    checkGuided(body, toFormat(body.text?.format), context);
     const complaint = choiceComplaint(body.tool_choice, body.tools);
     if (complaint !== undefined) context.addIssue({ code: "custom", path: ["tool_choice"], message: complaint });
   });
@@ -62,13 +89,20 @@ export function toGeneration(body: ResponsesRequest): Generation {
     sampling: {
       temperature: body.temperature ?? undefined,
       topP: body.top_p ?? undefined,
-      maxTokens: body.max_output_tokens ?? undefined,
+      presencePenalty: body.presence_penalty ?? undefined,
+      frequencyPenalty: body.frequency_penalty ?? undefined,
+      logitBias: biasMap(body.logit_bias),
+      maxTokens: toBound(body.max_output_tokens),
+      stop: toStops(body.stop),
+      ...toServerSampling(body),
     },
+    ...toServerPrompt(body),
     ...toGatewayFields(body),
     answers: 1,
+    seed: toSeed(body.seed),
     ...toTools(body.tool_choice, body.tools),
     parallelToolCalls: body.parallel_tool_calls ?? true,
-    format: toFormat(body.text?.format),
+    format: toGuidedFormat(body) ?? toFormat(body.text?.format),
     topLogprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : null,
   };
 }

@@ -6,7 +6,7 @@ import { getRequestListener } from "@hono/node-server";
 import { afterEach, describe, expect, it } from "vitest";
 import type { ApiKey } from "../../../src/access/access.ts";
 import { hashKey } from "../../../src/access/access.ts";
-import { noLimits } from "../../../src/access/key-limits.ts";
+import { noLimits, uncounted } from "../../../src/access/key-limits.ts";
 import { Admission } from "../../../src/gateway/admission.ts";
 import type { RequestRecord } from "../../../src/gateway/observation.ts";
 import { computedTokens } from "../../../src/icdpo/token-usage.ts";
@@ -44,9 +44,8 @@ async function site(script: Script = {}, dependencies: GatewayOptions = {}, rout
   });
   const limiter = {
     admit: async () => ({}),
-    reserve: async (caller: { name: string } | null) => ({
-      settle: async (tokens: number) => void spent.push({ name: caller?.name, tokens }),
-    }),
+    reserve: async (caller: { name: string } | null) =>
+      uncounted(async (tokens) => void spent.push({ name: caller?.name, tokens })),
   };
   const admission = new Admission({ limit: 100, now: () => 0 });
   const made = await gateway(script, { telemetry, limiter, admission, keys: [key], ...dependencies }, {}, routes);
@@ -222,7 +221,7 @@ describe("what was worked through", () => {
     const broken = new Error("The counter is away.");
     const { post, reported } = await site(
       {},
-      { limiter: { ...noLimits, reserve: async () => ({ settle: () => Promise.reject(broken) }) } },
+      { limiter: { ...noLimits, reserve: async () => uncounted(() => Promise.reject(broken)) } },
     );
     expect((await post("/v1/chat/completions", { model: "plain", messages })).status).toBe(200);
     expect(reported).toEqual([broken]);

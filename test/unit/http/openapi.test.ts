@@ -164,7 +164,7 @@ describe("answers are as described", () => {
   it.each([
     ["/v1/chat/completions", {}],
     ["/v1/chat/completions", { model: "none", ...question }],
-    ["/v1/responses", { model: "plain", input: "a", store: true }],
+    ["/v1/responses", { model: "plain", input: "a", background: true }],
     ["/v1/nothing", {}],
   ])("an error of %s", async (path, body) => {
     const { post } = await gateway();
@@ -180,7 +180,9 @@ describe("answers are as described", () => {
       Omit<OpenAI.ChatCompletion.Choice, "message">
     >();
     type Message = Completion["choices"][number]["message"];
-    expectTypeOf<Omit<Message, "tool_calls">>().toExtend<Omit<OpenAI.ChatCompletionMessage, "tool_calls">>();
+    type Calls = "tool_calls" | "function_call";
+    expectTypeOf<Omit<Message, Calls>>().toExtend<Omit<OpenAI.ChatCompletionMessage, Calls>>();
+    expectTypeOf<NonNullable<Message["function_call"]>>().toExtend<OpenAI.ChatCompletionMessage.FunctionCall>();
     expectTypeOf<NonNullable<Message["tool_calls"]>[number]>().toExtend<OpenAI.ChatCompletionMessageFunctionToolCall>();
     expectTypeOf<z.output<typeof modelSchema>>().toExtend<OpenAI.Model>();
     expectTypeOf<z.output<typeof chatChunkSchema>["choices"][number]["finish_reason"]>().toExtend<

@@ -89,8 +89,14 @@ describe("a policy's defaults", () => {
       candidates: 3,
       score: { type: "likelihood", normalize: "sum" },
       prompt: "auto",
-      sampling: { temperature: 1, top_p: 0.8, top_k: 50, max_tokens: 512 },
+      sampling: { temperature: 1, top_p: 0.8, top_k: 50 },
     });
+  });
+
+  it("say of sampling only what is said, in the order in which ids are made of it", () => {
+    const said = (text: string) => Object.keys(parsePolicy(`score: { type: likelihood }\nsampling: ${text}`).sampling);
+    expect(said("{ max_tokens: 512 }")).toEqual(["temperature", "top_p", "top_k", "max_tokens"]);
+    expect(said("{ min_p: 0.1, repetition_penalty: 1.1, repeat_last_n: 64, min_tokens: 2 }")).toHaveLength(7);
   });
 
   it("fill in a two-stage retriever's window and shortlist, and BM25's window", () => {

@@ -607,7 +607,7 @@ describe("what is wrong is named by its place", () => {
     ["tool_choice", { tool_choice: { type: "tool", name: "other" }, tools: [tool] }],
     ["temperature", { temperature: 3 }],
     ["metadata.user_id", { metadata: { user_id: "u".repeat(1_025) } }],
-    ["stop_sequences.0", { stop_sequences: [""] }],
+    ["stop_sequences.0", { stop_sequences: ["x".repeat(129)] }],
     ["mcp_servers", { mcp_servers: [{ type: "url", url: "http://localhost", name: "a" }] }],
     ["container", { container: "c" }],
     ["icdpo.overrides", { icdpo: { overrides: { shots: 1 } } }],

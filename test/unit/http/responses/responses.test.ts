@@ -125,7 +125,6 @@ describe("POST /v1/responses", () => {
   });
 
   it.each([
-    ["store", { store: true }],
     ["previous_response_id", { previous_response_id: "resp_1" }],
     ["conversation", { conversation: "conv_1" }],
     ["background", { background: true }],
