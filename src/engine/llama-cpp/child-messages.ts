@@ -18,7 +18,7 @@ export type Call =
   | { readonly type: "tokenize"; readonly texts: readonly string[] }
   | { readonly type: "describe"; readonly tokens: readonly Token[] }
   | { readonly type: "detokenize"; readonly tokens: readonly Token[] }
-  | { readonly type: "text-prompt"; readonly text: string }
+  | { readonly type: "text-prompt"; readonly text: string; readonly special: boolean }
   | { readonly type: "chat-prompt"; readonly messages: Conversation; readonly tools: readonly Tool[] }
   | { readonly type: "sample"; readonly prompt: Prompt; readonly request: SampleRequest }
   | { readonly type: "score"; readonly prompt: Prompt; readonly topLogprobs?: number | undefined }

@@ -7,6 +7,7 @@ import { vocabularyAnswer } from "../../client/answer-size.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { EngineInfo, Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
+import { infillTokens } from "../infill.ts";
 import type { Replicas } from "../server/replicas.ts";
 import type { ChatTemplate } from "../template/chat-template.ts";
 import { readTemplate } from "./llama-server-template.ts";
@@ -83,7 +84,14 @@ export async function readModel(
         "Raise this engine's context_size, if it is set, and the server's --ctx-size (its slots share it).",
       mostCharacters: contextSize * vocabulary.longestToken,
       vocabularySize: vocabulary.size,
-      capabilities: { chat: template !== null, text: true, score: true, grammar: true, tools: template?.tools ?? null },
+      capabilities: {
+        chat: template !== null,
+        text: true,
+        score: true,
+        grammar: true,
+        tools: template?.tools ?? null,
+        infill: infillTokens(vocabulary.control),
+      },
     },
     slots: served.total_slots,
     vocabulary,
