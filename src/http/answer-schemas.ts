@@ -110,6 +110,7 @@ export const textCompletionSchema = z.strictObject({
     }),
   ),
   usage: usage.nullable().optional(),
+  icdpo: explanationSchema,
 });
 
 const responseToken = z.strictObject({ ...tokenFields, top_logprobs: z.array(z.strictObject(tokenFields)) });
