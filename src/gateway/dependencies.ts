@@ -31,6 +31,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly policyState: () => PolicyState;
   /** Sentence embeddings, loaded when they are first asked for. */
   readonly embedder: () => Promise<EmbeddingModel>;
+  /** Names by which clients ask for them, beside the model's own. */
+  readonly embeddingAliases: ReadonlySet<string>;
   /** Of the page. */
   readonly sessions: Sessions;
   /** Answers, feedback and what experiments show. */

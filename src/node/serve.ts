@@ -127,6 +127,7 @@ export async function serve(
 function fromSettings(settings: Settings) {
   return {
     tenantUnit: settings.ICDPO_TENANT,
+    embeddingAliases: new Set(settings.ICDPO_EMBEDDING_ALIASES),
     clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),
     maxAnswers: settings.ICDPO_MAX_N,
     maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,

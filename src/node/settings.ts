@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { defaultCacheDirectory } from "../models/model-store.ts";
+import { usualEmbeddingNames } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
@@ -24,6 +25,7 @@ const environmentSchema = z.object({
   HOST: z.string().min(1).default("127.0.0.1"),
   ICDPO_MODEL: z.string().min(1).optional(),
   ICDPO_EMBEDDING_MODEL: z.string().min(1).optional(),
+  ICDPO_EMBEDDING_ALIASES: list.default(usualEmbeddingNames),
   ICDPO_CACHE: z.string().min(1).optional(),
   ICDPO_OFFLINE: flag.default(false),
   ICDPO_ENGINES: z.string().min(1).optional(),

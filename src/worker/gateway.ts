@@ -79,6 +79,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
     policyState: () => policies.state,
     tenantUnit: settings.ICDPO_TENANT,
     embedder,
+    embeddingAliases: new Set(settings.ICDPO_EMBEDDING_ALIASES),
     sessions: await sessionsOf(settings),
     records,
     corsOrigins: settings.ICDPO_CORS_ORIGINS,

@@ -3,6 +3,7 @@
  * mean the same.
  */
 import { z } from "zod";
+import { usualEmbeddingNames } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
 
 const positive = z.coerce.number().int().min(1);
@@ -21,6 +22,7 @@ const settingsSchema = z.object({
   ICDPO_EMBEDDING_URL: z.url().optional(),
   ICDPO_EMBEDDING_MODEL: z.string().min(1).optional(),
   ICDPO_EMBEDDING_KEY: z.string().min(1).optional(),
+  ICDPO_EMBEDDING_ALIASES: list.default(usualEmbeddingNames),
   ICDPO_DATABASE: z
     .union([
       z.literal("off"),

@@ -101,6 +101,7 @@ export async function gateway(
     policies: () => set,
     policyState: () => ({ loadedAt: 1_600_000_000, reloads: 0, error: null }),
     embedder: async () => scriptedEmbedder,
+    embeddingAliases: new Set(["text-embedding-3-small"]),
     records: noStore,
     recentRequests: () => [],
     telemetry: { observe: () => new SilentObserver(), metrics: async () => ({ contentType: "text/plain", body: "" }) },
