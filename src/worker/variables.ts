@@ -3,6 +3,7 @@
  * mean the same.
  */
 import { z } from "zod";
+import { usualUserHeaders } from "../access/user-headers.ts";
 import { usualEmbeddingNames } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
 
@@ -42,6 +43,8 @@ const settingsSchema = z.object({
   ICDPO_PARALLEL: positive.optional(),
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
   ICDPO_TENANT: z.enum(["key", "user"]).default("key"),
+  ICDPO_TRUST_PROXY: flag.default(false),
+  ICDPO_USER_HEADERS: list.transform((names) => names.map((name) => name.toLowerCase())).default(usualUserHeaders),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_MAX_N: positive.default(16),
   ICDPO_MAX_REQUESTS: positive.default(64),
