@@ -4,6 +4,7 @@
  * API, so it does not apply.
  */
 import { describedAnswer, sampledAnswer } from "../../client/answer-size.ts";
+import { ServerError } from "../../client/server-error.ts";
 import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type {
@@ -21,7 +22,14 @@ import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
 import { countTokens, Estimate, estimatedTokens, tokenBytes } from "./estimated-tokens.ts";
-import { type ChatEvent, chatAnswer, chatChunk, OpenAiSample, requestBody } from "./openai-sampling.ts";
+import {
+  type ChatEvent,
+  chatEvent,
+  OpenAiSample,
+  type Replaceable,
+  replaceableFields,
+  requestBody,
+} from "./openai-sampling.ts";
 
 /** What most services hold by now; who knows better says so in the settings. */
 const usualContextSize = 128_000;
@@ -44,6 +52,8 @@ class OpenAi implements RunningEngine {
   readonly #model: string;
   readonly #info: EngineInfo;
   readonly #replicas: Replicas;
+  /** Fields that the service has refused. */
+  readonly #refused = new Set<Replaceable>();
 
   constructor(settings: RemoteSettings, world: RemoteWorld) {
     if (settings.model === undefined)
@@ -92,10 +102,12 @@ class OpenAi implements RunningEngine {
     if (!isMessages(prompt)) throw messagesOnly();
     const samples = request.seeds.map(() => new OpenAiSample(request));
     const estimates = request.seeds.map(() => new Estimate());
-    const body = requestBody(this.#model, prompt.messages, request);
+    // Before the call goes out: what cannot be asked is refused.
+    requestBody(this.#model, prompt.messages, request);
     yield { type: "prefill", fed: 0 };
     let hasBegun = false;
-    for await (const event of this.#events(body, request, signal)) {
+    const isWhole = (): boolean => samples.every(({ hasEnded }) => hasEnded);
+    for await (const event of this.#events(prompt.messages, request, isWhole, signal)) {
       if (!hasBegun) yield { type: "prompt", cached: 0 };
       hasBegun = true;
       for (const { index, ...news } of event.choices) {
@@ -124,28 +136,60 @@ class OpenAi implements RunningEngine {
 
   async close(): Promise<void> {}
 
+  /** Asked again where the service refuses a field that can be said otherwise, which is remembered. */
   async *#events(
-    body: object,
-    { whole, seeds, maxTokens, topLogprobs }: SampleRequest,
+    messages: Conversation,
+    request: SampleRequest,
+    isWhole: () => boolean,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<ChatEvent> {
+    for (let hasBegun = false; ; ) {
+      try {
+        for await (const event of this.#asked(messages, request, isWhole, signal)) {
+          hasBegun = true;
+          yield event;
+        }
+        return;
+      } catch (error) {
+        if (hasBegun || !this.#learns(error)) throw error;
+      }
+    }
+  }
+
+  async *#asked(
+    messages: Conversation,
+    request: SampleRequest,
+    isWhole: () => boolean,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ChatEvent> {
+    const { whole, seeds, maxTokens, topLogprobs } = request;
     const tokens = seeds.length * maxTokens;
-    if (whole)
-      yield await this.#replicas.json({
-        path,
-        body,
-        answer: chatAnswer,
-        size: describedAnswer([tokens], topLogprobs),
-        signal,
-      });
-    else
-      yield* this.#replicas.events({
-        path,
-        body: { ...body, stream: true, stream_options: { include_usage: true } },
-        answer: chatChunk,
-        size: sampledAnswer(tokens, topLogprobs ?? 0),
-        signal,
-      });
+    const body = requestBody(this.#model, messages, request, this.#refused);
+    if (whole) {
+      const size = describedAnswer([tokens], topLogprobs);
+      yield await this.#replicas.json({ path, body, answer: chatEvent, size, signal });
+      return;
+    }
+    const counting = this.#refused.has("stream_options") ? {} : { stream_options: { include_usage: true } };
+    yield* this.#replicas.events({
+      path,
+      body: { ...body, stream: true, ...counting },
+      answer: chatEvent,
+      size: sampledAnswer(tokens, topLogprobs ?? 0),
+      endsPlainly: isWhole,
+      signal,
+    });
+  }
+
+  /** Whether the service has refused a field, by its name, that has not been said otherwise yet. */
+  #learns(error: unknown): boolean {
+    if (!(error instanceof ServerError) || error.code !== "invalid_request") return false;
+    const [refused] =
+      Object.entries(replaceableFields).find(
+        ([field, word]) => !this.#refused.has(field as Replaceable) && error.says(word),
+      ) ?? [];
+    if (refused !== undefined) this.#refused.add(refused as Replaceable);
+    return refused !== undefined;
   }
 }
 
