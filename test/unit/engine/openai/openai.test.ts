@@ -298,10 +298,7 @@ describe("a service that is less than exact", () => {
     ["no finish reason, but an end", [said("Hel"), said("lo"), "[DONE]"]],
     ["a finish reason, but no end", [said("Hel"), said("lo", ended)]],
     ["no delta, and null for one", [{ choices: [{ delta: null }] }, { choices: [{}] }, said("Hello", ended), "[DONE]"]],
-    [
-      "no choices, and null for them",
-      [{ choices: [] }, { choices: null, usage: null, ...counts(1) }, said("Hello", ended)],
-    ],
+    ["no choices, and null for them", [{ choices: [] }, { choices: null, ...counts(1) }, said("Hello", ended)]],
     [
       "usage first, last and in between",
       [counts(1), said("Hel"), { choices: [], ...counts(2) }, said("lo", ended), counts(2)],
