@@ -57,7 +57,7 @@ it.each([
     "<|im_start|>user\nSay hi.<|im_end|>\n<|im_start|>assistant\n",
     "Hello! How can I help you today?",
   ],
-  ["half a character's beginning", "Smile: ", "😊"],
+  ["a character of several tokens", "Smile:", " 😊"],
 ])(
   "of %s are the engine's, by text and by ids",
   async (_, context, continuation) => {
@@ -74,6 +74,15 @@ it.each([
   },
   120_000,
 );
+
+it("of ids that end in half a character are the engine's, too", async () => {
+  const prompt = await engine.textPrompt("Smile:");
+  const [face = []] = await engine.tokenize([" 😊🙃"]);
+  const half = face.slice(0, -1);
+  const { sum, count } = await measured([...prompt.tokens, ...half], prompt.tokens.length);
+  expect(count).toBe(prompt.tokens.length + half.length + 1);
+  expect(Math.abs(sum - (await scored(prompt, half)))).toBeLessThan(noiseOf(half.length));
+}, 120_000);
 
 it("know what the model itself would have said", async () => {
   const prompt = await engine.textPrompt("One, two, three, four,");
