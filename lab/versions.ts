@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "63e821e5ab74aaad" },
+  answers: { version: 2, sources: "4ef0cce159f3bd41" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "98c883c28ceecc94" },
   rewards: { version: 1, sources: "22d7601414fe33ae" },
