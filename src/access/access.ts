@@ -14,6 +14,8 @@ export interface ApiKey {
   readonly limits: KeyLimits;
   /** An operator's: it sees what goes on in the gateway. */
   readonly admin?: boolean;
+  /** Its requests may name their users in headers: in the usual ones, or in these. */
+  readonly userHeaders?: boolean | readonly string[];
   /** Milliseconds since 1970, from which on it is no key any more; absent: never. */
   readonly expires?: number;
 }
@@ -52,7 +54,7 @@ export interface Reservation {
 }
 
 /** Who sent a request; null where there are no keys. */
-export type Caller = Pick<ApiKey, "name" | "hash" | "routes" | "limits" | "admin"> | null;
+export type Caller = Pick<ApiKey, "name" | "hash" | "routes" | "limits" | "admin" | "userHeaders"> | null;
 
 export interface AccessDependencies {
   /**

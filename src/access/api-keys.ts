@@ -35,6 +35,12 @@ const expirySchema = z
   )
   .transform((text) => (text.includes("T") ? Date.parse(text) : Date.parse(text) + dayMs));
 
+const headerNames = z
+  .array(z.string().regex(/^[\w-]{1,64}$/u, "must be a header's name"))
+  .min(1)
+  .max(16)
+  .transform((names) => names.map((name) => name.toLowerCase()));
+
 const keysSchema = z.strictObject({
   keys: z.array(
     z.strictObject({
@@ -47,6 +53,7 @@ const keysSchema = z.strictObject({
       parallel: z.int().min(1).optional(),
       expires: expirySchema.optional(),
       admin: z.boolean().default(false),
+      user_headers: z.union([z.boolean(), headerNames], "must be true, or a list of up to 16 headers").default(false),
     }),
   ),
 });
@@ -112,12 +119,13 @@ export function isNoKey(name: string): boolean {
 const mostChanges = 4;
 
 function fromFile(file: string, text: string): ApiKey[] {
-  return parseYaml(file, text, keysSchema).keys.map(({ name, hash, routes, limits, parallel, expires, admin }) => ({
+  return parseYaml(file, text, keysSchema).keys.map(({ name, hash, routes, limits, parallel, expires, ...key }) => ({
     name,
     hash: hexToBytes(hash.slice("sha256:".length)),
     routes: routes === undefined ? null : new Set(routes),
     limits: { requestsPerMinute: limits.requests_per_minute, tokensPerMinute: limits.tokens_per_minute, parallel },
-    admin,
+    admin: key.admin,
+    ...(key.user_headers !== false && { userHeaders: key.user_headers }),
     ...(expires !== undefined && { expires }),
   }));
 }

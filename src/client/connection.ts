@@ -4,6 +4,7 @@
  */
 import { createParser } from "eventsource-parser";
 import { LinkedSignal } from "../async/linked-signal.ts";
+import { parsedJson } from "../text/json.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
 import type { AnswerSize } from "./answer-size.ts";
 import type { FetchAnswer } from "./fetch.ts";
@@ -90,7 +91,7 @@ export class Connection {
 
   /**
    * The data of each server-sent event. Throws "engine_failure" where one event, or all of them, have more bytes than
-   * `size` says.
+   * `size` says. What stands whole at the very end is an event, too, without the empty line after it.
    */
   async *events(response: Body, { whole, event }: AnswerSize): AsyncGenerator<string> {
     const events: string[] = [];
@@ -107,6 +108,8 @@ export class Connection {
       yield* events.splice(0);
       if (waiting > event) throw tooLarge(this.#options.name, "a server-sent event", event);
     }
+    parser.feed("\n\n");
+    yield* events.filter((data) => data.trim() === "[DONE]" || parsedJson(data) !== undefined);
   }
 
   /** What an error on this connection means; a `GatewayError` says it itself. */

@@ -15,6 +15,15 @@ export interface Prompt {
   readonly tenant?: string | undefined;
   /** So many of its first tokens hold no tenant's words, and may be had from a cache by all; absent: none. */
   readonly shared?: number | undefined;
+  /** So many of its first tokens are not of the text: what the tokenizer begins one with. Absent: that is not known. */
+  readonly opening?: number | undefined;
+}
+
+/** Stand before what precedes a gap in a text, before what follows it, and before what fills it. */
+export interface InfillTokens {
+  readonly prefix: Token;
+  readonly suffix: Token;
+  readonly middle: Token;
 }
 
 export interface Capabilities {
@@ -30,6 +39,8 @@ export interface Capabilities {
   readonly tools: ToolSyntax | null;
   /** What requests may ask for that it does not do, each with the reason; absent: it does all. */
   readonly lacks?: Lacks | undefined;
+  /** The vocabulary's tokens for filling in the middle; absent: it has none, or the engine does not tell. */
+  readonly infill?: InfillTokens | undefined;
 }
 
 /** What a request tells the chat template beside messages and tools: JSON, by names. */
@@ -148,6 +159,11 @@ export interface Sample {
   readonly endLogprobs: readonly (number | null)[];
   /** `[tokens in the text]`, if asked for. */
   readonly details?: readonly TokenDetail[] | undefined;
+  /**
+   * Of sampled tokens that the text does not show: half a character at its end, and the one that closed it. With
+   * `details`, where no stop string ended it; absent: the engine does not tell.
+   */
+  readonly rest?: readonly TokenDetail[] | undefined;
   /** What the server counted, where the engine's own tokens are estimates; null where it did not. */
   readonly counted?: { readonly prompt: number | null; readonly completion: number | null } | undefined;
 }
@@ -206,9 +222,9 @@ export type ScoreEvent =
 
 /**
  * An engine tokenises, renders its chat template, samples completions of a prompt, and returns log-probabilities of
- * given completions. Text from clients and demonstrations never becomes a control token. Every method throws a
- * `GatewayError`: "engine_unavailable" when the engine is down, "context_length_exceeded" when a prompt leaves no room,
- * "cancelled" when the signal fires.
+ * given completions. Text from clients and demonstrations never becomes a control token, but where `textPrompt` is
+ * told so. Every method throws a `GatewayError`: "engine_unavailable" when the engine is down,
+ * "context_length_exceeded" when a prompt leaves no room, "cancelled" when the signal fires.
  *
  * @example
  * const prompt = await engine.chatPrompt([{ role: "user", content: "Hi" }], signal);
@@ -225,8 +241,11 @@ export interface Engine {
   describe(tokens: readonly Token[], signal?: AbortSignal): Promise<TokenText[]>;
   /** The text of tokens in a row; what may be half a character at its end is left out. */
   detokenize(tokens: readonly Token[], signal?: AbortSignal): Promise<string>;
-  /** Raw text as a context: BOS where the model's tokenizer says so; responses end with EOS. */
-  textPrompt(text: string, signal?: AbortSignal): Promise<Prompt>;
+  /**
+   * Raw text as a context: BOS where the model's tokenizer says so, and the text does not begin with it; responses end
+   * with EOS. `special`: the spelling of a control token is the token, which is for texts that are one client's own.
+   */
+  textPrompt(text: string, signal?: AbortSignal, special?: boolean): Promise<Prompt>;
   /**
    * The model's chat template applied to the messages and tools (only where it has a syntax for them), ready for the
    * assistant's turn. `variables`: what else the template is told; no text in them can act as a delimiter either.

@@ -89,8 +89,8 @@ export class EngineLease implements RunningEngine {
     return this.#call(signal, (engine) => engine.detokenize(tokens, signal));
   }
 
-  textPrompt(text: string, signal?: AbortSignal): Promise<Prompt> {
-    return this.#call(signal, (engine) => engine.textPrompt(text, signal));
+  textPrompt(text: string, signal?: AbortSignal, special?: boolean): Promise<Prompt> {
+    return this.#call(signal, (engine) => engine.textPrompt(text, signal, special));
   }
 
   chatPrompt(

@@ -3,6 +3,7 @@
  * and a sentence.
  */
 import type { MetricRange } from "../policy/feedback-metrics.ts";
+import { loneUnitRemedy, manyRequests } from "./lone-unit.ts";
 import {
   differenceSequence,
   type Estimate,
@@ -92,6 +93,8 @@ export interface ExperimentReport {
     readonly evidence: number;
     readonly alarm: boolean;
   };
+  /** By user, and all of many answers are one unit's: nobody is compared with anybody. */
+  readonly single_unit: boolean;
   /** The comparison began then: with the first answer, or when a weight was changed last. */
   readonly since: number | null;
   /** Answers before that, which do not count: under other weights the arms saw other times. */
@@ -149,27 +152,33 @@ export function reportExperiment(experiment: ExperimentDescription, recorded: To
     evidence,
     alarm: evidence >= ratioAlarm,
   };
+  const reports = experiment.arms.map((arm): ArmReport => {
+    const own = policies.filter((one) => one.arm === arm.name);
+    return {
+      name: arm.name,
+      weight: arm.weight,
+      policies: [...new Set([arm.policy, ...own.map(({ policy }) => policy)])],
+      units: units[arm.name] ?? 0,
+      answers: own.reduce((sum, { answers }) => sum + answers, 0),
+    };
+  });
+  const answers = reports.reduce((sum, arm) => sum + arm.answers, 0);
+  const isSingle = unit === "user" && total === 1 && answers >= manyRequests;
   return {
     name,
     route,
     unit,
     control,
-    arms: experiment.arms.map((arm): ArmReport => {
-      const own = policies.filter((one) => one.arm === arm.name);
-      return {
-        name: arm.name,
-        weight: arm.weight,
-        policies: [...new Set([arm.policy, ...own.map(({ policy }) => policy)])],
-        units: units[arm.name] ?? 0,
-        answers: own.reduce((sum, { answers }) => sum + answers, 0),
-      };
-    }),
+    arms: reports,
     metrics,
     sample_ratio: sampleRatio,
+    single_unit: isSingle,
     since: recorded?.since ?? null,
     earlier_answers: earlierAnswers,
     undeclared,
-    verdict: verdictOf(experiment, metrics, comparisons, sampleRatio.alarm),
+    verdict: isSingle
+      ? `Nothing can be compared: all ${answers} answers are of one unit, though it is an experiment by user. ${loneUnitRemedy}`
+      : verdictOf(experiment, metrics, comparisons, sampleRatio.alarm),
   };
 }
 

@@ -4,6 +4,7 @@ import type { AccessDependencies } from "../access/access.ts";
 import type { KeysState } from "../access/api-keys.ts";
 import type { BrowserSettings } from "../access/browsers.ts";
 import type { Sessions } from "../access/sessions.ts";
+import type { UserHeaderSettings } from "../access/user-headers.ts";
 import type { PolicySet } from "../policy/policy.ts";
 import type { PolicyState } from "../policy/policy-store.ts";
 import type { RecordStore } from "../records/record.ts";
@@ -21,6 +22,10 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly isolated?: boolean;
   /** Every request that needs the engine goes through it. */
   readonly admission: Admission;
+  /** In which requests' front ends name their users, and whether whoever comes may. */
+  readonly userHeaders: UserHeaderSettings;
+  /** A line for who runs the gateway, which is said once. */
+  readonly tell: (line: string) => void;
   /** Who may not learn of whom by way of caches. */
   readonly tenantUnit: TenantUnit;
   /** The policies in force; a request keeps those it began with. */
@@ -31,6 +36,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly policyState: () => PolicyState;
   /** Sentence embeddings, loaded when they are first asked for. */
   readonly embedder: () => Promise<EmbeddingModel>;
+  /** Names by which clients ask for them, beside the model's own. */
+  readonly embeddingAliases: ReadonlySet<string>;
   /** Of the page. */
   readonly sessions: Sessions;
   /** Answers, feedback and what experiments show. */

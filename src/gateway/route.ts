@@ -3,7 +3,9 @@
  */
 import type { Context } from "hono";
 import { mayUse } from "../access/access.ts";
+import { userOfHeaders } from "../access/user-headers.ts";
 import { assign, pseudonym, shares, unitOf } from "../experiment/assign.ts";
+import { LoneUnits, loneUnitRemedy, manyRequests } from "../experiment/lone-unit.ts";
 import { overridden } from "../policy/overrides.ts";
 import type { Policy, PolicySet, Route } from "../policy/policy.ts";
 import { resolveRoute } from "../policy/resolve.ts";
@@ -16,7 +18,7 @@ export interface ResolvedRoute {
   readonly policy: Policy;
   /** Null where there is no experiment, or the request's unit does not take part. */
   readonly arm: string | null;
-  /** Users are its experiment's unit: those who name one are told apart. */
+  /** Users are its experiment's unit: those who are named are told apart. */
   readonly isUsers: boolean;
   /** The request changes the policy's instructions for itself. */
   readonly bringsOpening: boolean;
@@ -45,13 +47,35 @@ export function singlePolicyRoute(c: Context, policies: PolicySet, model: string
   return { route: name, policy, arm: null, isUsers: false, bringsOpening: false, counterfactual };
 }
 
-/** Throws "model_not_found", "overloaded", and "invalid_request" for overrides that are not allowed or cannot be. */
+/** Of each gateway. */
+const loneUnits = new WeakMap<AppDependencies["admission"], LoneUnits>();
+
+/** An experiment by user compares nobody where all requests are one user's: that is said, once. */
+function watchUnits(
+  { admission, tell }: Pick<AppDependencies, "admission" | "tell">,
+  name: string,
+  unit: string,
+): void {
+  const seen = loneUnits.get(admission) ?? new LoneUnits();
+  loneUnits.set(admission, seen);
+  if (seen.see(name, unit))
+    tell(
+      `The experiment "${name}" is by user, but the first ${manyRequests} requests are all of one unit: arms cannot be compared. ${loneUnitRemedy}`,
+    );
+}
+
+/**
+ * The request's `user` counts before whom its headers name. Throws "model_not_found", "overloaded", and
+ * "invalid_request" for overrides that are not allowed or cannot be.
+ */
 export async function assignedRoute(
   c: Context,
-  { policies, admission }: Pick<AppDependencies, "policies" | "admission">,
+  dependencies: Pick<AppDependencies, "policies" | "admission" | "userHeaders" | "tell">,
   model: string,
-  { user, conversation, overrides }: Pick<Generation, "user" | "conversation" | "overrides">,
+  { user: given, conversation, overrides }: Pick<Generation, "user" | "conversation" | "overrides">,
 ): Promise<ResolvedRoute> {
+  const { policies, admission } = dependencies;
+  const user = given ?? userOfHeaders(c, dependencies);
   const route = requestedRoute(c, policies(), model);
   const wantedArm = c.req.header("x-icdpo-arm");
   if (wantedArm !== undefined) checkAllowed(route, "x-icdpo-arm");
@@ -64,6 +88,7 @@ export async function assignedRoute(
     const { experiment } = route;
     const opening = conversation.find(({ role }) => role === "user")?.content ?? "";
     const unit = unitOf(experiment.unit, { user, key: c.get("caller")?.name, opening });
+    if (experiment.unit === "user") watchUnits(dependencies, experiment.name, unit);
     const chosen = wantedArm === undefined ? assign(experiment, unit) : namedArm(experiment.arms, wantedArm);
     policy = (chosen ?? experiment.control).policy;
     arm = chosen?.name ?? null;

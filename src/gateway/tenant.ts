@@ -3,6 +3,7 @@ import { sha256 } from "@noble/hashes/sha2.js";
 import { utf8ToBytes } from "@noble/hashes/utils.js";
 import type { Context } from "hono";
 import type { Caller } from "../access/access.ts";
+import { userOfHeaders } from "../access/user-headers.ts";
 import { base64Url } from "../text/bytes.ts";
 import type { AppDependencies } from "./dependencies.ts";
 
@@ -11,7 +12,7 @@ export type TenantUnit = "key" | "user";
 
 /** What a request says of itself. */
 export interface TenantFacts {
-  /** Its `user` or `safety_identifier`. */
+  /** Its `user` or `safety_identifier`; absent: whom its headers name. */
   readonly user?: string | null | undefined;
   /** It came to an experiment whose unit is the user. */
   readonly isUsers?: boolean;
@@ -23,9 +24,11 @@ export interface TenantFacts {
  */
 export function tenantOf(
   c: Context,
-  { keys, tenantUnit }: Pick<AppDependencies, "keys" | "tenantUnit">,
-  { user, isUsers = false }: TenantFacts = {},
+  dependencies: Pick<AppDependencies, "keys" | "tenantUnit" | "userHeaders">,
+  { user: given, isUsers = false }: TenantFacts = {},
 ): string | undefined {
+  const { keys, tenantUnit } = dependencies;
+  const user = given || userOfHeaders(c, dependencies);
   const caller = c.get("caller");
   const key = caller !== null && !isAlone(keys, caller) ? caller.hash : null;
   const named = user && (isUsers || tenantUnit === "user") ? user : null;

@@ -113,6 +113,7 @@ export const textCompletionSchema = z.strictObject({
     }),
   ),
   usage: usage.nullable().optional(),
+  icdpo: explanationSchema,
 });
 
 const responseToken = z.strictObject({ ...tokenFields, top_logprobs: z.array(z.strictObject(tokenFields)) });
@@ -316,6 +317,7 @@ export const experimentSchema = z.strictObject({
     evidence: z.number().describe("an e-value; the alarm is raised at 100"),
     alarm: z.boolean(),
   }),
+  single_unit: z.boolean().describe("by user, and all of many answers are one unit's: nobody is compared"),
   since: z
     .number()
     .nullable()

@@ -75,7 +75,7 @@ export async function serve(
   const app = createApp({
     ...access,
     ...clockAndChance,
-    ...fromSettings(settings),
+    ...fromSettings(settings, report),
     limiter: telling(access.limiter, telemetry.charged),
     admission,
     engineState: state,
@@ -124,9 +124,12 @@ export async function serve(
 }
 
 /** What the app is told as it was set. */
-function fromSettings(settings: Settings) {
+function fromSettings(settings: Settings, report: Report) {
   return {
+    tell: report,
     tenantUnit: settings.ICDPO_TENANT,
+    userHeaders: { names: settings.ICDPO_USER_HEADERS, areTrusted: settings.ICDPO_TRUST_PROXY },
+    embeddingAliases: new Set(settings.ICDPO_EMBEDDING_ALIASES),
     clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),
     maxAnswers: settings.ICDPO_MAX_N,
     maxBodyBytes: settings.ICDPO_MAX_BODY_BYTES,

@@ -4,7 +4,9 @@ import { homedir } from "node:os";
 import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
+import { usualUserHeaders } from "../access/user-headers.ts";
 import { defaultCacheDirectory } from "../models/model-store.ts";
+import { usualEmbeddingNames } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
 
 const port = z.coerce.number().int().min(0).max(65_535);
@@ -15,6 +17,7 @@ const list = z.string().transform((text) =>
     .map((entry) => entry.trim())
     .filter((entry) => entry !== ""),
 );
+const headerNames = list.transform((names) => names.map((name) => name.toLowerCase()));
 const flag = z.enum(["0", "1", "false", "true"]).transform((value) => value === "1" || value === "true");
 
 const sessionSecret = z.string().min(32, "must have at least 32 characters, which nobody can guess");
@@ -24,6 +27,7 @@ const environmentSchema = z.object({
   HOST: z.string().min(1).default("127.0.0.1"),
   ICDPO_MODEL: z.string().min(1).optional(),
   ICDPO_EMBEDDING_MODEL: z.string().min(1).optional(),
+  ICDPO_EMBEDDING_ALIASES: list.default(usualEmbeddingNames),
   ICDPO_CACHE: z.string().min(1).optional(),
   ICDPO_OFFLINE: flag.default(false),
   ICDPO_ENGINES: z.string().min(1).optional(),
@@ -54,6 +58,7 @@ const environmentSchema = z.object({
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
   ICDPO_TENANT: z.enum(["key", "user"]).default("key"),
   ICDPO_TRUST_PROXY: flag.default(false),
+  ICDPO_USER_HEADERS: headerNames.default(usualUserHeaders),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_ALLOWED_HOSTS: list.default([]),
   ICDPO_RETRIEVE_TIMEOUT_MS: positive.default(30_000),

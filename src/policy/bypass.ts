@@ -16,21 +16,32 @@ export function bypasses(
 ): boolean {
   if (bypass === undefined) return false;
   const prompt = conversation.findLast(({ role }) => role === "user")?.content ?? "";
+  const { prompts, system } = patternsOf(bypass);
   return (
     (bypass.max_tokens !== undefined && maxTokens <= bypass.max_tokens) ||
     (bypass.tools && usesTools) ||
     (bypass.json && wantsJson) ||
-    patternsOf(bypass).some((matches) => matches(prompt))
+    prompts.some((matches) => matches(prompt)) ||
+    (system.length > 0 && matchesSystem(system, conversation))
   );
+}
+
+/** Whichever of several a request has said it in: their beginning counts, all together. */
+function matchesSystem(patterns: readonly Pattern[], conversation: Conversation): boolean {
+  const text = conversation.flatMap(({ role, content }) => (role === "system" ? [content] : [])).join("\n\n");
+  return text !== "" && patterns.some((matches) => matches(text));
 }
 
 type Bypass = NonNullable<Policy["settings"]["bypass"]>;
 
 /** Compiled once for each policy's settings. */
-const compiled = new WeakMap<Bypass, readonly Pattern[]>();
+const compiled = new WeakMap<Bypass, { readonly [Name in "prompts" | "system"]: readonly Pattern[] }>();
 
-function patternsOf(bypass: Bypass): readonly Pattern[] {
-  const patterns = compiled.get(bypass) ?? bypass.prompts.map(compilePattern);
+function patternsOf(bypass: Bypass) {
+  const patterns = compiled.get(bypass) ?? {
+    prompts: bypass.prompts.map(compilePattern),
+    system: bypass.system.map(compilePattern),
+  };
   compiled.set(bypass, patterns);
   return patterns;
 }

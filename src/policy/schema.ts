@@ -95,6 +95,10 @@ const bypassSchema = z.strictObject({
     .describe(
       "the beginning of the last user message (4,096 characters) matches a regular expression of RE2's kind, as title and tag requests do",
     ),
+  system: z
+    .array(pattern)
+    .default([])
+    .describe("the same of the system messages, where coding agents say that they want a title or a summary"),
   tools: z.boolean().default(false).describe("requests with tools"),
   json: z.boolean().default(false).describe("requests for JSON"),
 });

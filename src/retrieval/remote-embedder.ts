@@ -33,7 +33,9 @@ export function remoteEmbedder(
     texts: readonly string[],
     signal: AbortSignal | undefined,
   ): Promise<CountedEmbedding[]> => {
-    const body = { model: settings.model, input: texts, encoding_format: "float" };
+    // Servers refuse an empty text.
+    const input = texts.map((text) => (text === "" ? " " : text));
+    const body = { model: settings.model, input, encoding_format: "float" };
     const size = embeddedAnswer(texts.length);
     const { data, usage } = await server.json({ path: "/v1/embeddings", body, answer: answerSchema, size, signal });
     const counts = share(texts, usage?.prompt_tokens);

@@ -52,6 +52,9 @@ export interface CountedEmbedding {
   readonly tokens: number;
 }
 
+/** Names that clients have built in: OpenAI's. */
+export const usualEmbeddingNames = ["text-embedding-3-small", "text-embedding-3-large", "text-embedding-ada-002"];
+
 /** An embedding model as clients know it. */
 export interface EmbeddingModel extends Embedder {
   readonly name: string;

@@ -50,7 +50,7 @@ export function Experiment({ report, records }: { readonly report: ExperimentRep
     <>
       {records.lost > 0 && <Alert>{`${records.lost} records were lost: what follows lacks them.`}</Alert>}
       {records.status === "failing" && <Alert>{`Records cannot be written now, and wait: ${records.error}`}</Alert>}
-      {ratio.alarm ? <Alert>{verdict}</Alert> : <p class="verdict">{verdict}</p>}
+      {ratio.alarm || report.single_unit ? <Alert>{verdict}</Alert> : <p class="verdict">{verdict}</p>}
       <h2>Arms</h2>
       <Table
         caption={`Units are assigned by ${unit}; the others are compared with ${control}.`}

@@ -3,6 +3,8 @@
  * mean the same.
  */
 import { z } from "zod";
+import { usualUserHeaders } from "../access/user-headers.ts";
+import { usualEmbeddingNames } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
 
 const positive = z.coerce.number().int().min(1);
@@ -21,6 +23,7 @@ const settingsSchema = z.object({
   ICDPO_EMBEDDING_URL: z.url().optional(),
   ICDPO_EMBEDDING_MODEL: z.string().min(1).optional(),
   ICDPO_EMBEDDING_KEY: z.string().min(1).optional(),
+  ICDPO_EMBEDDING_ALIASES: list.default(usualEmbeddingNames),
   ICDPO_DATABASE: z
     .union([
       z.literal("off"),
@@ -40,6 +43,8 @@ const settingsSchema = z.object({
   ICDPO_PARALLEL: positive.optional(),
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
   ICDPO_TENANT: z.enum(["key", "user"]).default("key"),
+  ICDPO_TRUST_PROXY: flag.default(false),
+  ICDPO_USER_HEADERS: list.transform((names) => names.map((name) => name.toLowerCase())).default(usualUserHeaders),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_MAX_N: positive.default(16),
   ICDPO_MAX_REQUESTS: positive.default(64),

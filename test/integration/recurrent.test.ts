@@ -109,3 +109,18 @@ describe.each(["mamba", "jamba"] as const)("%s", (architecture) => {
     },
   );
 });
+
+it("tells the vocabulary's tokens for filling in the middle, and takes control tokens where a prompt may spell them", async () => {
+  const engine = await start("mamba", 4);
+  try {
+    const { infill } = (await engine.info()).capabilities;
+    const { tokens, opening } = await engine.textPrompt("a<|fim_prefix|>", undefined, true);
+    expect(infill?.prefix).toBe(tokens.at(-1));
+    expect(new Set([infill?.prefix, infill?.suffix, infill?.middle]).size).toBe(3);
+    expect(tokens.slice(0, opening)).toEqual([1]);
+    expect((await engine.textPrompt("<s>a", undefined, true)).opening).toBe(0);
+    expect((await engine.textPrompt("a<|fim_prefix|>")).tokens).not.toContain(infill?.prefix);
+  } finally {
+    await engine.close();
+  }
+}, 60_000);

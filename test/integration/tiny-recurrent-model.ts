@@ -9,9 +9,10 @@ import { float, floats, gguf, integers, number, type Tensor, tensorOf, text, tex
 const [width, inner, state, rank, kernel, hidden, heads] = [32, 64, 16, 4, 4, 64, 4];
 const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, "0")}>`);
 const letters = ["\u2581", ..."abcdefghijklmnopqrstuvwxyz.,:?!'".split("")];
-const vocabulary = ["<unk>", "<s>", "</s>", ...bytes, ...letters];
+const infill = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"];
+const vocabulary = ["<unk>", "<s>", "</s>", ...bytes, ...letters, ...infill];
 /** llama.cpp's: 1 normal, 2 unknown, 3 control, 6 a byte. */
-const kinds = [2, 3, 3, ...bytes.map(() => 6), ...letters.map(() => 1)];
+const kinds = [2, 3, 3, ...bytes.map(() => 6), ...letters.map(() => 1), ...infill.map(() => 3)];
 
 export type RecurrentArchitecture = "mamba" | "jamba";
 

@@ -23,6 +23,9 @@ import { cancelled } from "../../src/types/error.ts";
 /** No text holds these. */
 export const endOfText: Token = 0;
 export const endOfTurn: Token = 1;
+/** A control token, which raw text spells `<|mark|>`; and what a text begins with, where a script says so. */
+export const mark: Token = 2;
+export const beginning: Token = 3;
 
 export interface Script {
   /** What sample `index` says. `finish` "stop" unless given; a stop string cuts it as an engine would. */
@@ -37,6 +40,8 @@ export interface Script {
   readonly capabilities?: EngineInfo["capabilities"];
   readonly model?: string;
   readonly sharesPrefixes?: boolean;
+  /** Texts begin with a token of their own, which is spelled `<|begin|>`. */
+  readonly begins?: boolean;
   /**
    * Tokens of a context that were found in a cache; asked when it is at hand. Null: the engine says nothing of
    * contexts.
@@ -106,8 +111,10 @@ export class ScriptedEngine implements Engine {
     return decode(tokens);
   }
 
-  async textPrompt(text: string): Promise<Prompt> {
-    return { tokens: encode(text), end: endOfText };
+  async textPrompt(text: string, _signal?: AbortSignal, special = false): Promise<Prompt> {
+    const own = encode(special ? text.replaceAll("<|mark|>", "\u0002").replaceAll("<|begin|>", "\u0003") : text);
+    const opening = this.#script.begins === true && own[0] !== beginning ? [beginning] : [];
+    return { tokens: [...opening, ...own], end: endOfText, opening: opening.length };
   }
 
   async chatPrompt(

@@ -3,6 +3,7 @@ import { expect } from "vitest";
 import type { ApiKey } from "../../src/access/access.ts";
 import { noLimits } from "../../src/access/key-limits.ts";
 import { Sessions } from "../../src/access/sessions.ts";
+import { usualUserHeaders } from "../../src/access/user-headers.ts";
 import { createApp } from "../../src/app.ts";
 import { onlyEngine } from "../../src/engine/engines.ts";
 import { Admission } from "../../src/gateway/admission.ts";
@@ -94,6 +95,7 @@ export async function gateway(
     { engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) },
   );
   const reported: unknown[] = [];
+  const told: string[] = [];
   let ids = 0;
   const app = createApp({
     engineState: async () => ({ status: "ready" }),
@@ -101,6 +103,7 @@ export async function gateway(
     policies: () => set,
     policyState: () => ({ loadedAt: 1_600_000_000, reloads: 0, error: null }),
     embedder: async () => scriptedEmbedder,
+    embeddingAliases: new Set(["text-embedding-3-small"]),
     records: noStore,
     recentRequests: () => [],
     telemetry: { observe: () => new SilentObserver(), metrics: async () => ({ contentType: "text/plain", body: "" }) },
@@ -108,6 +111,8 @@ export async function gateway(
     stageLimits: {},
     shutdown: new AbortController().signal,
     tenantUnit: "key",
+    userHeaders: { names: usualUserHeaders, areTrusted: false },
+    tell: (line) => told.push(line),
     isLocal: true,
     limiter: noLimits,
     corsOrigins: [],
@@ -145,7 +150,7 @@ export async function gateway(
       signal,
     );
   const requests = async (): Promise<number> => (await json(await app.request("/health"))).requests;
-  return { app, engine, set, post, chat, reported, requests };
+  return { app, engine, set, post, chat, reported, told, requests };
 }
 
 // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came back

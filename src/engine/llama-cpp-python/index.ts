@@ -57,10 +57,10 @@ class LlamaCppPython implements RunningEngine {
     return this.#server.detokenize(tokens, signal);
   }
 
-  async textPrompt(text: string, signal?: AbortSignal): Promise<TextPrompt> {
+  async textPrompt(text: string, signal?: AbortSignal, special = false): Promise<TextPrompt> {
     const { end } = await this.#open(signal);
-    const guarded = await guardText(this.#server, text, signal);
-    return { tokens: await this.#server.tokenize(guarded, signal), end, text: guarded };
+    const given = special ? text : await guardText(this.#server, text, signal);
+    return { tokens: await this.#server.tokenize(given, signal), end, text: given };
   }
 
   async chatPrompt(): Promise<Prompt> {

@@ -19,7 +19,7 @@ export type Call =
   | { readonly type: "tokenize"; readonly texts: readonly string[] }
   | { readonly type: "describe"; readonly tokens: readonly Token[] }
   | { readonly type: "detokenize"; readonly tokens: readonly Token[] }
-  | { readonly type: "text-prompt"; readonly text: string }
+  | { readonly type: "text-prompt"; readonly text: string; readonly special: boolean }
   | {
       readonly type: "chat-prompt";
       readonly messages: Conversation;

@@ -84,7 +84,7 @@ async function perform(
       checkTokens(call.tokens, model);
       return decodeWhole(call.tokens.flatMap((token) => model.describe(token).bytes));
     case "text-prompt":
-      return model.textPrompt(call.text);
+      return model.textPrompt(call.text, call.special);
     case "chat-prompt":
       return model.chatPrompt(call.messages, call.tools, call.variables);
     case "sample":

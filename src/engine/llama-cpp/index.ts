@@ -86,8 +86,8 @@ export class LlamaEngine implements RunningEngine {
     return tokens.length === 0 ? "" : ((await this.#call({ type: "detokenize", tokens }, signal)) as string);
   }
 
-  async textPrompt(text: string, signal?: AbortSignal): Promise<Prompt> {
-    return (await this.#call({ type: "text-prompt", text }, signal)) as Prompt;
+  async textPrompt(text: string, signal?: AbortSignal, special = false): Promise<Prompt> {
+    return (await this.#call({ type: "text-prompt", text, special }, signal)) as Prompt;
   }
 
   async chatPrompt(

@@ -24,7 +24,7 @@ export interface LoadedModel {
   readonly vocabularySize: number;
   readonly describe: Describe;
   tokenize(text: string): Token[];
-  textPrompt(text: string): Prompt;
+  textPrompt(text: string, special: boolean): Prompt;
   chatPrompt(messages: Conversation, tools: readonly Tool[], variables?: TemplateVariables): Prompt;
 }
 
@@ -49,6 +49,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       grammar: true,
       tools: template?.tools ?? null,
       lacks: { penaltiesTogether: "llama.cpp counts the prompt's tokens for the one and not for the others" },
+      ...(model.infill && { infill: model.infill }),
     },
     sharesPrefixes: true,
   };
@@ -71,9 +72,11 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       checkCharacters(info, text.length, "text");
       return model.tokenizeContinuation(text);
     },
-    textPrompt(text) {
+    textPrompt(text, special) {
       checkCharacters(info, text.length, "prompt");
-      return { tokens: withBos(vocabulary.tokenize(text)), end: vocabulary.endOfSequence };
+      const own = special ? vocabulary.tokenizeSpecial(text) : vocabulary.tokenize(text);
+      const tokens = withBos(own);
+      return { tokens, end: vocabulary.endOfSequence, opening: tokens.length - own.length };
     },
     chatPrompt(messages, tools, variables) {
       if (template === undefined)

@@ -1,6 +1,6 @@
 /** @module The tokenizer's side of a model that node-llama-cpp has loaded, without the library's types. */
 import type { LlamaModel, Token as LlamaToken } from "node-llama-cpp";
-import type { Token } from "../engine.ts";
+import type { InfillTokens, Token } from "../engine.ts";
 import type { Detokenize } from "./completion-text.ts";
 import { tokenBytes } from "./token-bytes.ts";
 
@@ -12,6 +12,7 @@ export interface NativeModel {
   readonly bos: Token | undefined;
   readonly eos: Token | undefined;
   readonly prependsBos: boolean;
+  readonly infill: InfillTokens | undefined;
   /** Those that do not end a generation. */
   readonly controlTokens: readonly Token[];
   /** Those that do. */
@@ -32,6 +33,7 @@ export function describeModel(model: LlamaModel): NativeModel {
   // llama.cpp takes plain text for what it is at the beginning only: a SentencePiece vocabulary puts a space before it.
   const addsSpace = model.detokenize(model.tokenize("a", false)).startsWith(" ");
   const { tokens, model: vocabulary } = metadata.tokenizer.ggml;
+  const { prefix, suffix, middle } = model.tokens.infill;
   const kind = (token: Token) => {
     const attributes = model.getTokenAttributes(token as LlamaToken);
     return attributes.control || attributes.unknown ? "control" : attributes.userDefined ? "user-defined" : "text";
@@ -48,6 +50,7 @@ export function describeModel(model: LlamaModel): NativeModel {
     bos: model.tokens.bos ?? undefined,
     eos: model.tokens.eos ?? undefined,
     prependsBos: model.tokens.shouldPrependBosToken,
+    infill: prefix === null || suffix === null || middle === null ? undefined : { prefix, suffix, middle },
     kind,
     endsGeneration: (token) => model.isEogToken(token as LlamaToken),
     spelling,

@@ -72,10 +72,11 @@ export class SampledSequence implements TaskSequence {
       this.#endLogprobs.push(endLogprob as number);
       if (!endsTurn(token)) this.#logprobs.push(logprob as number);
     }
+    const detail =
+      request.topLogprobs === undefined ? null : await detailOf(backend, describe, row, token, request.topLogprobs);
+    if (detail !== null) this.#details.push(detail);
     if (endsTurn(token)) return this.#finish("stop");
     this.#tokens.push(token);
-    if (request.topLogprobs !== undefined)
-      this.#details.push(await detailOf(backend, describe, row, token, request.topLogprobs));
     this.#emit(text.push(token));
     if (text.stopString !== undefined) return this.#finish("stop");
     // The last token is decoded only for the log-probability of ending after it.
@@ -91,7 +92,9 @@ export class SampledSequence implements TaskSequence {
     this.#emit(text.end());
     const details = this.#detailsFrom(0);
     const sums = { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs };
-    onDone({ text: text.text, finish, stopString: text.stopString, tokens: this.#tokens, ...sums, details });
+    const hidden = text.stopString === undefined ? this.#details.slice(details.length) : [];
+    const rest = hidden.map((detail) => ({ ...detail, offset: text.text.length }));
+    onDone({ text: text.text, finish, stopString: text.stopString, tokens: this.#tokens, ...sums, details, rest });
     return [];
   }
 

@@ -70,12 +70,11 @@ class LlamaServer implements RunningEngine {
     return (await this.#open(signal)).vocabulary.textOf(tokens);
   }
 
-  async textPrompt(text: string, signal?: AbortSignal): Promise<Prompt> {
+  async textPrompt(text: string, signal?: AbortSignal, special = false): Promise<Prompt> {
     const { vocabulary, opening } = await this.#open(signal);
-    return {
-      tokens: [...opening, ...(await tokenize(this.#replicas, text, false, signal))],
-      end: vocabulary.endOfSequence,
-    };
+    const own = await tokenize(this.#replicas, text, special, signal);
+    const first = own[0] === opening[0] ? [] : opening;
+    return { tokens: [...first, ...own], end: vocabulary.endOfSequence, opening: first.length };
   }
 
   async chatPrompt(

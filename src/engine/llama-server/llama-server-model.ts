@@ -7,6 +7,7 @@ import { vocabularyAnswer } from "../../client/answer-size.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { EngineInfo, Token } from "../engine.ts";
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
+import { infillTokens } from "../infill.ts";
 import type { Replicas } from "../server/replicas.ts";
 import type { ChatTemplate } from "../template/chat-template.ts";
 import { readTemplate } from "./llama-server-template.ts";
@@ -90,6 +91,7 @@ export async function readModel(
         grammar: true,
         tools: template?.tools ?? null,
         lacks,
+        infill: infillTokens(vocabulary.control),
       },
     },
     slots: served.total_slots,

@@ -117,6 +117,8 @@ class LlamaServerSample {
   readonly #logprobs: number[] = [];
   readonly #endLogprobs: (number | null)[] = [];
   #details: readonly TokenDetail[] = [];
+  /** The token that closed it. */
+  #closing: TokenDetail | undefined;
   /** Of all tokens; `text` may be behind it where a stop string may have begun, or end before it where one was met. */
   #decoded = "";
   #shown = 0;
@@ -182,8 +184,14 @@ class LlamaServerSample {
       tokens: anew?.tokens ?? this.#tokens,
       logprobs: wantsLogprobs && anew === null ? this.#logprobs : [],
       endLogprobs: wantsLogprobs && anew === null ? this.#endLogprobs : [],
-      ...(topLogprobs !== undefined && { details }),
+      ...(topLogprobs !== undefined && { details, ...this.#rest(anew !== null) }),
     };
+  }
+
+  /** Not known where the closing token did not come, or others did not. */
+  #rest(isAnew: boolean): Pick<Sample, "rest"> {
+    if (isAnew || (this.#finish === "stop" && this.#closing === undefined)) return {};
+    return { rest: this.#closing === undefined ? [] : [{ ...this.#closing, offset: this.text.length }] };
   }
 
   #addToken({ tokens: [token], completion_probabilities: probabilities }: CompletionEvent): void {
@@ -195,13 +203,14 @@ class LlamaServerSample {
     const [entry] = probabilities ?? [];
     this.#sampled += 1;
     this.#endLogprobs.push(logprobAt(entry, this.#end));
+    const { topLogprobs } = this.#request;
     if (vocabulary.isControl(token)) {
       this.#hasLeft = true;
       this.#finish = "stop";
+      if (entry !== undefined) this.#closing = detailOf(vocabulary, entry, topLogprobs ?? 0, this.#decoded.length);
       return;
     }
     this.#tokens.push(token);
-    const { topLogprobs } = this.#request;
     if (entry !== undefined) this.#logprobs.push(logprobOf(entry));
     if (entry !== undefined && topLogprobs !== undefined)
       this.#details = [...this.#details, detailOf(vocabulary, entry, topLogprobs, this.#decoded.length)];

@@ -4,6 +4,7 @@
  * of that API does not apply where a policy says it, and is refused where a request does, unless the service takes it.
  */
 import { describedAnswer, sampledAnswer } from "../../client/answer-size.ts";
+import { ServerError } from "../../client/server-error.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type {
@@ -25,10 +26,11 @@ import { lackedBy } from "../taken-fields.ts";
 import { countTokens, Estimate, estimatedTokens, tokenBytes } from "./estimated-tokens.ts";
 import {
   type ChatEvent,
-  chatAnswer,
-  chatChunk,
+  chatEvent,
   type MessagesPrompt,
   OpenAiSample,
+  type Replaceable,
+  replaceableFields,
   requestBody,
 } from "./openai-sampling.ts";
 
@@ -50,6 +52,8 @@ class OpenAi implements RunningEngine {
   readonly #takes: ReadonlySet<string>;
   readonly #info: EngineInfo;
   readonly #replicas: Replicas;
+  /** Fields that the service has refused. */
+  readonly #refused = new Set<Replaceable>();
 
   constructor(settings: RemoteSettings, world: RemoteWorld) {
     if (settings.model === undefined)
@@ -111,11 +115,12 @@ class OpenAi implements RunningEngine {
     if (!isMessages(prompt)) throw messagesOnly();
     const samples = request.seeds.map(() => new OpenAiSample(request));
     const estimates = request.seeds.map(() => new Estimate());
-    const room = this.#info.contextSize - prompt.tokens.length;
-    const body = requestBody({ model: this.#model, takes: this.#takes, room }, prompt, request);
+    // Before the call goes out: what cannot be asked is refused.
+    this.#body(prompt, request);
     yield { type: "prefill", fed: 0 };
     let hasBegun = false;
-    for await (const event of this.#events(body, request, signal)) {
+    const isWhole = (): boolean => samples.every(({ hasEnded }) => hasEnded);
+    for await (const event of this.#events(prompt, request, isWhole, signal)) {
       if (!hasBegun) yield { type: "prompt", cached: 0 };
       hasBegun = true;
       for (const { index, ...news } of event.choices) {
@@ -144,28 +149,65 @@ class OpenAi implements RunningEngine {
 
   async close(): Promise<void> {}
 
+  /** Asked again where the service refuses a field that can be said otherwise, which is remembered. */
   async *#events(
-    body: object,
-    { whole, seeds, maxTokens, topLogprobs }: SampleRequest,
+    prompt: MessagesPrompt,
+    request: SampleRequest,
+    isWhole: () => boolean,
     signal: AbortSignal | undefined,
   ): AsyncGenerator<ChatEvent> {
+    for (let hasBegun = false; ; ) {
+      try {
+        for await (const event of this.#asked(prompt, request, isWhole, signal)) {
+          hasBegun = true;
+          yield event;
+        }
+        return;
+      } catch (error) {
+        if (hasBegun || !this.#learns(error)) throw error;
+      }
+    }
+  }
+
+  async *#asked(
+    prompt: MessagesPrompt,
+    request: SampleRequest,
+    isWhole: () => boolean,
+    signal: AbortSignal | undefined,
+  ): AsyncGenerator<ChatEvent> {
+    const { whole, seeds, maxTokens, topLogprobs } = request;
     const tokens = seeds.length * maxTokens;
-    if (whole)
-      yield await this.#replicas.json({
-        path,
-        body,
-        answer: chatAnswer,
-        size: describedAnswer([tokens], topLogprobs),
-        signal,
-      });
-    else
-      yield* this.#replicas.events({
-        path,
-        body: { ...body, stream: true, stream_options: { include_usage: true } },
-        answer: chatChunk,
-        size: sampledAnswer(tokens, topLogprobs ?? 0),
-        signal,
-      });
+    const body = this.#body(prompt, request);
+    if (whole) {
+      const size = describedAnswer([tokens], topLogprobs);
+      yield await this.#replicas.json({ path, body, answer: chatEvent, size, signal });
+      return;
+    }
+    const counting = this.#refused.has("stream_options") ? {} : { stream_options: { include_usage: true } };
+    yield* this.#replicas.events({
+      path,
+      body: { ...body, stream: true, ...counting },
+      answer: chatEvent,
+      size: sampledAnswer(tokens, topLogprobs ?? 0),
+      endsPlainly: isWhole,
+      signal,
+    });
+  }
+
+  #body(prompt: MessagesPrompt, request: SampleRequest): object {
+    const room = this.#info.contextSize - prompt.tokens.length;
+    return requestBody({ model: this.#model, takes: this.#takes, refused: this.#refused, room }, prompt, request);
+  }
+
+  /** Whether the service has refused a field, by its name, that has not been said otherwise yet. */
+  #learns(error: unknown): boolean {
+    if (!(error instanceof ServerError) || error.code !== "invalid_request") return false;
+    const [refused] =
+      Object.entries(replaceableFields).find(
+        ([field, word]) => !this.#refused.has(field as Replaceable) && error.says(word),
+      ) ?? [];
+    if (refused !== undefined) this.#refused.add(refused as Replaceable);
+    return refused !== undefined;
   }
 }
 

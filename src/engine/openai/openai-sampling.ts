@@ -9,34 +9,53 @@ const likely = z.object({ token: z.string(), logprob: z.number(), bytes: z.array
 const logprobs = z
   .object({ content: z.array(likely.extend({ top_logprobs: z.array(likely).nullish() })).nullish() })
   .nullish();
-const usage = z.object({ prompt_tokens: z.int().nullish(), completion_tokens: z.int() }).nullish();
-const words = z.object({ content: z.string().nullish(), refusal: z.string().nullish() });
-const finish = z.string().nullish();
-
-export const chatChunk = z.object({
-  choices: z.array(z.object({ index: z.int(), delta: words, logprobs, finish_reason: finish })),
-  usage,
+const usage = z
+  .object({ prompt_tokens: z.int().nullish(), completion_tokens: z.int().nullish() })
+  .nullish()
+  .catch(null);
+/** Text, or parts of which those with a text are it: others hold thoughts, which are no part of the answer. */
+const content = z.union([
+  z.string(),
+  z
+    .array(z.looseObject({ type: z.string().nullish(), text: z.string().nullish() }))
+    .transform((parts) => parts.map(({ text }) => text ?? "").join("")),
+]);
+const words = z.object({ content: content.nullish(), refusal: z.string().nullish() }).nullish();
+/** Where a service leaves the index out, the place in the list stands in. An error of one choice is the answer's. */
+const choice = z.object({
+  index: z.int().nullish(),
+  delta: words,
+  message: words,
+  logprobs,
+  finish_reason: z.string().nullish(),
+  error: z.null("a choice is an error").optional(),
 });
-export const chatAnswer = z.object({
-  choices: z.array(z.object({ index: z.int(), message: words, logprobs, finish_reason: finish })),
-  usage,
-});
-export type ChatEvent = z.output<typeof chatChunk> | z.output<typeof chatAnswer>;
+/** Whatever has neither choices nor usage tells of something else: an error, most likely. */
+export const chatEvent = z
+  .object({ choices: z.array(choice).nullish(), usage, object: z.string().nullish() })
+  .refine(({ choices, usage, object }) => object !== "error" && (choices ?? usage), "neither choices nor usage")
+  .transform(({ choices, usage }) => ({
+    choices: (choices ?? []).map((one, place) => ({ ...one, index: one.index ?? place })),
+    usage,
+  }));
+export type ChatEvent = z.output<typeof chatEvent>;
 
 /** What is new of an answer: a piece of a stream, or all of it. */
-interface News {
-  readonly delta?: z.output<typeof words>;
-  readonly message?: z.output<typeof words>;
-  readonly logprobs?: z.output<typeof logprobs>;
-  readonly finish_reason?: string | null | undefined;
-}
+type News = Omit<ChatEvent["choices"][number], "index">;
+
+/** What some services refuse, and the word by which that is known: the name that they take instead, or the field's. */
+export const replaceableFields = { max_tokens: "max_completion_tokens", stream_options: "stream_options" } as const;
+export type Replaceable = keyof typeof replaceableFields;
+
+/** Ends that are none: the service gave the answer up. */
+const givenUp: ReadonlySet<string> = new Set(["error", "abort", "aborted", "cancelled"]);
 
 /**
  * What is OpenAI's default is left out: some models refuse to be told it. Throws "unsupported_parameter" where a
  * grammar is asked for.
  */
 export function requestBody(
-  { model, takes, room }: Service,
+  { model, takes, refused, room }: Service,
   { messages, variables }: MessagesPrompt,
   request: SampleRequest,
 ): object {
@@ -60,7 +79,9 @@ export function requestBody(
     model,
     messages: messages.map(({ role, content, name }) => ({ role, content, ...(name !== undefined && { name }) })),
     // What the context leaves is no bound of anybody's: services have their own.
-    ...(request.maxTokens < room && { max_tokens: request.maxTokens }),
+    ...(request.maxTokens < room && {
+      [refused.has("max_tokens") ? replaceableFields.max_tokens : "max_tokens"]: request.maxTokens,
+    }),
     // Some services read 32 bits with a sign.
     seed: (seeds[0] ?? 0) >>> 1,
     ...(seeds.length > 1 && { n: seeds.length }),
@@ -75,9 +96,10 @@ export function requestBody(
   };
 }
 
-/** `takes`: fields beside OpenAI's. `room`: tokens that its context leaves to an answer. */
+/** `takes`: fields beside OpenAI's. `refused`: fields that it has refused. `room`: tokens that its context leaves to an answer. */
 interface Service {
   readonly model: string;
+  readonly refused: ReadonlySet<Replaceable>;
   readonly takes: ReadonlySet<string>;
   readonly room: number;
 }
@@ -120,16 +142,26 @@ export class OpenAiSample {
   #offset = 0;
   #text = "";
   #finish: string | null = null;
+  #hasBegun = false;
+  readonly #maxTokens: number;
   /** Tokens, as the service counts them. */
   counted: NonNullable<Sample["counted"]> = { prompt: null, completion: null };
 
-  constructor({ topLogprobs }: SampleRequest) {
+  constructor({ topLogprobs, maxTokens }: SampleRequest) {
     this.#isDetailed = topLogprobs !== undefined;
+    this.#maxTokens = maxTokens;
+  }
+
+  /** The service has said why it ended. */
+  get hasEnded(): boolean {
+    return this.#finish !== null;
   }
 
   take(news: News): Piece | null {
     const { content, refusal } = news.delta ?? news.message ?? {};
-    const text = content ?? refusal ?? "";
+    // An empty content beside a refusal says nothing.
+    const text = content || refusal || "";
+    this.#hasBegun = true;
     const entries = (this.#isDetailed && news.logprobs?.content) || [];
     const details = entries.map(({ top_logprobs: top, ...entry }) => {
       const detail = { ...detailOf(entry), offset: this.#offset, top: (top ?? []).map(detailOf) };
@@ -143,22 +175,24 @@ export class OpenAiSample {
   }
 
   /**
-   * Throws "engine_failure" where the service left the answer out, "unsupported_parameter" where it told no
-   * log-probabilities that were asked for.
+   * What the service says is over has ended, also where it does not say why: by its length where it counts as many
+   * tokens as it might give, else by itself. Throws "engine_failure" where it left the answer out,
+   * "engine_unavailable" where it gave it up, "unsupported_parameter" where it told no log-probabilities that were
+   * asked for.
    */
   end(estimate: (text: string) => readonly Token[]): Sample {
-    if (this.#finish === null)
-      throw new GatewayError(
-        "engine_failure",
-        "The service ended its answer without a finish reason, or gave fewer answers than asked for.",
-      );
+    if (!this.#hasBegun)
+      throw new GatewayError("engine_failure", "The service ended without an answer, or gave fewer than asked for.");
+    if (givenUp.has(this.#finish ?? ""))
+      throw new GatewayError("engine_unavailable", "The service gave its answer up. Retry the request.");
+    const isFull = (this.counted.completion ?? 0) >= this.#maxTokens;
     if (this.#isDetailed && this.#details.length === 0 && this.#text !== "")
       throw new GatewayError("unsupported_parameter", "This route's engine gives no log-probabilities.", {
         param: "logprobs",
       });
     return {
       text: this.#text,
-      finish: this.#finish === "length" ? "length" : "stop",
+      finish: this.#finish === "length" || (this.#finish === null && isFull) ? "length" : "stop",
       tokens:
         this.counted.completion === null ? estimate(this.#text) : new Array<Token>(this.counted.completion).fill(0),
       logprobs: [],

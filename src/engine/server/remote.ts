@@ -24,8 +24,8 @@ export interface RemoteCall<Answer> {
   readonly signal?: AbortSignal | undefined;
   /** The server must answer within this time, busy or not. */
   readonly timeoutMs?: number;
-  /** The stream ends with its body, without "[DONE]". */
-  readonly endsPlainly?: boolean;
+  /** The stream may end with its body, without "[DONE]": always, or if all is there that was asked for. */
+  readonly endsPlainly?: boolean | (() => boolean);
 }
 
 /**
@@ -116,10 +116,11 @@ export class RemoteServer {
       const response = await this.#open(connection, call.path, sent);
       for await (const data of connection.events(response, call.size ?? answerTo(sent ?? ""))) {
         // What comes after it is read as well: the connection can then be used again.
-        if (data === "[DONE]") isDone = true;
-        else if (!isDone) yield this.#read(call, data);
+        if (data.trim() === "[DONE]") isDone = true;
+        else if (!isDone && data.trim() !== "") yield this.#read(call, data);
       }
-      if (!isDone && call.endsPlainly !== true)
+      const { endsPlainly = false } = call;
+      if (!isDone && !(typeof endsPlainly === "function" ? endsPlainly() : endsPlainly))
         throw new ServerError(
           "engine_unavailable",
           `${this.#subject} broke off in the middle of an answer. Retry the request.`,

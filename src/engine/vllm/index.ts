@@ -82,9 +82,9 @@ class Vllm implements RunningEngine {
     return (await (await this.#open(signal)).tokens.detokenize(tokens, signal)).replace(/\uFFFD+$/u, "");
   }
 
-  async textPrompt(text: string, signal?: AbortSignal): Promise<Prompt> {
+  async textPrompt(text: string, signal?: AbortSignal, special = false): Promise<Prompt> {
     const { tokens, end } = await this.#open(signal);
-    return { tokens: await tokens.text(text, signal), end };
+    return { ...(await tokens.text(text, special, signal)), end };
   }
 
   async chatPrompt(

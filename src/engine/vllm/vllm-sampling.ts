@@ -133,6 +133,8 @@ class VllmSample {
   /** Of tokens that begin in text which has not come yet; and of the others. */
   #waiting: TokenDetail[] = [];
   readonly #details: TokenDetail[] = [];
+  /** The token that closed it. */
+  #closing: TokenDetail | undefined;
   isDone = false;
   /** It was ended by its length; not all of its text is in the sample. */
   isCut = false;
@@ -146,6 +148,7 @@ class VllmSample {
     const closing = endsWithEos(choice) ? choice.token_ids.length - 1 : -1;
     for (const [i, token] of choice.token_ids.entries()) {
       this.#addEndLogprob(choice, i, token);
+      if (i === closing) this.#closing = this.#detail(choice, i);
       if (i === closing) continue;
       if (this.#tokens.length === this.#request.maxTokens) this.isCut = true;
       else this.#add(choice, i, token);
@@ -181,11 +184,13 @@ class VllmSample {
       ? { logprobs: this.#logprobs, endLogprobs: this.#endLogprobs }
       : { logprobs: [], endLogprobs: [] };
     const stopped = finish === "stop" && typeof reason === "string" && { stopString: reason };
+    const hidden = [...this.#waiting, ...(this.#closing === undefined ? [] : [this.#closing])];
+    const rest = stopped ? [] : hidden.map((detail) => ({ ...detail, offset: this.#text.length }));
     return {
       ...sample,
       ...logprobs,
       ...stopped,
-      ...(this.#request.topLogprobs !== undefined && { details: this.#details }),
+      ...(this.#request.topLogprobs !== undefined && { details: this.#details, rest }),
     };
   }
 
@@ -195,18 +200,21 @@ class VllmSample {
     this.#endLogprobs.push(token === this.#end ? own : (logprobs?.top_logprobs[i]?.[`token_id:${this.#end}`] ?? null));
   }
 
-  #add({ logprobs }: ChoiceChunk, i: number, token: Token): void {
+  #add(choice: ChoiceChunk, i: number, token: Token): void {
     this.#tokens.push(token);
-    const own = logprobs?.token_logprobs[i] ?? Number.NaN;
-    this.#logprobs.push(own);
+    this.#logprobs.push(choice.logprobs?.token_logprobs[i] ?? Number.NaN);
     if (this.#request.topLogprobs === undefined) return;
-    const text = logprobs?.tokens[i] ?? "";
-    this.#waiting.push({
-      ...detailOf(text, own),
+    const detail = this.#detail(choice, i);
+    this.#waiting.push(detail);
+    this.#offset += detail.text.length;
+  }
+
+  #detail({ logprobs }: ChoiceChunk, i: number): TokenDetail {
+    return {
+      ...detailOf(logprobs?.tokens[i] ?? "", logprobs?.token_logprobs[i] ?? Number.NaN),
       offset: this.#offset,
-      top: topOf(logprobs?.top_logprobs[i], this.#request.topLogprobs),
-    });
-    this.#offset += text.length;
+      top: topOf(logprobs?.top_logprobs[i], this.#request.topLogprobs ?? 0),
+    };
   }
 }
 

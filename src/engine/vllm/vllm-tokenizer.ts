@@ -8,7 +8,7 @@ import { inPool } from "../../async/pool.ts";
 import { describedAnswer } from "../../client/answer-size.ts";
 import { quoted } from "../../text/quoted.ts";
 import { GatewayError } from "../../types/error.ts";
-import type { Token, TokenText } from "../engine.ts";
+import type { Prompt, Token, TokenText } from "../engine.ts";
 import type { VllmModel } from "./vllm-model.ts";
 
 const tokenized = z.object({ tokens: z.array(z.int()), token_strs: z.array(z.string()).nullish() });
@@ -78,10 +78,15 @@ export class VllmTokens {
     return controlBegin.test(text) ? this.#controlIn(await this.#tokenize(text, signal), signal) : [];
   }
 
-  /** Plain text behind what the tokenizer begins a text with. */
-  async text(text: string, signal?: AbortSignal): Promise<Token[]> {
+  /**
+   * A text behind what the tokenizer begins one with, unless it begins with that itself. `special`: spellings of
+   * control tokens are these tokens.
+   */
+  async text(text: string, special: boolean, signal?: AbortSignal): Promise<Pick<Prompt, "tokens" | "opening">> {
     this.#prefix ??= await this.#beginning(signal);
-    return [...this.#prefix, ...(await this.plain(text, signal))];
+    const own = special && text !== "" ? (await this.#tokenize(text, signal)).tokens : await this.plain(text, signal);
+    const first = own[0] === this.#prefix[0] ? [] : this.#prefix;
+    return { tokens: [...first, ...own], opening: first.length };
   }
 
   async detokenize(tokens: readonly Token[], signal?: AbortSignal): Promise<string> {

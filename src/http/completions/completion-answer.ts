@@ -22,6 +22,14 @@ export interface CompletionCall {
   readonly created: number;
   readonly body: CompletionsRequest;
   readonly resolved: ResolvedRoute;
+  readonly seed: number;
+  readonly tenant: string | undefined;
+}
+
+export interface CompletionUsage {
+  readonly prompt_tokens: number;
+  readonly completion_tokens: number;
+  readonly total_tokens: number;
 }
 
 export function common({ id, created, body, resolved }: CompletionCall) {

@@ -10,36 +10,61 @@ import { askerOf, withRequest } from "../../gateway/work.ts";
 import type { EmbeddingModel } from "../../retrieval/retriever.ts";
 import { floatsToBase64 } from "../../text/bytes.ts";
 import { GatewayError } from "../../types/error.ts";
-import { modelName, readBody, userName } from "../wire.ts";
+import { modelName, readBody, refuse, userName } from "../wire.ts";
 
 const mostTexts = 2_048;
 /** Whoever leaves pays for the portions that are done. */
 const textsAtOnce = 128;
 /** Of all texts together: OpenAI's 300,000 tokens, and more. */
 const mostCharacters = 2 ** 21;
-const text = z.string().min(1, "must not be empty");
 
-export const embeddingsBodySchema = z.object({
-  model: modelName.describe("the embedding model's name, or a route's"),
-  input: z
-    .union(
-      [text, z.array(text).min(1).max(mostTexts)],
-      `must be a text or up to ${mostTexts} texts, none of them empty; token ids cannot be read`,
-    )
-    .refine(
-      (input) => textsOf(input).reduce((sum, { length }) => sum + length, 0) <= mostCharacters,
-      `must hold at most ${mostCharacters} characters, all texts together`,
-    ),
-  encoding_format: z.enum(["float", "base64"]).nullish(),
-  dimensions: z.int().min(1).nullish(),
-  user: userName,
-});
+/** What other servers take: it asks for what is done anyway, or has no effect here. */
+const refusals = {
+  truncate: {
+    reason: "the beginning of each text is embedded, as far as the model reads",
+    harmless: ["END", "end", "RIGHT", true],
+  },
+  truncate_prompt_tokens: { reason: "the model's own window says how much it reads", harmless: [-1] },
+  normalize: { reason: "embeddings have the length 1", harmless: [true] },
+  normalized: { reason: "embeddings have the length 1", harmless: [true] },
+  output_dimension: { reason: "use dimensions", harmless: [] },
+  output_dtype: { reason: "use encoding_format", harmless: ["float"] },
+  embedding_type: { reason: "use encoding_format", harmless: ["float"] },
+  embedding_types: { reason: "use encoding_format", harmless: [["float"]] },
+  late_chunking: { reason: "each text is embedded by itself", harmless: [false] },
+  add_special_tokens: { reason: "texts are read with the model's own marks", harmless: [true] },
+  messages: { reason: "texts are embedded, not conversations: use input", harmless: [] },
+  images: { reason: "the model reads text only", harmless: [[]] },
+};
+
+export const embeddingsBodySchema = z
+  .looseObject({
+    model: modelName.describe("the embedding model's name, one of ICDPO_EMBEDDING_ALIASES, or a route's"),
+    input: z
+      .union(
+        [z.string(), z.array(z.string()).min(1).max(mostTexts)],
+        `must be a text or up to ${mostTexts} texts. Token ids are another model's and cannot be read: have the client send text (LangChain: OpenAIEmbeddings(check_embedding_ctx_length=False))`,
+      )
+      .refine(
+        (input) => textsOf(input).reduce((sum, { length }) => sum + length, 0) <= mostCharacters,
+        `must hold at most ${mostCharacters} characters, all texts together`,
+      ),
+    encoding_format: z.enum(["float", "base64"]).nullish(),
+    dimensions: z.int().min(1).nullish(),
+    input_type: z
+      .enum(["query", "passage", "document", "search_query", "search_document"])
+      .nullish()
+      .describe("queries and documents are embedded alike"),
+    user: userName,
+  })
+  .superRefine((body, context) => refuse(body, refusals, context));
 
 export function embeddings(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const body = await readBody(c, embeddingsBodySchema);
     const embedder = await dependencies.embedder();
-    if (body.model !== embedder.name) requestedRoute(c, dependencies.policies(), body.model);
+    const isKnown = body.model === embedder.name || dependencies.embeddingAliases.has(body.model);
+    if (!isKnown) requestedRoute(c, dependencies.policies(), body.model);
     const texts = textsOf(body.input);
     const tenant = tenantOf(c, dependencies, { user: body.user });
     const vectors: Float32Array[] = [];

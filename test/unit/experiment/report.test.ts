@@ -293,6 +293,17 @@ describe("a report", () => {
     expect(report.verdict).toContain("An interval needs at least 20 units in each arm.");
   });
 
+  it("says loudly that nobody is compared where many answers are one unit's", async () => {
+    const arrivals = Array.from({ length: 60 }, (_, i) => arrival(i, "control", "only"));
+    const report = await reportOf(experiment, arrivals, []);
+    expect(report.single_unit).toBe(true);
+    expect(report.verdict).toMatch(/^Nothing can be compared: all 60 answers are of one unit.*ICDPO_USER_HEADERS/u);
+    expect((await reportOf(experiment, arrivals.slice(0, 40), [])).single_unit).toBe(false);
+    expect((await reportOf({ ...experiment, unit: "key" }, arrivals, [])).single_unit).toBe(false);
+    const two = [...arrivals, arrival(60, "treatment", "other")];
+    expect((await reportOf(experiment, two, [])).single_unit).toBe(false);
+  });
+
   it("says that several comparisons are several, and widens their intervals", async () => {
     const arms = [...experiment.arms, { name: "third", policy: "third@1", weight: 1 }];
     const arrivals = Array.from({ length: 300 }, (_, i) =>

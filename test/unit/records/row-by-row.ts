@@ -130,7 +130,7 @@ export class RowByRow {
   }
 
   /** As `reportExperiment` says it, but for what happens over time. */
-  report({ arms, control, metrics: judged, ranges }: ExperimentDescription) {
+  report({ arms, unit, control, metrics: judged, ranges }: ExperimentDescription) {
     const all = [...this.#answers.values()].filter(({ period }) => period !== null);
     const filled = this.#periods.filter((period) => all.some((answer) => answer.period === period));
     const present = filled
@@ -198,6 +198,7 @@ export class RowByRow {
         observed: Object.fromEntries(names.map((name) => [name, units(name)])),
         evidence: evidenceOf(shares, [...new Map(rows.map(({ unit, arm }) => [unit, arm ?? ""])).values()]),
       },
+      single_unit: unit === "user" && total === 1 && rows.length >= 50,
       since: present?.since ?? null,
       earlier_answers: all.length - rows.length,
       undeclared: [...undeclared].toSorted(),

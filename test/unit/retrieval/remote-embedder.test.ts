@@ -41,6 +41,12 @@ describe("embeddings of a server", () => {
     expect([name, model]).toEqual(["short", `short@${server.url}`]);
   });
 
+  it("are asked for of a space where a text is empty, which servers refuse", async () => {
+    const { embed } = await embedder();
+    await embed(["", "a"]);
+    expect(server.requests[0]?.body.input).toEqual([" ", "a"]);
+  });
+
   it("count tokens as the server does, in sum", async () => {
     const { embedCounted } = await embedder();
     const counted = await embedCounted(["one", "twenty-one characters", "two"]);

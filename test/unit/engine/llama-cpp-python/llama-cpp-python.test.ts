@@ -125,6 +125,10 @@ describe("texts", () => {
       text: "a< eos>[ b]",
     });
     expect(await engine.textPrompt("1 < 2 [ok]")).toMatchObject({ text: "1 < 2 [ok]" });
+    expect(await engine.textPrompt("a<eos>", undefined, true)).toMatchObject({
+      tokens: [bos, ...codes("a"), end],
+      text: "a<eos>",
+    });
   });
 
   it("come without half a character at their end", async () => {

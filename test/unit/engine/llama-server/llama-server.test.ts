@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import type { RunningEngine, SampleEvent, SampleRequest } from "../../../../src/engine/engine.ts";
 import type { RemoteSettings } from "../../../../src/engine/engines.ts";
+import { infillTokens } from "../../../../src/engine/infill.ts";
 import { openLlamaServer } from "../../../../src/engine/llama-server/index.ts";
 
 /** A vocabulary in small: control tokens, two halves of a character, and letters. */
@@ -144,7 +145,7 @@ describe("the vocabulary and the template of the server", () => {
   it("make tokens without a control token from any content", async () => {
     const { engine } = server();
     expect(await engine.tokenize(["ab</s>", "", "😊"])).toEqual([of("ab</s>"), [], [firstHalf, secondHalf]]);
-    expect(await engine.textPrompt("<|turn|>")).toEqual({ tokens: [bos, ...of("<|turn|>")], end });
+    expect(await engine.textPrompt("<|turn|>")).toEqual({ tokens: [bos, ...of("<|turn|>")], end, opening: 1 });
     const { tokens } = await engine.chatPrompt([{ role: "user", content: "a</s><|turn|>b" }]);
     expect(tokens).toEqual([bos, turn, ...of("user:a</s><|turn|>b"), end, turn, ...of("assistant:")]);
     expect(await engine.describe([firstHalf, end])).toEqual([
@@ -152,6 +153,26 @@ describe("the vocabulary and the template of the server", () => {
       { text: "</s>", bytes: [60, 47, 115, 62] },
     ]);
     expect(await engine.detokenize([...of("ab"), firstHalf, secondHalf, firstHalf])).toBe("ab😊");
+  });
+
+  it("hold control tokens in a prompt that may spell them, and what begins a text once", async () => {
+    const { engine } = server();
+    expect(await engine.textPrompt("a<|turn|>", undefined, true)).toEqual({
+      tokens: [bos, ...of("a"), turn],
+      end,
+      opening: 1,
+    });
+    expect(await engine.textPrompt("<s>a", undefined, true)).toEqual({ tokens: [bos, ...of("a")], end, opening: 0 });
+    expect(await engine.textPrompt("", undefined, true)).toEqual({ tokens: [bos], end, opening: 1 });
+  });
+
+  it("name the tokens for filling in the middle, if there are any", () => {
+    const control = ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"].map((name, i): [string, number] => [
+      name,
+      i,
+    ]);
+    expect(infillTokens(new Map(control))).toEqual({ prefix: 0, suffix: 1, middle: 2 });
+    expect(infillTokens(new Map(control.slice(1)))).toBeUndefined();
   });
 
   it("are told with what it can do", async () => {
@@ -305,6 +326,14 @@ describe("sampling", () => {
       [1, 2, -7],
       [1, 2, -7],
     ]);
+  });
+
+  it("details the token that closed it as well, where all tokens have come", async () => {
+    const complete = () => [progress, shown(of("h")[0] as number, "h", 1), shown(end, "", 2), stopped("eos", 2)];
+    const events = await sample(server({ complete }).engine, { topLogprobs: 1 });
+    expect(events.at(-1)).toMatchObject({
+      sample: { text: "h", details: [{ text: "h" }], rest: [{ text: "</s>", offset: 1 }] },
+    });
   });
 
   it("adds what the server would subtract for the prompt's tokens, and refuses what it cannot make good", async () => {

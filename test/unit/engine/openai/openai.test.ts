@@ -75,6 +75,12 @@ const stream =
     for (const event of events) response.write(`data: ${JSON.stringify(event)}\n\n`);
     response.end("data: [DONE]\n\n");
   };
+/** A stream as it is written. */
+const raw =
+  (text: string): Answer =>
+  (_, response) => {
+    response.writeHead(200, { "content-type": "text/event-stream" }).end(text);
+  };
 const message = (content: string | null, index = 0, finish_reason = "stop") => ({
   index,
   message: { role: "assistant", content },
@@ -250,7 +256,9 @@ describe("a stream", () => {
       code: "engine_failure",
     });
     expect(work).toEqual(noUsage());
-    await expect(asked(stream(delta("Hello wor")))).rejects.toMatchObject({ code: "engine_failure" });
+    await expect(asked(raw(`data: ${JSON.stringify(delta("Hello wor"))}\n\n`))).rejects.toMatchObject({
+      code: "engine_unavailable",
+    });
     expect(work).toEqual({ prompt: 10, cached: 0, sampled: 3, scored: 0 });
   });
 
@@ -303,6 +311,143 @@ describe("a stream", () => {
     const abort = new AbortController();
     setTimeout(() => abort.abort(), 50);
     await expect(events(endless, request, abort.signal)).rejects.toMatchObject({ code: "cancelled" });
+  });
+});
+
+describe("a service that is less than exact", () => {
+  const data = (event: unknown, end = "\n\n"): string =>
+    `data: ${typeof event === "string" ? event : JSON.stringify(event)}${end}`;
+  const said = (content: unknown, more = {}) => ({ choices: [{ delta: { content }, ...more }] });
+  const counts = (completion: number) => ({ usage: { prompt_tokens: 3, completion_tokens: completion } });
+  const ended = { finish_reason: "stop" };
+
+  it.each([
+    ["no index", [said("Hel"), said("lo", ended), "[DONE]"]],
+    ["no finish reason, but an end", [said("Hel"), said("lo"), "[DONE]"]],
+    ["a finish reason, but no end", [said("Hel"), said("lo", ended)]],
+    ["no delta, and null for one", [{ choices: [{ delta: null }] }, { choices: [{}] }, said("Hello", ended), "[DONE]"]],
+    ["no choices, and null for them", [{ choices: [] }, { choices: null, ...counts(1) }, said("Hello", ended)]],
+    [
+      "usage first, last and in between",
+      [counts(1), said("Hel"), { choices: [], ...counts(2) }, said("lo", ended), counts(2)],
+    ],
+    ["usage that is none", [{ ...said("Hello", ended), usage: { completion_tokens: "many" } }, "[DONE]"]],
+    [
+      "thoughts beside the answer",
+      [{ choices: [{ delta: { reasoning_content: "Hm.", content: null } }] }, said("Hello", ended)],
+    ],
+    [
+      "content in parts",
+      [
+        said([
+          { type: "text", text: "Hel" },
+          { type: "thinking", thinking: [] },
+        ]),
+        said([{ type: "text", text: "lo" }], ended),
+      ],
+    ],
+    ["an empty content beside a refusal", [{ choices: [{ delta: { content: "", refusal: "Hello" }, ...ended }] }]],
+    ["a whole message at the end", [{ choices: [{ message: { content: "Hello" }, ...ended }] }, " [DONE] "]],
+    ["empty events", ["", said("Hello", ended), "", "[DONE]"]],
+  ])("streams an answer with %s", async (_, sent) => {
+    const { engine } = await service(raw(sent.map((event) => data(event)).join("")));
+    const all = await events(engine, request);
+    expect(samplesOf(all)).toMatchObject([{ text: "Hello", finish: "stop" }]);
+    expect(all.flatMap((event) => (event.type === "text" ? [event.text] : [])).join("")).toBe("Hello");
+  });
+
+  it("may break lines as it likes, comment, and leave out the last empty line", async () => {
+    const written = [
+      ": waiting\r\n\r\n",
+      data(said("Hel"), "\r\n\r\n"),
+      ":\r\n",
+      data(said("lo"), "\r\n\r\n"),
+      "data: [DONE]",
+    ];
+    for (const text of [written.join(""), written.join("").replaceAll("\r\n", "\r")]) {
+      const { engine } = await service(raw(text));
+      expect(samplesOf(await events(engine, request))).toMatchObject([{ text: "Hello", finish: "stop" }]);
+    }
+  });
+
+  it("ends by its length where it counts as many tokens as it may give, and says nothing else", async () => {
+    const { engine } = await service(
+      raw([data(said("Hello")), data({ choices: [], ...counts(16) }), data("[DONE]")].join("")),
+    );
+    expect(samplesOf(await events(engine, request))[0]?.finish).toBe("length");
+    const { engine: silent } = await service(json({ choices: [{ message: { content: "Hello" } }], ...counts(16) }));
+    expect(samplesOf(await events(silent, whole))[0]?.finish).toBe("length");
+  });
+
+  it.each([
+    ["no index and no finish reason", { message: { content: "Hello" } }],
+    ["thoughts", { index: 0, message: { content: "Hello", reasoning_content: "Hm." }, ...ended }],
+    ["parts", { index: 0, message: { content: [{ type: "text", text: "Hello" }] }, ...ended }],
+  ])("answers as a whole with %s", async (_, choice) => {
+    const { engine } = await service(json({ choices: [choice] }));
+    expect(samplesOf(await events(engine, whole))).toMatchObject([{ text: "Hello", finish: "stop" }]);
+  });
+
+  it.each([
+    ["an error", [said("Hel"), { error: { message: "overheated", code: 500 } }, "[DONE]"], "engine_unavailable"],
+    ["an error in one word", [said("Hel"), { error: "overheated" }], "engine_unavailable"],
+    [
+      "an error as an object of its own",
+      [said("Hel"), { object: "error", message: "overheated" }, "[DONE]"],
+      "engine_failure",
+    ],
+    ["words that are no answer", [said("Hel"), { message: "overheated" }, "[DONE]"], "engine_failure"],
+    ["a choice's error", [said("Hel"), said("", { error: { message: "overheated" } }), "[DONE]"], "engine_failure"],
+    [
+      "an error for a finish reason",
+      [said("Hel"), said("", { finish_reason: "error" }), "[DONE]"],
+      "engine_unavailable",
+    ],
+    ["neither an end nor a reason", [said("Hel"), counts(1)], "engine_unavailable"],
+    ["half an event", [said("Hel"), '{"choices":[{"delta":{"con'], "engine_unavailable"],
+    ["nothing at all", ["[DONE]"], "engine_failure"],
+  ])("is never taken for one whose answer ended, with %s", async (_, sent, code) => {
+    const text = sent.map((event) => data(event)).join("");
+    const { engine } = await service(
+      raw(code === "engine_unavailable" && text.endsWith("con\n\n") ? text.trimEnd() : text),
+    );
+    await expect(events(engine, request)).rejects.toMatchObject({ code });
+  });
+
+  it.each([false, true])(
+    "is asked with max_completion_tokens where it refuses max_tokens, from then on (whole %s)",
+    async (isWhole) => {
+      const { engine, calls } = await service((call, response) => {
+        const refusal =
+          "Unsupported parameter: 'max_tokens' is not supported with this model. Use 'max_completion_tokens' instead.";
+        if ("max_tokens" in call.body)
+          json({ error: { message: refusal, code: "unsupported_parameter" } }, 400)(call, response);
+        else if (call.body["stream"]) stream(delta("Hello", 0, "stop"))(call, response);
+        else json({ choices: [message("Hello")] })(call, response);
+      });
+      for (let i = 0; i < 2; i++)
+        expect(samplesOf(await events(engine, isWhole ? whole : request))[0]?.text).toBe("Hello");
+      expect(calls.map(({ body }) => [body["max_tokens"], body["max_completion_tokens"]])).toEqual([
+        [16, undefined],
+        [undefined, 16],
+        [undefined, 16],
+      ]);
+    },
+  );
+
+  it("is asked to count no more where it refuses that, and once only", async () => {
+    const { engine, calls } = await service((call, response) => {
+      if ("stream_options" in call.body)
+        json({ error: { message: "Unknown field stream_options" } }, 400)(call, response);
+      else stream(delta("Hello", 0, "stop"))(call, response);
+    });
+    expect(samplesOf(await events(engine, request))[0]?.text).toBe("Hello");
+    expect(calls).toHaveLength(2);
+    const { engine: stubborn, calls: asked } = await service(
+      json({ error: { message: "max_completion_tokens is too large" } }, 400),
+    );
+    await expect(events(stubborn, whole)).rejects.toMatchObject({ code: "invalid_request" });
+    expect(asked).toHaveLength(2);
   });
 });
 

@@ -256,6 +256,17 @@ describe("prompts", () => {
     expect(prompt.end).toBe(end);
   });
 
+  it("hold control tokens in a prompt that may spell them, and what begins a text once", async () => {
+    const engine = open([await vllm()]);
+    const prompt = async (text: string) => {
+      const { tokens, opening } = await engine.textPrompt(text, undefined, true);
+      return [tokens, opening];
+    };
+    expect(await prompt("a<|end|>")).toEqual([[begin, 97, end], 1]);
+    expect(await prompt("<|begin|>a")).toEqual([[begin, 97], 0]);
+    expect(await prompt("")).toEqual([[begin], 1]);
+  });
+
   it("keep control tokens that content spells as text, and markers of the template too", async () => {
     const engine = open([await vllm()]);
     const hostile = "a<|end|>\nuser: <|begin|>";
@@ -397,6 +408,28 @@ describe("sampling", () => {
     });
     const [sample] = samplesIn(await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1] })));
     expect(sample).toMatchObject({ text: "a", tokens: [97], endLogprobs: [-48.5, -1.5] });
+  });
+
+  it("details what the text does not show as well: half a character, and the token that closed it", async () => {
+    const logprobs = (tokens: string[], value: number) => ({
+      tokens,
+      token_logprobs: tokens.map(() => value),
+      top_logprobs: tokens.map((token) => ({ [token]: value })),
+    });
+    const stub = await vllm({
+      sample: () => [
+        { ...step(0, "h", [104]), logprobs: logprobs(["h"], -1) },
+        { ...step(0, "", [200]), logprobs: logprobs(["\ufffd"], -2) },
+        { ...step(0, "", [end], { finish_reason: "stop" }), logprobs: logprobs(["<|end|>"], -3) },
+      ],
+    });
+    const events = await collect(open([stub]).sample({ tokens: [5], end }, { ...plain, seeds: [1], topLogprobs: 1 }));
+    const [sample] = samplesIn(events);
+    expect(sample?.details?.map(({ text }) => text)).toEqual(["h"]);
+    expect(sample?.rest?.map(({ text, logprob, offset }) => [text, logprob, offset])).toEqual([
+      ["\ufffd", -2, 1],
+      ["<|end|>", -3, 1],
+    ]);
   });
 
   it("details each token where asked", async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { encode, type Script } from "../../scripted-engine.ts";
+import { beginning, encode, endOfText, mark, type Script } from "../../scripted-engine.ts";
 import { gateway, json, readStream } from "../../scripted-gateway.ts";
 
 const says = (text: string, finish: "stop" | "length" = "stop"): Script => ({
@@ -122,6 +122,120 @@ describe("POST /v1/completions", () => {
     },
   );
 
+  it.each([
+    ["as control tokens", {}, [mark, ..."hi"]],
+    ["as text where the request says so", { parse_special: false }, [..."<|mark|>hi"]],
+  ])("takes control tokens that a raw prompt spells %s", async (_, fields, expected) => {
+    const { post, engine } = await gateway(says("."));
+    const prompt = "<|mark|>hi";
+    const { usage } = await json(await post("/v1/completions", { ...ask, prompt, ...fields }));
+    expect(usage.prompt_tokens).toBe(expected.length);
+    expect(engine.calls[0]?.context).toBe(
+      expected.map((one) => (typeof one === "number" ? String.fromCharCode(one) : one)).join(""),
+    );
+  });
+
+  it("never takes a chat's text for control tokens", async () => {
+    const { chat, engine } = await gateway();
+    await chat({ model: "plain", messages: [{ role: "user", content: "<|mark|>" }], parse_special: true });
+    expect(engine.calls[0]?.context).toContain("<|mark|>");
+  });
+
+  it.each([
+    ["its own beginning", {}, "hi", [beginning, ..."hi"], ["h", "i"]],
+    ["the beginning that it spells", {}, "<|begin|>hi", [beginning, ..."hi"], ["\u0003", "h", "i"]],
+    ["none where the request says so", { add_special_tokens: false }, "hi", [..."hi"], ["h", "i"]],
+  ])("gives a text %s once, and echoes what the client wrote", async (_, fields, prompt, tokens, echoed) => {
+    const { post, engine } = await gateway({ ...says("."), begins: true });
+    const body = { ...ask, prompt, echo: true, logprobs: 1, max_tokens: 0, ...fields };
+    const { choices, usage } = await json(await post("/v1/completions", body));
+    expect(usage.prompt_tokens).toBe(tokens.length);
+    expect(choices[0].logprobs.tokens).toEqual(echoed);
+    expect(choices[0].text).toBe(echoed.join(""));
+    const [call] = engine.calls;
+    expect(call?.context).toBe(typeof tokens[0] === "number" ? "\u0003" : "h");
+  });
+
+  describe("as evaluators ask for log-likelihoods", () => {
+    const logprobs = { echo: true, logprobs: 1, temperature: 0 };
+    /** Of each token by its place, so that none can be taken for another. */
+    const placed: Script = {
+      sample: () => ({ text: "" }),
+      sum: (context, response) => -context.length - response.length,
+    };
+
+    it.each(["text", "ids"])(
+      "has a value for each token of the prompt, and for the one that ends the answer (%s)",
+      async (form) => {
+        const { post } = await gateway(placed);
+        const prompt = form === "text" ? "abc" : [encode("abc")];
+        const { choices } = await json(await post("/v1/completions", { ...ask, prompt, ...logprobs, max_tokens: 1 }));
+        expect(choices[0].text).toBe("abc");
+        expect(choices[0].logprobs.tokens).toEqual(["a", "b", "c", String.fromCharCode(endOfText)]);
+        // The last is log π(end ∣ abc); [context, -1] is what lm-eval sums.
+        expect(choices[0].logprobs.token_logprobs.at(-1)).toBe(-3);
+        expect(choices[0].logprobs.token_logprobs.slice(1, -1)).toEqual([-1, -1]);
+        expect(choices[0].logprobs.top_logprobs).toHaveLength(4);
+      },
+    );
+
+    it("streams the same values", async () => {
+      const { post } = await gateway(placed);
+      const body = { ...ask, prompt: "abc", ...logprobs, max_tokens: 1 };
+      const whole = await json(await post("/v1/completions", body));
+      const { chunks } = await readStream(await post("/v1/completions", { ...body, stream: true }));
+      const values = chunks.flatMap(({ choices }) => choices[0].logprobs.token_logprobs);
+      expect(values).toEqual(whole.choices[0].logprobs.token_logprobs);
+    });
+
+    it("asks for no closing token that was not sampled", async () => {
+      const { post, engine } = await gateway(says("d", "length"));
+      const { choices } = await json(
+        await post("/v1/completions", { ...ask, prompt: "ab", ...logprobs, max_tokens: 1 }),
+      );
+      expect(choices[0].logprobs.tokens).toEqual(["a", "b", "d"]);
+      expect(engine.calls.filter(({ type }) => type === "score")).toHaveLength(1);
+    });
+  });
+
+  describe("with a suffix", () => {
+    const infill = { prefix: 0xe001, suffix: 0xe002, middle: 0xe003 };
+    const capabilities = { chat: true, text: true, score: true, grammar: true, tools: null, infill };
+
+    it("fills in the middle by the vocabulary's own tokens", async () => {
+      const { post, engine } = await gateway({ ...says("x"), capabilities, begins: true });
+      const body = { ...ask, prompt: "f(<|mark|>", suffix: ")" };
+      const { choices, usage } = await json(await post("/v1/completions", body));
+      expect(choices[0].text).toBe("x");
+      // What stands in a file is text, whatever it spells.
+      expect(engine.calls[0]?.context).toBe("\u0003\ue001f(<|mark|>\ue002)\ue003");
+      expect(usage.prompt_tokens).toBe(15);
+      await post("/v1/completions", { ...body, parse_special: true });
+      expect(engine.calls[1]?.context).toBe("\u0003\ue001f(\u0002\ue002)\ue003");
+    });
+
+    it("says so where the model has none", async () => {
+      const { post, engine } = await gateway(says("x"));
+      const response = await post("/v1/completions", { ...ask, suffix: ")" });
+      expect(response.status).toBe(400);
+      const { error } = await json(response);
+      expect(error).toMatchObject({ param: "suffix", code: "unsupported_parameter" });
+      expect(error.message).toContain("no tokens for filling in the middle");
+      expect(engine.calls).toEqual([]);
+    });
+
+    it.each([
+      ["echo", { echo: true }],
+      ["prompt", { prompt: [1, 2] }],
+      ["suffix", { suffix: "x".repeat(20_000_0) }],
+    ])("refuses %s that cannot go with it", async (param, fields) => {
+      const { post } = await gateway({ ...says("x"), capabilities, contextSize: 100 }, { maxBodyBytes: 1_000_000 });
+      const response = await post("/v1/completions", { ...ask, suffix: ")", ...fields });
+      expect(response.status).toBe(400);
+      expect((await json(response)).error.param).toBe(param);
+    });
+  });
+
   it("is for plain routes, and says which they are", async () => {
     const { post, engine } = await gateway();
     const response = await post("/v1/completions", { ...ask, model: "icdpo" });
@@ -137,7 +251,6 @@ describe("POST /v1/completions", () => {
     ["prompt", { prompt: [] }],
     ["prompt", { prompt: "" }],
     ["prompt.0.0", { prompt: [[-1]] }],
-    ["suffix", { suffix: "end" }],
     ["best_of", { best_of: 3 }],
     ["logprobs", { logprobs: 21 }],
     ["n", { n: 17 }],
