@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "53bb0478a8c66277" },
+  answers: { version: 2, sources: "612824e68bcf3e40" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
   rewards: { version: 1, sources: "88b4f99a931a64e7" },
