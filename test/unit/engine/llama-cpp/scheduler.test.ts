@@ -605,6 +605,7 @@ describe("sampling", () => {
       tokens: [],
       logprobs: [],
       endLogprobs: [logprob(prompt, end)],
+      rest: [],
     });
     expect(said).toEqual([]);
   });
@@ -625,6 +626,7 @@ describe("sampling", () => {
       tokens: [101, 110, 100],
       logprobs: [],
       endLogprobs: [],
+      rest: [],
     });
     // One prefill, then the prompt's last token and two of the three sampled ones.
     expect(backend.steps).toHaveLength(4);
