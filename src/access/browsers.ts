@@ -20,6 +20,7 @@ const exposedHeaders = [
   "x-icdpo-candidates",
   "x-icdpo-score",
   "x-icdpo-tokens",
+  "x-icdpo-schema",
   "x-icdpo-tools",
   "x-icdpo-ignored",
   "server-timing",

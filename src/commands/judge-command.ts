@@ -164,7 +164,7 @@ async function answerOf(
   const asked = { conversation, sampling: settings.sampling, answers, tools: [], format, variables };
   const { policy, sampling } = termsOf(arm, asked);
   const syntax = (await policy.sampler.engine.info(signal)).capabilities.tools ?? genericToolSyntax;
-  const grammar = answerGrammar({ tools: [], toolChoice: "auto", parallelToolCalls: true, format }, syntax);
+  const { gbnf: grammar } = answerGrammar({ tools: [], toolChoice: "auto", parallelToolCalls: true, format }, syntax);
   const { budget_ms: budget } = policy.settings;
   const { ranked } = await icdpo(policy, {
     conversation,

@@ -3,8 +3,8 @@ import type { Tool, ToolSyntax } from "../types/conversation.ts";
 import { type Grammar, literal } from "./gbnf.ts";
 import { addJsonSchema } from "./json-schema.ts";
 
-/** A tool, and where its schema stands in the request. */
-export type PlacedTool = Tool & { readonly path: string };
+/** A tool, where its schema stands in the request, and whether what a grammar cannot keep to of that is refused. */
+export type PlacedTool = Tool & { readonly path: string; readonly strict?: boolean | undefined };
 
 export interface CallRules {
   readonly syntax: ToolSyntax;

@@ -22,19 +22,28 @@ const entrySize = 512;
 /** Characters of schemas that are hashed in no time. */
 const quicklyHashed = 2 ** 14;
 
+export interface AnswerGrammar {
+  /** GBNF; undefined: answers are free text. */
+  readonly gbnf: string | undefined;
+  /** Places in the request's schemas that the grammar does not keep to, outermost first; none of a strict schema. */
+  readonly relaxed: readonly string[];
+}
+
 /** A grammar, or why there is none. */
-type Compiled = string | Pick<GatewayError, "code" | "message" | "param">;
+type Compiled = AnswerGrammar | Pick<GatewayError, "code" | "message" | "param">;
+
+const freeText: AnswerGrammar = { gbnf: undefined, relaxed: [] };
 
 /** Grammars and refusals by the hash of what asks for them: schemas are compiled once, however often they come. */
 export class AnswerGrammars {
   readonly #compiled = new LRUCache<string, Compiled>({
     maxSize: mostKept,
-    sizeCalculation: (compiled) => entrySize + 2 * (typeof compiled === "string" ? compiled : compiled.message).length,
+    sizeCalculation: (compiled) => entrySize + 2 * sizeOf(compiled),
   });
 
   /** As `answerGrammar`. What is large, or not known yet, waits for its `turn`. */
-  async of(wanted: Wanted, syntax: ToolSyntax, turn: () => Promise<void>): Promise<string | undefined> {
-    if (wanted.tools.length === 0 && wanted.format.type === "text") return undefined;
+  async of(wanted: Wanted, syntax: ToolSyntax, turn: () => Promise<void>): Promise<AnswerGrammar> {
+    if (wanted.tools.length === 0 && wanted.format.type === "text") return freeText;
     const text = textOf(wanted, syntax);
     const isQuick = text.length <= quicklyHashed;
     if (!isQuick) await turn();
@@ -46,7 +55,7 @@ export class AnswerGrammars {
       compiled = compile(wanted, syntax);
       this.#compiled.set(key, compiled);
     }
-    if (typeof compiled === "string") return compiled;
+    if ("relaxed" in compiled) return compiled;
     const { code, message, param } = compiled;
     throw new GatewayError(code, message, param === null ? {} : { param });
   }
@@ -54,7 +63,7 @@ export class AnswerGrammars {
 
 /** All that a grammar depends on. Throws "invalid_request" for more than can be hashed and compiled at once. */
 function textOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax: ToolSyntax): string {
-  const callable = tools.map(({ name, parameters, path }) => [name, path, parameters]);
+  const callable = tools.map(({ name, parameters, path, strict }) => [name, path, parameters, strict === true]);
   const text = JSON.stringify([callable, toolChoice, parallelToolCalls, format, syntax]);
   if (text.length > longestSchemas)
     throw new GatewayError(
@@ -67,7 +76,7 @@ function textOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax
 
 function compile(wanted: Wanted, syntax: ToolSyntax): Compiled {
   try {
-    return answerGrammar(wanted, syntax) ?? "";
+    return answerGrammar(wanted, syntax);
   } catch (error) {
     if (!(error instanceof GatewayError)) throw error;
     // The error itself would keep what was at work when it was made.
@@ -76,14 +85,19 @@ function compile(wanted: Wanted, syntax: ToolSyntax): Compiled {
   }
 }
 
+function sizeOf(compiled: Compiled): number {
+  if (!("relaxed" in compiled)) return compiled.message.length;
+  return (compiled.gbnf ?? "").length + compiled.relaxed.reduce((sum, place) => sum + place.length, 0);
+}
+
 /**
- * GBNF; undefined where answers are free text. Throws "invalid_request" for a schema that cannot be kept to, naming its
- * place.
+ * Throws "invalid_request" naming the place of what is no schema, and of what a grammar cannot keep to in a strict one.
  */
-export function answerGrammar(
-  { tools, toolChoice, parallelToolCalls, format }: Wanted,
-  syntax: ToolSyntax,
-): string | undefined {
+export function answerGrammar(wanted: Wanted, syntax: ToolSyntax): AnswerGrammar {
+  return { gbnf: gbnfOf(wanted, syntax), relaxed: [] };
+}
+
+function gbnfOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax: ToolSyntax): string | undefined {
   if (format.type === "grammar") {
     if (tools.length > 0) throw eitherOf(format.path);
     return clientGrammar(format.text, format.path);

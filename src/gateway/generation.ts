@@ -10,11 +10,14 @@ import type { Conversation, Tool, ToolCall } from "../types/conversation.ts";
 /** Which of the tools may or must be called: none or any number; at least one; at least one of this name. */
 export type ToolChoice = "auto" | "required" | { readonly name: string };
 
+/** Whether a schema is kept to or refused by its place (true), or kept to as far as a grammar can. */
+export type Strictness = boolean | undefined;
+
 export type AnswerFormat =
   | { readonly type: "text" }
   | { readonly type: "json-object" }
   /** `path` is where the schema stands in the request. */
-  | { readonly type: "json-schema"; readonly schema: unknown; readonly path: string }
+  | { readonly type: "json-schema"; readonly schema: unknown; readonly path: string; readonly strict?: Strictness }
   /** A regular expression that the whole answer matches; a grammar in GBNF that it is a text of. */
   | { readonly type: "pattern"; readonly text: string; readonly path: string }
   | { readonly type: "grammar"; readonly text: string; readonly path: string }
@@ -38,7 +41,7 @@ export interface Generation {
   readonly answers: number;
   readonly seed?: number | undefined;
   /** Empty: none. Each with the place in the request where its schema stands. */
-  readonly tools: readonly (Tool & { readonly path: string })[];
+  readonly tools: readonly (Tool & { readonly path: string; readonly strict?: Strictness })[];
   readonly toolChoice: ToolChoice;
   readonly parallelToolCalls: boolean;
   readonly format: AnswerFormat;

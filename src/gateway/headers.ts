@@ -20,6 +20,26 @@ export function routeHeaders({ route, policy, arm }: ResolvedRoute, candidates: 
   };
 }
 
+const mostPlaces = 16;
+/** Names come from the client: no more of one is said back. */
+const longestPlace = 160;
+
+/** Places in the request's schemas that its grammar does not keep to: answers are checked against them once sampled. */
+export function schemaHeaders(relaxed: readonly string[]): Record<string, string> {
+  if (relaxed.length === 0) return {};
+  const named = relaxed.slice(0, mostPlaces).map(headerSafe);
+  const more = relaxed.length - named.length;
+  return { "x-icdpo-schema": `relaxed; ${[...named, ...(more > 0 ? [`${more} more`] : [])].join(", ")}` };
+}
+
+/** What a header cannot hold, or would part places, is written as in a URI. */
+function headerSafe(place: string): string {
+  return place
+    .slice(0, longestPlace)
+    .toWellFormed()
+    .replace(/[^\w.$/~^*()+[\]{}|:@!?<>=&-]/gu, encodeURIComponent);
+}
+
 /** Known when it is done. */
 export function outcomeHeaders({ ranked, tokens, timings }: IcdpoOutcome): Record<string, string> {
   const score = ranked[0]?.score;

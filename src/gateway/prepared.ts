@@ -12,7 +12,7 @@ import { AnswerReader } from "./answer-reader.ts";
 import { checkAnswerSize, fittingTokens } from "./answer-room.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Generation } from "./generation.ts";
-import { routeHeaders, setHeaders } from "./headers.ts";
+import { routeHeaders, schemaHeaders, setHeaders } from "./headers.ts";
 import { recordedSettings } from "./recorded-settings.ts";
 import type { ResolvedRoute } from "./route.ts";
 import { tenantOf } from "./tenant.ts";
@@ -73,8 +73,8 @@ export async function prepare(
   const maxTokens = isBounded ? agreed.maxTokens : Math.min(agreed.maxTokens, fittingTokens(answers, details));
   const sampling = { ...agreed, maxTokens };
   checkAnswerSize(answers * Math.min(maxTokens, contextSize), details, details > 1 ? "top_logprobs" : "n");
-  const grammar = await grammars.of(generation, syntax, dependencies.turn);
-  checkEnding(sampling, grammar);
+  const { gbnf, relaxed } = await grammars.of(generation, syntax, dependencies.turn);
+  checkEnding(sampling, gbnf);
   const { cachesPrompt = true, user } = generation;
   const own = tenantOf(c, dependencies, { user, isUsers: resolved.isUsers });
   const request: IcdpoRequest = {
@@ -82,7 +82,7 @@ export async function prepare(
     sampling,
     tools,
     variables,
-    grammar,
+    grammar: gbnf,
     topLogprobs: topLogprobs ?? undefined,
     answers,
     seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,
@@ -97,7 +97,7 @@ export async function prepare(
   observer.note({ answers, candidates: candidateCount(policy, request) });
   observer.text("request", conversation);
   observer.text("settings", recordedSettings(generation, request.seed));
-  setHeaders(c, routeHeaders(resolved, candidateCount(policy, request)));
+  setHeaders(c, { ...routeHeaders(resolved, candidateCount(policy, request)), ...schemaHeaders(relaxed) });
   const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
   // What a JSON format asks for is no call, whatever it looks like.
   const isLoose = tools.length > 0 && !mustCall && generation.format.type === "text";

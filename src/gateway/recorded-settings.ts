@@ -31,7 +31,7 @@ const schema = z.object({
   format: z.discriminatedUnion("type", [
     z.object({ type: z.literal("text") }),
     z.object({ type: z.literal("json-object") }),
-    z.object({ type: z.literal("json-schema"), schema: z.unknown(), path: z.string() }),
+    z.object({ type: z.literal("json-schema"), schema: z.unknown(), path: z.string(), strict: z.boolean().optional() }),
     z.object({ type: z.literal("pattern"), text: z.string(), path: z.string() }),
     z.object({ type: z.literal("grammar"), text: z.string(), path: z.string() }),
     z.object({ type: z.literal("choice"), choices: z.array(z.string()).readonly(), path: z.string() }),

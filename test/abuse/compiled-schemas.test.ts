@@ -135,7 +135,7 @@ const wanted = (schema: unknown) => ({
   tools: [],
   toolChoice: "auto" as const,
   parallelToolCalls: true,
-  format: { type: "json-schema", schema, path: "schema" } as const,
+  format: { type: "json-schema", schema, path: "schema", strict: true } as const,
 });
 
 /** True where it is compiled. Throws what is no refusal. */
@@ -217,7 +217,7 @@ it("what is kept of compiled and refused schemas is bounded", { timeout: 600_000
   };
   const grammars = new AnswerGrammars();
   const large = (i: number) => ({ enum: many(1_800, (j) => `${i}-${j} of some length, so that they are a burden`) });
-  const ask = (schema: unknown) => grammars.of(wanted(schema), genericToolSyntax, async () => {});
+  const ask = async (schema: unknown) => (await grammars.of(wanted(schema), genericToolSyntax, async () => {})).gbnf;
   const before = await held();
   for (let i = 0; i < 450; i++) expect(await ask(large(i))).toContain("burden");
   for (let i = 0; i < 2_000; i++) await expect(ask({ not: { const: i } })).rejects.toThrow("'not'");

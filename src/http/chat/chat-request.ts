@@ -129,6 +129,7 @@ function toFormat(format: ChatRequest["response_format"]): AnswerFormat {
         type: "json-schema",
         schema: format.json_schema.schema ?? { type: "object" },
         path: "response_format.json_schema.schema",
+        strict: format.json_schema.strict === true,
       };
   }
 }

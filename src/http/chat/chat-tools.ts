@@ -72,13 +72,14 @@ function callable(body: Given): Generation["tools"] {
   const { tools, tool_choice: choice } = body;
   const all = (tools ?? []).flatMap((tool, index) => {
     if (!isFunction(tool)) return [];
-    const { name, description, parameters } = tool.function;
+    const { name, description, parameters, strict } = tool.function;
     const path = speaksOfFunctions(body) ? `functions.${index}.parameters` : `tools.${index}.function.parameters`;
     return [
       {
         name,
         description: description ?? undefined,
         parameters: parameters ?? { type: "object", properties: {} },
+        strict: strict === true,
         path,
       },
     ];

@@ -45,6 +45,7 @@ const ownTool = z.object({
   name: toolName,
   description: z.string().nullish(),
   input_schema: z.record(z.string(), z.unknown()),
+  strict: z.boolean().nullish(),
 });
 type OwnTool = z.output<typeof ownTool>;
 /** Anthropic runs them, or has taught its models how to call them. */
@@ -59,7 +60,13 @@ const toolChoice = z.discriminatedUnion("type", [
   z.object({ type: z.literal("none") }),
 ]);
 
-const format = z.object({ type: z.literal("json_schema"), schema: z.record(z.string(), z.unknown()) }).nullish();
+const format = z
+  .object({
+    type: z.literal("json_schema"),
+    schema: z.record(z.string(), z.unknown()),
+    strict: z.boolean().nullish(),
+  })
+  .nullish();
 
 /** What is about the prompt: all that tokens are counted of. */
 const promptFields = {
@@ -187,8 +194,9 @@ function isOwn(tool: z.output<typeof ownTool | typeof otherTool>): tool is OwnTo
 function ownTools({ tools }: CountTokensRequest): Generation["tools"] {
   return (tools ?? []).flatMap((tool, index) => {
     if (!isOwn(tool)) return [];
-    const { name, description, input_schema: parameters } = tool;
-    return [{ name, description: description ?? undefined, parameters, path: `tools.${index}.input_schema` }];
+    const { name, description, input_schema: parameters, strict } = tool;
+    const path = `tools.${index}.input_schema`;
+    return [{ name, description: description ?? undefined, parameters, path, strict: strict === true }];
   });
 }
 
@@ -198,8 +206,9 @@ function toToolChoice(choice: CountTokensRequest["tool_choice"]): ToolChoice {
 }
 
 function toFormat({ output_config: config, output_format: earlier }: CountTokensRequest): AnswerFormat {
-  if (config?.format) return { type: "json-schema", schema: config.format.schema, path: "output_config.format.schema" };
-  return earlier ? { type: "json-schema", schema: earlier.schema, path: "output_format.schema" } : { type: "text" };
+  const [given, path] = config?.format ? [config.format, "output_config.format"] : [earlier, "output_format"];
+  if (!given) return { type: "text" };
+  return { type: "json-schema", schema: given.schema, path: `${path}.schema`, strict: given.strict === true };
 }
 
 /** Fields that are known to ask for nothing that could be missed. */

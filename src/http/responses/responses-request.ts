@@ -120,6 +120,11 @@ function toFormat(given: z.output<typeof format> | null | undefined): AnswerForm
     case "json_object":
       return { type: "json-object" };
     case "json_schema":
-      return { type: "json-schema", schema: given.schema ?? { type: "object" }, path: "text.format.schema" };
+      return {
+        type: "json-schema",
+        schema: given.schema ?? { type: "object" },
+        path: "text.format.schema",
+        strict: given.strict === true,
+      };
   }
 }

@@ -107,6 +107,7 @@ function offered(tool: GivenTool, namespace: string | undefined, path: string): 
     description: tool.description ?? undefined,
     parameters: isFunction(tool) ? (tool.parameters ?? { type: "object", properties: {} }) : customParameters,
     path: `${path}.parameters`,
+    strict: isFunction(tool) && tool.strict === true,
   };
   return [{ type, name, namespace, tool: shown }];
 }
