@@ -2,8 +2,9 @@
  * @module Grammars that clients write themselves, in GBNF: held to the bounds of those that are made of schemas before
  * an engine reads them.
  */
+import { readBody } from "./gbnf-reader.ts";
 import { checkSize, UnfitGrammar } from "./gbnf-size.ts";
-import { outermost, refusal } from "./place.ts";
+import { malformed, outermost } from "./place.ts";
 
 /** Characters. */
 const longestGrammar = 2 ** 16;
@@ -18,7 +19,7 @@ const escapes = /\\(?:x[0-9A-Fa-f]{2}|u[0-9A-Fa-f]{4}|U[0-9A-Fa-f]{8}|[tnr"\\[\]
 
 /** The same grammar, a rule a line, without comments. Throws "invalid_request" naming `path`. */
 export function clientGrammar(source: string, path: string): string {
-  const wrong = (reason: string) => refusal(outermost(path), reason);
+  const wrong = (reason: string) => malformed(outermost(path), reason);
   if (source.length > longestGrammar) throw wrong(`a grammar may hold ${longestGrammar} characters`);
   const rules = readRules(source, wrong);
   const root = rules.get("root");
@@ -28,10 +29,7 @@ export function clientGrammar(source: string, path: string): string {
       if (!rules.has(other)) throw wrong(`the rule "${name}" names "${other}", which there is not`);
   rules.delete("root");
   try {
-    checkSize(
-      root.body,
-      [...rules].map(([name, { body }]) => [name, body] as const),
-    );
+    checkSize(new Map([["root", root] as const, ...rules].map(([name, { body }]) => [name, readBody(body)] as const)));
   } catch (error) {
     if (error instanceof UnfitGrammar) throw wrong(`the rule "${error.rule}": ${error.message}`);
     throw error;

@@ -2,7 +2,7 @@
  * @module Alternatives that begin alike and hold each other. While a text may still be either, an engine follows both,
  * in each of them both again, and so on: with each level of the text there are so many times more.
  */
-import type { Body } from "./gbnf-reader.ts";
+import { type Body, namesIn } from "./gbnf-reader.ts";
 
 type Bodies = ReadonlyMap<string, Body>;
 
@@ -182,7 +182,7 @@ function components(bodies: Bodies): {
       lowest.set(name, indices.size);
       indices.set(name, indices.size);
       waiting.push(name);
-      path.push({ name, next: namesIn(bodies.get(name) as Body, []).values() });
+      path.push({ name, next: namesIn(bodies.get(name) as Body).values() });
     };
     enter(start);
     for (let top = path.at(-1); top !== undefined; top = path.at(-1)) {
@@ -205,11 +205,4 @@ function components(bodies: Bodies): {
     }
   }
   return { order, groups };
-}
-
-function namesIn(body: Body, names: string[]): string[] {
-  if (body.type === "rule") names.push(body.name);
-  else if (body.type === "repeat") namesIn(body.body, names);
-  else if (body.type !== "text") for (const part of body.parts) namesIn(part, names);
-  return names;
 }

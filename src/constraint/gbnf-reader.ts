@@ -19,6 +19,14 @@ export function readBody(source: string): Body {
   return new BodyReader(source).read();
 }
 
+/** The rules that a body names. */
+export function namesIn(body: Body, names: string[] = []): string[] {
+  if (body.type === "rule") names.push(body.name);
+  else if (body.type === "repeat") namesIn(body.body, names);
+  else if (body.type !== "text") for (const part of body.parts) namesIn(part, names);
+  return names;
+}
+
 class BodyReader {
   readonly #source: string;
   #at = 0;

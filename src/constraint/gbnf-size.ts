@@ -4,7 +4,7 @@
  * text may still become. It looks for neither bound itself.
  */
 import { ambiguousRule } from "./gbnf-ambiguity.ts";
-import { type Body, readBody } from "./gbnf-reader.ts";
+import type { Body } from "./gbnf-reader.ts";
 
 /** What is in the way of a grammar: the rule, and why. */
 export class UnfitGrammar extends Error {
@@ -36,10 +36,8 @@ interface Beginning {
   readonly steps: number;
 }
 
-/** Throws UnfitGrammar. `root` is the body that begins. */
-export function checkSize(root: string, rules: Iterable<readonly [name: string, body: string]>): void {
-  const bodies = new Map<string, Body>([["root", readBody(root)]]);
-  for (const [name, body] of rules) bodies.set(name, readBody(body));
+/** Throws UnfitGrammar. */
+export function checkSize(bodies: ReadonlyMap<string, Body>): void {
   let elements = 0;
   for (const [name, body] of bodies) {
     elements += 2 + elementsOf(body);

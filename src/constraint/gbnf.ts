@@ -1,8 +1,9 @@
 /** @module Grammars in llama.cpp's notation, GBNF. */
 import { Budget } from "./budget.ts";
 import type { Ranges } from "./character-ranges.ts";
+import { type Body, namesIn, readBody } from "./gbnf-reader.ts";
 import { checkSize, UnfitGrammar } from "./gbnf-size.ts";
-import { type Place, refusal } from "./place.ts";
+import { type Place, pathOf, unkeepable } from "./place.ts";
 
 const longestName = 40;
 /** A longer class of characters is a rule, which all its places share. */
@@ -16,6 +17,8 @@ export class Grammar {
   readonly #numbers = new Map<string, number>();
   readonly #shared = new Map<string, string>();
   readonly #bodies = new Map<string, string>();
+  /** Of rules of schemas: places that they do not keep to. */
+  readonly #relaxed = new Map<string, readonly Place[]>();
 
   constructor(budget: Budget = new Budget()) {
     this.budget = budget;
@@ -42,6 +45,7 @@ export class Grammar {
   define(name: string, body: string): void {
     this.budget.spend(ruleWork + body.length);
     this.#rules.set(name, { body, place: this.#rules.get(name)?.place ?? this.budget.at });
+    this.#lastReached = null;
   }
 
   /**
@@ -53,7 +57,7 @@ export class Grammar {
     if (known !== undefined) return known;
     const rule = this.reserve(name);
     this.#shared.set(name, rule);
-    this.define(rule, make(rule));
+    this.budget.freely(() => this.define(rule, make(rule)));
     return rule;
   }
 
@@ -74,20 +78,46 @@ export class Grammar {
     return text.length <= longestClass ? text : this.same("class", text);
   }
 
+  /** What the rule does not keep to. */
+  relax(rule: string, places: readonly Place[]): void {
+    if (places.length > 0) this.#relaxed.set(rule, places);
+  }
+
   /**
    * The whole grammar; its texts are those of `root`. Throws "invalid_request" naming the place of what would be too
    * much for an engine, or would never end in it.
    */
   toGbnf(root: string): string {
-    const bodies = [...this.#rules].map(([name, { body }]) => [name, body] as const);
+    const bodies = this.#reachedFrom(root);
     try {
-      checkSize(root, bodies);
+      checkSize(bodies);
     } catch (error) {
       if (error instanceof UnfitGrammar)
-        throw refusal(this.#rules.get(error.rule)?.place ?? this.budget.at, error.message);
+        throw unkeepable(this.#rules.get(error.rule)?.place ?? this.budget.at, error.message);
       throw error;
     }
-    return [`root ::= ${root}`, ...bodies.map(([name, body]) => `${name} ::= ${body}`)].join("\n");
+    return [...bodies.keys()].map((name) => `${name} ::= ${this.#rules.get(name)?.body ?? root}`).join("\n");
+  }
+
+  /** Places that a text of `root` may not keep to, each once. */
+  relaxedFrom(root: string): string[] {
+    const names = [...this.#reachedFrom(root).keys()];
+    return [...new Set(names.flatMap((name) => (this.#relaxed.get(name) ?? []).map(pathOf)))];
+  }
+
+  #lastReached: { readonly root: string; readonly bodies: ReadonlyMap<string, Body> } | null = null;
+
+  /** "root", and the rules that it needs, in the order in which they were made: what was given up is left out. */
+  #reachedFrom(root: string): ReadonlyMap<string, Body> {
+    if (this.#lastReached?.root === root) return this.#lastReached.bodies;
+    const reached = new Map<string, Body>([["root", readBody(root)]]);
+    for (const body of reached.values())
+      for (const name of namesIn(body))
+        if (!reached.has(name)) reached.set(name, readBody(this.#rules.get(name)?.body ?? ""));
+    const made = [...this.#rules.keys()].filter((name) => reached.has(name));
+    const bodies = new Map(["root", ...made].map((name) => [name, reached.get(name) as Body]));
+    this.#lastReached = { root, bodies };
+    return bodies;
   }
 }
 

@@ -1,6 +1,6 @@
 /** @module JSON values as text: as a grammar writes them, and so that equal values have equal texts. */
 import type { Budget } from "./budget.ts";
-import { type Place, refusal } from "./place.ts";
+import { type Place, unkeepable } from "./place.ts";
 
 /** Lists and objects in each other, in a schema as it was sent. */
 const deepest = 256;
@@ -16,7 +16,7 @@ export function measure(schema: unknown, budget: Budget, place: Place): void {
     budget.spend(1);
     if (typeof value === "string") budget.spend(value.length / 8);
     if (typeof value !== "object" || value === null) continue;
-    if (depth >= deepest) throw refusal(place, `lists and objects may stand ${deepest} deep in each other at most`);
+    if (depth >= deepest) throw unkeepable(place, `lists and objects may stand ${deepest} deep in each other at most`);
     for (const key in value) {
       budget.spend(1 + key.length / 8);
       open.push({ value: (value as Record<string, unknown>)[key], depth: depth + 1 });

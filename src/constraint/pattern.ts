@@ -15,10 +15,19 @@ import {
   wordCharacters,
 } from "./character-ranges.ts";
 import { alternatives, type Grammar, literal, repeat } from "./gbnf.ts";
+import {
+  anyLength,
+  anything,
+  fittedTo,
+  joined,
+  type Lengths,
+  mostRepetitions,
+  nothing,
+  type Part,
+  UnmetLength,
+  UnsupportedPattern,
+} from "./pattern-length.ts";
 import { longestOverlap, mostOverlapping, type Shape } from "./pattern-overlap.ts";
-
-/** A pattern uses what a grammar does not have. */
-export class UnsupportedPattern extends Error {}
 
 /** Groups in each other. */
 const deepestGroup = 32;
@@ -51,19 +60,19 @@ export function anyCharacter(grammar: Grammar): string {
 }
 
 /**
- * GBNF of the texts that match; where the pattern is not anchored, any text may stand around them. Throws
- * UnsupportedPattern.
+ * GBNF of the texts that match, of the given lengths; where the pattern is not anchored, any text may stand around
+ * them. Throws UnsupportedPattern, and UnmetLength where it would match without a length.
  */
-export function patternGrammar(grammar: Grammar, source: string): string {
+export function patternGrammar(grammar: Grammar, source: string, within: Lengths = anyLength): string {
   checkPattern(grammar, source);
-  return new PatternReader(grammar, source, characterIn).read();
+  return new PatternReader(grammar, source, within, characterIn).read();
 }
 
 /** GBNF of the texts that match as a whole, as they are. Throws UnsupportedPattern. */
 export function plainPatternGrammar(grammar: Grammar, source: string): string {
   checkPattern(grammar, source);
   const whole = `^(?:${source.replace(/^\^/u, "").replace(/(?<!\\)\$$/u, "")})$`;
-  return new PatternReader(grammar, whole, plainCharacterIn).read();
+  return new PatternReader(grammar, whole, anyLength, plainCharacterIn).read();
 }
 
 function checkPattern(grammar: Grammar, source: string): void {
@@ -113,38 +122,30 @@ function plainCharacterIn(grammar: Grammar, ranges: Ranges): string {
   return grammar.oneOf(intersect(ranges, characters));
 }
 
-/** A part of a pattern: its grammar, and its shape. */
-interface Part {
-  readonly text: string;
-  readonly shape: Shape;
-}
-
-const anything: Shape = {
-  type: "repeat",
-  body: { type: "character", ranges: everything },
-  least: 0,
-  most: Number.POSITIVE_INFINITY,
-};
-
 /** Reads a pattern from left to right. `RegExp` has checked that it is well formed. */
 class PatternReader {
   readonly #grammar: Grammar;
   readonly #write: typeof characterIn;
   readonly #characters: readonly string[];
+  readonly #within: Lengths;
   #at = 0;
   #depth = 0;
 
   /** `write`: one character out of ranges, as a rule's body. */
-  constructor(grammar: Grammar, source: string, write: typeof characterIn) {
+  constructor(grammar: Grammar, source: string, within: Lengths, write: typeof characterIn) {
     this.#grammar = grammar;
     this.#write = write;
     this.#characters = Array.from(source);
+    this.#within = within;
   }
 
   read(): string {
     const parts: Part[] = [];
-    do parts.push(this.#anchoredAlternative());
-    while (this.#skip("|"));
+    do {
+      const fitted = fittedTo(this.#anchoredAlternative(), this.#within);
+      if (fitted !== null) parts.push(joined(fitted));
+    } while (this.#skip("|"));
+    if (parts.length === 0) throw new UnmetLength("it allows no text of that length");
     const shape: Shape = { type: "choice", parts: parts.map((part) => part.shape) };
     if (longestOverlap(shape, this.#grammar.budget) > mostOverlapping)
       throw new UnsupportedPattern(
@@ -153,20 +154,21 @@ class PatternReader {
     return alternatives(parts.map(({ text }) => text || '""'));
   }
 
-  #anchoredAlternative(): Part {
-    const any: Part = { text: repeat(anyCharacter(this.#grammar), 0, undefined), shape: anything };
+  #anchoredAlternative(): Part[] {
+    const body = anyCharacter(this.#grammar);
+    const any: Part = { text: repeat(body, 0, undefined), shape: anything, body };
     const before = this.#skip("^") ? nothing : any;
-    const body = this.#sequence();
+    const terms = this.#terms();
     const after = this.#skip("$") ? nothing : any;
     if (this.#at < this.#characters.length && this.#peek() !== "|")
       throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
-    return joined([before, body, after]);
+    return [before, ...terms, after];
   }
 
-  #sequence(): Part {
+  #terms(): Part[] {
     const parts: Part[] = [];
     while (this.#at < this.#characters.length && !["|", ")", "$"].includes(this.#peek())) parts.push(this.#term());
-    return joined(parts);
+    return parts;
   }
 
   #term(): Part {
@@ -175,8 +177,8 @@ class PatternReader {
     if (bounds === null) return body;
     const [least, most = Number.POSITIVE_INFINITY] = bounds;
     // llama.cpp multiplies nested repetitions: as a rule of its own, what is repeated counts as one.
-    const text = repeat(this.#grammar.same("part", body.text || '""'), ...bounds);
-    return { text, shape: { type: "repeat", body: body.shape, least, most } };
+    const rule = this.#grammar.same("part", body.text || '""');
+    return { text: repeat(rule, ...bounds), shape: { type: "repeat", body: body.shape, least, most }, body: rule };
   }
 
   #atom(): Part {
@@ -213,7 +215,7 @@ class PatternReader {
       }
     }
     const parts: Part[] = [];
-    do parts.push(this.#sequence());
+    do parts.push(joined(this.#terms()));
     while (this.#skip("|"));
     if (!this.#skip(")")) throw new UnsupportedPattern("'^' and '$' may stand at its ends only");
     this.#depth -= 1;
@@ -333,20 +335,7 @@ class PatternReader {
 
 const controlEscapes: Readonly<Record<string, number>> = { t: 0x09, n: 0x0a, v: 0x0b, f: 0x0c, r: 0x0d, 0: 0x00 };
 
-/** llama.cpp refuses grammars that repeat more often. */
-export const mostRepetitions = 1_000;
-
 function single(character: string): Ranges {
   const code = character.codePointAt(0) as number;
   return [[code, code]];
-}
-
-const nothing: Part = { text: "", shape: { type: "sequence", parts: [] } };
-
-function joined(parts: readonly Part[]): Part {
-  const text = parts
-    .map((part) => part.text)
-    .filter((each) => each !== "")
-    .join(" ");
-  return { text, shape: { type: "sequence", parts: parts.map(({ shape }) => shape) } };
 }

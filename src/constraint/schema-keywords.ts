@@ -1,43 +1,46 @@
 /** @module What the keywords of JSON Schema (2020-12) mean to the gateway. */
 
+type Keywords = Readonly<Record<string, unknown>>;
+
 /** What each type's own keywords are. */
 export const typeKeywords = {
-  object: ["properties", "required", "additionalProperties"],
-  array: ["items", "prefixItems", "minItems", "maxItems"],
+  object: [
+    "properties",
+    "required",
+    "additionalProperties",
+    "patternProperties",
+    "propertyNames",
+    "minProperties",
+    "maxProperties",
+    "unevaluatedProperties",
+  ],
+  array: ["items", "prefixItems", "minItems", "maxItems", "unevaluatedItems"],
   string: ["minLength", "maxLength", "pattern", "format"],
   number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
 } as const;
 
-const general = ["type", "enum", "const", "anyOf", "oneOf", "allOf", "$ref", "nullable"];
+/** Those that hold at once with whatever stands beside them. */
+export const combinations = ["$ref", "allOf", "anyOf", "oneOf"] as const;
+export type Combination = (typeof combinations)[number];
 
-/** Say something about a value, and can be kept to. */
+const general = ["type", "enum", "const", "not", "nullable", ...combinations];
+
+/** Say something about a value, and can be kept to, or to a part of it. */
 const implemented = new Set<string>([...Object.values(typeKeywords).flat(), ...general]);
 
 /**
- * Keywords that a value must be checked against, and that a grammar cannot keep to; each with the values that ask for
- * nothing.
+ * Keywords that a value must be checked against, and that a grammar cannot keep to; each with what shows that it asks
+ * for nothing.
  */
-const unsupported: ReadonlyMap<string, (value: unknown) => boolean> = new Map([
-  ["not", () => false],
-  ["if", () => false],
-  ["then", () => true],
-  ["else", () => true],
-  ["uniqueItems", (value) => value === false],
-  ["contains", () => false],
-  ["minContains", () => true],
-  ["maxContains", () => true],
-  ["minProperties", (value) => value === 0],
-  ["maxProperties", () => false],
-  ["patternProperties", isEmptyObject],
-  ["propertyNames", (value) => value === true || isEmptyObject(value)],
+const unsupported: ReadonlyMap<string, (value: unknown, schema: Keywords) => boolean> = new Map<
+  string,
+  (value: unknown, schema: Keywords) => boolean
+>([
+  ["if", (_, schema) => schema["then"] === undefined && schema["else"] === undefined],
+  ["uniqueItems", (value, { maxItems }) => value === false || (typeof maxItems === "number" && maxItems <= 1)],
+  ["contains", (_, { minContains, maxContains }) => minContains === 0 && maxContains === undefined],
   ["dependentRequired", isEmptyObject],
   ["dependentSchemas", isEmptyObject],
-  ["dependencies", isEmptyObject],
-  ["unevaluatedItems", (value) => value === true],
-  ["unevaluatedProperties", (value) => value === true],
-  ["additionalItems", () => false],
-  ["$dynamicRef", () => false],
-  ["$recursiveRef", () => false],
 ]);
 
 function isEmptyObject(value: unknown): boolean {
@@ -45,14 +48,13 @@ function isEmptyObject(value: unknown): boolean {
 }
 
 /**
- * A keyword of the schema that cannot be kept to, if it holds one. Keywords that JSON Schema does not know say nothing
- * about a value.
+ * The keywords of the schema that cannot be kept to. Keywords that JSON Schema does not know say nothing about a value.
  */
-export function unsupportedKeyword(schema: Readonly<Record<string, unknown>>): string | undefined {
-  return Object.keys(schema).find((keyword) => unsupported.get(keyword)?.(schema[keyword]) === false);
+export function unsupportedKeywords(schema: Keywords): string[] {
+  return Object.keys(schema).filter((keyword) => unsupported.get(keyword)?.(schema[keyword], schema) === false);
 }
 
-/** The keywords that say something about a value: others only describe it. */
-export function assertions(schema: Readonly<Record<string, unknown>>): string[] {
+/** The keywords that say something about a value, and are not left to a check: others only describe it. */
+export function assertions(schema: Keywords): string[] {
   return Object.keys(schema).filter((keyword) => implemented.has(keyword));
 }

@@ -3,18 +3,13 @@
  */
 import type { Budget } from "./budget.ts";
 import { canonicalJson } from "./json-text.ts";
+import type { Lose } from "./place.ts";
 import { assertions } from "./schema-keywords.ts";
 
 export type Schema = Readonly<Record<string, unknown>>;
 
-/** Schemas cannot be put into one; the message names the keyword. */
-export class UnmergeableSchemas extends Error {}
-
-/**
- * A schema that allows what all allow, or less. Throws UnmergeableSchemas. References and combinations in several are
- * more than it can do.
- */
-export function mergeSchemas(schemas: readonly Schema[], budget: Budget): Schema {
+/** A schema that allows what all allow, or less. Of what it cannot put together the first is kept, once `lose` returns. */
+export function mergeSchemas(schemas: readonly Schema[], budget: Budget, lose: Lose): Schema {
   const distinct = [...new Set(schemas)];
   if (distinct.length === 1) return distinct[0] as Schema;
   budget.spend(100 * distinct.length);
@@ -28,14 +23,20 @@ export function mergeSchemas(schemas: readonly Schema[], budget: Budget): Schema
   for (const [keyword, values] of said) {
     if (keyword === "nullable")
       merged[keyword] = values.length === distinct.length && values.every((value) => value === true);
-    else merged[keyword] = mergeKeyword(keyword, values, budget);
+    else merged[keyword] = mergeKeyword(keyword, values, budget, lose);
   }
-  return { ...merged, ...mergeObjects(distinct, budget) };
+  // Of two constants none is both.
+  if (merged["const"] === differentConstants) {
+    delete merged["const"];
+    merged["enum"] = [];
+  }
+  return { ...merged, ...mergeObjects(distinct, budget, lose) };
 }
 
-const objectKeywords = new Set(["properties", "required", "additionalProperties"]);
+const objectKeywords = new Set(["properties", "required", "additionalProperties", "patternProperties"]);
+const differentConstants = Symbol("different constants");
 
-function mergeKeyword(keyword: string, values: readonly unknown[], budget: Budget): unknown {
+function mergeKeyword(keyword: string, values: readonly unknown[], budget: Budget, lose: Lose): unknown {
   const [first, ...others] = new Set(values);
   if (others.length === 0) return first;
   const distinct = new Map([first, ...others].map((value) => [canonicalJson(value, budget), value]));
@@ -46,27 +47,33 @@ function mergeKeyword(keyword: string, values: readonly unknown[], budget: Budge
       return different.reduce(commonTypes);
     case "enum":
       return different.reduce((a, b) => commonValues(a, b, budget));
+    case "const":
+      return differentConstants;
     case "minimum":
     case "exclusiveMinimum":
     case "minLength":
     case "minItems":
+    case "minProperties":
       return different.map(Number).reduce((a, b) => Math.max(a, b));
     case "maximum":
     case "exclusiveMaximum":
     case "maxLength":
     case "maxItems":
+    case "maxProperties":
       return different.map(Number).reduce((a, b) => Math.min(a, b));
     case "items":
+    case "propertyNames":
       return together(different);
     case "allOf":
       return different.flatMap(asList);
     default:
-      throw new UnmergeableSchemas(`'${keyword}' stands in two of the schemas that must hold at once`);
+      lose(keyword, `'${keyword}' stands in two of the schemas that must hold at once; put them into one`, null);
+      return first;
   }
 }
 
 /** A property that only some name is what the others say of additional properties as well. */
-function mergeObjects(schemas: readonly Schema[], budget: Budget): Schema {
+function mergeObjects(schemas: readonly Schema[], budget: Budget, lose: Lose): Schema {
   const required = new Set<unknown>();
   const sides = new Map<string, unknown[]>();
   /** What each says of additional properties, where it says something. */
@@ -74,6 +81,10 @@ function mergeObjects(schemas: readonly Schema[], budget: Budget): Schema {
     const additional = own(schema, "additionalProperties");
     return additional === undefined ? [] : [{ i, additional }];
   });
+  const patterns = schemas.filter((schema) => own(schema, "patternProperties") !== undefined);
+  const hasPatterns = patterns.length > 0 && (sidesOf(schemas) === 1 || others.length === 0);
+  if (patterns.length > 0 && (!hasPatterns || patterns.length > 1))
+    lose("patternProperties", "'patternProperties' and other properties must hold at once; put them into one", null);
   const properties = schemas.map((schema) => asObject(own(schema, "properties")));
   for (const [i, schema] of schemas.entries()) {
     for (const name of asList(own(schema, "required"))) {
@@ -93,12 +104,18 @@ function mergeObjects(schemas: readonly Schema[], budget: Budget): Schema {
   return {
     ...(sides.size > 0 && { properties: Object.fromEntries([...sides].map(([name, said]) => [name, together(said)])) }),
     ...(required.size > 0 && { required: [...required] }),
+    ...(hasPatterns && { patternProperties: own(patterns[0] as Schema, "patternProperties") }),
     ...(others.length > 0 && { additionalProperties: together(others.map(({ additional }) => additional)) }),
   };
 }
 
+/** How many say something about an object's properties. */
+function sidesOf(schemas: readonly Schema[]): number {
+  return schemas.filter((schema) => [...objectKeywords].some((keyword) => own(schema, keyword) !== undefined)).length;
+}
+
 /** A schema of what all say. */
-function together(schemas: readonly unknown[]): unknown {
+export function together(schemas: readonly unknown[]): unknown {
   if (schemas.includes(false)) return false;
   const distinct = [...new Set(schemas)].filter((schema) => schema !== true);
   if (distinct.length === 0) return true;

@@ -1,57 +1,94 @@
 /** @module The strings that a schema allows, as grammars. */
 import type { Grammar } from "./gbnf.ts";
 import { formatImplies, knownFormats, stringOfFormat, stringOfLength, stringOfPattern } from "./json-string.ts";
-import { mostRepetitions, UnsupportedPattern } from "./pattern.ts";
-import { clipped, inside, type Place, refusal } from "./place.ts";
+import { anyLength, type Lengths, mostRepetitions, UnmetLength, UnsupportedPattern } from "./pattern-length.ts";
+import { splitLookaheads } from "./pattern-lookahead.ts";
+import { clipped, impossible, inside, type Lose, malformed, type Place } from "./place.ts";
 import { own, type Schema } from "./schema-merge.ts";
 import { countOf } from "./schema-number.ts";
 
-export function stringBody(grammar: Grammar, schema: Schema, place: Place): string {
-  const [least, most] = [countOf(schema, "minLength", place), countOf(schema, "maxLength", place)];
+export function stringBody(grammar: Grammar, schema: Schema, place: Place, lose: Lose): string {
+  const within: Lengths = {
+    least: countOf(schema, "minLength", place) ?? 0,
+    most: countOf(schema, "maxLength", place) ?? Number.POSITIVE_INFINITY,
+  };
   const [pattern, format] = [textOf(schema, "pattern", place), textOf(schema, "format", place)];
-  const bounded = least !== undefined || most !== undefined;
-  if (format !== undefined) return formatBody(grammar, { format, pattern, bounded }, place);
-  if (pattern !== undefined) {
-    if (bounded)
-      throw refusal(
-        inside(place, "pattern"),
-        "a pattern and a length cannot be kept to at once; write the length into the pattern",
-      );
-    return patternBody(grammar, pattern, inside(place, "pattern"));
+  grammar.budget.at = pattern === undefined ? place : inside(place, "pattern");
+  const strings = { grammar, within, lose };
+  return (
+    (format !== undefined && knownFormat(format, lose) ? formatBody(strings, format, pattern) : null) ??
+    (pattern === undefined ? null : patternBody(strings, pattern)) ??
+    lengthBody(strings, place)
+  );
+}
+
+interface Strings {
+  readonly grammar: Grammar;
+  readonly within: Lengths;
+  readonly lose: Lose;
+}
+
+/** They say how a text is shown or what becomes of it, not what it is. */
+const hints: ReadonlySet<string> = new Set(["binary", "password", "path", "file-path", "directory-path"]);
+
+function boundOf({ most }: Lengths): string {
+  return Number.isFinite(most) ? "maxLength" : "minLength";
+}
+
+function knownFormat(format: string, lose: Lose): boolean {
+  if (knownFormats.includes(format)) return true;
+  if (hints.has(format)) return false;
+  lose("format", `the format '${clipped(format)}' is not known; known are ${knownFormats.join(", ")}`);
+  return false;
+}
+
+/** Null where its pattern says more. */
+function formatBody({ grammar, within, lose }: Strings, format: string, pattern: string | undefined): string | null {
+  if (pattern !== undefined && !formatImplies(format, pattern)) {
+    // The pattern tells more.
+    lose("format", "a format and a pattern cannot be kept to at once; leave out one of them");
+    return null;
   }
-  const body = stringOfLength(grammar, least ?? 0, most);
-  if (body === null)
-    throw refusal(
-      inside(place, "minLength"),
-      `no text of that length can be written (at most ${mostRepetitions} characters are counted)`,
-    );
-  return body;
+  const rule = unlessUnsupported(() => stringOfFormat(grammar, format, within));
+  if (rule !== null) return rule;
+  lose(boundOf(within), "a format and a length cannot be kept to at once; leave out the length", "format");
+  return stringOfFormat(grammar, format, anyLength);
 }
 
-interface Formatted {
-  readonly format: string;
-  readonly pattern: string | undefined;
-  /** A length is asked for as well. */
-  readonly bounded: boolean;
-}
-
-function formatBody(grammar: Grammar, { format, pattern, bounded }: Formatted, place: Place): string {
-  const at = inside(place, "format");
-  if (!knownFormats.includes(format))
-    throw refusal(at, `the format '${clipped(format)}' is not known; known are ${knownFormats.join(", ")}`);
-  if (bounded) throw refusal(at, "a format and a length cannot be kept to at once; leave out the length");
-  if (pattern !== undefined && !formatImplies(format, pattern))
-    throw refusal(inside(place, "pattern"), "a format and a pattern cannot be kept to at once; leave out one of them");
-  return stringOfFormat(grammar, format);
-}
-
-/** Schemas of the same pattern share its rule. */
-function patternBody(grammar: Grammar, pattern: string, place: Place): string {
-  grammar.budget.at = place;
+/** Schemas of the same pattern share its rule. Null where only the length can be kept to. */
+function patternBody({ grammar, within, lose }: Strings, pattern: string): string | null {
+  const withinLengths = (source: string, lengths: Lengths): string =>
+    grammar.same("pattern", stringOfPattern(grammar, source, lengths));
   try {
-    return grammar.same("pattern", stringOfPattern(grammar, pattern));
+    return withinLengths(pattern, within);
   } catch (error) {
-    if (error instanceof UnsupportedPattern) throw refusal(place, `this pattern is not supported: ${error.message}`);
+    if (error instanceof UnmetLength) {
+      const reason = "a pattern and a length cannot be kept to at once; write the length into the pattern";
+      lose(boundOf(within), reason, "pattern");
+      return withinLengths(pattern, anyLength);
+    }
+    if (!(error instanceof UnsupportedPattern)) throw error;
+    lose("pattern", `this pattern is not supported: ${error.message}`);
+    const rest = splitLookaheads(pattern)?.rest;
+    if (rest === undefined) return null;
+    return (
+      unlessUnsupported(() => withinLengths(rest, within)) ?? unlessUnsupported(() => withinLengths(rest, anyLength))
+    );
+  }
+}
+
+function lengthBody({ grammar, within: { least, most }, lose }: Strings, place: Place): string {
+  const reason = `no text of that length can be written (at most ${mostRepetitions} characters are counted)`;
+  if (least > most) throw impossible(inside(place, "minLength"), reason);
+  if (least > mostRepetitions) lose("minLength", reason);
+  return stringOfLength(grammar, Math.min(least, mostRepetitions), Number.isFinite(most) ? most : undefined);
+}
+
+function unlessUnsupported<Made>(make: () => Made): Made | null {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof UnsupportedPattern) return null;
     throw error;
   }
 }
@@ -59,5 +96,5 @@ function patternBody(grammar: Grammar, pattern: string, place: Place): string {
 function textOf(schema: Schema, keyword: string, place: Place): string | undefined {
   const value = own(schema, keyword);
   if (value === undefined || typeof value === "string") return value;
-  throw refusal(inside(place, keyword), "must be a text");
+  throw malformed(inside(place, keyword), "must be a text");
 }

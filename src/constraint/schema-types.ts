@@ -1,25 +1,26 @@
 /** @module The types that values of a schema may have. */
-import { clipped, inside, type Place, refusal } from "./place.ts";
-import { assertions, typeKeywords } from "./schema-keywords.ts";
-import { asList, own, type Schema } from "./schema-merge.ts";
 
 const typeNames = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
 export type TypeName = (typeof typeNames)[number];
 
-/** Each once; where none is said, those whose keywords the schema uses. */
-export function typesOf(schema: Schema, place: Place): TypeName[] {
-  const said = own(schema, "type");
-  if (said !== undefined) {
-    const unknown = asList(said).find((type) => !typeNames.some((name) => name === type));
-    if (unknown !== undefined) throw refusal(inside(place, "type"), `${clipped(JSON.stringify(unknown))} is no type`);
-    const types = [...new Set(asList(said) as TypeName[])];
-    return types.includes("number") ? types.filter((type) => type !== "integer") : types;
-  }
-  const used = assertions(schema);
-  return (Object.keys(typeKeywords) as (keyof typeof typeKeywords)[]).filter((type) =>
-    typeKeywords[type].some((keyword) => used.includes(keyword)),
-  );
+export function isTypeName(type: unknown): type is TypeName {
+  return typeNames.some((name) => name === type);
 }
+
+/** Each once: every integer is a number. */
+export function distinctTypes(types: readonly TypeName[]): TypeName[] {
+  const distinct = [...new Set(types)];
+  return distinct.includes("number") ? distinct.filter((type) => type !== "integer") : distinct;
+}
+
+/** All but some. "integer" cannot be told from "number": null. */
+export function otherTypes(types: readonly TypeName[], but: readonly TypeName[]): TypeName[] | null {
+  if (but.includes("integer") && types.includes("number") && !but.includes("number")) return null;
+  const isOut = (type: TypeName): boolean => but.includes(type) || (type === "integer" && but.includes("number"));
+  return types.filter((type) => !isOut(type));
+}
+
+export const allTypes: readonly TypeName[] = typeNames.filter((type) => type !== "integer");
 
 export function isOfType(value: unknown, type: TypeName): boolean {
   switch (type) {

@@ -1,7 +1,7 @@
 /** @module The grammar of answers that may or must call tools. */
 import type { Tool, ToolSyntax } from "../types/conversation.ts";
 import { type Grammar, literal } from "./gbnf.ts";
-import { addJsonSchema } from "./json-schema.ts";
+import { addArguments } from "./json-schema.ts";
 
 /** A tool, where its schema stands in the request, and whether what a grammar cannot keep to of that is refused. */
 export type PlacedTool = Tool & { readonly path: string; readonly strict?: boolean | undefined };
@@ -12,6 +12,8 @@ export interface CallRules {
   readonly tools: readonly PlacedTool[];
   /** Several calls in one answer. */
   readonly parallel: boolean;
+  /** Places of what is not kept to, being too much. */
+  readonly tooMuch?: ReadonlySet<string>;
 }
 
 /** Nobody needs more calls in one answer, and a small model may not find an end. */
@@ -39,11 +41,12 @@ export function textOrCalls(grammar: Grammar, rules: CallRules): string {
   return textUntil(grammar, callTrigger(rules.syntax), afterTrigger(grammar, rules));
 }
 
-function afterTrigger(grammar: Grammar, { syntax, tools, parallel }: CallRules): string {
+function afterTrigger(grammar: Grammar, { syntax, tools, parallel, tooMuch }: CallRules): string {
   const kinds = tools.map((tool) => {
     grammar.budget.spend(tool.name.length);
     const named = literal(`${JSON.stringify(tool.name)}, ${JSON.stringify(syntax.arguments)}: `);
-    return `${named} ${addJsonSchema(grammar, tool.parameters, tool.path)}`;
+    const { parameters: schema, path, strict } = tool;
+    return `${named} ${addArguments(grammar, { schema, path, strict }, tooMuch)}`;
   });
   const headless = grammar.add("call-body", `( ${kinds.join(" | ")} ) "}"`);
   const whole = grammar.add("call", `${literal(callHead(syntax))} ${headless}`);

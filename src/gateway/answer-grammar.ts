@@ -1,15 +1,18 @@
 /** @module The grammar that a request's answers keep to: its tools, its JSON schema. */
 import { LRUCache } from "lru-cache";
+import { addJsonObject } from "../constraint/any-json.ts";
+import { Budget } from "../constraint/budget.ts";
 import { clientGrammar } from "../constraint/client-grammar.ts";
 import { Grammar, oneText } from "../constraint/gbnf.ts";
-import { addJsonObject, addJsonSchema } from "../constraint/json-schema.ts";
-import { plainPatternGrammar, UnsupportedPattern } from "../constraint/pattern.ts";
-import { outermost, refusal } from "../constraint/place.ts";
+import { addJsonSchema } from "../constraint/json-schema.ts";
+import { plainPatternGrammar } from "../constraint/pattern.ts";
+import { UnsupportedPattern } from "../constraint/pattern-length.ts";
+import { malformed, outermost, pathOf, SchemaRefusal } from "../constraint/place.ts";
 import { callsOnly, callTrigger, textOrCalls } from "../constraint/tool-calls.ts";
 import { sha256Hex } from "../text/bytes.ts";
 import type { ToolSyntax } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import type { AnswerFormat, Generation } from "./generation.ts";
+import type { AnswerFormat, Generation, Strictness } from "./generation.ts";
 
 /** What a grammar depends on. */
 type Wanted = Pick<Generation, "tools" | "toolChoice" | "parallelToolCalls" | "format">;
@@ -90,27 +93,66 @@ function sizeOf(compiled: Compiled): number {
   return (compiled.gbnf ?? "").length + compiled.relaxed.reduce((sum, place) => sum + place.length, 0);
 }
 
+/** Of work, each time that a grammar is made: with more that is not kept to than before. See `giveUp`. */
+const attempts = [1_000_000, 500_000, 1_000_000];
+
 /**
  * Throws "invalid_request" naming the place of what is no schema, and of what a grammar cannot keep to in a strict one.
  */
 export function answerGrammar(wanted: Wanted, syntax: ToolSyntax): AnswerGrammar {
-  return { gbnf: gbnfOf(wanted, syntax), relaxed: [] };
-}
-
-function gbnfOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax: ToolSyntax): string | undefined {
+  const { format, tools } = wanted;
   if (format.type === "grammar") {
     if (tools.length > 0) throw eitherOf(format.path);
-    return clientGrammar(format.text, format.path);
+    return { gbnf: clientGrammar(format.text, format.path), relaxed: [] };
   }
-  const grammar = new Grammar();
-  const json = addFormat(grammar, format);
-  if (tools.length === 0) return json === null ? undefined : grammar.toGbnf(json);
+  const tooMuch = new Set<string>();
+  for (let attempt = 1; ; attempt++) {
+    const grammar = new Grammar(new Budget(attempts[attempt - 1]));
+    const root = rootOf(wanted, format, syntax, grammar, tooMuch);
+    if (root === undefined) return freeText;
+    try {
+      return { gbnf: grammar.toGbnf(root), relaxed: grammar.relaxedFrom(root) };
+    } catch (error) {
+      if (!(error instanceof SchemaRefusal) || attempt >= attempts.length) throw error;
+      if (!giveUp(error, wanted, tooMuch, attempt > 1)) throw error;
+    }
+  }
+}
+
+/**
+ * What is too much for an engine is not kept to, where it is not strict: first the place that is named, then all of it.
+ * False: nothing of it can be given up.
+ */
+function giveUp({ place }: SchemaRefusal, wanted: Wanted, tooMuch: Set<string>, isLast: boolean): boolean {
+  const open = schemasOf(wanted).filter(({ strict }) => !strict);
+  const path = pathOf(place);
+  if (isLast || !open.some((schema) => path === schema.path || path.startsWith(`${schema.path}.`)))
+    for (const schema of open) tooMuch.add(schema.path);
+  // A pattern is no schema: what it belongs to is given up.
+  else tooMuch.add(place.key === "pattern" && place.within !== null ? pathOf(place.within) : path);
+  return open.length > 0;
+}
+
+function schemasOf({ tools, format }: Wanted): readonly { readonly path: string; readonly strict?: Strictness }[] {
+  return format.type === "json-schema" ? [...tools, format] : tools;
+}
+
+/** The rule of an answer; undefined where answers are free text. */
+function rootOf(
+  { tools, toolChoice, parallelToolCalls }: Wanted,
+  format: Exclude<AnswerFormat, { type: "grammar" }>,
+  syntax: ToolSyntax,
+  grammar: Grammar,
+  tooMuch: ReadonlySet<string>,
+): string | undefined {
+  const json = addFormat(grammar, format, tooMuch);
+  if (tools.length === 0) return json ?? undefined;
   const callable = typeof toolChoice === "string" ? tools : tools.filter(({ name }) => name === toolChoice.name);
   if (callable.length === 0)
     throw new GatewayError("invalid_request", "'tool_choice' names no tool of this request.", { param: "tool_choice" });
-  const rules = { syntax, tools: callable, parallel: parallelToolCalls && typeof toolChoice === "string" };
-  if (toolChoice !== "auto") return grammar.toGbnf(callsOnly(grammar, rules));
-  if (json === null) return grammar.toGbnf(textOrCalls(grammar, rules));
+  const rules = { syntax, tools: callable, parallel: parallelToolCalls && typeof toolChoice === "string", tooMuch };
+  if (toolChoice !== "auto") return callsOnly(grammar, rules);
+  if (json === null) return textOrCalls(grammar, rules);
   if (callTrigger(syntax) !== syntax.opening)
     throw new GatewayError(
       "unsupported_parameter",
@@ -119,18 +161,22 @@ function gbnfOf({ tools, toolChoice, parallelToolCalls, format }: Wanted, syntax
         param: "response_format",
       },
     );
-  return grammar.toGbnf(`${json} | ${callsOnly(grammar, rules)}`);
+  return `${json} | ${callsOnly(grammar, rules)}`;
 }
 
 /** The rule of the answer's text; null for free text. */
-function addFormat(grammar: Grammar, format: Exclude<AnswerFormat, { type: "grammar" }>): string | null {
+function addFormat(
+  grammar: Grammar,
+  format: Exclude<AnswerFormat, { type: "grammar" }>,
+  tooMuch: ReadonlySet<string>,
+): string | null {
   switch (format.type) {
     case "text":
       return null;
     case "json-object":
       return addJsonObject(grammar);
     case "json-schema":
-      return addJsonSchema(grammar, format.schema, format.path);
+      return addJsonSchema(grammar, format, tooMuch);
     case "choice":
       return oneText([...new Set(format.choices)]);
     case "pattern":
@@ -144,7 +190,7 @@ function patternOf(grammar: Grammar, pattern: string, path: string): string {
     return plainPatternGrammar(grammar, pattern);
   } catch (error) {
     if (error instanceof UnsupportedPattern)
-      throw refusal(outermost(path), `the pattern cannot be kept to: ${error.message}`);
+      throw malformed(outermost(path), `the pattern cannot be kept to: ${error.message}`);
     throw error;
   }
 }

@@ -251,7 +251,7 @@ describe("a real vLLM", needing("vllm"), () => {
       additionalProperties: false,
     };
     const grammar = new Grammar();
-    const root = addJsonSchema(grammar, schema, "schema");
+    const root = addJsonSchema(grammar, { schema, path: "schema", strict: true });
     const prompt = await engine.chatPrompt([{ role: "user", content: "Describe Ann, who is 30, as JSON." }]);
     const samples = await samplesOf(engine, prompt, { seeds: [1, 2], maxTokens: 200, grammar: grammar.toGbnf(root) });
     for (const { text, finish } of samples) {

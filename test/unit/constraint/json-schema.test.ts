@@ -3,8 +3,9 @@ import addFormats from "ajv-formats";
 import fc from "fast-check";
 import { beforeAll, describe, expect, it } from "vitest";
 import { z } from "zod";
+import { addJsonObject } from "../../../src/constraint/any-json.ts";
 import { Grammar } from "../../../src/constraint/gbnf.ts";
-import { addJsonObject, addJsonSchema } from "../../../src/constraint/json-schema.ts";
+import { addJsonSchema } from "../../../src/constraint/json-schema.ts";
 import { callsOnly, textOrCalls } from "../../../src/constraint/tool-calls.ts";
 import { randomFrom } from "../../../src/icdpo/seed.ts";
 import { genericToolSyntax } from "../../../src/icdpo/tool-prompt.ts";
@@ -22,14 +23,14 @@ addFormats.default(ajv);
 
 function gbnfOf(schema: unknown): string {
   const grammar = new Grammar();
-  return grammar.toGbnf(addJsonSchema(grammar, schema, "schema"));
+  return grammar.toGbnf(addJsonSchema(grammar, { schema, path: "schema", strict: true }));
 }
 
-/** Texts drawn from a schema's grammar are JSON, valid, and llama.cpp's. */
-function checkDrawn(schema: unknown, count: number, seed = 1): void {
+/** Texts drawn from a schema's grammar are JSON, valid against what it means, and llama.cpp's. */
+function checkDrawn(schema: unknown, count: number, seed = 1, meaning = schema): void {
   const gbnf = gbnfOf(schema);
   const includes = parse(gbnf);
-  const validate = ajv.compile(schema as Record<string, unknown>);
+  const validate = ajv.compile(meaning as Record<string, unknown>);
   const sampler = new GbnfSampler(gbnf, randomFrom(seed));
   for (let i = 0; i < count; i++) {
     const text = sampler.draw();
@@ -199,6 +200,142 @@ const schemas: Record<string, unknown> = {
       { type: "string", format },
     ]),
   ),
+  "any object": { type: "object" },
+  "a property that is impossible": {
+    type: "object",
+    properties: { a: { not: {} }, b: { type: "null" }, c: { allOf: [false] } },
+  },
+  "items that are impossible": { type: "array", items: { not: {} } },
+  "an alternative that is impossible": {
+    anyOf: [{ not: true }, { type: "null" }, { type: "integer", minimum: 2, maximum: 1 }],
+  },
+  "not of a type": { type: ["string", "null", "boolean"], not: { type: "string" } },
+  "not with a property": {
+    type: "object",
+    properties: { a: { type: "null" }, b: { type: "null" } },
+    not: { required: ["a"] },
+  },
+  "constants that something forbids": {
+    enum: ["a", "bb", "ccc", 3],
+    minLength: 2,
+    not: { const: "ccc" },
+    type: "string",
+  },
+  "a constant beside a reference": {
+    $defs: { s: { type: "string", maxLength: 2 } },
+    $ref: "#/$defs/s",
+    enum: ["a", "bbb"],
+  },
+  "names of a pattern": {
+    type: "object",
+    propertyNames: { pattern: "^[a-z]{2,4}$" },
+    additionalProperties: { type: "integer" },
+  },
+  "names that are texts": { type: "object", propertyNames: { type: "string" }, additionalProperties: { type: "null" } },
+  "names that are listed": {
+    type: "object",
+    propertyNames: { type: "string", enum: ["x", "y", "z"] },
+    additionalProperties: { type: "boolean" },
+    required: ["y"],
+  },
+  "names that are too long": {
+    type: "object",
+    propertyNames: { maxLength: 2 },
+    properties: { abc: { type: "null" }, ab: { type: "null" } },
+  },
+  "entries by a pattern": {
+    type: "object",
+    patternProperties: { "^x-[a-z]+$": { type: "null" } },
+    additionalProperties: false,
+  },
+  "properties that match a pattern": {
+    type: "object",
+    patternProperties: { "^n": { type: "integer", maximum: 9 }, o$: { type: "number", minimum: 0 } },
+    properties: { no: {}, n: { minimum: 3 }, b: { type: "null" } },
+    additionalProperties: false,
+  },
+  "one property or more": {
+    type: "object",
+    properties: { a: { type: "null" }, b: { type: "null" }, c: { type: "null" } },
+    minProperties: 1,
+  },
+  "all properties": { type: "object", properties: { a: { type: "null" }, b: { type: "null" } }, minProperties: 2 },
+  "one property at most": {
+    type: "object",
+    properties: { a: { type: "null" }, b: { type: "null" } },
+    maxProperties: 1,
+  },
+  "required ones only": {
+    type: "object",
+    properties: { a: { type: "null" }, b: { type: "null" } },
+    required: ["b"],
+    maxProperties: 1,
+  },
+  "one entry or more": { type: "object", additionalProperties: { type: "null" }, minProperties: 1, maxProperties: 3 },
+  "different items, of one": { type: "array", items: { type: "boolean" }, uniqueItems: true, maxItems: 1 },
+  "nothing that is not evaluated": {
+    $defs: { a: { type: "object", properties: { a: { type: "null" } }, required: ["a"] } },
+    allOf: [{ $ref: "#/$defs/a" }, { properties: { b: { type: "null" } } }],
+    unevaluatedProperties: false,
+  },
+  "no items that are not evaluated": { type: "array", prefixItems: [{ type: "null" }], unevaluatedItems: false },
+  "an anchor": {
+    $defs: { a: { $anchor: "here", type: "null" } },
+    type: "array",
+    items: { $ref: "#here" },
+    maxItems: 2,
+  },
+  "an id within": { $defs: { a: { $id: "other.json", type: "null" } }, $ref: "other.json" },
+  "its own id": {
+    $id: "https://example.com/a.json",
+    $ref: "https://example.com/a.json#/$defs/n",
+    $defs: { n: { type: "null" } },
+  },
+  "several references at once": {
+    $defs: { a: { type: "object", properties: { a: { type: "null" } } }, b: { $ref: "#/$defs/a", required: ["a"] } },
+    allOf: [{ $ref: "#/$defs/a" }, { $ref: "#/$defs/b" }],
+  },
+  "alternatives by a constant with a default": {
+    oneOf: ["a", "b"].map((kind) => ({
+      type: "object",
+      properties: { kind: { const: kind, default: kind, type: "string" }, [kind]: { type: "null" } },
+    })),
+  },
+  "what Rust writes of an enum": {
+    oneOf: [
+      { type: "string", enum: ["Unit"] },
+      { type: "object", required: ["A"], properties: { A: { type: "null" } }, additionalProperties: false },
+      { type: "object", required: ["B"], properties: { B: { type: "integer" } }, additionalProperties: false },
+    ],
+  },
+  "one of two required properties": {
+    type: "object",
+    properties: { a: { type: "null" }, b: { type: "null" }, c: { type: "null" } },
+    oneOf: [{ required: ["a"] }, { required: ["b", "c"] }],
+  },
+  "an alternative that looks ahead, and another": {
+    anyOf: [
+      { type: "string", pattern: "^(?=a)b?" },
+      { type: "string", format: "date" },
+    ],
+  },
+  "a format that is as long as it may be": { type: "string", format: "date", minLength: 10, maxLength: 10 },
+  "an address as pydantic writes it": { type: "string", format: "uri", minLength: 1, maxLength: 2083 },
+  "a pattern with a length": { type: "string", pattern: "^[a-z][a-z0-9-]*$", minLength: 2, maxLength: 5 },
+  "a pattern that any length suits": { type: "string", pattern: "\\S", minLength: 1 },
+  "a pattern around which text may stand, with a length": {
+    type: "string",
+    pattern: "[0-9]+x",
+    minLength: 3,
+    maxLength: 6,
+  },
+  "several repetitions, with a length": {
+    type: "string",
+    pattern: "^[a-z]+@[a-z]+\\.[a-z]{2,}$",
+    maxLength: 12,
+    minLength: 9,
+  },
+  "a pattern of one length": { type: "string", pattern: "^[0-9]{5}$", minLength: 5, maxLength: 5 },
   "what zod writes": z.toJSONSchema(person),
   "what zod writes of unions": z.toJSONSchema(
     z.array(
@@ -226,6 +363,81 @@ describe("every text of the grammar is valid", () => {
   it.each(Object.entries(schemas))("%s", (_, schema) => {
     checkDrawn(schema, 40);
   });
+
+  it.each<[string, unknown, unknown]>([
+    [
+      "nulls where keywords are absent",
+      {
+        type: "object",
+        required: null,
+        properties: {
+          a: { type: "string", pattern: null, enum: null, format: null, minLength: null, const: null },
+          b: { type: "array", items: null, minItems: null, prefixItems: null },
+          c: { type: "integer", anyOf: null, allOf: null, not: null, $ref: null, minimum: null, default: null },
+        },
+        additionalProperties: null,
+      },
+      {
+        type: "object",
+        properties: { a: { type: "string" }, b: { type: "array" }, c: { type: "integer" } },
+        additionalProperties: false,
+      },
+    ],
+    [
+      "no properties but null",
+      { type: "object", properties: null, patternProperties: null, propertyNames: null },
+      { type: "object" },
+    ],
+    [
+      "a property that is said to be required, or not",
+      {
+        type: "object",
+        properties: { a: { type: "null", required: false }, b: { type: "null", required: true } },
+      },
+      {
+        type: "object",
+        properties: { a: { type: "null" }, b: { type: "null" } },
+        required: ["b"],
+        additionalProperties: false,
+      },
+    ],
+    [
+      "lists where PHP means objects",
+      { type: "object", properties: [], patternProperties: [], items: [] },
+      { type: "object" },
+    ],
+    [
+      "types in capitals",
+      { type: "OBJECT", properties: { a: { type: "STRING", maxLength: 3 } } },
+      { type: "object", properties: { a: { type: "string", maxLength: 3 } }, additionalProperties: false },
+    ],
+    [
+      "a format that is but a remark",
+      { type: "string", format: "path", maxLength: 3 },
+      { type: "string", maxLength: 3 },
+    ],
+    [
+      "tuples of earlier drafts",
+      { type: "array", items: [{ type: "string" }, { type: "null" }], additionalItems: false, minItems: 1 },
+      { type: "array", prefixItems: [{ type: "string" }, { type: "null" }], items: false, minItems: 1 },
+    ],
+    [
+      "tuples of earlier drafts, and more",
+      { type: "array", items: [{ type: "null" }], additionalItems: { type: "boolean" } },
+      { type: "array", prefixItems: [{ type: "null" }], items: { type: "boolean" } },
+    ],
+    [
+      "flags for exclusive bounds",
+      { type: "integer", minimum: 0, exclusiveMinimum: true, maximum: 3, exclusiveMaximum: false },
+      { type: "integer", exclusiveMinimum: 0, maximum: 3 },
+    ],
+    ["OpenAPI's null", { type: "integer", maximum: 3, nullable: true }, { type: ["integer", "null"], maximum: 3 }],
+    [
+      "a recursive reference",
+      { properties: { a: { $recursiveRef: "#" } } },
+      { type: "object", properties: { a: { $ref: "#" } } },
+    ],
+  ])("%s", (_, schema, meaning) => checkDrawn(schema, 40, 1, meaning));
 
   it("whatever the schema", () => {
     fc.assert(
@@ -330,11 +542,11 @@ describe("what cannot be guaranteed is refused by its place", () => {
   };
 
   it.each<[string, unknown, string]>([
-    ["not", { properties: { a: { not: { type: "string" } } } }, "schema.properties.a"],
+    ["not", { properties: { a: { not: { minimum: 3 } } } }, "schema.properties.a"],
     ["uniqueItems", { type: "array", uniqueItems: true }, "schema"],
-    ["patternProperties", { patternProperties: { a: true } }, "schema"],
-    ["minProperties", { minProperties: 1 }, "schema"],
-    ["'if'", { if: true }, "schema"],
+    ["more than one pattern", { patternProperties: { a: true, b: true } }, "schema.patternProperties"],
+    ["so many names", { minProperties: 2 }, "schema.minProperties"],
+    ["'if'", { if: true, else: false }, "schema"],
     ["once", { oneOf: [{ type: "integer" }, { type: "number" }] }, "schema.oneOf"],
     ["no value", { type: "object", properties: { a: false }, required: ["a"] }, "schema.properties.a"],
     ["no value", { enum: [] }, "schema"],
@@ -356,7 +568,7 @@ describe("what cannot be guaranteed is refused by its place", () => {
     ["not supported: it holds \\1", { type: "string", pattern: "^(a)\\1$" }, "schema.pattern"],
     ["not a regular expression", { type: "string", pattern: "(" }, "schema.pattern"],
     ["at its ends only", { type: "string", pattern: "a^b" }, "schema.pattern"],
-    ["write the length into the pattern", { type: "string", pattern: "^a*$", maxLength: 3 }, "schema.pattern"],
+    ["write the length into the pattern", { type: "string", pattern: "^(ab|c)*$", maxLength: 3 }, "schema.pattern"],
     ["multiples of 1", { type: "integer", multipleOf: 7 }, "schema.multipleOf"],
     ["whole number", { type: "array", minItems: -1 }, "schema.minItems"],
     ["so many items", { type: "array", minItems: 5, maxItems: 4 }, "schema.minItems"],

@@ -308,7 +308,7 @@ describe("a gateway without room", () => {
     );
     const held = post("/v1/chat/completions", { model: "plain", messages });
     await quiet();
-    const schema = { type: "object", properties: { a: { not: {} } } };
+    const schema = { type: "object", properties: { a: 3 } };
     const impossible = { type: "json_schema", json_schema: { name: "a", schema } };
     const refused = await post("/v1/chat/completions", { model: "plain", messages, response_format: impossible });
     expect(refused.status).toBe(429);
