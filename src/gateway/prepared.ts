@@ -2,11 +2,13 @@
 import type { Context } from "hono";
 import { checkLength } from "../icdpo/contexts.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
+import type { ResponseCheck } from "../icdpo/response.ts";
 import { candidateCount, choosesAmong } from "../icdpo/strategy.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { checkAbilities, checkEnding } from "./abilities.ts";
+import { AnswerCheck } from "./answer-check.ts";
 import { AnswerGrammars } from "./answer-grammar.ts";
 import { AnswerReader } from "./answer-reader.ts";
 import { checkAnswerSize, fittingTokens } from "./answer-room.ts";
@@ -77,12 +79,28 @@ export async function prepare(
   checkEnding(sampling, gbnf);
   const { cachesPrompt = true, user } = generation;
   const own = tenantOf(c, dependencies, { user, isUsers: resolved.isUsers });
+  const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
+  // What a JSON format asks for is no call, whatever it looks like.
+  const isLoose = tools.length > 0 && !mustCall && generation.format.type === "text";
+  const loose = isLoose
+    ? { names: new Set(tools.map(({ name }) => name)), parallel: generation.parallelToolCalls }
+    : null;
+  const readerOf = (index: number, newCallId: () => string): AnswerReader =>
+    new AnswerReader({
+      index,
+      mustCall,
+      loose,
+      syntax: tools.length > 0 ? syntax : null,
+      logprobs: topLogprobs !== null,
+      newCallId,
+    });
   const request: IcdpoRequest = {
     conversation,
     sampling,
     tools,
     variables,
     grammar: gbnf,
+    check: gbnf === undefined ? undefined : checkOf(generation, () => readerOf(0, () => "")),
     topLogprobs: topLogprobs ?? undefined,
     answers,
     seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,
@@ -98,21 +116,17 @@ export async function prepare(
   observer.text("request", conversation);
   observer.text("settings", recordedSettings(generation, request.seed));
   setHeaders(c, { ...routeHeaders(resolved, candidateCount(policy, request)), ...schemaHeaders(relaxed) });
-  const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
-  // What a JSON format asks for is no call, whatever it looks like.
-  const isLoose = tools.length > 0 && !mustCall && generation.format.type === "text";
-  const loose = isLoose
-    ? { names: new Set(tools.map(({ name }) => name)), parallel: generation.parallelToolCalls }
-    : null;
-  const newCallId = (): string => dependencies.newId("call_");
-  const reader = (index: number): AnswerReader =>
-    new AnswerReader({
-      index,
-      mustCall,
-      loose,
-      syntax: tools.length > 0 ? syntax : null,
-      logprobs: topLogprobs !== null,
-      newCallId,
-    });
+  const reader = (index: number): AnswerReader => readerOf(index, () => dependencies.newId("call_"));
   return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader };
+}
+
+/** Candidates are held against the whole schemas, as they would be answered. */
+function checkOf(generation: Generation, newReader: () => AnswerReader): ResponseCheck {
+  const check = new AnswerCheck(generation);
+  return ({ text, finish }) => {
+    const reader = newReader();
+    reader.push(text, []);
+    const last = reader.end(finish).at(-1);
+    return last?.type === "finish" ? check.fits(last.answer) : null;
+  };
 }

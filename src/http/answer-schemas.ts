@@ -26,6 +26,11 @@ export const explanationSchema = z
         positive: z.number().nullable().describe("log π(y ∣ C⁺), in nats"),
         negative: z.number().nullable().describe("log π(y ∣ C⁻) or log π(y ∣ C⁰), in nats"),
         score: z.number().nullable(),
+        fits: z
+          .boolean()
+          .nullable()
+          .optional()
+          .describe("whether it fits the request's schemas whole; null: that cannot be seen"),
         chosen: z.boolean(),
       }),
     ),

@@ -168,13 +168,6 @@ export const metadata = z
   .refine((pairs) => Object.keys(pairs).length <= mostPairs, `may hold at most ${mostPairs} pairs`)
   .nullish();
 
-export const jsonSchemaFormat = z.object({
-  name: functionName.nullish(),
-  description: z.string().nullish(),
-  schema: z.record(z.string(), z.unknown()).nullish(),
-  strict: z.boolean().nullish(),
-});
-
 /** An empty string stops nothing. */
 export function toStops(stop: z.output<typeof stopStrings>): string[] {
   return (typeof stop === "string" ? [stop] : (stop ?? [])).filter((one) => one !== "");

@@ -1,11 +1,11 @@
 /** @module Lines 10 to 15 of Algorithm 1: the candidate with the largest score. */
 import type { ScoredResponse } from "./response.ts";
 
-type Rankable = Pick<ScoredResponse, "index" | "text" | "score" | "sample">;
+type Rankable = Pick<ScoredResponse, "index" | "text" | "fits" | "score" | "sample">;
 
 /**
  * Candidates, best first: arg max of the score, in nats; ties: the lower index. An empty candidate wins only if all are
- * empty; where a deadline came before some scores, scored ones go before unscored, and finished ones before those cut
+ * empty, one that does not fit what is asked of it only if none is known to do better; where a deadline came before some scores, scored ones go before unscored, and finished ones before those cut
  * off.
  *
  * @example const [best] = rank(scored);
@@ -14,6 +14,7 @@ export function rank<Ranked extends Rankable>(candidates: readonly Ranked[]): Ra
   return candidates.toSorted(
     (a, b) =>
       Number(b.text !== "") - Number(a.text !== "") ||
+      Number(b.fits !== false) - Number(a.fits !== false) ||
       Number(b.score !== null) - Number(a.score !== null) ||
       compare(b.score ?? 0, a.score ?? 0) ||
       Number(b.sample !== null) - Number(a.sample !== null) ||

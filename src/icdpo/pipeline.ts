@@ -6,7 +6,7 @@ import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { BlockwiseAnswer } from "./blocks.ts";
 import { buildContexts, type Contexts, checkLength, type Tenancy } from "./contexts.ts";
-import type { ScoredResponse } from "./response.ts";
+import type { ResponseCheck, ScoredResponse } from "./response.ts";
 import type { OnText } from "./sample.ts";
 import { negativeOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
@@ -26,6 +26,8 @@ export interface IcdpoRequest extends Tenancy {
   readonly variables?: TemplateVariables | undefined;
   /** GBNF that responses keep to. */
   readonly grammar?: string | undefined;
+  /** Whether a response fits all that is asked of it beside the grammar; null: that cannot be seen. */
+  readonly check?: ResponseCheck | undefined;
   /** Details of each token, with so many alternatives. */
   readonly topLogprobs?: number | undefined;
   /** How many answers are wanted, best first. */

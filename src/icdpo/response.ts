@@ -4,7 +4,12 @@ import type { ScoringContext } from "./contexts.ts";
 import { responseTokens } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
 
+/** Null: it cannot be seen whether it fits. */
+export type ResponseCheck = (candidate: Pick<Candidate, "text" | "finish">) => boolean | null;
+
 export interface Response extends Candidate {
+  /** Whether it fits all that is asked of it; null: that cannot be seen; undefined: nothing is. */
+  readonly fits?: boolean | null | undefined;
   /**
    * `[tokens + 1]`: in the tokens of the model that sampled it. EOS is the token that closes a response in its context.
    */

@@ -83,13 +83,16 @@ function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logpr
   };
 }
 
-/** In the tokens of the model that sampled, and of those that score. */
+/** In the tokens of the model that sampled, and of those that score; checked. */
 function tokenizer(
-  { signal }: Run,
+  { signal, request: { check } }: Run,
   { sampled, positive, negative }: Contexts,
 ): (candidate: Candidate) => Promise<Response> {
   const contexts = [sampled, positive, ...(negative === null ? [] : [negative])] as const;
-  return (candidate) => tokenizeResponse(candidate, contexts, signal);
+  return async (candidate) => ({
+    ...(await tokenizeResponse(candidate, contexts, signal)),
+    ...(check !== undefined && { fits: check(candidate) }),
+  });
 }
 
 async function* whenDone<Item>(items: AsyncIterable<Item>, onDone: () => void): AsyncGenerator<Item> {

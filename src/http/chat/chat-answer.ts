@@ -109,6 +109,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         positive: response.positive,
         negative: response.negative,
         score: response.score,
+        ...(response.fits !== undefined && { fits: response.fits }),
         chosen: place === 0,
       }))
       .toSorted((a, b) => a.index - b.index),

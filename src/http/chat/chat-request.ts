@@ -1,7 +1,8 @@
 /** @module The body of POST /v1/chat/completions: each field works, has no effect by design, or is refused by name. */
 import { z } from "zod";
-import type { AnswerFormat, Generation } from "../../gateway/generation.ts";
+import type { Generation } from "../../gateway/generation.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
+import { hasSchema, responseFormat, toFormat } from "../schema-format.ts";
 import {
   refuseOthers,
   serverPromptFields,
@@ -12,7 +13,6 @@ import {
 import {
   biasMap,
   gatewayFields,
-  jsonSchemaFormat,
   messagesSchema,
   metadata,
   modelName,
@@ -30,12 +30,6 @@ import {
 import { choiceComplaint, toolChoice, toolList, toTools } from "./chat-tools.ts";
 
 const topLogprobs = z.int().min(0).max(20);
-
-const responseFormat = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("text") }),
-  z.object({ type: z.literal("json_object") }),
-  z.object({ type: z.literal("json_schema"), json_schema: jsonSchemaFormat }),
-]);
 
 /** Fields whose effect this gateway does not have. */
 const refusals = {
@@ -64,7 +58,7 @@ export const chatBodySchema = z
       .union([z.boolean(), topLogprobs], "must be true, false, or a number of alternatives from 0 to 20")
       .nullish(),
     top_logprobs: topLogprobs.nullish(),
-    response_format: responseFormat.nullish(),
+    response_format: responseFormat.refine(hasSchema, { path: ["json_schema"], error: "must hold a schema" }).nullish(),
     tools: toolList.nullish(),
     tool_choice: toolChoice.nullish(),
     parallel_tool_calls: z.boolean().nullish(),
@@ -75,7 +69,7 @@ export const chatBodySchema = z
     refuse(body, refusals, context);
     const complain = (field: string, message: string) => context.addIssue({ code: "custom", path: [field], message });
     refuseOthers(body, context);
-    checkGuided(body, toFormat(body.response_format), context);
+    checkGuided(body, toFormat(body.response_format, "response_format"), context);
     if (body.top_logprobs && !wantsLogprobs(body)) complain("top_logprobs", "needs logprobs: true");
     if (body.best_of && body.best_of !== (body.n ?? 1))
       complain("best_of", "must be the same as n: a scored route chooses among candidates");
@@ -112,24 +106,7 @@ export function toGeneration(body: ChatRequest): Generation {
     seed: toSeed(body.seed),
     ...toTools(body),
     parallelToolCalls: body.parallel_tool_calls ?? true,
-    format: toGuidedFormat(body) ?? toFormat(body.response_format),
+    format: toGuidedFormat(body) ?? toFormat(body.response_format, "response_format"),
     topLogprobs: wantsLogprobs(body) ? (body.top_logprobs ?? alternatives(body)) : null,
   };
-}
-
-function toFormat(format: ChatRequest["response_format"]): AnswerFormat {
-  switch (format?.type) {
-    case undefined:
-    case "text":
-      return { type: "text" };
-    case "json_object":
-      return { type: "json-object" };
-    case "json_schema":
-      return {
-        type: "json-schema",
-        schema: format.json_schema.schema ?? { type: "object" },
-        path: "response_format.json_schema.schema",
-        strict: format.json_schema.strict === true,
-      };
-  }
 }

@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
+import { jsonSchemaFormat, toFormat } from "../schema-format.ts";
 import {
   refusedParameters,
   refuseOthers,
@@ -60,13 +61,7 @@ const toolChoice = z.discriminatedUnion("type", [
   z.object({ type: z.literal("none") }),
 ]);
 
-const format = z
-  .object({
-    type: z.literal("json_schema"),
-    schema: z.record(z.string(), z.unknown()),
-    strict: z.boolean().nullish(),
-  })
-  .nullish();
+const format = jsonSchemaFormat.nullish();
 
 /** What is about the prompt: all that tokens are counted of. */
 const promptFields = {
@@ -133,7 +128,7 @@ function check(body: CountTokensRequest, context: z.core.$RefinementCtx): void {
   const complain = (path: (string | number)[], message: string) => context.addIssue({ code: "custom", path, message });
   refuse(body, refusals, context);
   refuseOthers(body, context);
-  checkGuided(body, toFormat(body), context);
+  checkGuided(body, formatOf(body), context);
   checkCalls(body.messages, context);
   const last = body.messages.length - 1;
   if (body.messages[last]?.role === "assistant")
@@ -159,7 +154,7 @@ export function toPrompt(
     tools: choice?.type === "none" ? [] : ownTools(body),
     toolChoice: toToolChoice(choice),
     parallelToolCalls: !(choice && choice.type !== "none" && choice.disable_parallel_tool_use),
-    format: toGuidedFormat(body) ?? toFormat(body),
+    format: toGuidedFormat(body) ?? formatOf(body),
     ...toServerPrompt(body),
   };
 }
@@ -205,10 +200,8 @@ function toToolChoice(choice: CountTokensRequest["tool_choice"]): ToolChoice {
   return choice?.type === "tool" ? { name: choice.name } : "auto";
 }
 
-function toFormat({ output_config: config, output_format: earlier }: CountTokensRequest): AnswerFormat {
-  const [given, path] = config?.format ? [config.format, "output_config.format"] : [earlier, "output_format"];
-  if (!given) return { type: "text" };
-  return { type: "json-schema", schema: given.schema, path: `${path}.schema`, strict: given.strict === true };
+function formatOf({ output_config: config, output_format: earlier }: CountTokensRequest): AnswerFormat {
+  return config?.format ? toFormat(config.format, "output_config.format") : toFormat(earlier, "output_format");
 }
 
 /** Fields that are known to ask for nothing that could be missed. */

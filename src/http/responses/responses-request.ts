@@ -3,9 +3,10 @@
  * server.
  */
 import { z } from "zod";
-import type { AnswerFormat, Generation } from "../../gateway/generation.ts";
+import type { Generation } from "../../gateway/generation.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
+import { responseFormat, toFormat } from "../schema-format.ts";
 import {
   refuseOthers,
   serverPromptFields,
@@ -16,7 +17,6 @@ import {
 import {
   biasMap,
   gatewayFields,
-  jsonSchemaFormat,
   metadata,
   modelName,
   refuse,
@@ -31,12 +31,6 @@ import {
 import { droppedItems, inputSchema, toConversation } from "./responses-items.ts";
 import { choiceComplaint, leftOutTools, toolChoice, toolList, toTools } from "./responses-tools.ts";
 
-const format = z.discriminatedUnion("type", [
-  z.object({ type: z.literal("text") }),
-  z.object({ type: z.literal("json_object") }),
-  jsonSchemaFormat.extend({ type: z.literal("json_schema") }),
-]);
-
 /** What would need state on the server, or another model. */
 const refusals = {
   previous_response_id: {
@@ -46,6 +40,7 @@ const refusals = {
   conversation: { reason: "there is no state on the server; send the whole conversation as input", harmless: [] },
   background: { reason: "there is no state on the server that the answer could be kept in", harmless: [false] },
   prompt: { reason: "there are no stored prompts", harmless: [] },
+  response_format: { reason: "use text.format", harmless: [{ type: "text" }] },
   truncation: { reason: "the conversation is not cut", harmless: ["disabled"] },
 };
 
@@ -64,7 +59,7 @@ export const responsesBodySchema = z
     max_output_tokens: tokenBound.nullish(),
     top_logprobs: z.int().min(0).max(20).nullish(),
     include: z.array(z.string()).max(32).nullish(),
-    text: z.object({ format: format.nullish() }).nullish(),
+    text: z.object({ format: responseFormat.nullish() }).nullish(),
     tools: toolList.nullish(),
     tool_choice: toolChoice.nullish(),
     parallel_tool_calls: z.boolean().nullish(),
@@ -74,7 +69,7 @@ export const responsesBodySchema = z
   .superRefine((body, context) => {
     refuse(body, refusals, context);
     refuseOthers(body, context);
-    checkGuided(body, toFormat(body.text?.format), context);
+    checkGuided(body, toFormat(body.text?.format, "text.format"), context);
     const complaint = choiceComplaint(body.tool_choice, body.tools);
     if (complaint !== undefined) context.addIssue({ code: "custom", path: ["tool_choice"], message: complaint });
   });
@@ -102,7 +97,7 @@ export function toGeneration(body: ResponsesRequest): Generation {
     seed: toSeed(body.seed),
     ...toTools(body.tool_choice, body.tools),
     parallelToolCalls: body.parallel_tool_calls ?? true,
-    format: toGuidedFormat(body) ?? toFormat(body.text?.format),
+    format: toGuidedFormat(body) ?? toFormat(body.text?.format, "text.format"),
     topLogprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : null,
   };
 }
@@ -110,21 +105,4 @@ export function toGeneration(body: ResponsesRequest): Generation {
 /** Headers that name what the request asks for in vain. */
 export function inVain({ tools, input }: ResponsesRequest): Record<string, string> {
   return vainHeaders({ ignored: droppedItems(input), leftOut: leftOutTools(tools) });
-}
-
-function toFormat(given: z.output<typeof format> | null | undefined): AnswerFormat {
-  switch (given?.type) {
-    case undefined:
-    case "text":
-      return { type: "text" };
-    case "json_object":
-      return { type: "json-object" };
-    case "json_schema":
-      return {
-        type: "json-schema",
-        schema: given.schema ?? { type: "object" },
-        path: "text.format.schema",
-        strict: given.strict === true,
-      };
-  }
 }

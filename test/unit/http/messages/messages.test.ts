@@ -595,7 +595,7 @@ describe("what is wrong is named by its place", () => {
     ["system.0.type", { system: [image] }],
     ["tools.0': input_schema", { tools: [{ name: "a" }] }],
     ["tools.0.name", { tools: [{ ...tool, name: "a b" }] }],
-    ["tools.0.input_schema.properties.a", { tools: [{ name: "a", input_schema: { properties: { a: { not: {} } } } }] }],
+    ["tools.0.input_schema.properties.a", { tools: [{ name: "a", input_schema: { properties: { a: 3 } } }] }],
     ["tool_choice", { tool_choice: { type: "any" } }],
     [
       "tool_choice",
