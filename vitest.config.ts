@@ -30,6 +30,7 @@ const app = [
   "icdpo/whole-answers",
   "http/responses/responses",
   "retrieval/retrieval",
+  "gateway/schemas",
   "gateway/tools",
 ];
 
