@@ -1,13 +1,15 @@
-/** @module `icdpo models`: what the store holds, fetched ahead of time, and where it is. */
-import { Command } from "commander";
-import { type PinnedModel, pinnedModels } from "../models/catalog.ts";
+/** @module `icdpo models`: what the store holds, fetched ahead of time, where it is, and what a model can do. */
+import { Command, InvalidArgumentError } from "commander";
+import { defaultModel, type PinnedModel, pinnedModels } from "../models/catalog.ts";
+import type { ModelStore } from "../models/model-store.ts";
 import { openModelStore } from "../node/runtime.ts";
 import { GatewayError } from "../types/error.ts";
+import { modelReport } from "./model-report.ts";
 import type { World } from "./world.ts";
 
 export function modelsCommand(world: World): Command {
   const open = () => openModelStore(world.settings(), world.report);
-  const models = new Command("models").description("list, fetch and locate the models");
+  const models = new Command("models").description("list, fetch, locate and inspect the models");
   models
     .command("list")
     .description("the models that come with the program, and whether they are at hand")
@@ -39,7 +41,35 @@ export function modelsCommand(world: World): Command {
     .action((name: string) => {
       process.stdout.write(`${open().path(named(name))}\n`);
     });
+  models
+    .command("inspect")
+    .description("what a model is, what memory it needs, and what its chat template can do; no weights are read")
+    .argument("[model]", "a name from the list, a path, or an hf: URI (default: the model that the gateway runs)")
+    .option("--context <tokens>", "sizes of contexts to tell the memory of, with commas between", sizes)
+    .option("--json", "as JSON")
+    .action(async (model: string | undefined, options: { context?: number[]; json?: boolean }) => {
+      const { readModelCard } = await import("../engine/llama-cpp/model-card.ts");
+      const card = await readModelCard(
+        await languageModel(open(), model ?? world.settings().ICDPO_MODEL),
+        options.context,
+      );
+      process.stdout.write(options.json ? `${JSON.stringify(card, null, 2)}\n` : modelReport(card));
+    });
   return models;
+}
+
+/** The path of a GGUF file, which is fetched where it is not at hand. */
+async function languageModel(store: ModelStore, name: string = defaultModel.name): Promise<string> {
+  if (name !== defaultModel.name) return (await store.ensureReference(name)).path;
+  return (await store.ensure(defaultModel)).path;
+}
+
+const mostTokens = 2 ** 24;
+
+function sizes(text: string): number[] {
+  const counts = text.split(",").map(Number);
+  if (counts.every((count) => Number.isInteger(count) && count > 0 && count <= mostTokens)) return counts;
+  throw new InvalidArgumentError(`Numbers of tokens are needed, such as 4096,8192.`);
 }
 
 function named(name: string): PinnedModel {

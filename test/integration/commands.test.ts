@@ -55,6 +55,18 @@ describe("icdpo models", () => {
     for (const { name, path } of models) expect(run(["models", "path", name]).stdout.trim()).toBe(path);
   });
 
+  it("tells what the default model is, and what its template can do", () => {
+    const { code, stdout } = run(["models", "inspect", "--json", "--context", "2048"]);
+    expect(code).toBe(0);
+    expect(JSON.parse(stdout)).toMatchObject({
+      ...{ architecture: "llama", quantisation: "Q4_1", trainContext: 8192, eos: "<|im_end|>", fim: null },
+      memory: { perToken: 23_040, contexts: [{ tokens: 2048, sequences: 1 }, { sequences: 4 }, { sequences: 16 }] },
+      template: { system: "anywhere", tools: "none", alternates: false, thinking: "none" },
+    });
+    expect(run(["models", "inspect"]).stdout).toContain("trained with    8,192 tokens");
+    expect(run(["models", "inspect", "--context", "many"])).toMatchObject({ code: 1 });
+  });
+
   it("knows what it does not know", () => {
     expect(run(["models", "path", "nothing"])).toMatchObject({
       code: 1,
