@@ -19,6 +19,7 @@ const table = [
     integration("abuse", { ICDPO_TEST_ABUSE_MINUTES: "60" }),
   ],
   ["clients", "the clients that people have, as a table of features", script("test/clients/run.mjs")],
+  ["corpus", "1,000 answers to schemas that real programs send", integration("corpus", { ICDPO_TEST_CORPUS: "1000" })],
   ["disconnect", "clients that leave at 50 moments", integration("disconnect", { ICDPO_TEST_MOMENTS: "50" })],
   ["fuzz", "5,000 odd requests to the real model", integration("fuzz", { ICDPO_TEST_FUZZ: "5000" })],
   ["llama-server", "llama.cpp's own server tests (Python 3 with pip)", script("test/conformance/llama-server.mjs")],

@@ -1,6 +1,6 @@
 /**
- * @module Draws random texts from a grammar in GBNF. Repetitions are short, and past a depth the shortest alternatives
- * are taken.
+ * @module Draws random texts from a grammar in GBNF. Repetitions are short, and past a depth the alternatives are taken
+ * that need the fewest rules.
  */
 
 type Node =
@@ -11,8 +11,13 @@ type Node =
   | { readonly type: "choice"; readonly nodes: readonly Node[] }
   | { readonly type: "repeat"; readonly node: Node; readonly least: number; readonly most: number };
 
+/** Past so many rules in each other, texts come to an end. */
+const deepest = 12;
+
 export class GbnfSampler {
   readonly #rules = new Map<string, Node>();
+  /** So many rules stand in each other at least, in a text of the rule. */
+  readonly #heights = new Map<string, number>();
   readonly #random: () => number;
 
   constructor(gbnf: string, random: () => number) {
@@ -21,6 +26,14 @@ export class GbnfSampler {
       const [, name, body] = /^([\w-]+) ::= (.*)$/su.exec(line) ?? [];
       if (name === undefined || body === undefined) throw new Error(`Not a rule: ${line}`);
       this.#rules.set(name, new BodyReader(body).read());
+    }
+    for (let isChanged = true; isChanged; ) {
+      isChanged = false;
+      for (const [name, body] of this.#rules) {
+        const height = 1 + this.#heightOf(body);
+        isChanged ||= height < (this.#heights.get(name) ?? Number.POSITIVE_INFINITY);
+        this.#heights.set(name, height);
+      }
     }
   }
 
@@ -42,22 +55,37 @@ export class GbnfSampler {
       case "sequence":
         return node.nodes.map((inner) => this.#draw(inner, depth)).join("");
       case "choice": {
-        // Deep down, what leads nowhere further comes first.
-        const shallow = node.nodes.filter((inner) => this.#isShallow(inner));
-        const nodes = depth > 12 && shallow.length > 0 ? shallow : node.nodes;
+        const nodes = depth > deepest ? this.#lowest(node.nodes) : node.nodes;
         return this.#draw(nodes[Math.floor(this.#random() * nodes.length)] as Node, depth);
       }
       case "repeat": {
-        const most = Math.min(node.most, node.least + (depth > 12 ? 0 : 4));
+        const most = Math.min(node.most, node.least + (depth > deepest ? 0 : 4));
         const times = node.least + Math.floor(this.#random() * (most - node.least + 1));
         return Array.from({ length: times }, () => this.#draw(node.node, depth)).join("");
       }
     }
   }
 
-  #isShallow(node: Node): boolean {
-    if (node.type === "sequence" || node.type === "choice") return node.nodes.every((inner) => this.#isShallow(inner));
-    return node.type !== "rule" || !["object", "array", "value"].includes(node.name);
+  #lowest(nodes: readonly Node[]): readonly Node[] {
+    const heights = nodes.map((node) => this.#heightOf(node));
+    const least = Math.min(...heights);
+    return nodes.filter((_, i) => heights[i] === least);
+  }
+
+  #heightOf(node: Node): number {
+    switch (node.type) {
+      case "text":
+      case "class":
+        return 0;
+      case "rule":
+        return this.#heights.get(node.name) ?? Number.POSITIVE_INFINITY;
+      case "sequence":
+        return Math.max(0, ...node.nodes.map((inner) => this.#heightOf(inner)));
+      case "choice":
+        return Math.min(...node.nodes.map((inner) => this.#heightOf(inner)));
+      case "repeat":
+        return node.least === 0 ? 0 : this.#heightOf(node.node);
+    }
   }
 
   /** The ends of a range more often than what lies between. */
