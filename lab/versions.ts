@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "612824e68bcf3e40" },
+  answers: { version: 2, sources: "ca89c236b8a1a666" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
-  rewards: { version: 1, sources: "88b4f99a931a64e7" },
+  rewards: { version: 1, sources: "eb1ec935f7131dad" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "02d619516ec0c4fa" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -197,13 +197,20 @@ export function refuse(
   refusals: Readonly<Record<string, Refusal>>,
   context: z.core.$RefinementCtx,
 ): void {
-  for (const [field, { reason, harmless }] of Object.entries(refusals)) {
+  // A body has fewer fields than there are refusals.
+  for (const field of Object.keys(body)) {
+    const refusal = Object.hasOwn(refusals, field) ? refusals[field] : undefined;
     const value = body[field];
-    if (value === undefined || value === null || harmless.some((one) => JSON.stringify(one) === JSON.stringify(value)))
-      continue;
+    if (refusal === undefined || value === undefined || value === null || asksForNothing(value, refusal)) continue;
     const params = { code: "unsupported_parameter" };
-    context.addIssue({ code: "custom", path: [field], message: `is not supported: ${reason}`, input: value, params });
+    const message = `is not supported: ${refusal.reason}`;
+    context.addIssue({ code: "custom", path: [field], message, input: value, params });
   }
+}
+
+function asksForNothing(value: unknown, { harmless }: Refusal): boolean {
+  const text = JSON.stringify(value);
+  return harmless.some((one) => JSON.stringify(one) === text);
 }
 
 /** A path may go through a client's own words. */
