@@ -8,6 +8,8 @@ import type { CallPiece, CallReader } from "./call-reader.ts";
 export interface LooseRules {
   /** Of the tools that are offered. */
   readonly names: ReadonlySet<string>;
+  /** Whether a call keeps to what its tool demands: no grammar has seen to it. One that does not is text. */
+  readonly accepts: (name: string, text: string) => boolean;
   /** Several calls in one answer; else all but the first are dropped. */
   readonly parallel: boolean;
   /** What the model's own calls begin with: after that, the grammar says what comes. */
@@ -120,7 +122,9 @@ export class LooseCallReader {
 
   #settle(block: CallBlock, pieces: CallPiece[]): void {
     this.#block = null;
-    if (block.status === "text") {
+    const isText =
+      block.status === "text" || !block.calls.every((call) => this.#rules.accepts(call.name, call.arguments));
+    if (isText) {
       this.#isForeign = this.#held.startsWith("```");
       this.#isFresh = /\n\s*$/u.test(this.#held.slice(-longestOpener));
       pieces.push(...this.#placed(this.#strict.push(this.#held)));

@@ -22,10 +22,7 @@ export class AnswerCheck {
   fits({ content, toolCalls }: Answer): Truth {
     const { tools, toolChoice, format } = this.#wanted;
     if (toolCalls.length > 0) {
-      const said = toolCalls.map(({ name, arguments: text }) => {
-        const tool = tools.find((one) => one.name === name);
-        return tool === undefined ? false : this.#fitsSchema(text, tool.parameters, tool.path, true);
-      });
+      const said = toolCalls.map(({ name, arguments: text }) => this.fitsTool(name, text));
       return said.includes(false) ? false : said.includes(null) ? null : true;
     }
     if (tools.length > 0 && toolChoice !== "auto") return false;
@@ -42,6 +39,12 @@ export class AnswerCheck {
       case "grammar":
         return null;
     }
+  }
+
+  /** Whether a call's arguments, as they are written, fit what the tool of that name takes. */
+  fitsTool(name: string, text: string): Truth {
+    const tool = this.#wanted.tools.find((one) => one.name === name);
+    return tool === undefined ? false : this.#fitsSchema(text, tool.parameters, tool.path, true);
   }
 
   #fitsSchema(text: string, schema: unknown, path: string, isObject: boolean): Truth {

@@ -1,5 +1,6 @@
 /** @module A request once everything about it is known: its policy, and what the method is asked. */
 import type { Context } from "hono";
+import type { LooseRules } from "../constraint/loose-call-reader.ts";
 import { checkLength } from "../icdpo/contexts.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import type { ResponseCheck } from "../icdpo/response.ts";
@@ -82,9 +83,7 @@ export async function prepare(
   const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
   // What a JSON format asks for is no call, whatever it looks like.
   const isLoose = tools.length > 0 && !mustCall && generation.format.type === "text";
-  const loose = isLoose
-    ? { names: new Set(tools.map(({ name }) => name)), parallel: generation.parallelToolCalls }
-    : null;
+  const loose = isLoose ? looseRules(generation) : null;
   const readerOf = (index: number, newCallId: () => string): AnswerReader =>
     new AnswerReader({
       index,
@@ -118,6 +117,15 @@ export async function prepare(
   setHeaders(c, { ...routeHeaders(resolved, candidateCount(policy, request)), ...schemaHeaders(relaxed) });
   const reader = (index: number): AnswerReader => readerOf(index, () => dependencies.newId("call_"));
   return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader };
+}
+
+/** Calls in the model's own way: those of strict tools must fit, for there is no grammar that keeps them to it. */
+function looseRules(generation: Generation): Omit<LooseRules, "trigger"> {
+  const { tools, parallelToolCalls: parallel } = generation;
+  const check = new AnswerCheck(generation);
+  const strict = new Set(tools.filter((tool) => tool.strict === true).map(({ name }) => name));
+  const accepts = (name: string, text: string): boolean => !strict.has(name) || check.fitsTool(name, text) === true;
+  return { names: new Set(tools.map(({ name }) => name)), accepts, parallel };
 }
 
 /** Candidates are held against the whole schemas, as they would be answered. */

@@ -11,8 +11,11 @@ import type { ToolSyntax } from "../../../src/types/conversation.ts";
 const bareSyntax: ToolSyntax = { opening: "", closing: "", between: "; ", name: "name", arguments: "parameters" };
 const names = new Set(["lookup", "write"]);
 
+/** As a strict tool that takes no "forbidden". */
+const accepts = (name: string, text: string): boolean => !(name === "write" && text.includes("forbidden"));
+
 function reader(syntax: ToolSyntax = genericToolSyntax, parallel = true): LooseCallReader {
-  return new LooseCallReader(new CallReader(syntax, false), { names, parallel, trigger: callTrigger(syntax) });
+  return new LooseCallReader(new CallReader(syntax, false), { names, accepts, parallel, trigger: callTrigger(syntax) });
 }
 
 function read(pieces: readonly string[], one = reader()) {

@@ -224,6 +224,24 @@ describe("an answer whose calls the model has written in a way of its own", () =
     expect(choices[0]).toMatchObject({ finish_reason: "stop", message: { content: fenced } });
   });
 
+  it("calls a strict tool only as its schema has it, for no grammar has seen to that", async () => {
+    const parameters = {
+      type: "object",
+      properties: { q: { type: "integer" } },
+      required: ["q"],
+      additionalProperties: false,
+    };
+    const strict = [{ type: "function", function: { name: "lookup", parameters, strict: true } }];
+    const written = (q: unknown): string => `{"name": "lookup", "arguments": {"q": ${JSON.stringify(q)}}}`;
+    const wrong = await ask({ model: "plain", tools: strict }, written("tea"));
+    expect(wrong.choices[0]).toMatchObject({ finish_reason: "stop", message: { content: written("tea") } });
+    const right = await ask({ model: "plain", tools: strict }, written(3));
+    expect(right.choices[0]).toMatchObject({
+      finish_reason: "tool_calls",
+      message: { tool_calls: [{ function: { name: "lookup", arguments: '{"q": 3}' } }] },
+    });
+  });
+
   it("is JSON where that is what was asked for", async () => {
     const text = '{"name": "lookup", "arguments": {}}';
     const { choices } = await ask({ model: "plain", response_format: { type: "json_object" } }, text);
