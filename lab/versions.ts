@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "ca89c236b8a1a666" },
+  answers: { version: 2, sources: "583c4b5261b36b37" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
   rewards: { version: 1, sources: "eb1ec935f7131dad" },

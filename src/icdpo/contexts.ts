@@ -184,7 +184,12 @@ async function openingOf(
   { tenant, bringsOpening = false, signal }: ContextNeeds,
 ): Promise<readonly Token[]> {
   if (tenant === undefined || bringsOpening || !(await engine.info(signal)).sharesPrefixes) return [];
-  const context = signedContext(format, sign, { ...parts, conversation: nothingSaid, tools: undefined, variables: undefined });
+  const context = signedContext(format, sign, {
+    ...parts,
+    conversation: nothingSaid,
+    tools: undefined,
+    variables: undefined,
+  });
   return (await encodeContext(engine, context, signal)).tokens;
 }
 
