@@ -2,6 +2,7 @@
  * @module Where a task runs: in the usual sequences, or in longer ones. What outgrows the usual ones goes on in longer
  * ones. The contexts take turns, a step each.
  */
+import { GatewayError } from "../../types/error.ts";
 import type { Token } from "../engine.ts";
 import type { Backend } from "./backend.ts";
 import { type Lent, type LongOptions, LongSequences } from "./long-sequences.ts";
@@ -49,14 +50,16 @@ export class Schedulers {
 
   /**
    * Resolves when all sequences are done; each feeds `mostTokens` after the prompt at most. Throws "cancelled" within one
-   * step of the signal, "out_of_room" where longer sequences are needed and cannot be had, or the backend's error.
+   * step of the signal, "out_of_room" where the prompt needs longer sequences and they cannot be had, or the backend's
+   * error. An answer that outgrows its sequence and cannot go on ends there.
    */
   async run(request: TaskRequest, mostTokens: number): Promise<void> {
     const { kind, prompt, signal } = request;
     const moved: Promise<void>[] = [];
     const onFull = (sequence: TaskSequence, tokens: readonly Token[]): void => {
       const left = mostTokens - (tokens.length - prompt.length);
-      moved.push(this.#apart({ ...request, prompt: tokens, sequences: [sequence] }, left));
+      const further = this.run(withoutAccount({ ...request, prompt: tokens, sequences: [sequence] }), left);
+      moved.push(held(further.catch((error: unknown) => cutShort(sequence, error))));
     };
     const expected = kind === "score" ? mostTokens : Math.min(mostTokens, this.#usualAnswer);
     const lent = await this.#take(prompt.length + expected, signal).catch((error: unknown) => {
@@ -88,7 +91,7 @@ export class Schedulers {
       const { lent, task } = await opened;
       const { length } = sequence.start;
       if (prompt.length + length <= lent.contextSize) task.add(sequence);
-      else moved.push(this.#apart({ ...request, sequences: [sequence] }, length));
+      else moved.push(held(this.run(withoutAccount({ ...request, sequences: [sequence] }), length)));
     };
     const unopened = (): void => {}; // `done` tells why
     return {
@@ -107,13 +110,23 @@ export class Schedulers {
     const isUsual = tokens <= this.#usual.contextSize || this.contextSize === this.#usual.contextSize;
     return isUsual ? this.#usual : this.#long.take(tokens, signal);
   }
+}
 
-  /** A sequence of a task that goes on elsewhere. The task tells how it ends, and has told of its prompt. */
-  #apart({ onPrefill, onPrompt, ...request }: TaskRequest, mostTokens: number): Promise<void> {
-    const done = this.run(request, mostTokens);
-    done.catch(() => {});
-    return done;
-  }
+/** What goes on elsewhere: its task has told of its prompt. */
+function withoutAccount({ onPrefill, onPrompt, ...request }: TaskRequest): TaskRequest {
+  return request;
+}
+
+/** Its task waits for it, when it has come to that. */
+function held(done: Promise<void>): Promise<void> {
+  done.catch(() => {});
+  return done;
+}
+
+/** An answer that finds no memory to go on in is as long as it is. */
+function cutShort(sequence: TaskSequence, error: unknown): void {
+  if (!(error instanceof GatewayError) || error.code !== "out_of_room" || sequence.cut === undefined) throw error;
+  sequence.cut();
 }
 
 /** One after another, in the order of asking. */

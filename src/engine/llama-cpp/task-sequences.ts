@@ -83,6 +83,10 @@ export class SampledSequence implements TaskSequence {
     return this.#tokens.length < request.maxTokens || request.logprobs ? [token] : this.#finish("length");
   }
 
+  cut(): void {
+    this.#finish("length");
+  }
+
   dispose(): void {
     this.#options.sampler.dispose();
   }

@@ -9,6 +9,8 @@ export interface TaskSequence {
   readonly start: readonly Token[];
   /** Takes the logits of the tokens just decoded; returns what to decode next, nothing when done. */
   accept(rows: readonly Logits[]): Promise<readonly Token[]>;
+  /** Ends with what there is; absent where nothing grows. */
+  cut?(): void;
   dispose(): void;
 }
 

@@ -210,8 +210,15 @@ describe("requests", () => {
     await expect(sample(one, range(60), 4)).rejects.toMatchObject({ code: "out_of_room" });
     await expect(score(one, range(20), [range(3), range(50)])).rejects.toMatchObject({ code: "out_of_room" });
     await expect(score(one, range(60), [range(3)])).rejects.toMatchObject({ code: "out_of_room" });
-    await expect(sample(one, range(10), 100)).rejects.toMatchObject({ code: "out_of_room" });
     expect(await short).toHaveLength(1);
+    expectIdle(one);
+  });
+
+  it("end by their length where there is no memory to go on in", async () => {
+    const one = site({ refuse: true });
+    const [grown] = await sample(one, range(10), 100);
+    expect(grown).toMatchObject({ finish: "length", tokens: Array.from({ length: 23 }, () => 9) });
+    expect(grown?.logprobs).toEqual(expectedLogprobs(range(10), grown?.tokens ?? []));
     expectIdle(one);
   });
 
