@@ -2,7 +2,7 @@
 import type { InfillTokens, Token } from "./engine.ts";
 
 /** Those that llama.cpp knows: before what precedes the gap, before what follows it, before what fills it. */
-const spellings = [
+export const infillSpellings = [
   ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
   ["<fim-prefix>", "<fim-suffix>", "<fim-middle>"],
   ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
@@ -15,7 +15,7 @@ const spellings = [
 ] as const;
 
 export function infillTokens(control: ReadonlyMap<string, Token>): InfillTokens | undefined {
-  for (const names of spellings) {
+  for (const names of infillSpellings) {
     const [prefix, suffix, middle] = names.map((name) => control.get(name));
     if (prefix !== undefined && suffix !== undefined && middle !== undefined) return { prefix, suffix, middle };
   }

@@ -2,6 +2,7 @@
 import { stat } from "node:fs/promises";
 import { GgufFileType, GgufInsights, readGgufFileInfo } from "node-llama-cpp";
 import { GatewayError, messageOf } from "../../types/error.ts";
+import { infillSpellings } from "../infill.ts";
 import { type TemplateAbilities, templateAbilities } from "../template/template-abilities.ts";
 import { contextBytes } from "./context-memory.ts";
 
@@ -38,14 +39,6 @@ export interface ModelCard {
 const sequenceCounts = [1, 4, 16] as const;
 const fewestTokens = 1024;
 const controlType = 3;
-
-/** Of vocabularies that do not name theirs. */
-const usualFim = [
-  ["<|fim_prefix|>", "<|fim_suffix|>", "<|fim_middle|>"],
-  ["<fim-prefix>", "<fim-suffix>", "<fim-middle>"],
-  ["<fim_prefix>", "<fim_suffix>", "<fim_middle>"],
-  ["<｜fim▁begin｜>", "<｜fim▁hole｜>", "<｜fim▁end｜>"],
-] as const;
 
 /**
  * `contexts`: sizes in tokens to tell the memory of; empty: 4,096 and its multiples, up to what the model was trained
@@ -108,7 +101,7 @@ function fimOf(ggml: Ggml, spelling: (token: number | undefined) => string | nul
   const named = [before, after, middle].map(spelling);
   if (named.every((text) => text !== null)) return named as unknown as ModelCard["fim"];
   const known = new Set(ggml.tokens);
-  return usualFim.find((texts) => texts.every((text) => known.has(text))) ?? null;
+  return infillSpellings.find((texts) => texts.every((text) => known.has(text))) ?? null;
 }
 
 function abilitiesOf(
