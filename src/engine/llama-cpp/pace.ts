@@ -7,6 +7,8 @@
 const stepSeconds = 0.3;
 const smallestChunk = 8;
 const smoothing = 0.1;
+/** Of a step that took more than twice as long as it should: everybody waits for the next one. */
+const quickSmoothing = 0.5;
 
 export class Pace {
   readonly #largest: number;
@@ -31,7 +33,8 @@ export class Pace {
   record(tokens: number, ms: number, threads: number): void {
     if (tokens * 2 < this.chunk(threads) || ms <= 0) return;
     const speed = this.#speed(threads);
-    this.#speeds.set(threads, speed + smoothing * ((tokens / ms) * 1000 - speed));
+    const share = ms > 2_000 * stepSeconds ? quickSmoothing : smoothing;
+    this.#speeds.set(threads, speed + share * ((tokens / ms) * 1000 - speed));
     this.#latest = threads;
   }
 
