@@ -22,7 +22,11 @@ it.each([
 ])("the longest there can be hardly hold a text up: %s", async (_, text, stop) => {
   const { result } = await expectUnblocked(
     () => write(text, []),
-    () => write(text, ["1", "2", "3", "4"].map(stop)),
+    () =>
+      write(
+        text,
+        Array.from("0123456789uvwxyz", (end) => stop(end)),
+      ),
     { factor: 20, ms: 1_000 },
   );
   expect(result).toBe(text.repeat(tokens));
@@ -30,7 +34,7 @@ it.each([
 
 it("longer ones, and more of them, are refused before anything is begun", async () => {
   const site = await servedSite();
-  for (const stop of ["a".repeat(129), "a".repeat(23_000), Array(5).fill("a"), ["a", ""]]) {
+  for (const stop of ["a".repeat(129), "a".repeat(23_000), Array(17).fill("a")]) {
     const bytes = JSON.stringify({ model: "plain", messages: [{ role: "user", content: "Hi" }], stop });
     for (const path of ["/v1/chat/completions", "/v1/completions"]) {
       const body = path === "/v1/completions" ? JSON.stringify({ model: "plain", prompt: "Hi", stop }) : bytes;
