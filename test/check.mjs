@@ -18,7 +18,11 @@ const table = [
     "an hour of what nobody should send, to two gateways",
     integration("abuse", { ICDPO_TEST_ABUSE_MINUTES: "60" }),
   ],
-  ["clients", "the clients that people have, as a table of features", script("test/clients/run.mjs")],
+  [
+    "clients",
+    "the clients that people have, as a table of features (Python 3 with pip)",
+    script("test/clients/run.mjs"),
+  ],
   ["corpus", "1,000 answers to schemas that real programs send", integration("corpus", { ICDPO_TEST_CORPUS: "1000" })],
   ["disconnect", "clients that leave at 50 moments", integration("disconnect", { ICDPO_TEST_MOMENTS: "50" })],
   ["fuzz", "5,000 odd requests to the real model", integration("fuzz", { ICDPO_TEST_FUZZ: "5000" })],

@@ -1,6 +1,6 @@
 /**
- * @module Claude Code, a coding agent: `ICDPO_TEST_CLAUDE_CODE` is the path of its program. With prompts that a small
- * context holds.
+ * @module Claude Code, a coding agent for the command line. With prompts that a small context holds, and one that none
+ * does.
  */
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
@@ -9,7 +9,8 @@ import path from "node:path";
 import { promisify } from "node:util";
 import { assert, runFeatures } from "./harness.mjs";
 
-const { ICDPO_TEST_CLAUDE_CODE: program, ICDPO_URL: url, ICDPO_KEY: key, PATH } = process.env;
+const { ICDPO_URL: url, ICDPO_KEY: key, PATH } = process.env;
+const program = "claude";
 const run = promisify(execFile);
 const folder = mkdtempSync(path.join(tmpdir(), "claude-code-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
@@ -43,7 +44,7 @@ await runFeatures(`Claude Code ${version.split(" ")[0]}`, {
   chat: () => assertAnswered({}),
   scored: () => assertAnswered({ base: `${url}/routes/icdpo`, model: "claude-sonnet-4-5" }),
   errors: async () => {
-    const { is_error: isError, result } = await answer({ tools: "Write,Bash" });
+    const { is_error: isError, result } = await answer({ tools: "default" });
     assert(isError && /prompt is too long/iu.test(result), `Not told that it is too long: ${result}`);
   },
 });

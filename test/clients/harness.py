@@ -1,4 +1,5 @@
-"""Runs a client's features one after another and prints a JSON line for each: {feature, ok, detail}."""
+"""Runs a client's features one after another and prints a JSON line for each: {feature, ok, detail}
+or {feature, skipped}."""
 
 import json
 import os
@@ -6,6 +7,7 @@ import traceback
 
 URL = os.environ["ICDPO_URL"]
 KEY = os.environ["ICDPO_KEY"]
+LARGER_URL = os.environ.get("ICDPO_LARGER_URL")
 QUESTION = [{"role": "user", "content": "Name a fruit."}]
 WEATHER_QUESTION = [{"role": "user", "content": "How warm is it in Paris? Use celsius."}]
 SCHEMA = {
@@ -40,14 +42,32 @@ def check_weather(call):
     assert isinstance(call["city"], str) and call["unit"] in ("celsius", "fahrenheit"), call
 
 
+class Skipped(Exception):
+    pass
+
+
+used = []
+
+
+def larger():
+    """The address of a gateway with a larger model, for what the default one is too small for."""
+    if LARGER_URL is None:
+        raise Skipped("ICDPO_CHECK_LARGER_MODEL is not set")
+    used.append(LARGER_URL)
+    return LARGER_URL
+
+
 def run_features(client, features):
     print(json.dumps({"client": client}), flush=True)
     only = os.environ.get("ICDPO_ONLY", "")
     for feature, check in features.items():
         if only and only not in feature and only not in client:
             continue
+        used.clear()
         try:
             check()
-            print(json.dumps({"feature": feature, "ok": True}), flush=True)
+            print(json.dumps({"feature": feature, "ok": True, "larger": len(used) > 0}), flush=True)
+        except Skipped as reason:
+            print(json.dumps({"feature": feature, "skipped": str(reason)}), flush=True)
         except Exception:
-            print(json.dumps({"feature": feature, "ok": False, "detail": traceback.format_exc()[-600:]}), flush=True)
+            print(json.dumps({"feature": feature, "ok": False, "detail": traceback.format_exc()[-1200:]}), flush=True)

@@ -202,3 +202,31 @@ describe("the map in ARCHITECTURE", () => {
     expect([...rooms, ...folders].filter((room) => !named.has(room))).toEqual([]);
   });
 });
+
+describe("the page of clients", () => {
+  const page = read("docs/clients.md");
+  const table = read("test/clients/programs.mjs");
+  const clients = found(table, /\bname: "([^"]+)"/gu);
+
+  it("says of every client that the check runs what it is told, and of no other", () => {
+    const headings = found(page, /^## (.+)$/gmu).filter((heading) => heading !== "What works");
+    expect(headings).toEqual(clients);
+    const sections = page.split(/^## /mu).slice(2);
+    expect(sections.filter((section) => !/^```\w+$/mu.test(section))).toEqual([]);
+  });
+
+  it("tells them of an address and a key that the check replaces by its own", () => {
+    const addresses = new Set(found(page, /(?:https?:\/\/)?((?:127\.0\.0\.1|localhost):\d+)/gu));
+    expect([...addresses]).toEqual(["127.0.0.1:8080"]);
+    expect(page).toContain("any-key");
+  });
+
+  it("has rows of the versions that the check installs", () => {
+    const installed = ["programs.mjs", "requirements.txt", "package.json"].map((file) => read(`test/clients/${file}`));
+    const [rows = ""] = /<!-- what the last run saw -->[\s\S]*?<!-- the end of it -->/u.exec(page) ?? [];
+    const versions = found(rows, /^\| [^|]+? (\d[^ |]*) \|/gmu);
+    const isOurs = (version: string): boolean => installed.some((text) => text.includes(version));
+    // curl is the machine's own.
+    expect(versions.filter((version) => !isOurs(version)).length).toBeLessThanOrEqual(1);
+  });
+});
