@@ -6,7 +6,7 @@ import type { PolicySettings } from "./schema.ts";
  * Tokens of an answer that competes with others, where nobody says how many: nobody sees it before the choice, and a
  * model that does not come to an end would take the whole context for each.
  */
-export const competingTokens = 2_048;
+export const competingTokens = 1_024;
 
 /** Tokens that an answer is expected to take, where nobody says: what contexts leave to it, and keys are asked for. */
 export const expectedTokens = 512;

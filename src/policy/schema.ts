@@ -59,7 +59,7 @@ const samplingSchema = z.strictObject({
     .min(1)
     .optional()
     .describe(
-      "of an answer; absent: it ends where the model ends it, or the context does; where candidates compete, at 2,048",
+      "of an answer; absent: it ends where the model ends it, or the context does; where candidates compete, at 1,024",
     ),
   min_p: z
     .number()

@@ -41,8 +41,8 @@ describe("an answer whose length nobody says", () => {
   it("has a generous bound where candidates compete, which is explained", async () => {
     const { chat, engine } = await gateway({ contextSize: size });
     const { icdpo } = await json(await chat({ icdpo: { explain: true } }));
-    expect(bounds(engine)).toEqual([2_048]);
-    expect(icdpo.max_tokens).toBe(2_048);
+    expect(bounds(engine)).toEqual([1_024]);
+    expect(icdpo.max_tokens).toBe(1_024);
   });
 
   it("has what the context leaves where that is less", async () => {

@@ -126,7 +126,7 @@ describe("block-wise ICDPO", () => {
       const before = engine.calls.length;
       await chat({ model: "blocks", ...more });
       const [sample] = engine.calls.slice(before);
-      expect(sample?.type === "sample" && sample.request.maxTokens).toBe(2_048);
+      expect(sample?.type === "sample" && sample.request.maxTokens).toBe(1_024);
     }
   });
 
