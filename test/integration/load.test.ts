@@ -110,7 +110,8 @@ async function send(number: number, signal?: AbortSignal, isNew = false): Promis
       );
       return "answered";
     }
-    const events = text.split("\n\n").filter((event) => event.startsWith("data: "));
+    // A comment may stand before an event, in a line of its own.
+    const events = text.split("\n").filter((line) => line.startsWith("data: "));
     const last = events.at(-1)?.slice("data: ".length) ?? "";
     if (last === "[DONE]") return "streamed";
     expect(JSON.parse(last)).toMatchObject({ error: { code: "engine_unavailable" } });
