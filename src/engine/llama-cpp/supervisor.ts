@@ -81,7 +81,7 @@ export class Supervisor {
     let isWell = false;
     try {
       const running = this.#running();
-      const result = await running.send(call, { ...options, sent });
+      const result = await untilItEnded(running, running.send(call, { ...options, sent }), signal);
       running.hasWorked = true;
       isWell = true;
       return result;
@@ -199,6 +199,19 @@ export class Supervisor {
     const change = this.#lastingThreads.see(threads, performance.now());
     if (change === undefined) return;
     this.#options.log(`engine: threads: ${change.now} instead of ${change.before}, which is faster at present`);
+  }
+}
+
+/**
+ * A process is gone for its callers before it has ended for its supervisor: whoever tries again at once shall find the
+ * next one.
+ */
+async function untilItEnded(process: EngineProcess, call: Promise<Result>, signal?: AbortSignal): Promise<Result> {
+  try {
+    return await call;
+  } catch (error) {
+    if (error instanceof ProcessDied) await untilAborted(process.ended, signal);
+    throw error;
   }
 }
 

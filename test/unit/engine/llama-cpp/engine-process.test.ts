@@ -5,6 +5,7 @@
 import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import path from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { LlamaEngine, type LlamaEngineOptions } from "../../../../src/engine/llama-cpp/index.ts";
 import { onceMore } from "../../../../src/gateway/work.ts";
@@ -86,6 +87,19 @@ describe("an engine whose process dies", () => {
     expect(await engine.tokenize(["a"])).toEqual([[1]]);
     expect(engine.lifecycle).toMatchObject({ status: "ready", restarts: 1 });
     expect(pidOf(engine)).not.toBe(pid);
+  });
+
+  it("fails no call done once more, however long it takes from the loss of its channel to its end", async () => {
+    const engine = await start();
+    const parting = engine.tokenize(["part"]).catch((error: unknown) => error);
+    const tokenize = () => engine.tokenize(["a"]);
+    const meanwhile: Promise<number[][]>[] = [];
+    while (engine.lifecycle.restarts === 0) {
+      meanwhile.push(onceMore(tokenize, () => false));
+      await pause(20);
+    }
+    for (const tokens of await Promise.all(meanwhile)) expect(tokens).toEqual([[1]]);
+    expect(await parting).toMatchObject({ code: "engine_unavailable" });
   });
 
   /** Calls fail with what a client may try again, and /ready tells why. */

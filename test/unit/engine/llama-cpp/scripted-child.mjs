@@ -2,8 +2,8 @@
  * An engine's process without a model. What it is told of as the model is a JSON file behind "GGUF", read at each load:
  * `error`, what loading fails with; `ends`, to end while it loads; `loads`, to load for ever. Beside it stand the ids
  * of all processes that loaded it, and the environment of the last. A sample goes on until a text "release" is
- * tokenised; a text "die" ends the process, as does a sample with the grammar "deadly"; one with the grammar "endless"
- * hangs it; one with "waits …" shows nothing until its end. Beside the model, `.samples` has a line for each sample
+ * tokenised; a text "die" ends the process, as does a sample with the grammar "deadly"; a text "part" cuts its channel a
+ * moment before it ends; a sample with the grammar "endless" hangs it; one with "waits …" shows nothing until its end. Beside the model, `.samples` has a line for each sample
  * that was begun: its grammar.
  */
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
@@ -30,6 +30,12 @@ function end(id) {
   process.send({ id, result: null });
 }
 
+function part() {
+  process.removeAllListeners("disconnect");
+  process.disconnect();
+  setTimeout(() => process.exit(7), 300);
+}
+
 function perform(id, call) {
   switch (call.type) {
     case "load": {
@@ -47,6 +53,7 @@ function perform(id, call) {
       return { ...load, active: held.size };
     case "tokenize":
       if (call.texts.includes("die")) process.exit(7);
+      if (call.texts.includes("part")) part();
       if (call.texts.includes("release")) for (const sample of held.keys()) end(sample);
       return call.texts.map(() => [1]);
     case "chat-prompt":
@@ -68,7 +75,7 @@ process.on("message", ({ id, call, abort }) => {
   if (call === undefined) return;
   try {
     const result = perform(id, call);
-    if (result !== undefined) process.send({ id, result });
+    if (result !== undefined && process.connected) process.send({ id, result });
   } catch (error) {
     process.send({ id, error: { code: "engine_failure", message: error.message, param: null } });
   }
