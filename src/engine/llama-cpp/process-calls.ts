@@ -42,6 +42,8 @@ export class ProcessCalls {
   readonly #onWork: (isAtWork: boolean) => void;
   readonly #pending = new Map<number, Pending>();
   #nextId = 1;
+  /** Its exit may be seen before the end of its channel: what is sent then is lost without a word. */
+  #hasEnded = false;
   /** Whose calls the process has answered. */
   readonly #answered = new WeakSet<object>();
 
@@ -67,14 +69,14 @@ export class ProcessCalls {
    * what the process throws.
    */
   send(call: Call, { signal, events = new EventQueue(), completions = [], sent }: CallOptions = {}): Promise<Result> {
-    if (!this.#child.connected) return Promise.reject(new ProcessDied());
+    if (this.#isGone) return Promise.reject(new ProcessDied());
     if (signal?.aborted) return Promise.reject(cancelled(signal));
     const id = this.#nextId++;
     const { promise, resolve, reject } = withResolvers<Result>();
     const pending: Pending = { type: call.type, sent, events, resolve, reject, due: 0 };
     const post = (message: ParentMessage): void => this.#post(message, reject);
     const abort = (): void => {
-      if (this.#child.connected) post({ id, abort: true });
+      if (!this.#isGone) post({ id, abort: true });
       if (signal !== undefined) reject(cancelled(signal));
     };
     this.#pending.set(id, pending);
@@ -91,12 +93,17 @@ export class ProcessCalls {
 
   /** The process has ended. */
   failAll(errorOf: (sent: SentCall | undefined) => GatewayError): void {
+    this.#hasEnded = true;
     for (const { sent, reject } of this.#pending.values()) reject(errorOf(sent));
     this.#pending.clear();
   }
 
+  get #isGone(): boolean {
+    return this.#hasEnded || !this.#child.connected;
+  }
+
   #post(message: ParentMessage, reject: (error: GatewayError) => void): void {
-    if (!this.#child.connected) reject(new ProcessDied());
+    if (this.#isGone) reject(new ProcessDied());
     else
       this.#child.send(message, (error) => {
         if (error !== null) reject(new ProcessDied(error));

@@ -289,7 +289,9 @@ describe("scoring while sampling", () => {
   it("an engine that says nothing of its contexts chooses the same", async () => {
     const { ranked, tokens } = await run(new ScriptedEngine({ ...script, cached: null }));
     const told = await run(new ScriptedEngine({ ...script, cached: () => 0 }));
-    expect(ranked).toEqual(told.ranked);
+    const seen = (outcome: typeof ranked) =>
+      outcome.map(({ index, text, positive, negative, score }) => ({ index, text, positive, negative, score }));
+    expect(seen(ranked)).toEqual(seen(told.ranked));
     expect(tokens).toEqual(told.tokens);
     expect(tokens.cached).toBe(0);
   });
