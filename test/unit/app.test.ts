@@ -2,7 +2,7 @@ import { describe, expect, it } from "vitest";
 import { Admission } from "../../src/gateway/admission.ts";
 import { GatewayError } from "../../src/types/error.ts";
 import { gate, quiet, type Script, type ScriptedEngine } from "./scripted-engine.ts";
-import { gateway, json, readStream } from "./scripted-gateway.ts";
+import { eventsOf, gateway, json, readStream } from "./scripted-gateway.ts";
 
 describe("POST /v1/chat/completions", () => {
   it("returns the candidate with the largest Ŝ in OpenAI's shape, and nothing else", async () => {
@@ -209,7 +209,7 @@ describe("streaming", () => {
     const response = await chat({ model, stream: true, n: 2 });
     const reader = (response.body as ReadableStream<Uint8Array>).getReader();
     const first = new TextDecoder().decode((await reader.read()).value);
-    const roles = first.split("\n\n").filter((event) => event.startsWith("data: "));
+    const roles = eventsOf(first).filter((event) => event.startsWith("data: "));
     const choices = roles.map((event) => JSON.parse(event.slice(6)).choices[0]);
     expect(choices.map(({ index, delta }) => [index, delta.role])).toEqual([
       [0, "assistant"],
@@ -239,7 +239,7 @@ describe("streaming", () => {
     const { chat, reported } = await gateway({ pause });
     const response = await chat({ stream: true });
     expect(response.status).toBe(200);
-    const events = (await response.text()).split("\n\n").filter((event) => event.startsWith("data: "));
+    const events = eventsOf(await response.text()).filter((event) => event.startsWith("data: "));
     expect(events.slice(1)).toEqual([
       `data: ${JSON.stringify({ error: { message: "It died.", type: "server_error", param: null, code: "engine_unavailable" } })}`,
     ]);
@@ -263,7 +263,7 @@ describe("streaming", () => {
 
 /** The texts of a stream's choices, put together, and its last event. */
 async function readTexts(response: Response) {
-  const data = (await response.text()).split("\n\n").filter((event) => event.startsWith("data: "));
+  const data = eventsOf(await response.text()).filter((event) => event.startsWith("data: "));
   const events = data.map((event) => event.slice(6)).map((event) => (event === "[DONE]" ? event : JSON.parse(event)));
   const texts: string[] = [];
   for (const { choices = [] } of events)

@@ -158,15 +158,24 @@ export async function json(response: Response): Promise<any> {
   return response.json();
 }
 
-/** The `data:` payloads of a stream, [DONE] last; comments apart. Nothing else stands in it, and no event is empty. */
-export async function readStream(response: Response) {
-  // Texts may hold U+2028, which ends a line for a regular expression, and for nobody who reads events.
-  const lines = (await response.text()).split("\n");
-  const comments = lines.filter((line) => line.startsWith(":")).map((line) => `${line}\n`);
-  const events = lines
+/** A stream's events; comments apart, which may stand before any of them on a busy machine. */
+export function eventsOf(text: string): string[] {
+  return text
+    .split("\n")
     .filter((line) => !line.startsWith(":"))
     .join("\n")
     .split("\n\n");
+}
+
+/** The `data:` payloads of a stream, [DONE] last; comments apart. Nothing else stands in it, and no event is empty. */
+export async function readStream(response: Response) {
+  // Texts may hold U+2028, which ends a line for a regular expression, and for nobody who reads events.
+  const text = await response.text();
+  const comments = text
+    .split("\n")
+    .filter((line) => line.startsWith(":"))
+    .map((line) => `${line}\n`);
+  const events = eventsOf(text);
   expect(events.pop()).toBe("");
   expect(events.filter((event) => !/^data: [^\n]+$/u.test(event))).toEqual([]);
   const data = events.map((event) => event.slice(6));

@@ -6,7 +6,7 @@ import { AnswerReader } from "../../../src/gateway/answer-reader.ts";
 import type { AnswerEvent } from "../../../src/gateway/generation.ts";
 import { genericToolSyntax, withToolsAsText } from "../../../src/icdpo/tool-prompt.ts";
 import type { Conversation, Tool, ToolSyntax } from "../../../src/types/conversation.ts";
-import { gateway, json, readStream } from "../scripted-gateway.ts";
+import { eventsOf, gateway, json, readStream } from "../scripted-gateway.ts";
 
 /** As Llama 3.1's template writes calls: nothing around them. */
 const bareSyntax = {
@@ -259,9 +259,7 @@ describe("an answer whose calls the model has written in a way of its own", () =
     const { post } = await gateway({ sample: () => ({ text: fenced }) });
     const flat = [{ type: "function", name: "lookup", parameters: { type: "object", properties: {} } }];
     const response = await post("/v1/responses", { model: "plain", input: "a", tools: flat, stream: true });
-    const [last] = (await response.text())
-      .split("\n\n")
-      .filter((event) => event.startsWith("event: response.completed"));
+    const [last] = eventsOf(await response.text()).filter((event) => event.startsWith("event: response.completed"));
     const { output } = JSON.parse(last?.split("data: ")[1] ?? "").response;
     expect(output).toMatchObject([
       { type: "message", content: [{ text: "Well." }] },
