@@ -1,6 +1,18 @@
 import { describe, expect, it } from "vitest";
 import { chanceReciprocalRank, judgedPoints, reciprocalRank } from "../../../lab/ranking.ts";
-import { bootstrapMean, median, quantile, shareOf, shuffled } from "../../../lab/statistics.ts";
+import {
+  bootstrapMean,
+  bootstrapRatio,
+  detectable,
+  deviation,
+  holm,
+  median,
+  pairsNeeded,
+  quantile,
+  shareOf,
+  shuffled,
+  signFlip,
+} from "../../../lab/statistics.ts";
 import type { Teacher } from "../../../src/demonstrations/teacher.ts";
 import { randomFrom } from "../../../src/icdpo/seed.ts";
 
@@ -51,6 +63,94 @@ describe("bootstrapMean", () => {
     expect(bootstrapMean(values, { seed: 3 })).not.toEqual(bootstrapMean(values, { seed: 4 }));
     expect(bootstrapMean([])).toBeNull();
     expect(bootstrapMean([[1], []])).toBeNull();
+  });
+});
+
+describe("bootstrapRatio", () => {
+  it("is the ratio of the means, not the mean of the ratios", () => {
+    const pairs = [
+      { over: 1, under: 4 },
+      { over: 2, under: 1 },
+    ];
+    expect(bootstrapRatio(pairs)?.value).toBeCloseTo(3 / 5, 12);
+    expect(bootstrapRatio([{ over: 1, under: 2 }])).toEqual({ value: 0.5, low: 0.5, high: 0.5 });
+  });
+
+  it("says nothing where there is nothing to gain, and bears prompts where there is nothing", () => {
+    expect(bootstrapRatio([])).toBeNull();
+    expect(bootstrapRatio([{ over: 0, under: 0 }])).toBeNull();
+    const some = bootstrapRatio([
+      { over: 0, under: 0 },
+      { over: 1, under: 2 },
+    ]);
+    expect(some).toEqual({ value: 0.5, low: 0.5, high: 0.5 });
+  });
+
+  it("covers the true ratio about as often as it says", () => {
+    const random = randomFrom(17);
+    const normal = normalFrom(random);
+    let covered = 0;
+    const simulations = 300;
+    for (let seed = 0; seed < simulations; seed++) {
+      const pairs = Array.from({ length: 80 }, () => {
+        const under = -Math.log(1 - random());
+        return { over: 0.3 * under + 0.3 * normal(), under };
+      });
+      const ratio = bootstrapRatio(pairs, { seed, resamples: 400 });
+      if (ratio !== null && ratio.low <= 0.3 && 0.3 <= ratio.high) covered += 1;
+    }
+    expect(covered / simulations).toBeGreaterThan(0.9);
+    expect(covered / simulations).toBeLessThan(0.985);
+  });
+});
+
+describe("signFlip", () => {
+  it("is Fisher's test of Darwin's maize: 863 of 32,768 on either side (The Design of Experiments, § 21)", () => {
+    const maize = [49, -67, 8, 16, 6, 23, 28, 41, 14, 29, 56, 24, 75, 60, -48];
+    expect(signFlip(maize)).toBe((2 * 863) / 32_768);
+  });
+
+  it("is exact for a few, passes over what does not differ, and knows no direction", () => {
+    expect(signFlip([1, 2, 3])).toBe(2 / 8);
+    expect(signFlip([0, 1, 2, 0, 3])).toBe(2 / 8);
+    expect(signFlip([-1, -2, -3])).toBe(2 / 8);
+    expect(signFlip([1, -1])).toBe(1);
+    expect(signFlip([])).toBe(1);
+  });
+
+  it("rejects as often as it says where there is no difference, and is decided by its seed", () => {
+    const random = randomFrom(23);
+    const normal = normalFrom(random);
+    let rejected = 0;
+    for (let i = 0; i < 300; i++) if (signFlip(Array.from({ length: 20 }, normal), i) < 0.05) rejected += 1;
+    expect(rejected / 300).toBeGreaterThan(0.02);
+    expect(rejected / 300).toBeLessThan(0.09);
+    const some = Array.from({ length: 40 }, normal);
+    expect(signFlip(some, 3)).toBe(signFlip(some, 3));
+    expect(signFlip(some.map((value) => value + 5))).toBe(1 / 10_001);
+  });
+});
+
+describe("holm", () => {
+  it("is R's p.adjust, in the order that was given", () => {
+    const close = (adjusted: readonly number[], expected: readonly number[]): void =>
+      expected.forEach((value, i) => {
+        expect(adjusted[i]).toBeCloseTo(value, 12);
+      });
+    close(holm([0.01, 0.02, 0.03, 0.04, 0.05]), [0.05, 0.08, 0.09, 0.09, 0.09]);
+    close(holm([0.01, 0.04, 0.03, 0.005]), [0.03, 0.06, 0.06, 0.02]);
+    close(holm([0.9, 0.8]), [1, 1]);
+    expect(holm([])).toEqual([]);
+  });
+});
+
+describe("power", () => {
+  it("finds 0.057 with 150 prompts of deviation 0.25, and half a deviation with 32", () => {
+    expect(detectable(0.25, 150)).toBeCloseTo(0.0572, 4);
+    expect(pairsNeeded(1, 0.5)).toBe(32);
+    expect(pairsNeeded(1, -0.5)).toBe(32);
+    expect(pairsNeeded(1, 0)).toBe(Number.POSITIVE_INFINITY);
+    expect(deviation([2, 4, 4, 4, 5, 5, 7, 9])).toBeCloseTo(2.138, 3);
   });
 });
 
