@@ -36,6 +36,7 @@ export { contradiction } from "./policy/policy-models.ts";
 export { boundedSampling } from "./policy/policy-sampling.ts";
 export { PolicyStore } from "./policy/policy-store.ts";
 export { type PolicySettings, type PromptFormat, promptFormats } from "./policy/schema.ts";
+export { compilePattern, problemWith } from "./policy/user-pattern.ts";
 export { Database } from "./records/libsql-records.ts";
 export type { AnswerRow } from "./records/record.ts";
 export { ThreadedStore } from "./records/thread/threaded-records.ts";

@@ -39,8 +39,8 @@ const compiled = new WeakMap<Bypass, { readonly [Name in "prompts" | "system"]: 
 
 function patternsOf(bypass: Bypass) {
   const patterns = compiled.get(bypass) ?? {
-    prompts: bypass.prompts.map(compilePattern),
-    system: bypass.system.map(compilePattern),
+    prompts: bypass.prompts.map((source) => compilePattern(source)),
+    system: bypass.system.map((source) => compilePattern(source)),
   };
   compiled.set(bypass, patterns);
   return patterns;

@@ -15,15 +15,15 @@ const longestSource = 1000;
 export type Pattern = (text: string) => boolean;
 
 /**
- * Throws an `Error` that says what is wrong with the pattern. JavaScript's spellings (`\u00e9`, `(?<name>…)`) are
- * understood.
+ * `most`: characters of a text that it looks at. Throws an `Error` that says what is wrong with the pattern.
+ * JavaScript's spellings (`\u00e9`, `(?<name>…)`) are understood.
  */
-export function compilePattern(source: string): Pattern {
+export function compilePattern(source: string, most = matchedCharacters): Pattern {
   if (source.length > longestSource) throw new Error(`it is longer than ${longestSource} characters`);
   const pattern = RE2JS.compile(RE2JS.translateRegExp(source));
   const steps = pattern.programSize();
   if (steps > largestProgram) throw new Error(`its repetitions take ${steps} steps, of ${largestProgram} at most`);
-  return (text) => pattern.test(text.slice(0, matchedCharacters));
+  return (text) => pattern.test(text.slice(0, most));
 }
 
 /** What is wrong with a pattern; null: nothing. */
