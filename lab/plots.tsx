@@ -209,19 +209,19 @@ export function linePlot({ title, x: xName, y: yName, digits, lines }: LinePlot)
   );
 }
 
-function fileOf(plot: { toString(): string | Promise<string> }): string {
+export function fileOf(plot: { toString(): string | Promise<string> }): string {
   return `${plot.toString() as string}\n`;
 }
 
-function colourOf(i: number): string {
+export function colourOf(i: number): string {
   return colours[i % colours.length] as string;
 }
 
-function described(label: string, { value, low, high }: Estimate, digits: number): string {
+export function described(label: string, { value, low, high }: Estimate, digits: number): string {
   return `${label}: ${fixed(value, digits)} (${fixed(low, digits)} … ${fixed(high, digits)})`;
 }
 
-function tickDigits(ticks: readonly number[]): number {
+export function tickDigits(ticks: readonly number[]): number {
   const step = (ticks[1] as number) - (ticks[0] as number);
   return Math.max(0, -Math.floor(Math.log10(step) + 1e-9));
 }
@@ -274,7 +274,7 @@ interface MarkProps {
 }
 
 /** A value with its interval, and its figures for who points at it. */
-function Mark({ title, colour, radius, at, x, y }: MarkProps) {
+export function Mark({ title, colour, radius, at, x, y }: MarkProps) {
   return (
     <g>
       <title>{title}</title>
@@ -284,7 +284,7 @@ function Mark({ title, colour, radius, at, x, y }: MarkProps) {
   );
 }
 
-function Key({
+export function Key({
   x,
   y,
   colour,
@@ -305,7 +305,15 @@ function Key({
   );
 }
 
-function Axis({ at, height, children }: { readonly at: number; readonly height: number; readonly children?: string }) {
+export function Axis({
+  at,
+  height,
+  children,
+}: {
+  readonly at: number;
+  readonly height: number;
+  readonly children?: string;
+}) {
   return (
     <Label x={at} y={height - 8} kind="axis">
       {children}

@@ -17,23 +17,26 @@ import { openLlamaReward, type RewardTemplate } from "../ranking-head.ts";
 import { cachedReward, engineReward, httpReward, type RewardModel } from "../reward.ts";
 import type { Run } from "./run.ts";
 
-export interface MeasureOptions extends Priced {
+export interface RewardOptions {
   readonly reward: readonly string[];
   readonly rewardTemplate?: RewardTemplate;
   readonly rewardKeyVariable: string;
-  readonly judge?: string;
-  readonly judgeUrl: string;
-  readonly judgeKeyVariable: string;
-  readonly judgeMaxTokens: number;
   readonly retries: number;
   readonly prompt?: PromptFormat;
 }
 
-export function addMeasureOptions(command: Command): Command {
+export interface MeasureOptions extends RewardOptions, Priced {
+  readonly judge?: string;
+  readonly judgeUrl: string;
+  readonly judgeKeyVariable: string;
+  readonly judgeMaxTokens: number;
+}
+
+export function addRewardOptions(command: Command): Command {
   const rewardHelp =
     "llama:FILE.gguf (a ranking head), an http(s) URL that takes {messages, response} and returns {reward}, or vLLM's …/classify; engine:NAME (its " +
     "log-probability; engine:NAME/token per token); again for another, with a label before =";
-  command
+  return command
     .option("--reward <label=model>", rewardHelp, (text: string, before: readonly string[]) => [...before, text], [])
     .option("--reward-template <text>", "of llama: models, with {{query}} and {{document}} (default: the model's own)")
     .option(
@@ -41,18 +44,22 @@ export function addMeasureOptions(command: Command): Command {
       "the environment variable that holds a reward endpoint's key",
       "ICDPO_REWARD_KEY",
     )
+    .option("--retries <number>", "of a call that failed for a reason that may pass", whole, 5);
+}
+
+export function addMeasureOptions(command: Command): Command {
+  addRewardOptions(command)
     .option("--judge <model>", "a language model that compares answers, in both orders")
     .option("--judge-url <url>", "its OpenAI-compatible endpoint", "https://api.openai.com/v1")
     .option("--judge-key-variable <name>", "the environment variable that holds its API key", "OPENAI_API_KEY")
-    .option("--judge-max-tokens <number>", "longest opinion", whole, 512)
-    .option("--retries <number>", "of a call that failed for a reason that may pass", whole, 5);
+    .option("--judge-max-tokens <number>", "longest opinion", whole, 512);
   return addPriceOptions(command);
 }
 
 /** Reward models by label; all are closed when `work` ends. */
 export async function withRewards<Result>(
   run: Run,
-  options: MeasureOptions,
+  options: RewardOptions,
   work: (rewards: ReadonlyMap<string, RewardModel>) => Promise<Result>,
 ): Promise<Result> {
   const rewards = new Map<string, RewardModel>();
@@ -68,7 +75,7 @@ export async function withRewards<Result>(
 }
 
 /** Before anything is begun. Throws "invalid_request" where a reward model is named in no known way. */
-export function checkRewards({ reward }: Pick<MeasureOptions, "reward">): void {
+export function checkRewards({ reward }: Pick<RewardOptions, "reward">): void {
   for (const spec of reward)
     if (!/^(?:llama:.|engine:.|https?:\/\/)/u.test(labelled(spec).model))
       throw new GatewayError(
@@ -78,12 +85,12 @@ export function checkRewards({ reward }: Pick<MeasureOptions, "reward">): void {
 }
 
 /** `label=model`; without a label, the whole. */
-function labelled(spec: string): { readonly label: string; readonly model: string } {
+export function labelled(spec: string): { readonly label: string; readonly model: string } {
   const [, label = spec, model = spec] = /^([^=:/]+)=(.+)$/u.exec(spec) ?? [];
   return { label, model };
 }
 
-async function openReward(run: Run, spec: string, options: MeasureOptions): Promise<RewardModel> {
+async function openReward(run: Run, spec: string, options: RewardOptions): Promise<RewardModel> {
   if (spec.startsWith("llama:")) return openLlamaReward(spec.slice("llama:".length), options.rewardTemplate);
   if (spec.startsWith("engine:")) {
     const [, name = "", perToken] = /^engine:(.*?)(\/token)?$/u.exec(spec) ?? [];
