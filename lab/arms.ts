@@ -30,20 +30,19 @@ export interface ArmChanges {
   readonly shots?: number | undefined;
   readonly candidates?: number | undefined;
   readonly maxTokens?: number | undefined;
+  /** 0 is greedy. */
+  readonly temperature?: number | undefined;
+  /** Candidates are answers as they are sampled: no score, no blocks. */
+  readonly unscored?: boolean | undefined;
+  /** Neither demonstrations nor instructions: C⁰. */
+  readonly plain?: boolean | undefined;
 }
 
 /** The arm with other settings, under an id of its own. Throws "invalid_request" where they do not go together. */
 export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
   const { policy } = arm;
-  const { prompt, shots = policy.settings.shots, candidates = policy.settings.candidates, maxTokens } = changes;
-  const sampling = { ...policy.settings.sampling, ...(maxTokens !== undefined && { max_tokens: maxTokens }) };
-  const settings: PolicySettings = {
-    ...policy.settings,
-    prompt: prompt ?? policy.settings.prompt,
-    shots,
-    candidates,
-    sampling,
-  };
+  const { prompt } = changes;
+  const settings = changedSettings(policy.settings, changes);
   const use = async (model: PromptedModel) => {
     const { capabilities } = await model.engine.info();
     const format = prompt === "auto" ? (capabilities.chat ? "chat" : "hh-rlhf") : (prompt ?? model.format);
@@ -61,9 +60,27 @@ export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
       "invalid_request",
       `The policy ${policy.name} cannot be changed so: ${problem.path.join(".")}: ${problem.reason}.`,
     );
-  const retriever = shots === 0 ? null : policy.retriever;
+  const retriever = settings.shots === 0 ? null : policy.retriever;
   const id = await policyId({ ...policy, ...models, settings });
   return { name: changes.name ?? arm.name, policy: { ...policy, ...models, id, settings, retriever } };
+}
+
+function changedSettings(settings: PolicySettings, changes: ArmChanges): PolicySettings {
+  const { maxTokens, temperature, plain = false, unscored = plain } = changes;
+  const { prompt = settings.prompt, shots = settings.shots, candidates = settings.candidates } = changes;
+  return {
+    ...settings,
+    prompt,
+    shots: plain ? 0 : shots,
+    candidates,
+    sampling: {
+      ...settings.sampling,
+      ...(maxTokens !== undefined && { max_tokens: maxTokens }),
+      ...(temperature !== undefined && { temperature }),
+    },
+    ...(unscored && { score: { type: "none", pick: "first" } as const, block: undefined }),
+    ...(plain && { instructions: undefined }),
+  };
 }
 
 /** The three sums of given completions; what is known of them is not computed again. */

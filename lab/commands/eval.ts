@@ -1,6 +1,7 @@
 /** @module `icdpo eval`: experiments on the method itself. */
 import { Command } from "commander";
 import type { World } from "icdpo-gateway/laboratory";
+import { answersCommand } from "./answers-command.ts";
 import { nllCommand, referencesCommand } from "./data-responses.ts";
 import { mrrCommand } from "./mrr.ts";
 import { leaveOneOutCommand, pairsCommand } from "./pairs-and-leave-one-out.ts";
@@ -15,6 +16,7 @@ export function evalCommand(world: World): Command {
   );
   for (const subcommand of [
     quickCommand,
+    answersCommand,
     systemsCommand,
     pairsCommand,
     leaveOneOutCommand,

@@ -153,12 +153,16 @@ export interface Results {
   readonly report: string;
   /** File name → SVG. */
   readonly figures?: ReadonlyMap<string, string>;
+  /** Every figure of the report, for programs. */
+  readonly summary?: unknown;
 }
 
-/** `<name>.jsonl`, `report.md` and the figures. */
+/** `<name>.jsonl`, `report.md`, the figures, and `report.json` where there is a summary. */
 export async function writeResults({ out, report }: Run, name: string, results: Results): Promise<void> {
   await writeLines(path.join(out, `${name}.jsonl`), results.rows);
   await writeWhole(path.join(out, "report.md"), results.report);
+  if (results.summary !== undefined)
+    await writeWhole(path.join(out, "report.json"), `${JSON.stringify(results.summary, null, 2)}\n`);
   for (const [file, svg] of results.figures ?? []) await writeWhole(path.join(out, file), svg);
   report(`results in ${out}`);
 }

@@ -30,6 +30,7 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
     "engine/llama-cpp/sampler.ts",
     "lab/answers.ts",
     "lab/arms.ts",
+    "lab/pools.ts",
   ],
   scores: [
     "engine/llama-cpp/sampler.ts",
@@ -43,6 +44,7 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
     "icdpo/forced-sums.ts",
     "icdpo/score.ts",
     "engine/llama-cpp/sampler.ts",
+    "lab/judge-odds.ts",
     "lab/ranking-head.ts",
     "lab/reward.ts",
   ],
@@ -87,7 +89,7 @@ describe("the version of what evaluations keep", () => {
     const kinds = files.flatMap(
       (file) => readSource(`lab/${file}`).match(/: Kind<[^=]*> = \{[^}]*?version: [^,]*/gu) ?? [],
     );
-    expect(kinds).toHaveLength(5);
+    expect(kinds).toHaveLength(7);
     for (const kind of kinds) expect(kind).toMatch(/version: versions\.\w+\.version$/u);
   });
 
