@@ -4,6 +4,8 @@ import { type OptionalArm, poolRules, type Rule, sum } from "./pool-rules.ts";
 
 export interface PoolArm {
   readonly name: string;
+  /** n, how many of the pool it chooses among; null: it takes none of them. */
+  readonly size: number | null;
   /** Whose mean the arm has on a prompt; an oracle's depend on the measure. Empty: the arm has none there. */
   readonly answers: (row: PoolRow, measure: string) => readonly MeasuredAnswer[];
   /** Of one answer of the arm, what it was chosen from included. */
@@ -55,19 +57,24 @@ function single(answer: MeasuredAnswer | null): readonly MeasuredAnswer[] {
 }
 
 /** Answers as they are: the arm's value is their mean, and one of them is what it costs. */
-function given(name: string, answers: (row: PoolRow) => readonly MeasuredAnswer[]): PoolArm {
-  return { name, answers, cost: (row) => meanCost(answers(row)) };
+function given(
+  name: string,
+  answers: (row: PoolRow) => readonly MeasuredAnswer[],
+  size: number | null = null,
+): PoolArm {
+  return { name, size, answers, cost: (row) => meanCost(answers(row)) };
 }
 
 /** In expectation: the mean of the first n. */
 function randomPick(size: number): PoolArm {
-  return given(randomArm(size), ({ pool }) => pool.slice(0, size));
+  return given(randomArm(size), ({ pool }) => pool.slice(0, size), size);
 }
 
 /** The best by the measure itself: no choice among the first n does better. */
 function oracle(size: number): PoolArm {
   return {
     name: oracleArm(size),
+    size,
     answers: ({ pool }, measure) => {
       const first = pool.slice(0, size);
       const values = first.map(({ rewards }) => rewards[measure] ?? null);
@@ -81,6 +88,7 @@ function oracle(size: number): PoolArm {
 function pickedBy({ values, contexts }: Rule, size: number, name: string): PoolArm {
   return {
     name,
+    size,
     answers: (row) => {
       const competing = row.pool.slice(0, size);
       const full = competing.filter(({ text }) => text !== "");

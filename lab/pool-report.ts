@@ -5,7 +5,7 @@ import type { ArmWork, Hypothesis, MeasureSummary, Slice } from "./pool-summary.
 import { scatterPlot } from "./scatter-plot.tsx";
 import type { Estimate } from "./statistics.ts";
 import { estimateCell, fixed, markdownTable } from "./tables.ts";
-import { verdictOf } from "./verdict.ts";
+import { fewPrompts, verdictOf } from "./verdict.ts";
 
 export interface PoolReport {
   readonly title: string;
@@ -17,7 +17,8 @@ export interface PoolReport {
 }
 
 const digits = 3;
-const fewPrompts = 20;
+/** More prompts than anybody writes: the difference is none. */
+const mostNeeded = 1_000_000;
 
 export const armsFile = "arms.svg";
 export const gainFile = "gain.svg";
@@ -30,7 +31,7 @@ export function poolReport(report: PoolReport): string {
   const few = slices.filter(({ prompts }) => prompts < fewPrompts).map(({ name }) => name);
   const opening = [
     "Means over prompts; in brackets 95 % bootstrap intervals, differences paired by prompt, p two-sided by sign flips.",
-    "Random pick: the mean of the candidates that the arms choose among. G: (arm − random pick) / (best − random pick).",
+    "Random pick: the mean of as many candidates as an arm chooses among. G: (arm − random pick) / (best − random pick).",
     ...(few.length > 0
       ? [`Fewer than ${fewPrompts} prompts (${few.join(", ")}): their intervals are too narrow.`]
       : []),
@@ -80,7 +81,7 @@ function hypothesisTable(hypotheses: readonly Hypothesis[]): string {
       holds ? "yes" : "no",
       figure(sd),
       figure(detectable),
-      Number.isFinite(needed) ? String(needed) : "–",
+      needed <= mostNeeded ? String(needed) : "over a million",
     ]),
   });
 }

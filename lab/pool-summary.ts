@@ -26,8 +26,9 @@ export interface ArmMeasured {
   readonly arm: string;
   readonly mean: Estimate | null;
   readonly lessPlain: Difference | null;
+  /** Less the random pick among as many. */
   readonly lessRandom: Difference | null;
-  /** G = (arm − random pick) / (best − random pick). */
+  /** G = (arm − random pick) / (best − random pick), of as many candidates as the arm chooses among. */
   readonly gain: Estimate | null;
 }
 
@@ -105,11 +106,13 @@ function measureSummary(
     const arm = arms.find((one) => one.name === name);
     return rows.map((row) => (arm === undefined ? null : armValue(arm, row, measure)));
   };
-  const [plain, random, oracle] = [valuesOf(plainArm), valuesOf(randomArm(size)), valuesOf(oracleArm(size))];
+  const plain = valuesOf(plainArm);
   return {
     measure,
-    arms: arms.flatMap(({ name }) => {
+    arms: arms.flatMap(({ name, size: among }) => {
       const own = valuesOf(name);
+      const isRandom = name === randomArm(among ?? size);
+      const random = valuesOf(randomArm(among ?? size));
       const known = own.filter((value) => value !== null);
       if (known.length === 0) return [];
       return [
@@ -117,14 +120,14 @@ function measureSummary(
           arm: name,
           mean: bootstrapMean([known]),
           lessPlain: name === plainArm ? null : differenceOf(own, plain),
-          lessRandom: name === randomArm(size) ? null : differenceOf(own, random),
-          gain: name === randomArm(size) ? null : gainOf(own, random, oracle),
+          lessRandom: isRandom ? null : differenceOf(own, random),
+          gain: isRandom ? null : gainOf(own, random, valuesOf(oracleArm(among ?? size))),
         },
       ];
     }),
     hypotheses: hypothesesOf(valuesOf(chosen), [
       { name: "H1", arm: chosen, than: plainArm, others: plain },
-      { name: "H2", arm: chosen, than: randomArm(size), others: random },
+      { name: "H2", arm: chosen, than: randomArm(size), others: valuesOf(randomArm(size)) },
       { name: "H3", arm: chosen, than: longestArm, others: valuesOf(longestArm) },
     ]),
   };

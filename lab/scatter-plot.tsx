@@ -11,11 +11,13 @@ export interface ScatterPlot {
   readonly points: readonly { readonly label: string; readonly x: number; readonly estimate: Estimate }[];
 }
 
-const [width, height, left, start, bottom] = [760, 420, 64, 64, 46];
-const keys = 210;
+const [width, leastHeight, left, start, bottom] = [760, 420, 64, 64, 46];
+/** Room for the names: in width, and each one's height. */
+const [keys, keyHeight] = [210, 20];
 
 export function scatterPlot({ title, x: xName, y: yName, digits, points }: ScatterPlot): string {
   const end = width - keys;
+  const height = Math.max(leastHeight, start + points.length * keyHeight + bottom);
   const across = linear([0, ...points.map(({ x }) => x)], [left, end]);
   const up = linear([0, ...points.flatMap(({ estimate: { low, high } }) => [low, high])], [height - bottom, start]);
   return fileOf(
@@ -49,7 +51,7 @@ export function scatterPlot({ title, x: xName, y: yName, digits, points }: Scatt
             <Label x={at[0] + 7} y={at[1] - 6} kind="number">
               {i + 1}
             </Label>
-            <Key x={end + 16} y={start + 10 + i * 20} colour={colourOf(i)}>
+            <Key x={end + 16} y={start + 10 + i * keyHeight} colour={colourOf(i)}>
               {`${i + 1} ${label}`}
             </Key>
           </>

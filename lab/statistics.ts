@@ -132,7 +132,7 @@ export function detectable(sd: number, count: number): number {
 
 /** How many pairs that takes for a difference: n = ((z₀.₉₇₅ + z₀.₈) · sd / Δ)². Infinite for none. */
 export function pairsNeeded(sd: number, difference: number): number {
-  return difference === 0 ? Number.POSITIVE_INFINITY : Math.ceil((detectable(sd, 1) / difference) ** 2);
+  return Math.abs(difference) < tiny ? Number.POSITIVE_INFINITY : Math.ceil((detectable(sd, 1) / difference) ** 2);
 }
 
 /**

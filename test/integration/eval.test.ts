@@ -213,6 +213,36 @@ describe("icdpo eval quick", () => {
   });
 });
 
+describe("icdpo eval answers", () => {
+  it("takes all arms from one pool, and is taken up without asking the models again", {
+    timeout: severalRunsMs,
+  }, async () => {
+    const out = path.join(folder, "answers");
+    const prompts = path.join(folder, "prompts.jsonl");
+    const lines = ["Name a colour.", "Name a day."].map((content, i) => ({
+      id: `p-${i}`,
+      messages: [{ role: "user", content }],
+      kind: "verifiable",
+      checks: [{ type: "words", max: 3 }],
+    }));
+    writeFileSync(prompts, lines.map((line) => JSON.stringify(line)).join("\n"));
+    const few = ["--pool", "2", "--plain-samples", "1", "--max-tokens", "6", "--arms", "s-hat"];
+    const args = ["answers", "--prompts", `own=${prompts}`, "--policy", "icdpo-s-hat,base", ...few, "--out", out];
+    const report = await run(args);
+    expect(report).toContain("H2: Ŝ > random pick of 2");
+    for (const arm of ["plain", "Ŝ", "longest", "best of 2", "policy base"]) expect(report).toContain(`| ${arm} |`);
+    const rows = readFileSync(path.join(out, "answers.jsonl"), "utf8").trim().split("\n");
+    expect(rows.map((row) => JSON.parse(row).pool.length)).toEqual([2, 2]);
+    expect(JSON.parse(readFileSync(path.join(out, "report.json"), "utf8"))).toMatchObject({ chosen: "Ŝ" });
+    for (const figure of ["arms.svg", "gain.svg"])
+      expect(readFileSync(path.join(out, figure), "utf8")).toContain("<svg");
+
+    const kept = cacheOf(out);
+    expect(await run(args)).toBe(report);
+    expect(cacheOf(out)).toEqual(kept);
+  });
+});
+
 describe("icdpo eval mrr", () => {
   it("holds scorers against a reward model's order", { timeout: severalRunsMs }, async () => {
     const rewards = ["--reward", `RM=llama:${random}`, "--reward", `same=llama:${random}`, "--truth", "RM"];
@@ -248,6 +278,7 @@ describe("icdpo eval", () => {
     [["mrr", ...data], "Whose order is the truth?"],
     [["mrr", ...data, "--truth", "RM", "--reward", "other=engine:default"], "no --reward has this label"],
     [["references", ...data], "need a --reward"],
+    [["answers", "--prompts", `own=${own}`], "kind: "],
   ])("says what it lacks before it begins: %j", async (args, complaint) => {
     const { child, said, ended } = start(args);
     await ended;

@@ -327,7 +327,7 @@ function rowsOf(count: number, gain: (i: number) => number, set = "own"): PoolRo
 
 describe("a summary", () => {
   const rows = [...rowsOf(30, (i) => 1 + (i % 3)), ...rowsOf(10, () => 1, "other")];
-  const arms = poolArms(rows, { sizes: [3], chosen: "Ŝ", families: optionalArms, rewards: [] });
+  const arms = poolArms(rows, { sizes: [3, 2], chosen: "Ŝ", families: optionalArms, rewards: [] });
   const slices = summarize(rows, arms, { chosen: "Ŝ", size: 3, measures: ["r", "absent"] });
   const report = { title: "Answers", chosen: "Ŝ", slices, notes: ["pool: 3"] };
 
@@ -349,6 +349,10 @@ describe("a summary", () => {
     expect(chosen?.gain?.value).toBeCloseTo(1, 12);
     const oracle = slices[0]?.measures[0]?.arms.find(({ arm }) => arm === "best of 3");
     expect(oracle?.gain).toEqual({ value: 1, low: 1, high: 1 });
+    // Of two, the other candidate has 0: a random pick has half of what the chosen one has.
+    const two = slices[2]?.measures[0]?.arms.find(({ arm }) => arm === "Ŝ, of 2");
+    expect(two?.lessRandom?.estimate).toEqual({ value: 0.5, low: 0.5, high: 0.5 });
+    expect(two?.gain).toEqual({ value: 1, low: 1, high: 1 });
   });
 
   it("tests the three hypotheses together", () => {
@@ -397,7 +401,7 @@ describe("a summary", () => {
     });
     const page = poolReport({ ...report, slices: single });
     expect(page).not.toContain("NaN");
-    expect(page).toContain("H1 is not shown");
+    expect(page).toContain("Nothing is decided by 1 prompts: 20 are the least.");
     expect(poolReport({ ...report, slices: [] })).toContain("No answer has a measure.");
   });
 });
@@ -429,7 +433,7 @@ describe("the verdict", () => {
     ["too little of what could be gained", [true, true, true], 0.1, "by too little for its price"],
     ["not beyond the longest", [true, true, false], 0.3, "Normalisation by length becomes the default"],
     ["demonstrations alone", [true, false, false], 0.3, "The default is the cheaper form that helps"],
-    ["nothing", [false, false, false], 0.3, "Nothing beats plain here"],
+    ["nothing", [false, false, false], 0.3, "Nothing is found to beat plain"],
     ["the score, of worse answers", [false, true, true], 0.3, "H1 is not shown"],
   ] as const)("of %s", (_, holds, gain, words) => {
     expect(verdict(holds, gain)).toContain(words);
@@ -438,6 +442,9 @@ describe("the verdict", () => {
   it("says what is worse than plain, and what cannot be decided", () => {
     expect(verdict([false, false, false], 0, -0.2)).toContain("It is worse.");
     expect(verdict([false, false, false], 0, 0)).not.toContain("It is worse.");
+    expect(verdict([false, false, false], 0, 0)).toContain(
+      "H1 is not shown: the chosen answer is not found better than a plain one (of 100 samples of 100 prompts, 80 find a difference of 0.050).",
+    );
     expect(verdictOf({ measure: "r", arms: [], hypotheses: [] }, "Ŝ")).toEqual([
       'Nothing is decided: the arm "Ŝ" has no answers to compare.',
     ]);
