@@ -200,6 +200,17 @@ describe("a file of prompts", () => {
     ]);
   });
 
+  it.each([
+    ["everyday", "verifiable", 160],
+    ["open", "open", 80],
+  ])("is what the project has: %s", async (name, kind, count) => {
+    const file = path.resolve(import.meta.dirname, `../../../lab/prompts/${name}-checks.jsonl`);
+    const prompts = await readPrompts(file);
+    expect(prompts).toHaveLength(count);
+    expect(new Set(prompts.map((prompt) => prompt.kind))).toEqual(new Set([kind]));
+    expect(prompts.every(({ checks }) => checks.length >= 2 && checks.length <= 4)).toBe(true);
+  });
+
   it.each<readonly [string, readonly unknown[], string]>([
     ["no JSON", ["{"], ":1: not JSON"],
     ["a second id", [prompt, prompt], ':2: id: "a-1" stands on line 1 as well'],
