@@ -31,6 +31,8 @@ export interface Candidate extends MeasuredAnswer {
 export interface PoolRow {
   readonly set: string;
   readonly id: string;
+  /** Ids of those that the pool was sampled with, most similar first. */
+  readonly demonstrations: readonly string[];
   readonly pool: readonly Candidate[];
   /** `[pool][pool]`; empty where nobody asks for them. */
   readonly cosines: readonly (readonly number[])[];

@@ -8,7 +8,7 @@ import type { CheckedPrompt } from "./checked-prompts.ts";
 import { cosinesOf } from "./cosines.ts";
 import type { Candidate, Cost, MeasuredAnswer, PoolRow } from "./measured-pool.ts";
 import type { OptionalArm } from "./pool-rules.ts";
-import { type Samples, samplesOf, sumsOf } from "./pools.ts";
+import { type Samples, type Sums, samplesOf, sumsOf } from "./pools.ts";
 import { copiedShare } from "./text-overlap.ts";
 
 /** What is asked of the models for each prompt: arms that differ from the first policy in one thing each. */
@@ -72,39 +72,37 @@ export interface RowOptions {
 export async function poolRow(prompt: AskedPrompt, options: RowOptions, signal: AbortSignal): Promise<PoolRow> {
   const { sources, cache, embedder, now } = options;
   const samples = (arm: Arm, count: number): Promise<Samples> => samplesOf(arm, cache, prompt, count, now, signal);
-  const answer = (arm: Arm): Promise<ArmAnswer> => answerOf(arm, cache, prompt, now, signal);
-
   const pool = await samples(sources.pool, options.pool);
   const texts = pool.answers.map(({ text }) => text);
-  const { sums, ms } = await sumsOf(sources.policy, cache, prompt, texts, now, signal);
+  const { sums, ms } = await sumsOf(sources.policy, cache, prompt, pool, now, signal);
   const plain = await samples(sources.plain, options.plain);
 
   const measure = measurer(prompt, pool, plain, options, signal);
   const sampled = (from: Samples): Promise<MeasuredAnswer[]> =>
     inOrderOf(from.answers, (one) => measure(one, shareOf(from, one.tokens)));
-  const answered = async (arm: Arm | null): Promise<MeasuredAnswer | null> => {
-    if (arm === null) return null;
-    const one = await answer(arm);
+  const answered = async (arm: Arm): Promise<MeasuredAnswer> => {
+    const one = await answerOf(arm, cache, prompt, now, signal);
     return measure(one, { sampled: one.work.sampled, scored: one.work.scored, seconds: one.ms / 1000 });
   };
 
   const candidates = (await sampled(pool)).map((one, i): Candidate => {
-    const own = sums[i] ?? { positive: null, negative: null, base: 0, tokens: 0 };
+    const own = sums[i] as Sums;
     const contexts = [own.positive, own.negative, own.base].filter((sum) => sum !== null).length;
     return { ...one, sums: own, scoring: { scored: own.tokens, seconds: ms / 1000 / texts.length / contexts } };
   });
   return {
     set: prompt.set,
     id: prompt.id,
+    demonstrations: pool.demonstrations,
     pool: candidates,
     cosines: embedder === null ? [] : await cosinesOf(embedder, texts, signal),
     plain: await sampled(plain),
     instructions:
       sources.instructions === null ? [] : await sampled(await samples(sources.instructions, options.plain)),
-    greedy: await answered(sources.greedy),
-    plainGreedy: await answered(sources.plainGreedy),
+    greedy: sources.greedy && (await answered(sources.greedy)),
+    plainGreedy: sources.plainGreedy && (await answered(sources.plainGreedy)),
     policies: Object.fromEntries(
-      await inOrderOf(sources.policies, async (arm) => [arm.name, (await answered(arm)) as MeasuredAnswer] as const),
+      await inOrderOf(sources.policies, async (arm) => [arm.name, await answered(arm)] as const),
     ),
   };
 }

@@ -1,5 +1,4 @@
 /** @module Pools: several answers to a prompt, sampled from one context with one seed each, and their three sums. */
-import { noUsage } from "icdpo-gateway/laboratory";
 import { z } from "zod";
 import type { Prompted } from "./answers.ts";
 import { type Arm, answered, measured } from "./arms.ts";
@@ -72,21 +71,23 @@ const sumsKind: Kind<z.output<typeof sumsSchema>> = {
   schema: sumsSchema,
 };
 
-/** The sums of a pool's answers under the arm's demonstrations, by the model that scores. */
+/** The sums of a pool's answers under the demonstrations that it was sampled with, by the model that scores. */
 export function sumsOf(
   arm: Arm,
   cache: ResultCache,
   { messages, seed }: Prompted,
-  completions: readonly string[],
+  { answers, demonstrations: shown }: Pick<Samples, "answers" | "demonstrations">,
   now: () => number,
   signal: AbortSignal,
 ): Promise<z.output<typeof sumsSchema>> {
-  const { id, scorer } = arm.policy;
-  return cache.recall(sumsKind, [id, scorer.format, messages, seed, completions], async () => {
+  const { id, scorer, demonstrations: known } = arm.policy;
+  const completions = answers.map(({ text }) => text);
+  return cache.recall(sumsKind, [id, scorer.format, messages, seed, shown, completions], async () => {
     const started = now();
+    const demonstrations = shown.flatMap((one) => known.filter((demonstration) => demonstration.id === one));
     // Nothing is taken from what is known of single sums: the time is to be that of all.
     const fresh = new ResultCache({ entries: [], add: async () => {} });
-    const request = { conversation: messages, completions, seed, signal, usage: noUsage() };
+    const request = { conversation: messages, completions, demonstrations, seed, signal };
     const { measured: sums } = await measured(arm, fresh, request);
     return {
       sums: sums.map(({ positive, negative, base, tokens }) => ({ positive, negative, base, tokens })),

@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "e4e1f65136396537" },
+  answers: { version: 2, sources: "1dbb0643bd6f029f" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
   rewards: { version: 1, sources: "8160e1d1291251b3" },

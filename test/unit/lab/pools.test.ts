@@ -138,19 +138,29 @@ describe("a pool", () => {
       { text: said[3], finish: "stop", tokens: said[3]?.length },
     ]);
     expect(samples.demonstrations).toHaveLength(1);
-    const { sums } = await sumsOf(arm, cache, prompt, ["b"], now, signal);
+    const one = { answers: samples.answers.slice(1, 2), demonstrations: ["rice"] };
+    const { sums } = await sumsOf(arm, cache, prompt, one, now, signal);
     expect(sums).toEqual([{ positive: -4, negative: -10, base: -6, tokens: 2 }]);
+    const fed = engine.calls.flatMap((call) => (call.type === "score" ? [call.context] : []));
+    expect(fed.map((context) => [context.includes("boil it"), context.includes("ask others")])).toEqual(
+      expect.arrayContaining([
+        [true, false],
+        [false, true],
+        [false, false],
+      ]),
+    );
+    expect(fed.some((context) => context.includes("steep"))).toBe(false);
     const calls = engine.calls.length;
     const later = memory(JSON.parse(JSON.stringify(added)) as CacheEntry[]).cache;
     expect(await samplesOf(pool, later, prompt, 4, now, signal)).toEqual(samples);
-    expect((await sumsOf(arm, later, prompt, ["b"], now, signal)).sums).toEqual(sums);
+    expect((await sumsOf(arm, later, prompt, one, now, signal)).sums).toEqual(sums);
     expect(engine.calls).toHaveLength(calls);
   });
 });
 
 describe("a prompt's row", () => {
   it("has every arm's answers with all that is measured of them", async () => {
-    const { row } = await rowOf(engineOf());
+    const { row } = await rowOf(engineOf(), [], scored.replace("shots: 1", "shots: 2"));
     expect(row.pool.map(({ rewards }) => rewards["checks passed"])).toEqual([0, 1, 0, 0.5]);
     expect(row.pool.map(({ rewards }) => rewards["cosine to the reference"])).toEqual([1, 0, 0, 0]);
     expect(row.pool.map(({ rewards }) => rewards["reward length"])).toEqual([13, 1, 0, 32]);
@@ -159,7 +169,8 @@ describe("a prompt's row", () => {
     expect([row.plain.length, row.instructions.length]).toEqual([2, 2]);
     expect([row.greedy?.text, row.plainGreedy?.text]).toEqual(["greedy", "greedy"]);
     expect(row.policies).toMatchObject({ other: { text: "a long answer" } });
-    expect(row.pool.map(({ copied }) => copied)).toEqual([0, 0, 0, expect.any(Number)]);
+    // "let it steep for five" and "it steep for five minutes", of three.
+    expect(row.pool.map(({ copied }) => copied)).toEqual([0, 0, 0, 2 / 3]);
     // Its share of the pool's time by tokens, the closing ones among them.
     const [first, second] = row.pool.map(({ cost }) => cost.seconds);
     expect((first ?? 0) / (second ?? 1)).toBeCloseTo(14 / 2, 9);
@@ -202,6 +213,7 @@ function row(id: string, pool: readonly Candidate[], plain: readonly number[], s
   return {
     set,
     id,
+    demonstrations: [],
     pool,
     cosines: pool.map((_, i) => pool.map((_other, j) => 1 - Math.abs(i - j) / 10)),
     plain: plain.map((reward) => candidate(5, [0, 0, 0], reward)),
