@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "1dbb0643bd6f029f" },
+  answers: { version: 2, sources: "1d2b6a56de20c720" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
-  rewards: { version: 1, sources: "8160e1d1291251b3" },
+  rewards: { version: 1, sources: "76acc4fec80dae81" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "02d619516ec0c4fa" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -89,7 +89,13 @@ async function readDemonstrations(
       "invalid_request",
       `${file}: nothing is left to demonstrate; a smaller --hold-out leaves more.`,
     );
-  return kept.map(({ line, messages, chosen, rejected }) => ({ id: `line-${line}`, messages, chosen, rejected }));
+  return kept.map(({ line, messages, chosen, rejected, near }) => ({
+    id: `line-${line}`,
+    messages,
+    chosen,
+    rejected,
+    near,
+  }));
 }
 
 /** What may be tested of a file, in the order in which it is drawn. */

@@ -2,12 +2,19 @@
  * @module `icdpo eval pairs` and `icdpo eval leave-one-out`: how often scorers tell the chosen response from the
  * rejected one.
  */
-import { Command } from "commander";
-import { type Conversation, candidateSeed, GatewayError, inPool, type World } from "icdpo-gateway/laboratory";
+import { Command, Option } from "commander";
+import {
+  type Conversation,
+  candidateSeed,
+  type Demonstration,
+  GatewayError,
+  inPool,
+  type World,
+} from "icdpo-gateway/laboratory";
 import type { Arm } from "../arms.ts";
 import { measurePair, type PairMargins } from "../pairs.ts";
 import { type ArmMargins, pairsFigure, pairsReport, pairsSummary } from "../pairs-report.ts";
-import { describeData, readData, type TestSet } from "./data.ts";
+import { describeData, readData, type TestExample, type TestSet } from "./data.ts";
 import { addDataOptions, addRunOptions, type DataOptions, type RunOptions, requireData } from "./options.ts";
 import { openArms, ownEngine, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
@@ -34,8 +41,15 @@ export function leaveOneOutCommand(world: World): Command {
   const command = new Command("leave-one-out").description(
     "the same on each policy's own demonstrations, each judged with the others as demonstrations",
   );
-  addRunOptions(command, ["everyday"]);
-  return command.action((options: RunOptions) =>
+  addRunOptions(command, ["everyday"]).addOption(
+    new Option(
+      "--against <which>",
+      "what the chosen responses are held against: the written rejected ones, or near ones",
+    )
+      .choices(["rejected", "near"] satisfies Against[])
+      .default("rejected"),
+  );
+  return command.action((options: RunOptions & { readonly against: Against }) =>
     withRun(world, "leave-one-out", options, async (run) => {
       const arms = await openArms(run, options, ["everyday"], null);
       const [first] = arms;
@@ -45,14 +59,29 @@ export function leaveOneOutCommand(world: World): Command {
         arms.some(({ policy }) => policy.source.demonstrations !== first?.policy.source.demonstrations)
       )
         throw new GatewayError("invalid_request", "Leave-one-out needs policies that share a set of demonstrations.");
-      const examples = own.map((demonstration, index) => ({
-        ...demonstration,
-        seed: candidateSeed(options.seed, index),
-      }));
+      const examples = ownExamples(own, options.against, options.seed);
+      if (examples.length === 0)
+        throw new GatewayError("invalid_request", `No demonstration has a response for --against ${options.against}.`);
       const tested = pairedSets([{ label: first?.policy.settings.demonstrations ?? "", examples }]);
       await measureAll(run, options, "Leave-one-out on the policies' own demonstrations", arms, tested);
     }),
   );
+}
+
+/** Which responses of a demonstration its chosen one is held against: the written one, or each of its near negatives. */
+type Against = "rejected" | "near";
+
+/** A set's demonstrations as what is tested: those that have such a response. */
+export function ownExamples(
+  demonstrations: readonly Demonstration[],
+  against: Against,
+  seed: number,
+): readonly TestExample[] {
+  return demonstrations.flatMap(({ near = [], ...demonstration }, index) => {
+    const own = { ...demonstration, seed: candidateSeed(seed, index) };
+    if (against === "near") return near.map((rejected, i) => ({ ...own, id: `${own.id}/near-${i}`, rejected }));
+    return own.rejected === undefined ? [] : [own];
+  });
 }
 
 /** What has a rejected response. */

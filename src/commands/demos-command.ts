@@ -15,7 +15,7 @@ import { readText } from "../system/text-files.ts";
 import { type Demonstration, promptText } from "../types/conversation.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
 import { harvestCommand, teachCommand } from "./teach-command.ts";
-import { type World, withSignal, withTokenizer } from "./world.ts";
+import { setFile, type World, withSignal, withTokenizer } from "./world.ts";
 
 /** Tokens of prompt and response at most: the paper's filters (Appendix B); 0 is no limit. */
 const limits: Readonly<Record<DatasetFormat, readonly [prompt: number, response: number]>> = {
@@ -133,19 +133,35 @@ async function readDataset(
   for (let start = 0; start < found.length; start += tokenizePortion) {
     const portion = found.slice(start, start + tokenizePortion);
     const prompts = await tokenCounts(portion.map(({ example }) => promptText(example.messages)));
-    const chosen = await tokenCounts(portion.map(({ example }) => example.chosen));
-    const rejected = await tokenCounts(portion.map(({ example }) => example.rejected ?? ""));
+    const longest = await longestResponses(
+      portion.map(({ example }) => example),
+      tokenCounts,
+    );
     for (const [i, { line, example, format }] of portion.entries()) {
       const maxPrompt = options.maxPrompt ?? limits[format][0];
       const maxResponse = options.maxResponse ?? limits[format][1];
       if (maxPrompt > 0 && (prompts[i] as number) > maxPrompt) drop(`the prompt has more than ${maxPrompt} tokens`);
-      else if (maxResponse > 0 && Math.max(chosen[i] as number, rejected[i] as number) > maxResponse)
+      else if (maxResponse > 0 && (longest[i] as number) > maxResponse)
         drop(`a response has more than ${maxResponse} tokens`);
       else examples.push({ line, example });
     }
     if (start > 0 && start % (20 * tokenizePortion) === 0) report(`${start} of ${found.length} examples measured`);
   }
   return { examples, dropped, lines };
+}
+
+/** `[examples]`: tokens of the longest response of each, good or bad. */
+async function longestResponses(
+  examples: readonly Example[],
+  tokenCounts: (texts: readonly string[]) => Promise<number[]>,
+): Promise<number[]> {
+  const responses = examples.map(({ chosen, rejected = "", near = [] }) => [chosen, rejected, ...near]);
+  const counts = await tokenCounts(responses.flat());
+  let end = 0;
+  return responses.map(({ length }) => {
+    end += length;
+    return Math.max(...counts.slice(end - length, end));
+  });
 }
 
 function embedCommand(world: World): Command {
@@ -203,18 +219,20 @@ function describeSet(demonstrations: readonly Demonstration[]) {
   return {
     demonstrations: demonstrations.length,
     with_rejected: demonstrations.filter(({ rejected }) => rejected !== undefined).length,
+    with_near: demonstrations.filter(({ near }) => near !== undefined).length,
     dialogues: demonstrations.filter(({ messages }) => messages.length > 1).length,
   };
 }
 
-function render({ id, messages, chosen, rejected }: Demonstration): string {
+function render({ id, messages, chosen, rejected, near = [] }: Demonstration): string {
   const turns = messages.map(({ role, content }) => `${role}: ${content}`);
-  return `${[`# ${id}`, ...turns, `+ ${chosen}`, ...(rejected === undefined ? [] : [`- ${rejected}`])].join("\n\n")}\n`;
+  const worse = [...(rejected === undefined ? [] : [`- ${rejected}`]), ...near.map((text) => `~ ${text}`)];
+  return `${[`# ${id}`, ...turns, `+ ${chosen}`, ...worse].join("\n\n")}\n`;
 }
 
 /** By name in the demonstrations' folder, or by path. Throws "configuration". */
 async function readSet(world: World, set: string): Promise<readonly Demonstration[]> {
-  const file = set.endsWith(".jsonl") ? set : path.join(world.settings().demonstrationsDirectory, `${set}.jsonl`);
+  const file = setFile(world, set);
   return parseDemonstrations(file, await readText(file));
 }
 

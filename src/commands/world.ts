@@ -1,4 +1,5 @@
 /** @module What the commands get from the program. */
+import path from "node:path";
 import type { Engine } from "../engine/engine.ts";
 import { openLlama } from "../node/open-engines.ts";
 import { type ModelRuntime, openModelStore, openModels, openRuntime, type Runtime } from "../node/runtime.ts";
@@ -10,6 +11,11 @@ export interface World {
   /** A line on stderr. */
   readonly report: Report;
   readonly version: string;
+}
+
+/** A set of demonstrations, by name in their folder, or by path. */
+export function setFile({ settings }: World, set: string): string {
+  return set.endsWith(".jsonl") ? set : path.join(settings().demonstrationsDirectory, `${set}.jsonl`);
 }
 
 /** Runs `work` with a signal that SIGINT and SIGTERM fire. */

@@ -17,6 +17,8 @@ export interface Example {
   readonly messages: readonly Message[];
   readonly chosen: string;
   readonly rejected?: string | undefined;
+  /** Near negatives of a demonstration. */
+  readonly near?: readonly string[] | undefined;
 }
 
 /** Why a line is no example. */
@@ -71,7 +73,9 @@ export function readExample(format: DatasetFormat, line: unknown): Example | Unu
         fromChat(input.messages, better, worse),
       );
     case "demonstrations":
-      return read(demonstrationSchema, line, ({ messages, chosen, rejected }) => usable(messages, chosen, rejected));
+      return read(demonstrationSchema, line, ({ messages, chosen, rejected, near }) =>
+        usable(messages, chosen, rejected, near),
+      );
   }
 }
 
@@ -141,11 +145,17 @@ function textOf(content: ChatMessage["content"]): string {
   return typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join("");
 }
 
-function usable(messages: readonly Message[], chosen: string, rejected: string | undefined): Example | Unusable {
+function usable(
+  messages: readonly Message[],
+  chosen: string,
+  rejected: string | undefined,
+  near?: readonly string[],
+): Example | Unusable {
   if (messages.length === 0 || messages.some(({ content }) => content.trim() === ""))
     return { reason: "an empty prompt" };
   if (messages.at(-1)?.role !== "user") return { reason: "the prompt does not end with the user's turn" };
-  if (chosen.trim() === "" || rejected?.trim() === "") return { reason: "an empty response" };
-  if (chosen === rejected) return { reason: "both responses are the same" };
-  return { messages, chosen, rejected };
+  const worse = [...(rejected === undefined ? [] : [rejected]), ...(near ?? [])];
+  if ([chosen, ...worse].some((text) => text.trim() === "")) return { reason: "an empty response" };
+  if (worse.includes(chosen)) return { reason: "both responses are the same" };
+  return { messages, chosen, rejected, ...(near !== undefined && { near }) };
 }

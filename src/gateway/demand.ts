@@ -110,7 +110,9 @@ export function comparisonDemand(policy: Policy, asked: Asked): Demand {
 function measuredTokens(policy: Policy, given: Omit<Given, "completions">, size: number, completions: number): number {
   const contexts = contextsOf(policy, given, size);
   const positives = policy.reference === null ? 1 : 2;
-  return contexts.base + contexts.rejected + positives * contexts.positive + (2 + positives) * completions;
+  const { score } = policy.settings;
+  const negative = score.type === "contrast" && score.negative === "near" ? contexts.near : contexts.rejected;
+  return contexts.base + negative + positives * contexts.positive + (2 + positives) * completions;
 }
 
 /** Of prompts that go on as they are: token ids, or text. */
@@ -145,7 +147,7 @@ async function contextSize(engine: Engine, signal: AbortSignal): Promise<number>
   return (await engine.info(signal)).contextSize;
 }
 
-type ContextTokens = { readonly [Name in "base" | "positive" | "rejected" | "reference"]: number };
+type ContextTokens = { readonly [Name in "base" | "positive" | "rejected" | "near" | "reference"]: number };
 
 /** Each of at most `size` tokens. */
 function contextsOf(
@@ -156,9 +158,11 @@ function contextsOf(
   const turns = conversationTokens(conversation) + (tools.length === 0 ? 0 : estimateTokens(JSON.stringify(tools)));
   const shown = demonstrations === undefined ? typicalDemonstrations(policy) : demonstrationTokens(demonstrations);
   const instructions = policy.settings.instructions ?? (shown.chosen > 0 ? defaultInstructions : null);
+  const negative = turns + estimateTokens(instructions?.negative ?? "");
   const positive = Math.min(size, turns + shown.chosen + estimateTokens(instructions?.positive ?? ""));
-  const rejected = Math.min(size, turns + shown.rejected + estimateTokens(instructions?.negative ?? ""));
-  return { base: Math.min(size, turns), positive, rejected, reference: positive };
+  const rejected = Math.min(size, negative + shown.rejected);
+  const near = Math.min(size, negative + shown.near);
+  return { base: Math.min(size, turns), positive, rejected, near, reference: positive };
 }
 
 function conversationTokens(conversation: Conversation): number {
@@ -171,19 +175,24 @@ function conversationTokens(conversation: Conversation): number {
   }, turnTokens);
 }
 
+/** Of demonstrations, with these responses of theirs; of several near negatives, with the longest. */
 interface ShownTokens {
   readonly chosen: number;
   readonly rejected: number;
+  readonly near: number;
 }
 
+const nothingShown: ShownTokens = { chosen: 0, rejected: 0, near: 0 };
+
 function demonstrationTokens(demonstrations: readonly Demonstration[]): ShownTokens {
-  let [chosen, rejected] = [0, 0];
-  for (const one of demonstrations) {
+  let [chosen, rejected, nearest] = [0, 0, 0];
+  for (const { near = [], ...one } of demonstrations) {
     const messages = conversationTokens(one.messages);
     chosen += messages + estimateTokens(one.chosen);
     rejected += messages + estimateTokens(one.rejected ?? "");
+    nearest += messages + Math.max(0, ...near.map(estimateTokens));
   }
-  return { chosen, rejected };
+  return { chosen, rejected, near: nearest };
 }
 
 const mostAveraged = 100;
@@ -193,16 +202,19 @@ const typical = new WeakMap<readonly Demonstration[], ShownTokens>();
  * As many as a prompt shows, of average length. Which ones they will be is known only when they have been retrieved.
  */
 function typicalDemonstrations({ demonstrations, retriever, settings }: Policy): ShownTokens {
-  if (retriever === null || demonstrations.length === 0) return { chosen: 0, rejected: 0 };
+  if (retriever === null || demonstrations.length === 0) return nothingShown;
   const one = typical.get(demonstrations) ?? averageOf(demonstrations);
   typical.set(demonstrations, one);
-  return { chosen: Math.ceil(one.chosen * settings.shots), rejected: Math.ceil(one.rejected * settings.shots) };
+  return changed(one, (tokens) => Math.ceil(tokens * settings.shots));
 }
 
 /** Of a hundred of them, from all over the set. */
 function averageOf(demonstrations: readonly Demonstration[]): ShownTokens {
   const step = Math.ceil(demonstrations.length / mostAveraged);
   const some = demonstrations.filter((_, i) => i % step === 0);
-  const { chosen, rejected } = demonstrationTokens(some);
-  return { chosen: chosen / some.length, rejected: rejected / some.length };
+  return changed(demonstrationTokens(some), (tokens) => tokens / some.length);
+}
+
+function changed({ chosen, rejected, near }: ShownTokens, change: (tokens: number) => number): ShownTokens {
+  return { chosen: change(chosen), rejected: change(rejected), near: change(near) };
 }

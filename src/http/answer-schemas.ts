@@ -16,7 +16,13 @@ export const explanationSchema = z
     route: z.string(),
     policy: z.string(),
     arm: z.string().nullable(),
-    demonstrations: z.array(z.strictObject({ id: z.string(), similarity: z.number().nullable() })),
+    demonstrations: z.array(
+      z.strictObject({
+        id: z.string(),
+        similarity: z.number().nullable(),
+        near: z.string().optional().describe("the near negative that C⁻ shows, where the policy's score asks for them"),
+      }),
+    ),
     candidates: z.array(
       z.strictObject({
         index: z.int(),

@@ -11,8 +11,8 @@ import { GatewayError } from "../types/error.ts";
 import { baseContext, type ContextParts, encodeContext, type Sign, signedContext } from "./prompt.ts";
 
 /**
- * What the scores are measured against: C⁻ of rejected responses (Ŝ), C⁰ (S), C⁺ under another model (π_ref), or
- * nothing.
+ * What the scores are measured against: C⁻ of rejected responses or near negatives (Ŝ), C⁰ (S), C⁺ under another model
+ * (π_ref), or nothing.
  */
 export type Negative = Extract<Score, { type: "contrast" }>["negative"] | null;
 
@@ -125,6 +125,7 @@ async function encodeNegative(
     case null:
       return null;
     case "rejected":
+    case "near":
       return encodeSigned(scorer, "negative", parts, base, needs);
     case "base":
       return scorer.engine === base.engine ? base : encodeBase(scorer, parts, needs);

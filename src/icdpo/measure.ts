@@ -14,6 +14,7 @@ import type { Stage } from "./pipeline.ts";
 import { responseText } from "./prompt.ts";
 import { scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
+import { withShownNegative } from "./shown-negative.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 
 export interface MeasureRequest extends Tenancy {
@@ -45,7 +46,7 @@ export interface Measured {
   readonly s: number | null;
   /** Eq. 11: log π(y ∣ C⁺) − log π(y ∣ C⁻). */
   readonly sHat: number | null;
-  /** The policy's own; S where it asks for Ŝ and a demonstration has no rejected response. */
+  /** The policy's own; S where it asks for Ŝ and a demonstration has no such negative. */
   readonly score: number | null;
 }
 
@@ -72,7 +73,9 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const models = modelsOf(policy, request.format);
   onStage?.("retrieve");
   await checkLengths(models.scorer, request);
-  const demonstrations = request.demonstrations ?? (await retrieved(policy, request));
+  const random = randomFrom(request.seed);
+  const given = request.demonstrations ?? (await retrieved(policy, request, random));
+  const demonstrations = given.map((demonstration) => withShownNegative(demonstration, policy.settings.score, random));
   const ids = await tokenizeAll(models, completions, signal);
   const contexts = await encodeContexts(policy, models, request, demonstrations, mostTokens(ids));
   onStage?.("queue");
@@ -99,9 +102,10 @@ async function checkLengths(
 
 async function retrieved(
   policy: Policy,
-  { conversation, seed, tenant, signal }: MeasureRequest,
+  { conversation, tenant, signal }: MeasureRequest,
+  random: () => number,
 ): Promise<Demonstration[]> {
-  const options = { shots: policy.settings.shots, random: randomFrom(seed), tenant, signal };
+  const options = { shots: policy.settings.shots, random, tenant, signal };
   return ((await policy.retriever?.retrieve(conversation, options)) ?? []).map(({ demonstration }) => demonstration);
 }
 
@@ -236,6 +240,6 @@ function policyScore(
   if (asked.type === "likelihood") return scoreOf(asked, { positive: positive ?? base, negative: null }, tokens);
   if (asked.type === "contrast" && asked.negative === "reference")
     return scoreOf(asked, { positive: positive ?? base, negative: reference }, tokens);
-  const against = asked.type === "contrast" && asked.negative === "rejected" ? (negative ?? base) : base;
+  const against = asked.type === "contrast" && asked.negative !== "base" ? (negative ?? base) : base;
   return scoreOf(asked, { positive, negative: against }, tokens);
 }

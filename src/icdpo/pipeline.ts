@@ -10,6 +10,7 @@ import type { ResponseCheck, ScoredResponse } from "./response.ts";
 import type { OnText } from "./sample.ts";
 import { negativeOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
+import { withShownNegative } from "./shown-negative.ts";
 import { candidateCount, type Run, type Strategy, samplingWithin, strategyChoice, type Timings } from "./strategy.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
@@ -131,14 +132,18 @@ function begin(policy: Policy, request: IcdpoRequest): Run {
   };
 }
 
-/** m demonstrations, most similar first. */
+/** m demonstrations, most similar first, each with the d⁻ that C⁻ shows. */
 async function retrieve(run: Run): Promise<readonly Retrieved[]> {
   const { policy, request, random, signal } = run;
   request.onStage?.("retrieve");
   const { sampler, scorer } = modelsOf(run);
   await checkLength([sampler, scorer], request, signal);
   const options = { shots: policy.settings.shots, random, tenant: request.tenant, signal };
-  return (await policy.retriever?.retrieve(request.conversation, options)) ?? [];
+  const retrieved = (await policy.retriever?.retrieve(request.conversation, options)) ?? [];
+  return retrieved.map(({ demonstration, ...found }) => ({
+    ...found,
+    demonstration: withShownNegative(demonstration, policy.settings.score, random),
+  }));
 }
 
 /** C⁺ and what it is measured against. Everything that can be wrong with the request has been checked then. */

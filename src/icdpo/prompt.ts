@@ -166,7 +166,7 @@ function demonstratedResponse(demonstration: Demonstration, sign: Sign): string 
   if (demonstration.rejected === undefined)
     throw new GatewayError(
       "invalid_request",
-      `The demonstration "${demonstration.id}" has no rejected response, which the negative context needs.`,
+      `The demonstration "${demonstration.id}" has no response for the negative context, which needs one.`,
     );
   return demonstration.rejected;
 }

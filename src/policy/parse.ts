@@ -60,10 +60,10 @@ export async function parseDemonstrations(file: string, text: string): Promise<D
     const place = `${file}:${index + 1}`;
     const parsed = demonstrationSchema.safeParse(parseJson(place, line));
     if (!parsed.success) throw complaints(parsed.error.issues.map((issue) => `${place}: ${describe(issue)}`));
-    const { id, messages, chosen, rejected } = parsed.data;
+    const { id, messages, chosen, rejected, near } = parsed.data;
     if (ids.has(id)) throw complaints([`${place}: id: "${id}" stands on an earlier line as well`]);
     ids.add(id);
-    demonstrations.push({ id, messages, chosen, rejected });
+    demonstrations.push({ id, messages, chosen, rejected, near });
   }
   if (demonstrations.length === 0) throw complaints([`${file}: holds no demonstration`]);
   return demonstrations;

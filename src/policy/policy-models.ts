@@ -6,7 +6,7 @@ import { GatewayError } from "../types/error.ts";
 import { defaultEngine } from "./engines-file.ts";
 import { complaintAt } from "./parse.ts";
 import type { Models, PolicySet, PromptedModel } from "./policy.ts";
-import type { PolicySettings, PromptFormat } from "./schema.ts";
+import type { PolicySettings, PromptFormat, Score } from "./schema.ts";
 
 /** The models that a policy names. */
 export function modelReferences({
@@ -137,12 +137,8 @@ export function contradiction(
   if (isReferring && reference === null) return at("score.negative", `this policy has no reference model`);
   if (settings.block !== undefined && !sampler.capabilities.score)
     return at("block", "this engine cannot go on from tokens");
-  const unpaired = demonstrations.find(({ rejected }) => rejected === undefined);
-  if (score.type === "contrast" && score.negative === "rejected" && unpaired !== undefined)
-    return at(
-      "score.negative",
-      `"rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`,
-    );
+  const lack = score.type === "contrast" ? lackOf(score.negative, demonstrations, settings.demonstrations) : null;
+  if (lack !== null) return at("score.negative", lack);
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (sampler.format === "synthetic-gpt" && dialogue !== undefined)
     return at(
@@ -150,4 +146,18 @@ export function contradiction(
       `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`,
     );
   return null;
+}
+
+/** What the demonstrations lack for that negative context, if anything. */
+function lackOf(
+  negative: Extract<Score, { type: "contrast" }>["negative"],
+  demonstrations: readonly Demonstration[],
+  set: string | undefined,
+): string | null {
+  if (negative !== "rejected" && negative !== "near") return null;
+  const unpaired = demonstrations.find((demonstration) => demonstration[negative] === undefined);
+  if (unpaired === undefined) return null;
+  return negative === "near"
+    ? `"near" needs near negatives in every demonstration, and "${unpaired.id}" has none; \`icdpo demos negatives ${set}\` makes them`
+    : `"rejected" needs a rejected response in every demonstration, and "${unpaired.id}" has none`;
 }

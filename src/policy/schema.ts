@@ -27,9 +27,9 @@ export const scoreSchema = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("contrast"),
     negative: z
-      .enum(["rejected", "base", "reference"])
+      .enum(["rejected", "near", "base", "reference"])
       .describe(
-        "rejected: Ŝ (Eq. 11); base: S (Eq. 8); reference: log π(y | C⁺) − log π_ref(y | C⁺), of a tuned model and its base",
+        "rejected: Ŝ (Eq. 11); near: Ŝ against the demonstrations' near negatives, one of each by the request's seed; base: S (Eq. 8); reference: log π(y | C⁺) − log π_ref(y | C⁺), of a tuned model and its base",
       ),
     normalize,
   }),
@@ -303,11 +303,16 @@ export const demonstrationMessagesSchema = z
   .min(1)
   .refine((messages) => messages.at(-1)?.role === "user", "must end with a user turn");
 
+export const mostNearNegatives = 16;
+
+export const nearNegativesSchema = z.array(z.string().min(1)).min(1).max(mostNearNegatives);
+
 export const demonstrationSchema = z.strictObject({
   id: z.string().min(1),
   messages: demonstrationMessagesSchema,
   chosen: z.string().min(1),
   rejected: z.string().min(1).optional(),
+  near: nearNegativesSchema.optional(),
   source: z.string().optional(),
 });
 

@@ -53,6 +53,8 @@ export interface Demonstration {
   readonly chosen: string;
   /** d⁻, a worse response to the same prompt. */
   readonly rejected?: string | undefined;
+  /** Near negatives, any of which may stand for d⁻: what a model says to the prompt plainly. */
+  readonly near?: readonly string[] | undefined;
 }
 
 /** The prompt as retrievers see it: what was said in turns, joined by line breaks. System text is no turn. */

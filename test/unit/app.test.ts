@@ -76,6 +76,21 @@ describe("POST /v1/chat/completions", () => {
     expect(icdpo.fallback).toBeNull();
   });
 
+  it("explains which near negatives were shown, where the policy's score asks for them", async () => {
+    const near = "demonstrations: set\nretriever: { type: bm25 }\nscore: { type: contrast, negative: near }\n";
+    const { chat, engine } = await gateway({}, {}, { near });
+    const { icdpo } = await json(await chat({ model: "near", icdpo: { explain: true } }));
+    const shown = icdpo.demonstrations.map((one: { id: string; near: string }) => [one.id, one.near]);
+    expect(shown.toSorted()).toEqual([
+      ["rain", "It might."],
+      ["tea", "Use water."],
+    ]);
+    const scored = engine.calls.flatMap(({ type, context }) => (type === "score" ? [context] : []));
+    expect(scored.some((context) => context.includes("It might.") && context.includes("Use water."))).toBe(true);
+    const plainly = await json(await chat({ icdpo: { explain: true } }));
+    expect(Object.keys(plainly.icdpo.demonstrations[0])).toEqual(["id", "similarity"]);
+  });
+
   it("returns the n best, best first", async () => {
     const { chat } = await gateway();
     const { choices } = await json(await chat({ n: 2 }));
@@ -660,6 +675,20 @@ describe("the other endpoints", () => {
         { index: 1, tokens: 2, positive: -11, negative: -15, base: -12, s: 1, s_hat: 4 },
       ],
     });
+  });
+
+  it("scores given demonstrations against their near negatives, where the policy's score asks for them", async () => {
+    const near = "demonstrations: set\nretriever: { type: bm25 }\nscore: { type: contrast, negative: near }\n";
+    const sum = (context: string, response: string) =>
+      (context.includes("Good.") ? -1 : context.includes("Well.") ? -4 : -2) - response.length;
+    const { post } = await gateway({ sum }, {}, { near });
+    const messages = [{ role: "user", content: "Hi" }];
+    const given = [{ messages, chosen: "Good.", rejected: "Bad.", near: ["Well."] }];
+    const body = { messages, completions: ["a"], demonstrations: given };
+    expect((await json(await post("/v1/score", { ...body, model: "near" }))).data[0]).toMatchObject({ s_hat: 3 });
+    expect((await json(await post("/v1/score", { ...body, model: "icdpo" }))).data[0]).toMatchObject({ s_hat: 1 });
+    const empty = { ...body, model: "near", demonstrations: [{ ...given[0], near: [] }] };
+    expect((await json(await post("/v1/score", empty))).error.param).toMatch(/^demonstrations\.0\.near/u);
   });
 
   it("scores without a rejected response, and without any demonstration or instruction", async () => {

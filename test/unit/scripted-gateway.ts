@@ -21,12 +21,14 @@ const demonstrations = [
     messages: [{ role: "user", content: "How do I brew tea?" }],
     chosen: "Warm the pot first.",
     rejected: "Who cares.",
+    near: ["Use water."],
   },
   {
     id: "rain",
     messages: [{ role: "user", content: "Will it rain?" }],
     chosen: "Look at the clouds.",
     rejected: "Google it.",
+    near: ["It might."],
   },
 ];
 const policies = new Map([

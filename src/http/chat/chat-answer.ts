@@ -92,6 +92,8 @@ export function explained(
 /** The hidden work, for `"icdpo": {"explain": true}`. `tokens` of a candidate counts its closing token. */
 function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcome) {
   const { retrieve, sample, score } = outcome.timings;
+  const setting = policy.settings.score;
+  const showsNear = setting.type === "contrast" && setting.negative === "near";
   return {
     route,
     policy: policy.id,
@@ -99,6 +101,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
     demonstrations: outcome.demonstrations.map(({ demonstration, similarity }) => ({
       id: demonstration.id,
       similarity,
+      ...(showsNear && { near: demonstration.rejected }),
     })),
     candidates: outcome.ranked
       .map((response, place) => ({

@@ -8,7 +8,7 @@ import { singlePolicyRoute } from "../../gateway/route.ts";
 import { tenantOf } from "../../gateway/tenant.ts";
 import { askerOf, withRequest } from "../../gateway/work.ts";
 import { type Measured, type Measurement, measure } from "../../icdpo/measure.ts";
-import { demonstrationMessagesSchema, promptFormats } from "../../policy/schema.ts";
+import { demonstrationMessagesSchema, nearNegativesSchema, promptFormats } from "../../policy/schema.ts";
 import type { Demonstration } from "../../types/conversation.ts";
 import { messagesSchema, modelName, readBody, toConversation, userName } from "../wire.ts";
 
@@ -17,6 +17,7 @@ const givenDemonstration = z.object({
   messages: demonstrationMessagesSchema,
   chosen: z.string().min(1),
   rejected: z.string().min(1).nullish(),
+  near: nearNegativesSchema.nullish(),
 });
 
 /** What is to be scored; also a line of `icdpo score`. */
@@ -55,6 +56,7 @@ export function measureInput(input: ScoreInput) {
         ...given,
         id: given.id ?? `demonstrations.${index}`,
         rejected: given.rejected ?? undefined,
+        near: given.near ?? undefined,
       }),
     ),
     format: input.prompt ?? undefined,

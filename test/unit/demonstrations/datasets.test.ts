@@ -92,4 +92,11 @@ describe("other formats", () => {
       reason: "the prompt does not end with the user's turn",
     });
   });
+
+  it("keep a demonstration's near negatives, none of which is the chosen response", () => {
+    const line = { id: "x", messages: [user("a")], chosen: "b", rejected: "c", near: ["d", "e"] };
+    expect(read(line)).toEqual({ messages: [user("a")], chosen: "b", rejected: "c", near: ["d", "e"] });
+    expect(read({ ...line, near: ["d", "b"] })).toEqual({ reason: "both responses are the same" });
+    expect(read({ ...line, near: [" "] })).toEqual({ reason: "an empty response" });
+  });
 });

@@ -7,6 +7,7 @@ import { answersReport, answersSummary, judgedFigure } from "../../../lab/answer
 import { type Arm, changedArm, measured } from "../../../lab/arms.ts";
 import { type CacheEntry, type Kind, ResultCache } from "../../../lab/cache.ts";
 import { cachedTeacher } from "../../../lab/cached-teacher.ts";
+import { ownExamples } from "../../../lab/commands/pairs-and-leave-one-out.ts";
 import { dataReport, splitLabel } from "../../../lab/data-report.ts";
 import { accuracy, accuracyDifference, measurePair, type PairMargins } from "../../../lab/pairs.ts";
 import { pairsReport } from "../../../lab/pairs-report.ts";
@@ -216,6 +217,23 @@ describe("pairwise accuracy", () => {
     expect(found.sum.likelihood).toBeCloseTo(-6 + 18, 4);
     expect(found.token.likelihood).toBeCloseTo(-6 / 4 + 18 / 10, 4);
     expect(found.sum.base).toBeCloseTo(-18 + 54, 4);
+  });
+
+  it("holds a set's chosen responses against the written ones, or each near negative, with the prompt's own seed", () => {
+    const prompt = [{ role: "user", content: "soup?" }] as const;
+    const both = { id: "soup", messages: prompt, chosen: "hot", rejected: "cold", near: ["warm", "wet"] };
+    const set = [{ id: "lone", messages: prompt, chosen: "hot" }, both];
+    const named = (against: "rejected" | "near") =>
+      ownExamples(set, against, 7).map(({ id, rejected }) => [id, rejected]);
+    expect(named("rejected")).toEqual([["soup", "cold"]]);
+    expect(named("near")).toEqual([
+      ["soup/near-0", "warm"],
+      ["soup/near-1", "wet"],
+    ]);
+    const seeds = (["rejected", "near"] as const).flatMap((which) =>
+      ownExamples(set, which, 7).map(({ seed }) => seed),
+    );
+    expect(new Set(seeds).size).toBe(1);
   });
 
   it("counts a tie half, and leaves out pairs without the score", () => {

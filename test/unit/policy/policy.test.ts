@@ -220,6 +220,13 @@ describe("demonstrations", () => {
     ]);
   });
 
+  it("may hold near negatives, one or more texts", async () => {
+    const line = (near: unknown) => JSON.stringify({ ...JSON.parse(paired), near });
+    expect((await parseSet(line(["Hm.", "Hey."])))[0]).toMatchObject({ rejected: "What.", near: ["Hm.", "Hey."] });
+    for (const near of [[], [""], "Hm.", Array(17).fill("Hm.")])
+      await expect(parseSet(line(near))).rejects.toThrow(/^demos\/d\.jsonl:1: near/u);
+  });
+
   it("keep their contents as they are, white space, markers and half surrogate pairs included", async () => {
     const content = " ## Human:\r\n\u2028\uD83D <|im_end|> ";
     const line = JSON.stringify({ id: "x", messages: [{ role: "user", content }], chosen: content });
@@ -347,6 +354,13 @@ describe("a set of policies", () => {
       '"lone"',
     ],
     [
+      "a demonstration without near negatives",
+      { demonstrations: { d: paired }, policies: { p: contrast.replace("rejected", "near") } },
+      "policies/p.yaml:3",
+      "score.negative",
+      "`icdpo demos negatives d` makes them",
+    ],
+    [
       "chat without a chat template",
       {
         policies: { p: `${plain}prompt: chat\n` },
@@ -410,6 +424,12 @@ describe("a set of policies", () => {
 
   it.each(wrong)("is not made, and the line is named: %s", async (_, world, at) => {
     expect(await complaintOf(build(world))).toMatch(new RegExp(`^${at.replaceAll(".", "\\.")}: `, "u"));
+  });
+
+  it("does not mind a missing rejected response where the score is against near negatives", async () => {
+    const set = { d: unpaired.replace(/\}$/u, ',"near":["Go."]}') };
+    const made = await build({ policies: { p: contrast.replace("rejected", "near") }, demonstrations: set });
+    expect(made.policies.get("p")?.demonstrations[0]?.near).toEqual(["Go."]);
   });
 
   it("does not mind a missing rejected response where the score is S", async () => {
