@@ -14,6 +14,7 @@ import { parseDemonstrations } from "../policy/parse.ts";
 import { readText } from "../system/text-files.ts";
 import { type Demonstration, promptText } from "../types/conversation.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
+import { negativesCommand } from "./negatives-command.ts";
 import { harvestCommand, teachCommand } from "./teach-command.ts";
 import { setFile, type World, withSignal, withTokenizer } from "./world.ts";
 
@@ -34,6 +35,7 @@ export function demosCommand(world: World): Command {
     .addCommand(importCommand(world))
     .addCommand(teachCommand(world))
     .addCommand(harvestCommand(world))
+    .addCommand(negativesCommand(world))
     .addCommand(embedCommand(world))
     .addCommand(showCommand(world));
 }

@@ -12,6 +12,7 @@ import { gzipSync } from "node:zlib";
 import { afterEach, beforeEach, describe, expect, it } from "vitest";
 import { Database } from "../../src/records/libsql-records.ts";
 import { dataFolder, needing } from "../needs.ts";
+import { sendJson, stubServer } from "../unit/stub-server.ts";
 import { program } from "./gateway.ts";
 
 let folder: string;
@@ -378,6 +379,148 @@ describe("icdpo demos teach", () => {
     );
     expect(code).toBe(1);
     expect(stderr).toContain("set NO_SUCH_KEY");
+  });
+});
+
+describe("icdpo demos negatives", () => {
+  const set = Array.from({ length: 12 }, (_, i) => ({
+    id: `d${i}`,
+    messages: [{ role: "user", content: `Question ${i}?` }],
+    chosen: `Good ${i}.`,
+    rejected: `Written ${i}.`,
+    source: "mine",
+  }));
+
+  /** A service that answers as often as it is asked to, and can be told to wait. */
+  async function startService(answers: (prompt: string, index: number) => string) {
+    let most = Number.POSITIVE_INFINITY;
+    const held: (() => void)[] = [];
+    const server = await stubServer(({ body }, response) => {
+      const prompt = body.messages.at(-1).content as string;
+      const choices = Array.from({ length: body.n ?? 1 }, (_, index) => ({
+        index,
+        finish_reason: "stop",
+        message: { role: "assistant", content: answers(prompt, index) },
+      }));
+      const send = () => sendJson(response, { object: "chat.completion", choices });
+      if (server.requests.length > most) held.push(send);
+      else send();
+    });
+    writeFileSync(
+      inFolder("engines.yaml"),
+      `engines: { service: { type: openai, urls: ["${server.url}"], model: plain } }\n`,
+    );
+    return {
+      asked: () => server.requests.map(({ body }) => body.messages.at(-1).content as string),
+      requests: server.requests,
+      holdAfter(calls: number) {
+        most = calls;
+      },
+      release() {
+        most = Number.POSITIVE_INFINITY;
+        for (const send of held.splice(0)) send();
+      },
+      close: server.kill,
+    };
+  }
+
+  const start = (...more: string[]) =>
+    spawn(process.execPath, [program, "demos", "negatives", "mine", "--concurrency", "3", ...more], {
+      env: { ...environment(), ICDPO_ENGINES: inFolder("engines.yaml") },
+      stdio: ["ignore", "pipe", "pipe"],
+    });
+  const ended = async (child: ChildProcess) => {
+    let said = "";
+    for (const stream of [child.stdout, child.stderr])
+      stream?.on("data", (text) => {
+        said += text;
+      });
+    const [code] = await once(child, "close");
+    return { code, said };
+  };
+
+  it.each(["SIGTERM", "SIGKILL"] as const)(
+    "writes near negatives beside what is written, and answers no prompt twice after %s",
+    async (signal) => {
+      writeJsonl("demos/mine.jsonl", set);
+      const service = await startService((prompt, index) => `Answer ${index} to ${prompt}`);
+      const more = ["--engine", "service", "--samples", "2", "--output", inFolder("demos/near.jsonl")];
+      for (const until of [4, 8]) {
+        service.holdAfter(until);
+        const child = start(...more);
+        await expect.poll(() => service.requests.length).toBeGreaterThan(until);
+        child.kill(signal);
+        if (signal === "SIGTERM") service.release();
+        const [code] = await once(child, "exit");
+        service.release();
+        expect(code).toBe(signal === "SIGTERM" ? 130 : null);
+        expect(existsSync(inFolder("demos/near.jsonl"))).toBe(false);
+      }
+      const { code, said } = await ended(start(...more));
+      expect(code, said).toBe(0);
+      expect(said).toContain("12 demonstrations in ");
+      expect(said).toContain("24 near negatives, 0 of them cut off");
+      expect(readJsonl("demos/near.jsonl")).toEqual(
+        set.map((one, i) => ({
+          ...one,
+          near: [0, 1].map((index) => `Answer ${index} to Question ${i}?`),
+        })),
+      );
+      expect(existsSync(inFolder("demos/near.jsonl.journal"))).toBe(false);
+      const asked = service.asked();
+      expect(new Set(asked).size).toBe(set.length);
+      // Killed outright, what was under way is lost: three at a time at most.
+      expect(asked.length).toBeLessThanOrEqual(signal === "SIGTERM" ? set.length : set.length + 2 * 3);
+      service.close();
+    },
+  );
+
+  it("writes over the set itself only where that is meant, and over its rejected responses where that is asked", async () => {
+    writeJsonl("demos/mine.jsonl", set);
+    const service = await startService((prompt) => `Answer to ${prompt}`);
+    const asRejected = ["--engine", "service", "--as", "rejected"];
+    const refused = await ended(start(...asRejected));
+    expect(refused.code).toBe(1);
+    expect(refused.said).toContain("write over it with --force");
+    for (const [option, value, complaint] of [
+      ["--samples", "2", "--as rejected takes one sample"],
+      ["--limit", "3", "name another file with --output"],
+    ] as const)
+      expect((await ended(start(...asRejected, option, value, "--force"))).said).toContain(complaint);
+    expect((await ended(start("--samples", "17", "--force"))).said).toContain("16 near negatives at most");
+    expect(service.requests).toEqual([]);
+    expect(readJsonl("demos/mine.jsonl")).toEqual(set);
+    expect((await ended(start(...asRejected, "--force"))).code).toBe(0);
+    expect(readJsonl("demos/mine.jsonl")).toEqual(
+      set.map((one, i) => ({ ...one, rejected: `Answer to Question ${i}?` })),
+    );
+    service.close();
+  });
+
+  it("leaves a demonstration as it is where no answer can be used, and writes nothing where that is so of all", async () => {
+    writeJsonl("demos/mine.jsonl", set.slice(0, 2));
+    const service = await startService((prompt) => (prompt === "Question 0?" ? "Good 0." : "Well."));
+    const output = ["--engine", "service", "--output", inFolder("demos/near.jsonl")];
+    const { code, said } = await ended(start(...output));
+    expect(code).toBe(0);
+    expect(said).toContain("nothing that was said can be used for 1: d0");
+    expect(readJsonl("demos/near.jsonl")).toEqual([set[0], { ...set[1], near: ["Well."] }]);
+    const none = await ended(start(...output, "--limit", "1", "--force"));
+    expect(none.code).toBe(1);
+    expect(none.said).toContain("No answer can be used");
+    expect(readJsonl("demos/near.jsonl")).toHaveLength(2);
+    service.close();
+  });
+
+  it("has the default model answer, which a policy can be scored against then", async () => {
+    writeJsonl("demos/mine.jsonl", set);
+    const { code, stdout, stderr } = run(
+      ...["demos", "negatives", "mine", "--max-tokens", "24", "--limit", "2", "--output", inFolder("demos/near.jsonl")],
+    );
+    expect(code, stderr).toBe(0);
+    expect(stdout).toContain("2 demonstrations in ");
+    expect(run("demos", "show", "near").stdout).toContain("with_near: 2");
+    for (const { near } of readJsonl("demos/near.jsonl")) expect(near[0]).toMatch(/\S/u);
   });
 });
 
