@@ -34,7 +34,7 @@ interface TeachCommandOptions extends EndpointOptions, Priced {
   readonly set?: string;
   readonly output?: string;
   readonly system?: string;
-  readonly rejected: "original" | "base" | "none";
+  readonly rejected: "original" | "kept" | "base" | "none";
   readonly dryRun?: boolean;
   readonly force?: boolean;
 }
@@ -54,9 +54,9 @@ export function teachCommand(world: World): Command {
     .addOption(
       new Option(
         "--rejected <which>",
-        "what becomes the rejected response: the prompt's own answer, one of the gateway's model, or nothing",
+        "what becomes the rejected response: the prompt's own answer (of preference data the chosen one), the data's rejected one, one of the gateway's model, or nothing",
       )
-        .choices(["original", "base", "none"])
+        .choices(["original", "kept", "base", "none"])
         .default("original"),
     )
     .option("--dry-run", "say what would be asked, and what it would cost at most")
@@ -65,7 +65,7 @@ export function teachCommand(world: World): Command {
     if ((options.set === undefined) === (options.output === undefined))
       throw new GatewayError("invalid_request", "Either --set or --output is needed: where the demonstrations go.");
     const output = options.output ?? path.join(world.settings().demonstrationsDirectory, `${options.set}.jsonl`);
-    await run(world, await readLessons(prompts), output, options);
+    await run(world, await readLessons(prompts, options.rejected === "kept"), output, options);
   });
 }
 
@@ -220,8 +220,11 @@ function fingerprint(
     .slice(0, 12);
 }
 
-/** Lines of demonstrations or datasets, whose chosen response is the original; or of {messages} alone. */
-async function readLessons(file: string): Promise<Lesson[]> {
+/**
+ * Lines of demonstrations or datasets, whose chosen response is the original, or where `keepsRejected` the rejected one;
+ * or of {messages} alone.
+ */
+async function readLessons(file: string, keepsRejected: boolean): Promise<Lesson[]> {
   const lessons: Lesson[] = [];
   for await (const { number, value } of readLines(file)) {
     const format = detectFormat(value);
@@ -229,6 +232,7 @@ async function readLessons(file: string): Promise<Lesson[]> {
     const complaint = (reason: string) => new GatewayError("invalid_request", `${file}:${number}: ${reason}`);
     const bare = format === "openai-chat" || format === null ? bareMessages(value) : null;
     if (bare !== null) {
+      if (keepsRejected) throw complaint(nothingKept);
       lessons.push({ id, messages: bare });
       continue;
     }
@@ -236,7 +240,8 @@ async function readLessons(file: string): Promise<Lesson[]> {
       throw complaint("neither a demonstration, nor preference data, nor {messages} that end with a user's turn");
     const example = readExample(format, value);
     if ("reason" in example) throw complaint(example.reason);
-    lessons.push({ id, messages: example.messages, original: example.chosen });
+    if (keepsRejected && example.rejected === undefined) throw complaint(nothingKept);
+    lessons.push({ id, messages: example.messages, original: keepsRejected ? example.rejected : example.chosen });
   }
   const ids = lessons.map(({ id }) => id);
   const twice = ids.find((id, i) => ids.indexOf(id) !== i);
@@ -244,6 +249,8 @@ async function readLessons(file: string): Promise<Lesson[]> {
   if (lessons.length === 0) throw new GatewayError("invalid_request", `${file}: holds no prompt.`);
   return lessons;
 }
+
+const nothingKept = "has no rejected response, which --rejected kept needs";
 
 function hasId(value: unknown): value is { readonly id: string } {
   return (

@@ -11,7 +11,7 @@ export interface Lesson {
   readonly id: string;
   /** User and assistant turns, ending with the user's. */
   readonly messages: readonly Message[];
-  /** The answer that the teacher is to better; absent: there is none. */
+  /** The answer that the teacher is to better, which becomes the rejected one; absent: there is none. */
   readonly original?: string | undefined;
 }
 

@@ -345,6 +345,24 @@ describe("icdpo demos teach", () => {
     teacher.close();
   });
 
+  it("can keep the data's rejected responses, and asks nothing where one is missing", async () => {
+    const pair = { prompt: "Name a colour.", chosen: "Blue.", rejected: "No." };
+    writeJsonl("prompts.jsonl", [pair, prompts[0]]);
+    const teacher = await startTeacher();
+    const child = start(teacher.url, "--rejected", "kept");
+    let said = "";
+    child.stderr?.on("data", (text) => {
+      said += text;
+    });
+    expect((await once(child, "close"))[0]).toBe(1);
+    expect(said).toContain("prompts.jsonl:2: has no rejected response");
+    expect(teacher.asked).toEqual([]);
+    writeJsonl("prompts.jsonl", [pair]);
+    expect((await once(start(teacher.url, "--rejected", "kept"), "exit"))[0]).toBe(0);
+    expect(readJsonl("demos/taught.jsonl")).toMatchObject([{ chosen: "Taught: Name a colour.", rejected: "No." }]);
+    teacher.close();
+  });
+
   it("says what it would cost before it is asked to", async () => {
     writeJsonl("prompts.jsonl", prompts);
     const { code, stdout } = run(
