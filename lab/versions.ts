@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "1d2b6a56de20c720" },
+  answers: { version: 2, sources: "3c18155ad223eebe" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
   rewards: { version: 1, sources: "76acc4fec80dae81" },

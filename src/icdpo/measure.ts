@@ -14,7 +14,7 @@ import type { Stage } from "./pipeline.ts";
 import { responseText } from "./prompt.ts";
 import { scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
-import { withShownNegative } from "./shown-negative.ts";
+import { negativesRandom, withShownNegative } from "./shown-negative.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 
 export interface MeasureRequest extends Tenancy {
@@ -73,8 +73,8 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const models = modelsOf(policy, request.format);
   onStage?.("retrieve");
   await checkLengths(models.scorer, request);
-  const random = randomFrom(request.seed);
-  const given = request.demonstrations ?? (await retrieved(policy, request, random));
+  const given = request.demonstrations ?? (await retrieved(policy, request));
+  const random = negativesRandom(request.seed);
   const demonstrations = given.map((demonstration) => withShownNegative(demonstration, policy.settings.score, random));
   const ids = await tokenizeAll(models, completions, signal);
   const contexts = await encodeContexts(policy, models, request, demonstrations, mostTokens(ids));
@@ -102,10 +102,9 @@ async function checkLengths(
 
 async function retrieved(
   policy: Policy,
-  { conversation, tenant, signal }: MeasureRequest,
-  random: () => number,
+  { conversation, seed, tenant, signal }: MeasureRequest,
 ): Promise<Demonstration[]> {
-  const options = { shots: policy.settings.shots, random, tenant, signal };
+  const options = { shots: policy.settings.shots, random: randomFrom(seed), tenant, signal };
   return ((await policy.retriever?.retrieve(conversation, options)) ?? []).map(({ demonstration }) => demonstration);
 }
 

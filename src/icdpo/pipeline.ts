@@ -10,7 +10,7 @@ import type { ResponseCheck, ScoredResponse } from "./response.ts";
 import type { OnText } from "./sample.ts";
 import { negativeOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
-import { withShownNegative } from "./shown-negative.ts";
+import { negativesRandom, withShownNegative } from "./shown-negative.ts";
 import { candidateCount, type Run, type Strategy, samplingWithin, strategyChoice, type Timings } from "./strategy.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
@@ -140,9 +140,10 @@ async function retrieve(run: Run): Promise<readonly Retrieved[]> {
   await checkLength([sampler, scorer], request, signal);
   const options = { shots: policy.settings.shots, random, tenant: request.tenant, signal };
   const retrieved = (await policy.retriever?.retrieve(request.conversation, options)) ?? [];
+  const negatives = negativesRandom(request.seed);
   return retrieved.map(({ demonstration, ...found }) => ({
     ...found,
-    demonstration: withShownNegative(demonstration, policy.settings.score, random),
+    demonstration: withShownNegative(demonstration, policy.settings.score, negatives),
   }));
 }
 

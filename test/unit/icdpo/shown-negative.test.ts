@@ -88,6 +88,28 @@ describe("a policy with near negatives", () => {
     }
   });
 
+  it("shows for given demonstrations what they showed where they were retrieved, whatever chance the retriever took", async () => {
+    const own = policy({ score: near, demonstrations: paired });
+    const byChance = {
+      ...own,
+      retriever: {
+        retrieve: async (_: unknown, { random }: { random: () => number }) => {
+          random();
+          return paired.map((found) => ({ demonstration: found, similarity: null }));
+        },
+      },
+    };
+    const measuredIn = async (seed: number, demonstrations?: typeof paired) => {
+      const engine = new ScriptedEngine(script);
+      await measure(engine, byChance, { conversation, completions: ["fox"], seed, demonstrations });
+      return engine.calls.map(({ context }) => context).find((context) => signOf(context) === "negative");
+    };
+    for (const seed of [1, 2, 3, 4, 5, 6]) {
+      expect(await measuredIn(seed, paired)).toBe(await measuredIn(seed));
+      expect((await contextsOf(seed)).negative).toBe(await measuredIn(seed));
+    }
+  });
+
   it("has no Ŝ of given demonstrations without them, and chooses by S", async () => {
     const engine = new ScriptedEngine({ sum: (context) => (signOf(context) === "base" ? -9 : -5) });
     const asked = { conversation, completions: ["fox"], seed: 1, demonstrations: [demonstration("mine")] };
