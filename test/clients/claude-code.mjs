@@ -19,7 +19,7 @@ const env = {
   HOME: folder,
   ANTHROPIC_AUTH_TOKEN: key,
   CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
-  CLAUDE_CODE_MAX_OUTPUT_TOKENS: "32",
+  CLAUDE_CODE_MAX_OUTPUT_TOKENS: "512",
 };
 
 /** What it says in the end; it knows of nothing but the gateway. */
