@@ -111,13 +111,17 @@ export function answered(
   return icdpo(heldOut(policy, request.conversation), { ...request, sampling });
 }
 
-/** The policy without its demonstrations of the very prompt that it is tested on. */
+/**
+ * The policy without its demonstrations of the very prompt that it is tested on, and without what it remembers of other
+ * requests: results depend on the prompt and the seed alone.
+ */
 function heldOut(policy: Policy, prompt: Conversation): Policy {
   const { retriever, demonstrations } = policy;
-  if (retriever === null) return policy;
+  if (retriever === null) return { ...policy, rate: undefined };
   const except = new Set(demonstrations.filter(({ messages }) => samePrompt(messages, prompt)).map(({ id }) => id));
   return {
     ...policy,
+    rate: undefined,
     retriever: { retrieve: (conversation, options) => retriever.retrieve(conversation, { ...options, except }) },
   };
 }

@@ -26,7 +26,7 @@ export const optionalArms = ["greedy", "instructions", "likelihood", "s", "s-hat
 export type OptionalArm = (typeof optionalArms)[number];
 const familyOf = { likelihood: "likelihood", S: "s", Ŝ: "s-hat" } as const satisfies Record<PoolScorer, OptionalArm>;
 
-const formOf = { sum: "", token: " per token" } as const satisfies Record<
+const formOf = { sum: "", token: " per token", length: " less β·tokens" } as const satisfies Record<
   Extract<PolicySettings["score"], { normalize: unknown }>["normalize"],
   LengthForm
 >;

@@ -126,6 +126,7 @@ function tell(c: Context, { outcome, usage, answers }: Generated): void {
     ...usage,
     ...(typeof best?.score === "number" && { score: best.score }),
     ...(typeof best?.score === "number" && typeof next?.score === "number" && { margin: best.score - next.score }),
+    ...(outcome.natsPerToken !== null && { natsPerToken: outcome.natsPerToken }),
     ...(answers[0] && { finish: answers[0].finish }),
     ...(outcome.fallback !== null && { fallback: outcome.fallback }),
   });

@@ -32,6 +32,8 @@ export interface RequestFacts {
   /** Of the best candidate, and its lead over the next, in nats. */
   readonly score?: number;
   readonly margin?: number;
+  /** β, where the policy's scores are less β for each token. */
+  readonly natsPerToken?: number;
   readonly finish?: string;
   readonly fallback?: string;
 }

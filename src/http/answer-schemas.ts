@@ -40,6 +40,10 @@ export const explanationSchema = z
         chosen: z.boolean(),
       }),
     ),
+    nats_per_token: z
+      .number()
+      .optional()
+      .describe("β, where scores are less β for each token: the same for all candidates"),
     max_tokens: z.int().describe("that a candidate could have"),
     tokens: work,
     timings_ms: z.strictObject({ retrieve: z.number(), sample: z.number(), score: z.number() }),

@@ -9,6 +9,7 @@ import { defaultInstructions, type PromptFormat, type Score } from "../policy/sc
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { buildContexts, type Contexts, checkLength, type ScoringContext, type Tenancy } from "./contexts.ts";
+import { finalScore, natsPerTokenOf, totalsOf } from "./final-scores.ts";
 import { allForcedSums, type ForcedCompletions, type ScoringOptions } from "./forced-sums.ts";
 import type { Stage } from "./pipeline.ts";
 import { responseText } from "./prompt.ts";
@@ -81,7 +82,8 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   onStage?.("queue");
   const sums = await sumsOf(contexts, ids, { usage, signal, ...stagesOf(onStage) });
   const measured = completions.map((text, index) => measuredOf(policy.settings.score, sums, index, text));
-  return { chosen: chosenOf(measured), measured, fallback: contexts.fallback };
+  const competing = withFinalScores(policy, measured);
+  return { chosen: chosenOf(competing), measured: competing, fallback: contexts.fallback };
 }
 
 /** In the format that the request names. The model that scores is the only one of the policy's own. */
@@ -219,6 +221,12 @@ function measuredOf(score: Score, sums: ContextSums, index: number, text: string
     sHat,
     score: own,
   };
+}
+
+/** Given completions are nobody's samples: the policy's running mean takes nothing from them. */
+function withFinalScores({ settings, rate }: Policy, measured: readonly Measured[]): Measured[] {
+  const natsPerToken = natsPerTokenOf(settings.score, rate?.totals, totalsOf(measured));
+  return measured.map((one) => ({ ...one, score: finalScore(one, natsPerToken) }));
 }
 
 function chosenOf(measured: readonly Measured[]): number | null {

@@ -73,6 +73,8 @@ export interface IcdpoOutcome {
   /** The hidden work: the request's `usage`, where there is one. */
   readonly tokens: Readonly<TokenUsage>;
   readonly timings: Readonly<Timings>;
+  /** β, where scores are less what their tokens add on average: nats per token. */
+  readonly natsPerToken: number | null;
   readonly fallback: string | null;
 }
 
@@ -100,7 +102,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const strategy = strategyOf(run, contexts);
   const candidates = strategy.sample();
   const scored = await strategy.score(candidates);
-  const { ranked, isSpent } = strategy.choose(scored);
+  const { ranked, isSpent, natsPerToken } = strategy.choose(scored);
   return {
     ranked,
     demonstrations: retrieved.slice(0, contexts.shots),
@@ -108,6 +110,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     basePromptTokens: baseTokens(contexts, ranked[0]),
     tokens: run.usage,
     timings: run.timings,
+    natsPerToken,
     fallback: isSpent ? "budget" : contexts.fallback,
   };
 }

@@ -27,8 +27,8 @@ export function negativeOf(score: Score): Negative {
  *   π_ref(y ∣ C⁺), by what `sums.negative` is;
  * - log π(y ∣ C⁺) alone, where the policy's score is the likelihood.
  *
- * Divided by `tokens`, EOS among them, where the policy says so: nats per token. Null where a sum is missing. Throws
- * "engine_failure" for NaN.
+ * Divided by `tokens`, EOS among them, where the policy says so: nats per token. What a policy takes off for length shows
+ * among all candidates only: see `finalScores`. Null where a sum is missing. Throws "engine_failure" for NaN.
  *
  * @example
  * const sHat = { type: "contrast", negative: "rejected", normalize: "sum" };

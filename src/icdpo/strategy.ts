@@ -30,6 +30,8 @@ export interface Chosen {
   readonly ranked: readonly ScoredResponse[];
   /** The budget was spent before all had been sampled and measured. */
   readonly isSpent: boolean;
+  /** β, where scores are less what their tokens add on average. */
+  readonly natsPerToken: number | null;
 }
 
 /** One request under way, as its strategy needs it. */

@@ -4,7 +4,8 @@
  */
 import { pickRandom, rank } from "./choose.ts";
 import type { Contexts } from "./contexts.ts";
-import { type Response, type ScoredResponse, tokenizeResponse, unscored } from "./response.ts";
+import { finalScores } from "./final-scores.ts";
+import { idsFor, type Response, type ScoredResponse, tokenizeResponse, unscored } from "./response.ts";
 import { type Candidate, type SampleOptions, sampleCandidates } from "./sample.ts";
 import { Scorer, scoreCandidates } from "./scorer.ts";
 import { type Run, type Strategy, samplingWithin } from "./strategy.ts";
@@ -27,12 +28,15 @@ export function scoredAnswers(run: Run, contexts: Contexts): Strategy {
         onStage?.("score");
       }),
     score: (candidates) => scoreCandidates(candidates, { scorer, tokenize: tokenizer(run, contexts), budget, stop }),
-    choose: (scored) => {
-      const ranked = rank(scored);
+    choose: (measured) => {
+      const sizes = measured.map((one) => ({ ...one, tokens: idsFor(contexts.positive, one).length }));
+      const { scores, natsPerToken } = finalScores(run.policy, sizes);
+      const ranked = rank(measured.map((one, i) => ({ ...one, score: scores[i] ?? null })));
       run.timings.score = run.lap();
       return {
         ranked,
-        isSpent: scored.some(({ sample, score, text }) => sample === null || (score === null && text !== "")),
+        isSpent: measured.some(({ sample, score, text }) => sample === null || (score === null && text !== "")),
+        natsPerToken,
       };
     },
   };
@@ -60,7 +64,7 @@ export function unscoredAnswers(run: Run, contexts: Contexts): Strategy {
       const isRandom = setting.type === "none" && setting.pick === "random";
       const ranked = isRandom ? pickRandom(scored, run.random) : rank(scored);
       run.timings.score = run.lap();
-      return { ranked, isSpent: scored.some(({ sample }) => sample === null) };
+      return { ranked, isSpent: scored.some(({ sample }) => sample === null), natsPerToken: null };
     },
   };
 }

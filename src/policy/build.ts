@@ -23,6 +23,7 @@ import {
   weightsOf,
 } from "./policy-models.ts";
 import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
+import { type RateKeeping, RunningRate } from "./running-rate.ts";
 import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
 
 /** A set of demonstrations that is read when a policy needs it. */
@@ -40,11 +41,11 @@ export interface PolicyFiles {
   readonly demonstrations: ReadonlyMap<string, DemonstrationSource>;
 }
 
-export interface PolicyDependencies {
+export interface PolicyDependencies extends Pick<RateKeeping, "background"> {
   readonly engines: Engines;
   /** Called when a policy first needs sentence embeddings. */
   readonly embedder: () => Promise<Embedder>;
-  /** Where indexes are kept between starts; absent: they are built anew. */
+  /** Where indexes and running means are kept between starts; absent: they begin anew. */
   readonly artifacts?: ArtifactStore | undefined;
 }
 
@@ -55,6 +56,8 @@ export class PolicyBuilder {
   #sets = new Map<string, Promise<readonly Demonstration[]>>();
   /** By the hash of the file, the retriever's settings and the engine that tokenises for it. */
   #retrievers = new Map<string, Promise<Retriever | null>>();
+  /** By the policy's id. */
+  #rates = new Map<string, Promise<RunningRate>>();
 
   constructor(dependencies: PolicyDependencies) {
     this.#dependencies = dependencies;
@@ -92,15 +95,25 @@ export class PolicyBuilder {
       const retriever = await kept(this.#retrievers, key, make);
       const source = await this.#sourceOf(settings, models, hash);
       const policy = { name, settings, ...models, source };
-      policies.set(name, { ...policy, id: await policyId(policy), demonstrations, retriever });
+      const id = await policyId(policy);
+      const rate = await this.#rateOf(id, settings);
+      used.add(id);
+      policies.set(name, { ...policy, id, demonstrations, retriever, rate });
     }
     this.#sets = new Map([...this.#sets].filter(([hash]) => used.has(hash)));
     this.#retrievers = new Map([...this.#retrievers].filter(([key]) => used.has(key)));
+    this.#rates = new Map([...this.#rates].filter(([id]) => used.has(id)));
     const { default: defaultRoute, aliases } = parsed.routes;
     const routes = Object.entries(parsed.routes.routes).map(
       ([name, route]) => [name, buildRoute(name, route, policies)] as const,
     );
     return { policies, routes: new Map(routes), defaultRoute, aliases: new Map(Object.entries(aliases)) };
+  }
+
+  /** Requests of a policy that stays the same go on with the same mean. */
+  async #rateOf(id: string, { score }: PolicySettings): Promise<RunningRate | undefined> {
+    if (score.type === "none" || score.normalize !== "length" || score.nats_per_token !== undefined) return undefined;
+    return kept(this.#rates, id, () => RunningRate.open(id, this.#dependencies));
   }
 
   async #sourceOf({ retriever }: PolicySettings, models: Models, demonstrations: string): Promise<PolicySource> {

@@ -16,7 +16,9 @@ export async function overridden(policy: Policy, overrides: Overrides): Promise<
     const param = `icdpo.overrides.${problem.path.join(".")}`;
     throw new GatewayError("invalid_request", `Invalid '${param}': ${problem.reason}`, { param });
   }
-  return { ...policy, id: await policyId({ ...policy, settings }), settings };
+  // What another score adds up to says nothing of the policy's own.
+  const rate = overrides.score === undefined ? policy.rate : undefined;
+  return { ...policy, id: await policyId({ ...policy, settings }), settings, rate };
 }
 
 async function usedModels({ sampler, scorer, reference }: Policy): Promise<UsedModels> {

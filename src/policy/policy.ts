@@ -3,6 +3,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { Retriever } from "../retrieval/retriever.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import type { MetricRange } from "./feedback-metrics.ts";
+import type { RunningRate } from "./running-rate.ts";
 import type { AssignmentUnit, PolicySettings, PromptFormat } from "./schema.ts";
 
 /** A language model, and how it is prompted (`auto` resolved). */
@@ -28,6 +29,8 @@ export interface Policy extends Models {
   readonly settings: PolicySettings;
   readonly demonstrations: readonly Demonstration[];
   readonly retriever: Retriever | null;
+  /** What a token adds to its scores; absent: it does not matter, or nothing is remembered of other requests. */
+  readonly rate?: RunningRate | undefined;
   /** What the id covers beside the settings. */
   readonly source: PolicySource;
 }

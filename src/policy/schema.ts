@@ -21,19 +21,43 @@ export const retrieverSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("two-stage"), window, shortlist }),
 ]);
 
-const normalize = z.enum(["sum", "token"]).default("sum").describe("sum of log-probabilities, or their mean per token");
+/** What every score that is measured has. */
+const measured = {
+  normalize: z
+    .enum(["sum", "token", "length"])
+    .default("sum")
+    .describe(
+      "sum of log-probabilities; token: their mean; length: the sum less β·tokens, β being what a token adds on average",
+    ),
+  nats_per_token: z
+    .number()
+    .optional()
+    .describe(
+      "β of normalize: length, where it is to stay the same; absent: a running mean over the policy's candidates",
+    ),
+};
+
+type Normalized = { readonly normalize: string; readonly nats_per_token?: number | undefined };
+
+function holdsItsRate({ normalize, nats_per_token: given }: Normalized): boolean {
+  return given === undefined || normalize === "length";
+}
+
+const heldRate = { path: ["nats_per_token"], message: "only normalize: length takes it" };
 
 export const scoreSchema = z.discriminatedUnion("type", [
-  z.strictObject({
-    type: z.literal("contrast"),
-    negative: z
-      .enum(["rejected", "near", "base", "reference"])
-      .describe(
-        "rejected: Ŝ (Eq. 11); near: Ŝ against the demonstrations' near negatives, one of each by the request's seed; base: S (Eq. 8); reference: log π(y | C⁺) − log π_ref(y | C⁺), of a tuned model and its base",
-      ),
-    normalize,
-  }),
-  z.strictObject({ type: z.literal("likelihood"), normalize }),
+  z
+    .strictObject({
+      type: z.literal("contrast"),
+      negative: z
+        .enum(["rejected", "near", "base", "reference"])
+        .describe(
+          "rejected: Ŝ (Eq. 11); near: Ŝ against the demonstrations' near negatives, one of each by the request's seed; base: S (Eq. 8); reference: log π(y | C⁺) − log π_ref(y | C⁺), of a tuned model and its base",
+        ),
+      ...measured,
+    })
+    .refine(holdsItsRate, heldRate),
+  z.strictObject({ type: z.literal("likelihood"), ...measured }).refine(holdsItsRate, heldRate),
   z.strictObject({ type: z.literal("none"), pick: z.enum(["first", "random"]).default("first") }),
 ]);
 

@@ -58,7 +58,9 @@ export function createMetrics(sources: MetricsSources): Metrics {
 }
 
 /** What is counted of each request when it is over. */
-function requestMetrics({ counter, histogram }: Instruments): (record: RequestRecord) => void {
+function requestMetrics(instruments: Instruments): (record: RequestRecord) => void {
+  const { counter, histogram } = instruments;
+  const ofAnswer = answerMetrics(instruments);
   const requests = counter("requests_total", "Requests that are over", ["route", "method", "path", "status"]);
   const errors = counter("errors_total", "Requests that ended in an error, by OpenAI's code", ["route", "code"]);
   const at = ["route", "path"];
@@ -85,19 +87,12 @@ function requestMetrics({ counter, histogram }: Instruments): (record: RequestRe
     "Tokens: prompt and completion as usage counts them; fed, sampled, scored and cached by the engine",
     ["route", "kind"],
   );
-  const scores = histogram("score_nats", "Scores of chosen candidates, by the policy's name", ["policy"], nats);
-  const margins = histogram(
-    "score_margin_nats",
-    "Lead of the chosen candidate over the next, by the policy's name",
-    ["policy"],
-    nats,
-  );
   const fallbacks = counter("fallbacks_total", "Answers that were produced otherwise than the policy says", [
     "route",
     "reason",
   ]);
   return (record) => {
-    const { route = "none", path, method, status, policy } = record;
+    const { route = "none", path, method, status } = record;
     requests.inc({ route, method: knownMethod(method), path, status });
     durations.observe({ route, path }, record.ms / 1000);
     if (record.firstByteMs !== undefined) firstBytes.observe({ route, path }, record.firstByteMs / 1000);
@@ -110,12 +105,31 @@ function requestMetrics({ counter, histogram }: Instruments): (record: RequestRe
       ...work,
     }))
       tokens.inc({ route, kind }, count);
-    if (policy !== undefined) {
-      const named = { policy: nameOf(policy) };
-      if (record.score !== undefined) scores.observe(named, record.score);
-      if (record.margin !== undefined) margins.observe(named, record.margin);
-    }
+    ofAnswer(record);
     if (record.fallback !== undefined) fallbacks.inc({ route, reason: record.fallback.split(":")[0] as string });
+  };
+}
+
+/** What is counted of the best answer, by its policy. */
+function answerMetrics({ gauge, histogram }: Instruments): (record: RequestRecord) => void {
+  const scores = histogram("score_nats", "Scores of chosen candidates, by the policy's name", ["policy"], nats);
+  const margins = histogram(
+    "score_margin_nats",
+    "Lead of the chosen candidate over the next, by the policy's name",
+    ["policy"],
+    nats,
+  );
+  const rates = gauge(
+    "nats_per_token",
+    "What scores are less for each token, of the last answer, by the name of a policy that normalises by length",
+    ["policy"],
+  );
+  return ({ policy, score, margin, natsPerToken }) => {
+    if (policy === undefined) return;
+    const named = { policy: nameOf(policy) };
+    if (score !== undefined) scores.observe(named, score);
+    if (margin !== undefined) margins.observe(named, margin);
+    if (natsPerToken !== undefined) rates.set(named, natsPerToken);
   };
 }
 

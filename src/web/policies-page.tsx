@@ -1,6 +1,7 @@
 /** @module Policies and routes as they are in force, and what is wrong with the files. */
 import type { PolicySet, Route } from "../policy/policy.ts";
 import type { PolicyState } from "../policy/policy-store.ts";
+import type { RunningRate } from "../policy/running-rate.ts";
 import { Table, texts } from "./data-table.tsx";
 import { Alert } from "./layout.tsx";
 
@@ -31,19 +32,26 @@ export function Policies({
         rows={routes.map((route) => [route.name, <Served route={route} />, alsoOf(set, route)])}
       />
       <h2>Policies</h2>
-      {[...served].map(({ id, settings, sampler, demonstrations }) => (
+      {[...served].map(({ id, settings, sampler, demonstrations, rate }) => (
         <details class="card">
           <summary>
             <code>{id}</code> {settings.description}
           </summary>
           <p class="quiet">
             {demonstrations.length} demonstrations · prompt format {sampler.format}
+            {rate !== undefined && ` · ${described(rate)}`}
           </p>
           <pre>{JSON.stringify(settings, null, 2)}</pre>
         </details>
       ))}
     </>
   );
+}
+
+/** What scores are less for each token, and how much that is founded on. */
+function described({ totals: { nats, tokens } }: RunningRate): string {
+  if (tokens === 0) return "β: no candidate yet";
+  return `β: ${(nats / tokens).toFixed(4)} nats per token, over ${Math.round(tokens).toLocaleString("en")} tokens`;
 }
 
 function Served({ route: { policy, experiment } }: { readonly route: Route }) {

@@ -60,6 +60,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
     reloadMs: settings.ICDPO_RELOAD_MS,
     embedder,
     artifacts: bindings.KEPT && keptArtifacts(bindings.KEPT, report),
+    background: world.waitUntil,
   });
   const records = openRecords(settings, bindings, world);
   const app = createApp({

@@ -12,7 +12,7 @@ import { GatewayError } from "../types/error.ts";
 import { type Bundle, type BundleText, parseBundle, policyFiles, readBundle } from "./bundle.ts";
 import { openEngines } from "./remote-engines.ts";
 
-export interface WorkerPoliciesOptions extends Pick<PolicyDependencies, "embedder" | "artifacts"> {
+export interface WorkerPoliciesOptions extends Pick<PolicyDependencies, "embedder" | "artifacts" | "background"> {
   /** What was built into the worker. */
   readonly builtIn: unknown;
   readonly kept: BundleText;
@@ -140,7 +140,7 @@ class LiveBundle {
   }
 
   async build(bundle: Bundle): Promise<PolicySet> {
-    const { variables, world, embedder, artifacts } = this.#options;
+    const { variables, world, embedder, artifacts, background } = this.#options;
     const text = this.#options.engines ?? bundle.engines;
     if (text === undefined)
       throw new GatewayError(
@@ -149,7 +149,9 @@ class LiveBundle {
       );
     const engines = text === this.#inForce?.text ? this.#inForce.engines : openEngines(text, variables, world);
     const builder =
-      engines === this.#inForce?.engines ? this.#inForce.builder : new PolicyBuilder({ engines, embedder, artifacts });
+      engines === this.#inForce?.engines
+        ? this.#inForce.builder
+        : new PolicyBuilder({ engines, embedder, artifacts, background });
     const set = await builder.build(policyFiles(bundle));
     this.#inForce = { text, engines, builder };
     this.#version = bundle.version;

@@ -116,6 +116,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         chosen: place === 0,
       }))
       .toSorted((a, b) => a.index - b.index),
+    ...(outcome.natsPerToken !== null && { nats_per_token: outcome.natsPerToken }),
     max_tokens: outcome.maxTokens,
     tokens: outcome.tokens,
     timings_ms: { retrieve: rounded(retrieve), sample: rounded(sample), score: rounded(score) },

@@ -137,6 +137,12 @@ describe("what a policy's complaints say", () => {
     ],
     ["a fraction", "shots: 1.5\nscore: { type: none }\n", 1, "shots"],
     ["no number at all", "score: { type: none }\nsampling:\n  temperature: .nan\n", 3, "sampling.temperature"],
+    [
+      "β where no length is taken off",
+      "candidates: 2\nscore:\n  type: likelihood\n  nats_per_token: 0.05\n",
+      4,
+      "score.nats_per_token",
+    ],
     ["an infinite one", "score: { type: none }\nsampling:\n  max_tokens: .inf\n", 3, "sampling.max_tokens"],
     ["an unknown score", "shots: 1\nscore:\n  type: guess\n", 3, "score.type"],
     ["an unknown negative", "instructions: {}\nscore:\n  type: contrast\n  negative: worst\n", 4, "score.negative"],
