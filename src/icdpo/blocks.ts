@@ -5,6 +5,7 @@
  */
 import { noTotals, sumOfTotals } from "../policy/running-rate.ts";
 import { CandidateText } from "./candidate-text.ts";
+import { compare, demerits } from "./choose.ts";
 import type { Contexts } from "./contexts.ts";
 import { CutText } from "./cut-text.ts";
 import { finalScore, natsPerTokenOf, totalsOf } from "./final-scores.ts";
@@ -96,7 +97,7 @@ export class BlockwiseAnswer implements Strategy {
     }
   }
 
-  /** The largest score; ties: the lower index. All blocks of an answer have the β of its first ones. */
+  /** What the policy puts first, then the largest score; ties: the lower index. All blocks of an answer have the β of its first ones. */
   #best(blocks: readonly Prefix[], step: number): Prefix {
     const { settings, rate } = this.#run.policy;
     const { measured: before, length } = this.#prefix;
@@ -107,7 +108,9 @@ export class BlockwiseAnswer implements Strategy {
     this.#totals = sumOfTotals(this.#totals, totalsOf(added));
     if (step === 0) this.#natsPerToken = natsPerTokenOf(settings.score, rate?.totals, this.#totals);
     const final = ({ measured, length: tokens }: Prefix) => finalScore({ score: measured, tokens }, this.#natsPerToken);
-    const best = blocks.reduce((first, one) => ((final(one) ?? 0) > (final(first) ?? 0) ? one : first));
+    const [best] = blocks.toSorted(
+      (a, b) => demerits(a, settings.score) - demerits(b, settings.score) || compare(final(b) ?? 0, final(a) ?? 0),
+    ) as [Prefix];
     this.#score = final(best);
     return best;
   }

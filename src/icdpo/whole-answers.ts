@@ -31,7 +31,10 @@ export function scoredAnswers(run: Run, contexts: Contexts): Strategy {
     choose: (measured) => {
       const sizes = measured.map((one) => ({ ...one, tokens: idsFor(contexts.positive, one).length }));
       const { scores, natsPerToken } = finalScores(run.policy, sizes);
-      const ranked = rank(measured.map((one, i) => ({ ...one, score: scores[i] ?? null })));
+      const ranked = rank(
+        measured.map((one, i) => ({ ...one, score: scores[i] ?? null })),
+        run.policy.settings.score,
+      );
       run.timings.score = run.lap();
       return {
         ranked,

@@ -35,6 +35,10 @@ const measured = {
     .describe(
       "β of normalize: length, where it is to stay the same; absent: a running mean over the policy's candidates",
     ),
+  unfinished: z
+    .enum(["equal", "last"])
+    .optional()
+    .describe("last: a candidate that was cut off at max_tokens wins only if all were; absent: equal"),
 };
 
 type Normalized = { readonly normalize: string; readonly nats_per_token?: number | undefined };

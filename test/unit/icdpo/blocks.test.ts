@@ -94,6 +94,22 @@ describe("block-wise ICDPO", () => {
     expect(chunks.map(({ choices }) => choices[0]?.delta?.content ?? "").join("")).toBe("aa");
   });
 
+  it("takes a block that ends before one that reaches max_tokens, where the policy puts unfinished ones last", async () => {
+    const script: Script = {
+      sample: (index) => (index === 1 ? { text: "Yes", finish: "stop" } : { text: "No, ", finish: "length" }),
+      sum: (context, response) => (context.includes("Good.") && response.startsWith("No") ? -1 : -6),
+    };
+    const content = async (unfinished: string, limit: number) => {
+      const blocks = policy().replace("rejected }", `rejected, unfinished: ${unfinished} }`);
+      const { chat } = await gateway(script, {}, { blocks });
+      return (await json(await chat({ model: "blocks", max_tokens: limit }))).choices[0].message.content;
+    };
+    expect(await content("equal", 4)).toBe("No, ");
+    expect(await content("last", 4)).toBe("Yes");
+    // Only the second block reaches it.
+    expect(await content("last", 8)).toBe("No, Yes");
+  });
+
   it("samples other blocks at each step, and the same ones for the same seed", async () => {
     const { chat, engine } = await open(letters(8, () => "a"));
     await chat({ model: "blocks", seed: 5 });

@@ -169,4 +169,37 @@ describe("the choice among candidates", () => {
     const { ranked } = await icdpo(engine, policy({ score: sHat, candidates: 2 }), request());
     expect(ranked.map(({ text }) => text)).toEqual(["hen", "fox"]);
   });
+
+  describe("of which some were cut off at max_tokens", () => {
+    const cut = (...indices: number[]): Pick<Script, "sample"> => ({
+      sample: (index) => ({
+        text: ["fox", "hen", "owl"][index] ?? "",
+        finish: indices.includes(index) ? "length" : "stop",
+      }),
+    });
+    const order = async (score: unknown, ...indices: number[]): Promise<string[]> => {
+      const engine = new ScriptedEngine({ ...script, ...cut(...indices) });
+      return (await icdpo(engine, policy({ score }), request())).ranked.map(({ text }) => text);
+    };
+    const last = { ...sHat, unfinished: "last" } as const;
+
+    it("takes them as equals, unless a policy says otherwise", async () => {
+      expect(await order(sHat, 1)).toEqual(["hen", "fox", "owl"]);
+      expect(await order({ ...sHat, unfinished: "equal" }, 1)).toEqual(["hen", "fox", "owl"]);
+    });
+
+    it("takes them last where the policy says so, by their scores if all were", async () => {
+      expect(await order(last, 1)).toEqual(["fox", "owl", "hen"]);
+      expect(await order(last, 0, 1)).toEqual(["owl", "hen", "fox"]);
+      expect(await order(last, 0, 1, 2)).toEqual(["hen", "fox", "owl"]);
+    });
+
+    it("takes one that was cut off before an empty one", async () => {
+      const engine = new ScriptedEngine({
+        ...table({ ...sums, "": [-1, -900, -900] }),
+        sample: (index) => (index === 0 ? { text: "", finish: "stop" } : { text: "hen", finish: "length" }),
+      });
+      expect((await icdpo(engine, policy({ score: last }), request())).ranked[0]?.text).toBe("hen");
+    });
+  });
 });
