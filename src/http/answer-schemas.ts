@@ -32,6 +32,11 @@ export const explanationSchema = z
         positive: z.number().nullable().describe("log π(y ∣ C⁺), in nats"),
         negative: z.number().nullable().describe("log π(y ∣ C⁻) or log π(y ∣ C⁰), in nats"),
         score: z.number().nullable(),
+        consensus: z
+          .number()
+          .nullable()
+          .optional()
+          .describe("mean cosine to the other candidates, where the policy counts it; null: there are none"),
         fits: z
           .boolean()
           .nullable()

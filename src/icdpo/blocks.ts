@@ -107,7 +107,8 @@ export class BlockwiseAnswer implements Strategy {
     }));
     this.#totals = sumOfTotals(this.#totals, totalsOf(added));
     if (step === 0) this.#natsPerToken = natsPerTokenOf(settings.score, rate?.totals, this.#totals);
-    const final = ({ measured, length: tokens }: Prefix) => finalScore({ score: measured, tokens }, this.#natsPerToken);
+    const final = ({ measured, length: tokens }: Prefix) =>
+      finalScore(settings.score, { score: measured, tokens }, this.#natsPerToken);
     const [best] = blocks.toSorted(
       (a, b) => demerits(a, settings.score) - demerits(b, settings.score) || compare(final(b) ?? 0, final(a) ?? 0),
     ) as [Prefix];

@@ -1,4 +1,7 @@
-/** @module What only shows among all candidates of a request: how much of their scores is their length. */
+/**
+ * @module What only shows among all candidates of a request: how much of their scores is their length, and how far they
+ * agree.
+ */
 import type { Policy } from "../policy/policy.ts";
 import { noTotals, type ScoreTotals, sumOfTotals } from "../policy/running-rate.ts";
 import type { Score } from "../policy/schema.ts";
@@ -9,6 +12,8 @@ export interface Measured {
   readonly score: number | null;
   /** EOS counts. */
   readonly tokens: number;
+  /** By `consensusOf`; null or absent: it does not count. */
+  readonly consensus?: number | null;
 }
 
 export interface FinalScores {
@@ -19,8 +24,8 @@ export interface FinalScores {
 }
 
 /**
- * The scores by which candidates compete, in nats: `score − β·tokens` where the policy normalises by length, else
- * `score`. All candidates of a request have the same β; with them the policy's running mean has grown.
+ * The scores by which candidates compete, in nats: `score − β·tokens + λ·consensus`, with β = 0 where the policy does not
+ * normalise by length, and λ = 0 where it says nothing of a consensus. All candidates of a request have the same β; with them the policy's running mean has grown.
  */
 export function finalScores(
   { settings, rate }: Pick<Policy, "settings" | "rate">,
@@ -29,11 +34,16 @@ export function finalScores(
   const own = totalsOf(all);
   const natsPerToken = natsPerTokenOf(settings.score, rate?.totals, own);
   rate?.add(own);
-  return { scores: all.map((one) => finalScore(one, natsPerToken)), natsPerToken };
+  return { scores: all.map((one) => finalScore(settings.score, one, natsPerToken)), natsPerToken };
 }
 
-export function finalScore({ score, tokens }: Measured, natsPerToken: number | null): number | null {
-  return score === null || natsPerToken === null ? score : score - natsPerToken * tokens;
+export function finalScore(
+  setting: Score,
+  { score, tokens, consensus }: Measured,
+  natsPerToken: number | null,
+): number | null {
+  if (score === null || setting.type === "none") return score;
+  return score - (natsPerToken ?? 0) * tokens + (setting.consensus ?? 0) * (consensus ?? 0);
 }
 
 /**

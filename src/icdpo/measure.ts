@@ -5,9 +5,10 @@
 import { checkCharacters } from "../engine/characters.ts";
 import type { Engine, Token } from "../engine/engine.ts";
 import type { Models, Policy, PromptedModel } from "../policy/policy.ts";
-import { defaultInstructions, type PromptFormat, type Score } from "../policy/schema.ts";
+import { defaultInstructions, type PromptFormat, type Score, wantsConsensus } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
+import { consensusOf } from "./consensus.ts";
 import { buildContexts, type Contexts, checkLength, type ScoringContext, type Tenancy } from "./contexts.ts";
 import { finalScore, natsPerTokenOf, totalsOf } from "./final-scores.ts";
 import { allForcedSums, type ForcedCompletions, type ScoringOptions } from "./forced-sums.ts";
@@ -82,7 +83,7 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   onStage?.("queue");
   const sums = await sumsOf(contexts, ids, { usage, signal, ...stagesOf(onStage) });
   const measured = completions.map((text, index) => measuredOf(policy.settings.score, sums, index, text));
-  const competing = withFinalScores(policy, measured);
+  const competing = await withFinalScores(policy, measured, request);
   return { chosen: chosenOf(competing), measured: competing, fallback: contexts.fallback };
 }
 
@@ -224,9 +225,17 @@ function measuredOf(score: Score, sums: ContextSums, index: number, text: string
 }
 
 /** Given completions are nobody's samples: the policy's running mean takes nothing from them. */
-function withFinalScores({ settings, rate }: Policy, measured: readonly Measured[]): Measured[] {
-  const natsPerToken = natsPerTokenOf(settings.score, rate?.totals, totalsOf(measured));
-  return measured.map((one) => ({ ...one, score: finalScore(one, natsPerToken) }));
+async function withFinalScores(
+  { settings: { score }, rate, embedder }: Policy,
+  measured: readonly Measured[],
+  { completions, signal, tenant }: MeasureRequest,
+): Promise<Measured[]> {
+  const natsPerToken = natsPerTokenOf(score, rate?.totals, totalsOf(measured));
+  const cosines = wantsConsensus(score) ? await consensusOf(completions, embedder, signal, tenant) : [];
+  return measured.map((one, i) => ({
+    ...one,
+    score: finalScore(score, { ...one, consensus: cosines[i] ?? null }, natsPerToken),
+  }));
 }
 
 function chosenOf(measured: readonly Measured[]): number | null {

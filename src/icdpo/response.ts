@@ -23,6 +23,8 @@ export interface ScoredResponse extends Response {
   readonly positive: number | null;
   /** log π(y ∣ C⁻), log π(y ∣ C⁰) or log π_ref(y ∣ C⁺), likewise. */
   readonly negative: number | null;
+  /** Its mean cosine to the other candidates; absent: nobody asks, null: there are none. */
+  readonly consensus?: number | null;
   /** Eq. 8 or 11, in nats, or in nats per token: see `scoreOf`. Null where it was not measured. */
   readonly score: number | null;
 }

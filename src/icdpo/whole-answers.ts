@@ -2,7 +2,9 @@
  * @module Whole answers: n candidates are sampled to their ends, and compete by their scores, or are answers as they
  * are.
  */
+import { wantsConsensus } from "../policy/schema.ts";
 import { pickRandom, rank } from "./choose.ts";
+import { consensusOf } from "./consensus.ts";
 import type { Contexts } from "./contexts.ts";
 import { finalScores } from "./final-scores.ts";
 import { idsFor, type Response, type ScoredResponse, tokenizeResponse, unscored } from "./response.ts";
@@ -27,22 +29,45 @@ export function scoredAnswers(run: Run, contexts: Contexts): Strategy {
         run.timings.sample = run.lap();
         onStage?.("score");
       }),
-    score: (candidates) => scoreCandidates(candidates, { scorer, tokenize: tokenizer(run, contexts), budget, stop }),
+    score: async (candidates) =>
+      withConsensus(
+        run,
+        await scoreCandidates(candidates, { scorer, tokenize: tokenizer(run, contexts), budget, stop }),
+      ),
     choose: (measured) => {
+      const { score: setting } = run.policy.settings;
+      const isCompared = !wantsConsensus(setting) || measured.every(({ consensus }) => consensus !== undefined);
       const sizes = measured.map((one) => ({ ...one, tokens: idsFor(contexts.positive, one).length }));
       const { scores, natsPerToken } = finalScores(run.policy, sizes);
       const ranked = rank(
         measured.map((one, i) => ({ ...one, score: scores[i] ?? null })),
-        run.policy.settings.score,
+        setting,
       );
       run.timings.score = run.lap();
       return {
         ranked,
-        isSpent: measured.some(({ sample, score, text }) => sample === null || (score === null && text !== "")),
+        isSpent:
+          !isCompared || measured.some(({ sample, score, text }) => sample === null || (score === null && text !== "")),
         natsPerToken,
       };
     },
   };
+}
+
+/** With what each has in common with the others, where the policy asks for it; a spent budget leaves it out. */
+async function withConsensus(
+  { policy: { settings, embedder }, request, budget }: Run,
+  scored: readonly ScoredResponse[],
+): Promise<readonly ScoredResponse[]> {
+  if (!wantsConsensus(settings.score) || budget.isSpent) return scored;
+  const texts = scored.map(({ text }) => text);
+  try {
+    const cosines = await consensusOf(texts, embedder, budget.signal, request.tenant);
+    return scored.map((one, i) => ({ ...one, consensus: cosines[i] ?? null }));
+  } catch (error) {
+    if (!budget.explains(error)) throw error;
+    return scored;
+  }
 }
 
 /**

@@ -24,7 +24,14 @@ import {
 } from "./policy-models.ts";
 import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
 import { type RateKeeping, RunningRate } from "./running-rate.ts";
-import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings, type Routes } from "./schema.ts";
+import {
+  type PolicySettings,
+  type PromptFormat,
+  policySchema,
+  type RetrieverSettings,
+  type Routes,
+  wantsConsensus,
+} from "./schema.ts";
 
 /** A set of demonstrations that is read when a policy needs it. */
 export interface DemonstrationSource {
@@ -80,6 +87,7 @@ export class PolicyBuilder {
     for (const [name, { settings, formats, demonstrations, hash }] of parsed.policies) {
       if (!wanted.has(name)) continue;
       const models = await openModels(engines, settings, formats);
+      const embedder = await this.#embedderOf(name, settings, files);
       const { engine } = models.sampler;
       const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
       // A retriever goes on with the engine that it was made with: of two with the same weights, one may be closed.
@@ -93,12 +101,12 @@ export class PolicyBuilder {
       const make = () =>
         buildRetriever(settings.retriever, demonstrations, tokenizer, { ...this.#dependencies, engine });
       const retriever = await kept(this.#retrievers, key, make);
-      const source = await this.#sourceOf(settings, models, hash);
+      const source = await sourceOf(settings, models, hash, embedder);
       const policy = { name, settings, ...models, source };
       const id = await policyId(policy);
       const rate = await this.#rateOf(id, settings);
       used.add(id);
-      policies.set(name, { ...policy, id, demonstrations, retriever, rate });
+      policies.set(name, { ...policy, id, demonstrations, retriever, embedder, rate });
     }
     this.#sets = new Map([...this.#sets].filter(([hash]) => used.has(hash)));
     this.#retrievers = new Map([...this.#retrievers].filter(([key]) => used.has(key)));
@@ -116,15 +124,34 @@ export class PolicyBuilder {
     return kept(this.#rates, id, () => RunningRate.open(id, this.#dependencies));
   }
 
-  async #sourceOf({ retriever }: PolicySettings, models: Models, demonstrations: string): Promise<PolicySource> {
-    const { embedder } = this.#dependencies;
-    return {
-      demonstrations,
-      model: await weightsOf(models),
-      ...(embeds(retriever) && { embedder: (await embedder()).model }),
-      ...(retriever.type !== "none" && { contextSizes: await contextSizesOf(models) }),
-    };
+  /** Undefined where the policy asks for none. Throws "configuration" by the line that does, where it cannot be had. */
+  async #embedderOf(name: string, settings: PolicySettings, files: PolicyFiles): Promise<Embedder | undefined> {
+    const asks = embeds(settings.retriever)
+      ? ["retriever"]
+      : wantsConsensus(settings.score)
+        ? ["score", "consensus"]
+        : null;
+    return asks === null
+      ? undefined
+      : this.#dependencies.embedder().catch((error: unknown) => {
+          if (!(error instanceof GatewayError) || error.code !== "configuration") throw error;
+          throw complaintAt(`policies/${name}.yaml`, files.policies.get(name) ?? "", asks, error.message);
+        });
   }
+}
+
+async function sourceOf(
+  { retriever }: PolicySettings,
+  models: Models,
+  demonstrations: string,
+  embedder: Embedder | undefined,
+): Promise<PolicySource> {
+  return {
+    demonstrations,
+    model: await weightsOf(models),
+    ...(embedder && { embedder: embedder.model }),
+    ...(retriever.type !== "none" && { contextSizes: await contextSizesOf(models) }),
+  };
 }
 
 export async function buildPolicySet(

@@ -6,7 +6,7 @@ import { GatewayError } from "../types/error.ts";
 import { defaultEngine } from "./engines-file.ts";
 import { complaintAt } from "./parse.ts";
 import type { Models, PolicySet, PromptedModel } from "./policy.ts";
-import type { PolicySettings, PromptFormat, Score } from "./schema.ts";
+import { type PolicySettings, type PromptFormat, type Score, wantsConsensus } from "./schema.ts";
 
 /** The models that a policy names. */
 export function modelReferences({
@@ -139,6 +139,11 @@ export function contradiction(
     return at("block", "this engine cannot go on from tokens");
   const lack = score.type === "contrast" ? lackOf(score.negative, demonstrations, settings.demonstrations) : null;
   if (lack !== null) return at("score.negative", lack);
+  if (settings.block !== undefined && wantsConsensus(score))
+    return at(
+      "score.consensus",
+      "blocks of one answer have its beginning in common: embeddings hardly tell them apart",
+    );
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (sampler.format === "synthetic-gpt" && dialogue !== undefined)
     return at(

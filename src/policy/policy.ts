@@ -1,6 +1,6 @@
 /** @module Policies, routes and experiments as requests use them. */
 import type { Engine } from "../engine/engine.ts";
-import type { Retriever } from "../retrieval/retriever.ts";
+import type { Embedder, Retriever } from "../retrieval/retriever.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import type { MetricRange } from "./feedback-metrics.ts";
 import type { RunningRate } from "./running-rate.ts";
@@ -29,6 +29,8 @@ export interface Policy extends Models {
   readonly settings: PolicySettings;
   readonly demonstrations: readonly Demonstration[];
   readonly retriever: Retriever | null;
+  /** By which candidates are compared with each other; absent: the policy was built without. */
+  readonly embedder?: Embedder | undefined;
   /** What a token adds to its scores; absent: it does not matter, or nothing is remembered of other requests. */
   readonly rate?: RunningRate | undefined;
   /** What the id covers beside the settings. */
@@ -40,7 +42,7 @@ export interface PolicySource {
   readonly demonstrations: string;
   /** The weights of all its models. */
   readonly model: string;
-  /** The sentence embeddings by which it retrieves; absent: by none. */
+  /** The sentence embeddings by which it retrieves, or compares candidates; absent: by none. */
   readonly embedder?: string;
   /** `[models]`, in tokens: where a prompt is longer, demonstrations are dropped. Absent: there are none to drop. */
   readonly contextSizes?: readonly number[];

@@ -39,6 +39,11 @@ const measured = {
     .enum(["equal", "last"])
     .optional()
     .describe("last: a candidate that was cut off at max_tokens wins only if all were; absent: equal"),
+  consensus: z
+    .number()
+    .min(0)
+    .optional()
+    .describe("λ, in nats: λ times the mean cosine to the other candidates is added to each score; absent: 0"),
 };
 
 type Normalized = { readonly normalize: string; readonly nats_per_token?: number | undefined };
@@ -204,6 +209,12 @@ export const policySchema = z
         message: "blocks are chosen by a score, and this policy has none",
       });
     const complain = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    if (policy.candidates === 1 && wantsConsensus(policy.score))
+      context.addIssue({
+        code: "custom",
+        path: ["score", "consensus"],
+        message: "one candidate has no others to agree with: it needs two candidates",
+      });
     if (hasOneContext(policy)) complain("score", oneContext);
     if (policy.scorer !== undefined && policy.score.type === "none") complain("scorer", "this policy has no score");
     const refers = policy.score.type === "contrast" && policy.score.negative === "reference";
@@ -219,6 +230,11 @@ export const policySchema = z
     ...policy,
     instructions: policy.instructions ?? (policy.demonstrations === undefined ? undefined : defaultInstructions),
   }));
+
+/** Candidates are compared with each other, by sentence embeddings. */
+export function wantsConsensus(score: { readonly type: string; readonly consensus?: number | undefined }): boolean {
+  return (score.consensus ?? 0) > 0;
+}
 
 export const oneContext = "a contrast needs demonstrations or instructions: without either, both contexts are the same";
 

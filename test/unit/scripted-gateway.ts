@@ -12,7 +12,7 @@ import type { AppDependencies } from "../../src/gateway/dependencies.ts";
 import type { RequestEnd, RequestObserver } from "../../src/gateway/observation.ts";
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import { noStore } from "../../src/records/no-records.ts";
-import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
+import type { Embedder, EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
 
 const demonstrations = [
@@ -79,6 +79,7 @@ export async function gateway(
   { keys, ...dependencies }: GatewayOptions = {},
   morePolicies: Record<string, string> = {},
   otherRoutes?: string,
+  policyEmbedder: () => Promise<Embedder> = () => Promise.reject(new Error("not needed")),
 ) {
   const engine = new ScriptedEngine({ ...script, ...overrides });
   const set = await buildPolicySet(
@@ -94,7 +95,7 @@ export async function gateway(
         ),
       demonstrations: new Map([["set", textFile(demonstrations.map((one) => JSON.stringify(one)).join("\n"))]]),
     },
-    { engines: onlyEngine(engine), embedder: () => Promise.reject(new Error("not needed")) },
+    { engines: onlyEngine(engine), embedder: policyEmbedder },
   );
   const reported: unknown[] = [];
   const told: string[] = [];

@@ -112,6 +112,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         positive: response.positive,
         negative: response.negative,
         score: response.score,
+        ...(response.consensus !== undefined && { consensus: response.consensus }),
         ...(response.fits !== undefined && { fits: response.fits }),
         chosen: place === 0,
       }))
