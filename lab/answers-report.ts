@@ -1,4 +1,5 @@
 /** @module Answers of several arms as tables and figures: means by data set, and differences on the same prompts. */
+import { muchCopied } from "icdpo-gateway/laboratory";
 import type { AnswerRow } from "./answers.ts";
 import { shareBars } from "./plots.tsx";
 import { bootstrapMean, type Estimate, meanOf, median } from "./statistics.ts";
@@ -30,6 +31,12 @@ export function measuresOf(rows: readonly AnswerRow[]): Measure[] {
     { name: "Ŝ of the answers, nats", digits: 2, of: ({ s_hat: sHat }) => sHat },
     { name: "S of the answers, nats", digits: 2, of: ({ s }) => s },
     { name: "tokens of an answer", digits: 1, of: ({ tokens }) => tokens },
+    { name: "5-grams copied from demonstrations, %", digits: 1, of: ({ copied }) => hundredfold(copied) },
+    {
+      name: `answers of which more than ${hundredfold(muchCopied)} % is copied, %`,
+      digits: 1,
+      of: ({ copied }) => (copied === null ? null : copied > muchCopied ? 100 : 0),
+    },
     { name: "empty answers, %", digits: 1, of: ({ text }) => (text.trim() === "" ? 100 : 0) },
     { name: "cut off at the limit, %", digits: 1, of: ({ finish }) => (finish === "length" ? 100 : 0) },
   ];
@@ -38,6 +45,10 @@ export function measuresOf(rows: readonly AnswerRow[]): Measure[] {
 
 function percent(judgement: AnswerRow["judgement"]): number | null {
   return typeof judgement === "number" ? judgement * 100 : null;
+}
+
+function hundredfold(share: number | null): number | null {
+  return share === null ? null : share * 100;
 }
 
 /** Arms, in the order in which they come. */

@@ -19,6 +19,8 @@ const answerSchema = z.object({
   ms: z.number(),
   work: workSchema,
   fallback: z.string().nullable(),
+  /** The share of its 5-grams that are a shown demonstration's; null: none was shown, or an earlier version made it. */
+  copied: z.number().nullable().default(null),
 });
 export type ArmAnswer = z.output<typeof answerSchema>;
 
@@ -54,6 +56,7 @@ export function answerOf(
       ms: now() - started,
       work: { ...tokens },
       fallback,
+      copied: best?.copied?.share ?? null,
     };
   });
 }

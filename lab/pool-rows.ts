@@ -1,5 +1,5 @@
 /** @module One prompt's answers: pools, greedy answers and what policies answer, with all that is measured of them. */
-import type { Demonstration, Embedder } from "icdpo-gateway/laboratory";
+import { type Embedder, sourcesOf } from "icdpo-gateway/laboratory";
 import type { AnswerMeasure } from "./answer-measures.ts";
 import { type ArmAnswer, answerOf } from "./answers.ts";
 import { type Arm, changedArm } from "./arms.ts";
@@ -9,7 +9,6 @@ import { cosinesOf } from "./cosines.ts";
 import type { Candidate, Cost, MeasuredAnswer, PoolRow } from "./measured-pool.ts";
 import type { OptionalArm } from "./pool-rules.ts";
 import { type Samples, type Sums, samplesOf, sumsOf } from "./pools.ts";
-import { copiedShare } from "./text-overlap.ts";
 
 /** What is asked of the models for each prompt: arms that differ from the first policy in one thing each. */
 export interface PoolSources {
@@ -117,20 +116,16 @@ function measurer(
   signal: AbortSignal,
 ): Measurer {
   const shown = new Set(pool.demonstrations);
-  const demonstrated = sources.policy.policy.demonstrations.filter(({ id }) => shown.has(id)).flatMap(answersIn);
+  const demonstrated = sourcesOf(sources.policy.policy.demonstrations.filter(({ id }) => shown.has(id)));
   const firstPlain = plain.answers[0]?.text ?? "";
   return async ({ text, finish, tokens }, cost) => {
     const values = await inOrderOf(
       measures,
       async ({ name, of }) => [name, await of({ prompt, text, plain: firstPlain }, signal)] as const,
     );
-    return { text, finish, tokens, rewards: Object.fromEntries(values), copied: copiedShare(text, demonstrated), cost };
+    const copied = demonstrated?.copiedIn(text).share ?? 0;
+    return { text, finish, tokens, rewards: Object.fromEntries(values), copied, cost };
   };
-}
-
-/** What a demonstration shows of answers: not its questions, which are like the prompt's. */
-function answersIn({ messages, chosen }: Demonstration): string[] {
-  return [...messages.flatMap(({ role, content }) => (role === "assistant" ? [content] : [])), chosen];
 }
 
 /** An answer's share of the time that all took together, by tokens; the closing one counts. */

@@ -1,4 +1,5 @@
 /** @module What pools say: means, paired differences with their tests, shares of the attainable gain, hypotheses. */
+import { muchCopied } from "icdpo-gateway/laboratory";
 import type { Cost, MeasuredAnswer, PoolRow } from "./measured-pool.ts";
 import { oracleArm, type PoolArm, plainArm, randomArm } from "./pool-arms.ts";
 import { longestArm } from "./pool-rules.ts";
@@ -185,8 +186,6 @@ function hypothesesOf(chosen: readonly (number | null)[], claims: readonly Claim
   }));
 }
 
-const recitingShare = 0.2;
-
 function workOf(rows: readonly PoolRow[], arm: PoolArm, measure: string): ArmWork | null {
   const known = rows.flatMap((row) => {
     const [answers, cost] = [arm.answers(row, measure), arm.cost(row)];
@@ -200,7 +199,7 @@ function workOf(rows: readonly PoolRow[], arm: PoolArm, measure: string): ArmWor
     tokens: mean(({ tokens }) => tokens),
     cutOff: mean(({ finish }) => Number(finish === "length")),
     copied: mean(({ copied }) => copied),
-    reciting: mean(({ copied }) => Number(copied > recitingShare)),
+    reciting: mean(({ copied }) => Number(copied > muchCopied)),
     sampled: meanOf(known.map(({ cost }) => cost.sampled)),
     scored: meanOf(known.map(({ cost }) => cost.scored)),
     seconds: meanOf(known.map(({ cost }) => cost.seconds)),

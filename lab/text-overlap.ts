@@ -1,4 +1,4 @@
-/** @module How much of one text is in another: ROUGE-L, chrF, and the share of word sequences that were copied. */
+/** @module How much of one text is in another: ROUGE-L and chrF. */
 
 /** Letters, with their marks, and digits in a row, small. */
 function wordsOf(text: string): string[] {
@@ -53,18 +53,6 @@ export function chrf(answer: string, reference: string): number {
     sum += ((1 + chrfBeta ** 2) * precision * recall) / (chrfBeta ** 2 * precision + recall);
   }
   return sum / chrfOrder;
-}
-
-const copiedWords = 5;
-
-/**
- * In [0, 1]: how many of the answer's sequences of five words stand in one of the sources as well, of all that it has.
- * 0 where it is shorter.
- */
-export function copiedShare(answer: string, sources: readonly string[]): number {
-  const known = new Set(sources.flatMap((source) => sequences(wordsOf(source), copiedWords, " ")));
-  const own = sequences(wordsOf(answer), copiedWords, " ");
-  return own.length === 0 ? 0 : own.filter((sequence) => known.has(sequence)).length / own.length;
 }
 
 /** `[parts - n + 1]`: what stands in a row. */

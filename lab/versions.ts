@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "3c18155ad223eebe" },
+  answers: { version: 2, sources: "f682369b544291f0" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
-  rewards: { version: 1, sources: "76acc4fec80dae81" },
+  rewards: { version: 1, sources: "ef1f2312b212e7d6" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "02d619516ec0c4fa" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

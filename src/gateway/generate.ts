@@ -127,6 +127,7 @@ function tell(c: Context, { outcome, usage, answers }: Generated): void {
     ...(typeof best?.score === "number" && { score: best.score }),
     ...(typeof best?.score === "number" && typeof next?.score === "number" && { margin: best.score - next.score }),
     ...(outcome.natsPerToken !== null && { natsPerToken: outcome.natsPerToken }),
+    ...(best?.copied && { copied: best.copied.share }),
     ...(answers[0] && { finish: answers[0].finish }),
     ...(outcome.fallback !== null && { fallback: outcome.fallback }),
   });

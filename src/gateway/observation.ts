@@ -34,6 +34,8 @@ export interface RequestFacts {
   readonly margin?: number;
   /** β, where the policy's scores are less β for each token. */
   readonly natsPerToken?: number;
+  /** The share of the best candidate's 5-grams that are a shown demonstration's, from 0 to 1. */
+  readonly copied?: number;
   readonly finish?: string;
   readonly fallback?: string;
 }

@@ -37,6 +37,13 @@ export const explanationSchema = z
           .nullable()
           .optional()
           .describe("mean cosine to the other candidates, where the policy counts it; null: there are none"),
+        copied: z
+          .strictObject({
+            share: z.number().describe("of its 5-grams of words"),
+            run: z.int().describe("words of the longest run in common"),
+          })
+          .optional()
+          .describe("how much of it is the text of the demonstrations that were shown"),
         fits: z
           .boolean()
           .nullable()

@@ -5,8 +5,9 @@
  */
 import { noTotals, sumOfTotals } from "../policy/running-rate.ts";
 import { CandidateText } from "./candidate-text.ts";
-import { compare, demerits } from "./choose.ts";
+import { compare, demerits, type Merits } from "./choose.ts";
 import type { Contexts } from "./contexts.ts";
+import type { CopySources } from "./copied.ts";
 import { CutText } from "./cut-text.ts";
 import { finalScore, natsPerTokenOf, totalsOf } from "./final-scores.ts";
 import { type BlockOptions, longerByABlock, type Prefix, stopsOf } from "./next-blocks.ts";
@@ -18,6 +19,7 @@ import { type Chosen, type Run, type Strategy, samplingWithin } from "./strategy
 export class BlockwiseAnswer implements Strategy {
   readonly #run: Run;
   readonly #contexts: Contexts;
+  readonly #sources: CopySources | null;
   readonly #options: BlockOptions;
   #prefix: Prefix;
   #score: number | null = null;
@@ -27,11 +29,12 @@ export class BlockwiseAnswer implements Strategy {
   #isSpent = false;
 
   /** `tokens`: k, of a block. */
-  constructor(run: Run, contexts: Contexts, tokens: number) {
+  constructor(run: Run, contexts: Contexts, sources: CopySources | null, tokens: number) {
     const { count, usage, signal, budget } = run;
     const { seed, onStage } = run.request;
     this.#run = run;
     this.#contexts = contexts;
+    this.#sources = sources;
     const sums = { positive: 0, negative: contexts.negative && 0, measured: 0 };
     this.#prefix = { tokens: [], text: "", ...sums, length: 0, finish: null };
     this.#options = {
@@ -70,7 +73,8 @@ export class BlockwiseAnswer implements Strategy {
       for await (const candidate of candidates) {
         const response = await tokenizeResponse(candidate, [this.#contexts.sampled], signal);
         const { positive, negative } = this.#prefix;
-        scored.push({ ...response, positive, negative, score: this.#score });
+        const copied = this.#sources?.copiedIn(response.text);
+        scored.push({ ...response, ...(copied && { copied }), positive, negative, score: this.#score });
       }
     } catch (error) {
       stop.abort(error);
@@ -109,10 +113,16 @@ export class BlockwiseAnswer implements Strategy {
     if (step === 0) this.#natsPerToken = natsPerTokenOf(settings.score, rate?.totals, this.#totals);
     const final = ({ measured, length: tokens }: Prefix) =>
       finalScore(settings.score, { score: measured, tokens }, this.#natsPerToken);
-    const [best] = blocks.toSorted(
-      (a, b) => demerits(a, settings.score) - demerits(b, settings.score) || compare(final(b) ?? 0, final(a) ?? 0),
-    ) as [Prefix];
-    this.#score = final(best);
-    return best;
+    const ranked = blocks
+      .map((block) => ({ block, score: final(block), last: demerits(this.#merits(block), settings.score) }))
+      .toSorted((a, b) => a.last - b.last || compare(b.score ?? 0, a.score ?? 0));
+    const [best] = ranked as [(typeof ranked)[number]];
+    this.#score = best.score;
+    return best.block;
+  }
+
+  /** Of the answer up to the block's end. */
+  #merits({ finish, text }: Prefix): Merits {
+    return { finish, copied: this.#sources?.copiedIn(text) };
   }
 }

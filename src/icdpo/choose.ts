@@ -1,6 +1,7 @@
 /** @module Lines 10 to 15 of Algorithm 1: the candidate with the largest score. */
 import type { FinishReason } from "../engine/engine.ts";
 import type { Score } from "../policy/schema.ts";
+import { type Copied, muchCopied } from "./copied.ts";
 import type { ScoredResponse } from "./response.ts";
 
 type Rankable = Pick<ScoredResponse, "index" | "text" | "fits" | "score" | "sample"> & Merits;
@@ -9,6 +10,8 @@ type Rankable = Pick<ScoredResponse, "index" | "text" | "fits" | "score" | "samp
 export interface Merits {
   /** Null: it goes on; absent: it is not known how it ended. */
   readonly finish?: FinishReason | null;
+  /** Absent: there is nothing that it could be copied from. */
+  readonly copied?: Copied | undefined;
 }
 
 /**
@@ -31,10 +34,14 @@ export function rank<Ranked extends Rankable>(candidates: readonly Ranked[], sco
   );
 }
 
-/** Less goes first, whatever the scores: 0 where a policy treats all as equals. */
-export function demerits({ finish }: Merits, score: Score | undefined): number {
+/**
+ * Less goes first, whatever the scores: 0 where a policy treats all as equals. A copy of an answer to another question
+ * is worse than half an answer.
+ */
+export function demerits({ finish, copied }: Merits, score: Score | undefined): number {
   if (score === undefined || score.type === "none") return 0;
-  return Number(score.unfinished === "last" && finish === "length");
+  const isCopied = score.copied === "last" && copied !== undefined && copied.share > muchCopied;
+  return 2 * Number(isCopied) + Number(score.unfinished === "last" && finish === "length");
 }
 
 /** One candidate at random goes first, an empty one only if all are: the paper's ICL baseline. */

@@ -10,6 +10,7 @@ import type { Conversation, Demonstration } from "../types/conversation.ts";
 import { rank } from "./choose.ts";
 import { consensusOf } from "./consensus.ts";
 import { buildContexts, type Contexts, checkLength, type ScoringContext, type Tenancy } from "./contexts.ts";
+import { type Copied, sourcesOf } from "./copied.ts";
 import { finalScore, natsPerTokenOf, totalsOf } from "./final-scores.ts";
 import { allForcedSums, type ForcedCompletions, type ScoringOptions } from "./forced-sums.ts";
 import type { Stage } from "./pipeline.ts";
@@ -48,6 +49,8 @@ export interface Measured {
   readonly s: number | null;
   /** Eq. 11: log π(y ∣ C⁺) − log π(y ∣ C⁻). */
   readonly sHat: number | null;
+  /** How much of it is the shown demonstrations' text; absent: none are shown. */
+  readonly copied?: Copied | undefined;
   /** The policy's own; S where it asks for Ŝ and a demonstration has no such negative. */
   readonly score: number | null;
 }
@@ -82,9 +85,13 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const contexts = await encodeContexts(policy, models, request, demonstrations, mostTokens(ids));
   onStage?.("queue");
   const sums = await sumsOf(contexts, ids, { usage, signal, ...stagesOf(onStage) });
-  const measured = completions.map((text, index) => measuredOf(policy.settings.score, sums, index, text));
+  const sources = sourcesOf(demonstrations.slice(0, contexts.shots));
+  const measured = completions.map((text, index) => ({
+    ...measuredOf(policy.settings.score, sums, index, text),
+    copied: sources?.copiedIn(text),
+  }));
   const competing = await withFinalScores(policy, measured, request);
-  return { chosen: chosenOf(competing), measured: competing, fallback: contexts.fallback };
+  return { chosen: chosenOf(competing, policy.settings.score), measured: competing, fallback: contexts.fallback };
 }
 
 /** In the format that the request names. The model that scores is the only one of the policy's own. */
@@ -134,7 +141,7 @@ function mostTokens(ids: CompletionIds): number {
 }
 
 /** The contexts that exist: nothing guides the model where there are neither demonstrations nor instructions. */
-interface MeasuringContexts extends Pick<Contexts, "base" | "reference" | "fallback"> {
+interface MeasuringContexts extends Pick<Contexts, "base" | "reference" | "shots" | "fallback"> {
   readonly positive: ScoringContext | null;
   readonly negative: ScoringContext | null;
 }
@@ -238,9 +245,14 @@ async function withFinalScores(
   }));
 }
 
-function chosenOf(measured: readonly Measured[]): number | null {
+function chosenOf(measured: readonly Measured[], score: Score): number | null {
   if (measured.every(({ score }) => score === null)) return null;
-  return rank(measured.map((one) => ({ ...one, sample: null })))[0]?.index ?? null;
+  return (
+    rank(
+      measured.map((one) => ({ ...one, sample: null })),
+      score,
+    )[0]?.index ?? null
+  );
 }
 
 /**

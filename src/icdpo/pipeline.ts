@@ -6,6 +6,7 @@ import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { BlockwiseAnswer } from "./blocks.ts";
 import { buildContexts, type Contexts, checkLength, type Tenancy } from "./contexts.ts";
+import { type CopySources, sourcesOf } from "./copied.ts";
 import type { ResponseCheck, ScoredResponse } from "./response.ts";
 import type { OnText } from "./sample.ts";
 import { negativeOf } from "./score.ts";
@@ -99,13 +100,14 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const run = begin(policy, request);
   const retrieved = await retrieve(run);
   const contexts = await encodeContexts(run, retrieved);
-  const strategy = strategyOf(run, contexts);
+  const demonstrations = retrieved.slice(0, contexts.shots);
+  const strategy = strategyOf(run, contexts, sourcesOf(demonstrations.map(({ demonstration }) => demonstration)));
   const candidates = strategy.sample();
   const scored = await strategy.score(candidates);
   const { ranked, isSpent, natsPerToken } = strategy.choose(scored);
   return {
     ranked,
-    demonstrations: retrieved.slice(0, contexts.shots),
+    demonstrations,
     maxTokens: samplingWithin(run, contexts).maxTokens,
     basePromptTokens: baseTokens(contexts, ranked[0]),
     tokens: run.usage,
@@ -172,15 +174,15 @@ function modelsOf({ policy, strategy }: Run): Models {
   return strategy.type === "unscored" ? { sampler, scorer: sampler, reference: null } : policy;
 }
 
-function strategyOf(run: Run, contexts: Contexts): Strategy {
+function strategyOf(run: Run, contexts: Contexts, sources: CopySources | null): Strategy {
   const { strategy } = run;
   switch (strategy.type) {
     case "scored":
-      return scoredAnswers(run, contexts);
+      return scoredAnswers(run, contexts, sources);
     case "unscored":
-      return unscoredAnswers(run, contexts);
+      return unscoredAnswers(run, contexts, sources);
     case "blocks":
-      return new BlockwiseAnswer(run, contexts, strategy.tokens);
+      return new BlockwiseAnswer(run, contexts, sources, strategy.tokens);
   }
 }
 

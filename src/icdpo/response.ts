@@ -1,6 +1,7 @@
 /** @module Responses as they are scored: the text that would be returned, tokenised anew, with EOS at its end. */
 import type { Engine, Token } from "../engine/engine.ts";
 import type { ScoringContext } from "./contexts.ts";
+import type { Copied } from "./copied.ts";
 import { responseTokens } from "./prompt.ts";
 import type { Candidate } from "./sample.ts";
 
@@ -10,6 +11,8 @@ export type ResponseCheck = (candidate: Pick<Candidate, "text" | "finish">) => b
 export interface Response extends Candidate {
   /** Whether it fits all that is asked of it; null: that cannot be seen; undefined: nothing is. */
   readonly fits?: boolean | null | undefined;
+  /** How much of it is the shown demonstrations' text; absent: none are shown. */
+  readonly copied?: Copied | undefined;
   /**
    * `[tokens + 1]`: in the tokens of the model that sampled it. EOS is the token that closes a response in its context.
    */

@@ -6,6 +6,7 @@ import { wantsConsensus } from "../policy/schema.ts";
 import { pickRandom, rank } from "./choose.ts";
 import { consensusOf } from "./consensus.ts";
 import type { Contexts } from "./contexts.ts";
+import type { CopySources } from "./copied.ts";
 import { finalScores } from "./final-scores.ts";
 import { idsFor, type Response, type ScoredResponse, tokenizeResponse, unscored } from "./response.ts";
 import { type Candidate, type SampleOptions, sampleCandidates } from "./sample.ts";
@@ -13,7 +14,7 @@ import { Scorer, scoreCandidates } from "./scorer.ts";
 import { type Run, type Strategy, samplingWithin } from "./strategy.ts";
 
 /** The paper's: S or Ŝ of each candidate, or its likelihood, as soon as it ends; the largest wins. */
-export function scoredAnswers(run: Run, contexts: Contexts): Strategy {
+export function scoredAnswers(run: Run, contexts: Contexts, sources: CopySources | null): Strategy {
   const { usage, budget, stop } = run;
   const { onStage } = run.request;
   const scorer = new Scorer(contexts, run.policy.settings.score, { usage, signal: budget.signal });
@@ -32,7 +33,7 @@ export function scoredAnswers(run: Run, contexts: Contexts): Strategy {
     score: async (candidates) =>
       withConsensus(
         run,
-        await scoreCandidates(candidates, { scorer, tokenize: tokenizer(run, contexts), budget, stop }),
+        await scoreCandidates(candidates, { scorer, tokenize: tokenizer(run, contexts, sources), budget, stop }),
       ),
     choose: (measured) => {
       const { score: setting } = run.policy.settings;
@@ -73,11 +74,11 @@ async function withConsensus(
 /**
  * Each candidate is an answer, in the order of their indices; or one at random goes first, where the policy says so.
  */
-export function unscoredAnswers(run: Run, contexts: Contexts): Strategy {
+export function unscoredAnswers(run: Run, contexts: Contexts, sources: CopySources | null): Strategy {
   const { score: setting } = run.policy.settings;
   const onBegin = (): void => run.request.onStage?.("sample");
   const options = { ...sampleOptions(run, contexts), logprobs: false, onBegin };
-  const tokenize = tokenizer(run, contexts);
+  const tokenize = tokenizer(run, contexts, sources);
   return {
     sample: () =>
       whenDone(sampleCandidates(contexts.sampled, options), () => {
@@ -115,15 +116,17 @@ function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logpr
   };
 }
 
-/** In the tokens of the model that sampled, and of those that score; checked. */
+/** In the tokens of the model that sampled, and of those that score; checked, and held against the demonstrations. */
 function tokenizer(
   { signal, request: { check } }: Run,
   { sampled, positive, negative }: Contexts,
+  sources: CopySources | null,
 ): (candidate: Candidate) => Promise<Response> {
   const contexts = [sampled, positive, ...(negative === null ? [] : [negative])] as const;
   return async (candidate) => ({
     ...(await tokenizeResponse(candidate, contexts, signal)),
     ...(check !== undefined && { fits: check(candidate) }),
+    ...(sources !== null && { copied: sources.copiedIn(candidate.text) }),
   });
 }
 

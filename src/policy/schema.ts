@@ -44,6 +44,12 @@ const measured = {
     .min(0)
     .optional()
     .describe("λ, in nats: λ times the mean cosine to the other candidates is added to each score; absent: 0"),
+  copied: z
+    .enum(["equal", "last"])
+    .optional()
+    .describe(
+      "last: a candidate of whose 5-grams more than a fifth are the shown demonstrations' wins only if all are such; absent: equal",
+    ),
 };
 
 type Normalized = { readonly normalize: string; readonly nats_per_token?: number | undefined };

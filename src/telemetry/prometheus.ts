@@ -29,6 +29,7 @@ export interface Metrics extends Recorder {
 }
 
 const seconds = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
+const shares = [0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1];
 const nats = [-20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
 
 export function createMetrics(sources: MetricsSources): Metrics {
@@ -119,16 +120,23 @@ function answerMetrics({ gauge, histogram }: Instruments): (record: RequestRecor
     ["policy"],
     nats,
   );
+  const copies = histogram(
+    "copied_share",
+    "Share of an answer's 5-grams that are a shown demonstration's, by the policy's name",
+    ["policy"],
+    shares,
+  );
   const rates = gauge(
     "nats_per_token",
     "What scores are less for each token, of the last answer, by the name of a policy that normalises by length",
     ["policy"],
   );
-  return ({ policy, score, margin, natsPerToken }) => {
+  return ({ policy, score, margin, copied, natsPerToken }) => {
     if (policy === undefined) return;
     const named = { policy: nameOf(policy) };
     if (score !== undefined) scores.observe(named, score);
     if (margin !== undefined) margins.observe(named, margin);
+    if (copied !== undefined) copies.observe(named, copied);
     if (natsPerToken !== undefined) rates.set(named, natsPerToken);
   };
 }

@@ -113,6 +113,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         negative: response.negative,
         score: response.score,
         ...(response.consensus !== undefined && { consensus: response.consensus }),
+        ...(response.copied && { copied: response.copied }),
         ...(response.fits !== undefined && { fits: response.fits }),
         chosen: place === 0,
       }))

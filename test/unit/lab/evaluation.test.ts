@@ -173,6 +173,47 @@ describe("a prompt that is demonstrated too", () => {
   });
 });
 
+describe("an answer", () => {
+  const request = { messages: [{ role: "user", content: "soup?" }] as const, seed: 1 };
+
+  it("depends on no other request, where a policy remembers what tokens add to its scores", async () => {
+    const score = "{ type: contrast, negative: rejected, normalize: length }";
+    const arm = await armWith(
+      new ScriptedEngine(),
+      `demonstrations: d\nretriever: { type: random }\nscore: ${score}\n`,
+    );
+    arm.policy.rate?.add({ nats: 100_000, tokens: 100_000 });
+    const before = arm.policy.rate?.totals;
+    const { score: own } = await answerOf(arm, memory().cache, request, () => 0, signal);
+    expect(before).toBeDefined();
+    expect(arm.policy.rate?.totals).toEqual(before);
+    // All candidates are alike: each is as good as its own mean.
+    expect(own).toBeCloseTo(0);
+  });
+
+  it("is told with how much of it is copied, and counts where an earlier version did not say", async () => {
+    const text = "First steep it, then boil it for as long as you like";
+    const demonstration = { id: "a", messages: [{ role: "user", content: "?" }], chosen: text, rejected: "no" };
+    const files = {
+      policies: new Map([["p", "demonstrations: d\nretriever: { type: random }\nscore: { type: none }\n"]]),
+      routes: "routes: { p: { policy: p } }",
+      demonstrations: new Map([["d", textFile(JSON.stringify(demonstration))]]),
+    };
+    const engines = onlyEngine(new ScriptedEngine({ sample: () => ({ text }) }));
+    const { policies } = await buildPolicySet(files, { engines, embedder: () => Promise.reject(new Error("none")) });
+    const arm: Arm = { name: "p", policy: policies.get("p") as Arm["policy"] };
+    const { cache, added } = memory();
+    expect((await answerOf(arm, cache, request, () => 0, signal)).copied).toBe(1);
+    const earlier = added.map(({ value, ...entry }) => ({
+      ...entry,
+      value: { ...(value as object), copied: undefined },
+    }));
+    const recalled = memory(earlier);
+    expect((await answerOf(arm, recalled.cache, request, () => 0, signal)).copied).toBeNull();
+    expect(recalled.added).toEqual([]);
+  });
+});
+
 describe("changedArm", () => {
   it("shows no demonstrations at 0 shots, and says what does not go together", async () => {
     const arm = await armWith(new ScriptedEngine());
@@ -451,6 +492,7 @@ function row(arm: string, set: string, id: string, reward: number, judgement: An
     ms: 1500,
     work,
     fallback: null,
+    copied: arm === "icdpo" ? (set === "harmless" ? 0.5 : 0.2) : null,
     ...measures,
   };
 }
@@ -466,6 +508,12 @@ describe("reports", () => {
   it("hold each set's mean, the mean of the sets, differences, judgements and costs", () => {
     const report = answersReport("Systems", rows, ["- a note"]);
     expect(report).toContain("|  | harmless | helpful | Total |");
+    expect(report).toMatch(
+      /## 5-grams copied from demonstrations, %\n\n.*\n.*\n\| base \|[^\n]*\n\| icdpo \| 50\.0 [^\n]*\| 35\.0 /u,
+    );
+    expect(report).toMatch(
+      /## answers of which more than 20 % is copied, %\n\n.*\n.*\n[^\n]*\n\| icdpo \| 100\.0 [^\n]*\| 50\.0 /u,
+    );
     expect(report).toContain("| base | 4.00 (4.00 … 4.00) | −78.00 (−78.00 … −78.00) | −37.00 (−37.00 … −37.00) |");
     expect(report).toContain("| icdpo | 21.00 (21.00 … 21.00) | 13.00 (13.00 … 13.00) | 17.00 (17.00 … 17.00) |");
     expect(report).toContain("| harmless | win | tie | lose | unreadable |");

@@ -318,6 +318,9 @@ describe("arms from a pool", () => {
     expect(armOfScore({ type: "contrast", negative: "rejected", normalize: "sum" })).toBe("Ŝ");
     expect(armOfScore({ type: "contrast", negative: "base", normalize: "token" })).toBe("S per token");
     expect(armOfScore({ type: "likelihood", normalize: "sum" })).toBe("likelihood");
+    expect(armOfScore({ type: "contrast", negative: "rejected", normalize: "length" })).toBe("Ŝ less β·tokens");
+    for (const more of [{ consensus: 1 }, { unfinished: "last" }, { copied: "last" }] as const)
+      expect(armOfScore({ type: "contrast", negative: "rejected", normalize: "sum", ...more })).toBeNull();
     expect(armOfScore({ type: "none", pick: "first" })).toBeNull();
     expect(armOfScore({ type: "contrast", negative: "reference", normalize: "sum" })).toBeNull();
     const inPool = arms.map(({ name }) => name);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { languageOf } from "../../../lab/language.ts";
-import { chrf, copiedShare, rougeL } from "../../../lab/text-overlap.ts";
+import { chrf, rougeL } from "../../../lab/text-overlap.ts";
 
 describe("rougeL", () => {
   it.each([
@@ -46,24 +46,6 @@ describe("chrf", () => {
     ["Niemand hat die Absicht, eine Mauer zu errichten", "Niemand hat die Absicht, eine Mauer zu errichten", 100],
   ])("is what sacrebleu's tests have: %s", (answer, reference, expected) => {
     expect(chrf(answer, reference) * 100).toBeCloseTo(expected, 6);
-  });
-});
-
-describe("copiedShare", () => {
-  const source = "Rinse the rice, then cook it in twice as much water.";
-
-  it("counts sequences of five words, whatever their case and punctuation", () => {
-    expect(copiedShare(source.toUpperCase(), [source])).toBe(1);
-    // "then cook it in twice" and "cook it in twice as", of six.
-    expect(copiedShare("First wash, then cook it in twice as long", [source])).toBeCloseTo(2 / 5, 12);
-    expect(copiedShare("Cook the rice in a lot of water", [source])).toBe(0);
-  });
-
-  it("does not join sources, and finds nothing in what is too short", () => {
-    expect(copiedShare("one two three four five", ["one two three", "four five six seven eight"])).toBe(0);
-    expect(copiedShare("rinse the rice then", [source])).toBe(0);
-    expect(copiedShare("", [source])).toBe(0);
-    expect(copiedShare(source, [])).toBe(0);
   });
 });
 
