@@ -4,10 +4,8 @@
  */
 import { z } from "zod";
 import type { TemplateVariables } from "../engine/engine.ts";
-import type { Generation } from "../gateway/generation.ts";
 import { type Refusal, refuse } from "./wire.ts";
 
-const penalty = z.number().gt(0).max(10).nullish();
 /** Longer ones are more than anybody tells a template, and every context is rendered with them. */
 const longestVariables = 8_192;
 /** What a template is told by the gateway itself. */
@@ -31,36 +29,11 @@ const templateVariables = z
       context.addIssue({ code: "custom", message: `may hold at most ${longestVariables} characters` });
   });
 
-/** How tokens are drawn: for every protocol. */
-export const serverSamplingFields = {
-  top_k: z.int32().min(-1).nullish().describe("0 or -1: the whole vocabulary"),
-  min_p: z.number().min(0).max(1).nullish(),
-  repetition_penalty: penalty,
-  repeat_penalty: penalty.describe("the same as repetition_penalty"),
-  repeat_last_n: z.int32().min(-1).nullish().describe("-1 or absent: the whole text"),
-  min_tokens: z.int32().min(0).nullish(),
-  ignore_eos: z.boolean().nullish(),
-};
-
 /** What is about a prompt of messages. */
 export const serverPromptFields = {
   chat_template_kwargs: templateVariables.nullish(),
   cache_prompt: z.boolean().nullish().describe("false: nothing comes from a cache of earlier requests"),
 };
-
-const samplingBody = z.object(serverSamplingFields);
-
-export function toServerSampling(body: z.output<typeof samplingBody>): Generation["sampling"] {
-  const window = body.repeat_last_n ?? -1;
-  return {
-    topK: body.top_k === undefined || body.top_k === null ? undefined : Math.max(0, body.top_k),
-    minP: body.min_p ?? undefined,
-    repetitionPenalty: body.repetition_penalty ?? body.repeat_penalty ?? undefined,
-    repetitionWindow: window < 0 ? undefined : window,
-    minTokens: body.min_tokens || undefined,
-    ignoreEos: body.ignore_eos || undefined,
-  };
-}
 
 const promptBody = z.object(serverPromptFields);
 

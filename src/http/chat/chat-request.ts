@@ -2,30 +2,18 @@
 import { z } from "zod";
 import type { Generation } from "../../gateway/generation.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
+import { samplingFields, stopStrings, toBound, tokenBound, toSampling, toSeed } from "../sampling-fields.ts";
 import { hasSchema, responseFormat, toFormat } from "../schema-format.ts";
+import { refuseOthers, serverPromptFields, toServerPrompt } from "../server-parameters.ts";
 import {
-  refuseOthers,
-  serverPromptFields,
-  serverSamplingFields,
-  toServerPrompt,
-  toServerSampling,
-} from "../server-parameters.ts";
-import {
-  biasMap,
   gatewayFields,
   messagesSchema,
   metadata,
   modelName,
   refuse,
-  samplingFields,
-  stopStrings,
   streamOptions,
-  toBound,
   toConversation,
   toGatewayFields,
-  tokenBound,
-  toSeed,
-  toStops,
 } from "../wire.ts";
 import { choiceComplaint, toolChoice, toolList, toTools } from "./chat-tools.ts";
 
@@ -47,7 +35,6 @@ export const chatBodySchema = z
     n: z.int().min(1).nullish(),
     best_of: z.int().min(1).nullish(),
     ...samplingFields,
-    ...serverSamplingFields,
     ...serverPromptFields,
     ...guidedFields,
     max_tokens: tokenBound.nullish(),
@@ -90,16 +77,10 @@ function alternatives({ logprobs }: Pick<ChatRequest, "logprobs">): number {
 export function toGeneration(body: ChatRequest): Generation {
   return {
     conversation: toConversation(body.messages),
-    sampling: {
-      temperature: body.temperature ?? undefined,
-      topP: body.top_p ?? undefined,
-      presencePenalty: body.presence_penalty ?? undefined,
-      frequencyPenalty: body.frequency_penalty ?? undefined,
-      logitBias: biasMap(body.logit_bias),
+    sampling: toSampling(body, {
       maxTokens: toBound(body.max_completion_tokens, body.max_tokens, body.n_predict),
-      stop: toStops(body.stop),
-      ...toServerSampling(body),
-    },
+      stop: body.stop,
+    }),
     ...toServerPrompt(body),
     ...toGatewayFields(body),
     answers: body.n ?? 1,

@@ -4,7 +4,7 @@ import type { AppDependencies } from "../../gateway/dependencies.ts";
 import { generateWhole } from "../../gateway/generate.ts";
 import { setHeaders } from "../../gateway/headers.ts";
 import { assignedRoute } from "../../gateway/route.ts";
-import { readBody } from "../wire.ts";
+import { readBody } from "../json-body.ts";
 import { type ChatCall, chatCompletion } from "./chat-answer.ts";
 import { chatBodySchema, toGeneration } from "./chat-request.ts";
 import { streamChatCompletion } from "./chat-stream.ts";

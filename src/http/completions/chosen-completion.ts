@@ -10,8 +10,9 @@ import { rawConversation } from "../../icdpo/raw-prompt.ts";
 import type { PromptFormat } from "../../policy/schema.ts";
 import { GatewayError } from "../../types/error.ts";
 import { explained, renderUsage } from "../chat/chat-answer.ts";
+import { toSeed } from "../sampling-fields.ts";
 import { type ServerSentEvent, streamAnswer } from "../sse.ts";
-import { toGatewayFields, toSeed } from "../wire.ts";
+import { toGatewayFields } from "../wire.ts";
 import { type Choice, type CompletionCall, common, renderChoice } from "./completion-answer.ts";
 import { type CompletionsRequest, givenSampling, promptsOf } from "./completion-request.ts";
 

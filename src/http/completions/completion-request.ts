@@ -1,10 +1,12 @@
 /** @module The body of POST /v1/completions, OpenAI's older protocol: raw text goes on. */
 import { z } from "zod";
 import type { SamplingParameters } from "../../engine/engine.ts";
+import type { Generation } from "../../gateway/generation.ts";
 import type { Policy } from "../../policy/policy.ts";
 import { samplingWith } from "../../policy/policy-sampling.ts";
-import { refuseOthers, serverPromptFields, serverSamplingFields, toServerSampling } from "../server-parameters.ts";
-import { biasMap, gatewayFields, modelName, samplingFields, stopStrings, streamOptions, toStops } from "../wire.ts";
+import { samplingFields, stopStrings, toSampling } from "../sampling-fields.ts";
+import { refuseOthers, serverPromptFields } from "../server-parameters.ts";
+import { gatewayFields, modelName, streamOptions } from "../wire.ts";
 
 export const defaultMaxTokens = 16;
 const mostPrompts = 256;
@@ -25,7 +27,6 @@ export const completionsBodySchema = z
     suffix: z.string().nullish().describe("what follows the gap that is filled in; the prompt stands before it"),
     max_tokens: z.int().min(0).nullish().describe("0 with echo: log-probabilities of the prompt alone"),
     ...samplingFields,
-    ...serverSamplingFields,
     cache_prompt: serverPromptFields.cache_prompt,
     n: z.int().min(1).max(mostAnswers).nullish(),
     best_of: z.int().min(1).max(mostAnswers).nullish(),
@@ -79,15 +80,6 @@ export function samplingOf(body: CompletionsRequest, { settings }: Policy): Samp
 }
 
 /** What the request says itself. */
-export function givenSampling(body: CompletionsRequest) {
-  return {
-    temperature: body.temperature ?? undefined,
-    topP: body.top_p ?? undefined,
-    maxTokens: body.max_tokens ?? defaultMaxTokens,
-    stop: toStops(body.stop),
-    presencePenalty: body.presence_penalty ?? undefined,
-    frequencyPenalty: body.frequency_penalty ?? undefined,
-    logitBias: biasMap(body.logit_bias),
-    ...toServerSampling(body),
-  };
+export function givenSampling(body: CompletionsRequest): Generation["sampling"] {
+  return toSampling(body, { maxTokens: body.max_tokens ?? defaultMaxTokens, stop: body.stop });
 }

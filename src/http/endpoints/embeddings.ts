@@ -10,7 +10,8 @@ import { askerOf, withRequest } from "../../gateway/work.ts";
 import type { EmbeddingModel } from "../../retrieval/retriever.ts";
 import { floatsToBase64 } from "../../text/bytes.ts";
 import { GatewayError } from "../../types/error.ts";
-import { modelName, readBody, refuse, userName } from "../wire.ts";
+import { readBody } from "../json-body.ts";
+import { modelName, refuse, userName } from "../wire.ts";
 
 const mostTexts = 2_048;
 /** Whoever leaves pays for the portions that are done. */

@@ -11,7 +11,7 @@ import {
 import type { PolicySet } from "../../policy/policy.ts";
 import type { FeedbackRow } from "../../records/record.ts";
 import { GatewayError } from "../../types/error.ts";
-import { readBody } from "../wire.ts";
+import { readBody } from "../json-body.ts";
 import { experimentRoutes } from "./experiments.ts";
 
 export const feedbackBodySchema = z

@@ -10,7 +10,8 @@ import { askerOf, withRequest } from "../../gateway/work.ts";
 import { type Measured, type Measurement, measure } from "../../icdpo/measure.ts";
 import { demonstrationMessagesSchema, nearNegativesSchema, promptFormats } from "../../policy/schema.ts";
 import type { Demonstration } from "../../types/conversation.ts";
-import { messagesSchema, modelName, readBody, toConversation, userName } from "../wire.ts";
+import { readBody } from "../json-body.ts";
+import { messagesSchema, modelName, toConversation, userName } from "../wire.ts";
 
 const givenDemonstration = z.object({
   id: z.string().optional(),

@@ -10,8 +10,8 @@ import { termsOf } from "../../gateway/terms.ts";
 import { askerOf, withRequest } from "../../gateway/work.ts";
 import { checkLength } from "../../icdpo/contexts.ts";
 import { baseContext, encodeContext } from "../../icdpo/prompt.ts";
+import { readBody } from "../json-body.ts";
 import { streamAnswer } from "../sse.ts";
-import { readBody } from "../wire.ts";
 import { finishedMessage, type MessagesCall } from "./messages-answer.ts";
 import { renderMessagesError } from "./messages-errors.ts";
 import {

@@ -6,30 +6,17 @@ import { z } from "zod";
 import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
+import { samplingFields, stopList, toSampling, toSeed } from "../sampling-fields.ts";
 import { jsonSchemaFormat, toFormat } from "../schema-format.ts";
 import {
   refusedParameters,
   refuseOthers,
   serverPromptFields,
-  serverSamplingFields,
   toServerPrompt,
-  toServerSampling,
   withoutEffect,
 } from "../server-parameters.ts";
 import { worded } from "../text-content.ts";
-import {
-  biasMap,
-  gatewayFields,
-  maxMessages,
-  maxTools,
-  refuse,
-  samplingFields,
-  stopList,
-  toGatewayFields,
-  toSeed,
-  toStops,
-  userName,
-} from "../wire.ts";
+import { gatewayFields, maxMessages, maxTools, refuse, toGatewayFields, userName } from "../wire.ts";
 import {
   checkCalls,
   countBlocks,
@@ -95,13 +82,7 @@ export const messagesBodySchema = z
     max_tokens: z.int().min(1),
     stream: z.boolean().nullish(),
     stop_sequences: stopList.nullish(),
-    temperature: samplingFields.temperature,
-    top_p: samplingFields.top_p,
-    ...serverSamplingFields,
-    presence_penalty: samplingFields.presence_penalty,
-    frequency_penalty: samplingFields.frequency_penalty,
-    logit_bias: samplingFields.logit_bias,
-    seed: samplingFields.seed,
+    ...samplingFields,
     metadata: z.looseObject({ user_id: userName }).nullish(),
     icdpo: gatewayFields.icdpo,
   })
@@ -165,16 +146,7 @@ const session = /"session_id":"[^"]*"|_session_[\w-]+$/u;
 export function toGeneration(body: MessagesRequest): Generation {
   return {
     ...toPrompt(body),
-    sampling: {
-      temperature: body.temperature ?? undefined,
-      topP: body.top_p ?? undefined,
-      presencePenalty: body.presence_penalty ?? undefined,
-      frequencyPenalty: body.frequency_penalty ?? undefined,
-      logitBias: biasMap(body.logit_bias),
-      maxTokens: body.max_tokens,
-      stop: toStops(body.stop_sequences),
-      ...toServerSampling(body),
-    },
+    sampling: toSampling(body, { maxTokens: body.max_tokens, stop: body.stop_sequences }),
     seed: toSeed(body.seed),
     ...toGatewayFields({ user: body.metadata?.user_id?.replace(session, ""), icdpo: body.icdpo }),
     answers: 1,

@@ -4,7 +4,7 @@ import type { Answer, Generated } from "../../gateway/generation.ts";
 import type { ResolvedRoute } from "../../gateway/route.ts";
 import type { ToolCall } from "../../types/conversation.ts";
 import { explained, finiteLogprob } from "../chat/chat-answer.ts";
-import { toBound } from "../wire.ts";
+import { toBound } from "../sampling-fields.ts";
 import type { ResponsesRequest } from "./responses-request.ts";
 import type { OfferedTool } from "./responses-tools.ts";
 

@@ -6,28 +6,10 @@ import { z } from "zod";
 import type { Generation } from "../../gateway/generation.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
+import { samplingFields, stopStrings, toBound, tokenBound, toSampling, toSeed } from "../sampling-fields.ts";
 import { responseFormat, toFormat } from "../schema-format.ts";
-import {
-  refuseOthers,
-  serverPromptFields,
-  serverSamplingFields,
-  toServerPrompt,
-  toServerSampling,
-} from "../server-parameters.ts";
-import {
-  biasMap,
-  gatewayFields,
-  metadata,
-  modelName,
-  refuse,
-  samplingFields,
-  stopStrings,
-  toBound,
-  toGatewayFields,
-  tokenBound,
-  toSeed,
-  toStops,
-} from "../wire.ts";
+import { refuseOthers, serverPromptFields, toServerPrompt } from "../server-parameters.ts";
+import { gatewayFields, metadata, modelName, refuse, toGatewayFields } from "../wire.ts";
 import { droppedItems, inputSchema, toConversation } from "./responses-items.ts";
 import { choiceComplaint, leftOutTools, toolChoice, toolList, toTools } from "./responses-tools.ts";
 
@@ -51,7 +33,6 @@ export const responsesBodySchema = z
     instructions: z.string().nullish(),
     stream: z.boolean().nullish(),
     ...samplingFields,
-    ...serverSamplingFields,
     ...serverPromptFields,
     ...guidedFields,
     stop: stopStrings,
@@ -81,16 +62,7 @@ export function toGeneration(body: ResponsesRequest): Generation {
   const wantsLogprobs = body.include?.includes(logprobsInclude) || (body.top_logprobs ?? 0) > 0;
   return {
     conversation: toConversation(body.instructions, body.input),
-    sampling: {
-      temperature: body.temperature ?? undefined,
-      topP: body.top_p ?? undefined,
-      presencePenalty: body.presence_penalty ?? undefined,
-      frequencyPenalty: body.frequency_penalty ?? undefined,
-      logitBias: biasMap(body.logit_bias),
-      maxTokens: toBound(body.max_output_tokens),
-      stop: toStops(body.stop),
-      ...toServerSampling(body),
-    },
+    sampling: toSampling(body, { maxTokens: toBound(body.max_output_tokens), stop: body.stop }),
     ...toServerPrompt(body),
     ...toGatewayFields(body),
     answers: 1,
