@@ -33,6 +33,8 @@ const historySchema = z
   .array(z.object({ role: z.enum(["user", "assistant", "system"]), content: z.string() }))
   .max(200);
 
+const ratingSchema = z.object({ id: z.string().max(128), rating: z.enum(["up", "down"]) });
+
 export function play(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
     const { message, route: chosen, compare, history } = await readForm(c, playSchema);
@@ -125,7 +127,7 @@ function plainGeneration(conversation: Conversation): Generation {
 
 export function rate(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const { id, rating } = await readForm(c, z.object({ id: z.string().max(128), rating: z.enum(["up", "down"]) }));
+    const { id, rating } = await readForm(c, ratingSchema);
     const at = dependencies.unixTime() * 1000;
     const row = { answer: id, metric: "rating", value: Number(rating === "up"), comment: null, at };
     await keepFeedback(dependencies, row, c.get("caller")?.name ?? null);

@@ -10,6 +10,7 @@ import { page } from "./layout.tsx";
 import { SignIn } from "./sign-in-page.tsx";
 
 const cookie = "icdpo_session";
+const keySchema = z.object({ key: z.string().max(500) });
 
 /** Where there are keys, pages are for those who have brought one. What they show is theirs, and kept nowhere. */
 export function signedIn(dependencies: AppDependencies): MiddlewareHandler {
@@ -27,7 +28,7 @@ export function signedIn(dependencies: AppDependencies): MiddlewareHandler {
 
 export function signIn({ keys, sessions, unixTime }: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const { key: given } = await readForm(c, z.object({ key: z.string().max(500) }));
+    const { key: given } = await readForm(c, keySchema);
     const caller = await identify(keys(), `Bearer ${given.trim()}`, unixTime()).catch((error: unknown) => {
       if (error instanceof GatewayError && error.code === "invalid_api_key") return null;
       throw error;

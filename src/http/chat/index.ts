@@ -11,9 +11,11 @@ import { streamChatCompletion } from "./chat-stream.ts";
 import { inVain } from "./chat-tools.ts";
 import { modernised } from "./legacy-functions.ts";
 
+const chatRequest = modernised.pipe(chatBodySchema);
+
 export function chatCompletions(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const body = await readBody(c, modernised.pipe(chatBodySchema));
+    const body = await readBody(c, chatRequest);
     setHeaders(c, inVain(body));
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);

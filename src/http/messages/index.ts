@@ -24,9 +24,12 @@ import {
 } from "./messages-request.ts";
 import { messageEvents, ping } from "./messages-stream.ts";
 
+const messagesRequest = bounded(messagesBodySchema);
+const countTokensRequest = bounded(countTokensBodySchema);
+
 export function messages(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const body = await readBody(c, bounded(messagesBodySchema));
+    const body = await readBody(c, messagesRequest);
     setHeaders(c, inVain(body));
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
@@ -49,7 +52,7 @@ const countingDemand: Demand = { answers: 1, tokens: async () => 0 };
 /** Counts the tokens of C⁰, as a message's `usage` does. */
 export function countTokens(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const body = await readBody(c, bounded(countTokensBodySchema));
+    const body = await readBody(c, countTokensRequest);
     setHeaders(c, inVain(body));
     const prompt = toPrompt(body);
     const route = requestedRoute(c, dependencies.policies(), body.model);
