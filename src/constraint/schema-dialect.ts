@@ -2,6 +2,7 @@
  * @module JSON Schema as it is written: by drafts since the fourth, by OpenAPI, by programs that write null for what
  * they leave out. One schema at a time becomes what draft 2020-12 would write.
  */
+import { isRecord } from "../text/json.ts";
 import { inside, malformed, type Place } from "./place.ts";
 import type { Schema } from "./schema-merge.ts";
 import { isTypeName } from "./schema-types.ts";
@@ -113,8 +114,7 @@ function readDependencies(read: Record<string, unknown>, place: Place): void {
   const { dependencies } = read;
   delete read["dependencies"];
   if (dependencies === undefined) return;
-  if (typeof dependencies !== "object" || dependencies === null || Array.isArray(dependencies))
-    throw malformed(inside(place, "dependencies"), "must be an object");
+  if (!isRecord(dependencies)) throw malformed(inside(place, "dependencies"), "must be an object");
   const [names, schemas]: [Record<string, unknown>, Record<string, unknown>] = [{}, {}];
   for (const [name, asked] of Object.entries(dependencies)) {
     const own = { value: typeof asked === "string" ? [asked] : asked, enumerable: true };

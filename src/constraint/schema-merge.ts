@@ -1,6 +1,7 @@
 /**
  * @module One schema that says what several say together, as `allOf` and the siblings of `anyOf` and `$ref` need it.
  */
+import { isRecord } from "../text/json.ts";
 import type { Budget } from "./budget.ts";
 import { canonicalJson } from "./json-text.ts";
 import type { Lose } from "./place.ts";
@@ -156,5 +157,5 @@ export function asList(value: unknown): readonly unknown[] {
 }
 
 export function asObject(value: unknown): Schema {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Schema) : {};
+  return isRecord(value) ? value : {};
 }

@@ -1,4 +1,5 @@
 /** @module The types that values of a schema may have. */
+import { isRecord } from "../text/json.ts";
 
 const typeNames = ["object", "array", "string", "number", "integer", "boolean", "null"] as const;
 export type TypeName = (typeof typeNames)[number];
@@ -25,7 +26,7 @@ export const allTypes: readonly TypeName[] = typeNames.filter((type) => type !==
 export function isOfType(value: unknown, type: TypeName): boolean {
   switch (type) {
     case "object":
-      return typeof value === "object" && value !== null && !Array.isArray(value);
+      return isRecord(value);
     case "array":
       return Array.isArray(value);
     case "integer":

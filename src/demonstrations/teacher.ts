@@ -4,6 +4,7 @@ import { z } from "zod";
 import { describedAnswer } from "../client/answer-size.ts";
 import { boundedFetch } from "../client/bounded-fetch.ts";
 import { isRedirect, redirected } from "../client/redirect.ts";
+import { parsedJson } from "../text/json.ts";
 import { quoted } from "../text/quoted.ts";
 import { GatewayError } from "../types/error.ts";
 
@@ -232,12 +233,8 @@ function withOwnWords(fetch: typeof globalThis.fetch): typeof globalThis.fetch {
 }
 
 function asOpenAiError(words: string): unknown {
-  let body: unknown;
-  try {
-    body = JSON.parse(words);
-  } catch {
-    return { error: { message: words } };
-  }
+  const body = parsedJson(words);
+  if (body === undefined) return { error: { message: words } };
   return typeof body === "object" && body !== null && "error" in body ? body : { error: body };
 }
 

@@ -4,6 +4,7 @@
  */
 import { Budget } from "../constraint/budget.ts";
 import { SchemaCheck, type Truth } from "../constraint/schema-check.ts";
+import { isRecord, parsedJson } from "../text/json.ts";
 import type { Answer, Generation } from "./generation.ts";
 
 type Wanted = Pick<Generation, "tools" | "toolChoice" | "format">;
@@ -48,20 +49,11 @@ export class AnswerCheck {
   }
 
   #fitsSchema(text: string, schema: unknown, path: string, isObject: boolean): Truth {
-    const value = parsed(text);
+    const value = parsedJson(text);
     if (value === undefined) return false;
-    if (isObject && (typeof value !== "object" || value === null || Array.isArray(value))) return false;
+    if (isObject && !isRecord(value)) return false;
     const check = this.#checks.get(path) ?? new SchemaCheck(schema, path, this.#budget);
     this.#checks.set(path, check);
     return check.fits(value);
-  }
-}
-
-/** Undefined for what is no JSON. */
-function parsed(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
   }
 }

@@ -4,10 +4,17 @@
  */
 import { z } from "zod";
 import type { AnswerFormat } from "../gateway/generation.ts";
+import { isRecord, parsedJson } from "../text/json.ts";
 
 const schema = z.record(z.string(), z.unknown());
-/** vLLM's clients send schemas as text, too. */
-const schemaOrText = z.union([schema, z.string()], "must be a JSON schema");
+/** vLLM's clients send schemas as text, too. An empty one asks for nothing. */
+const schemaText = z.string().transform((text, context): Readonly<Record<string, unknown>> | null => {
+  const given = text === "" ? null : parsedJson(text);
+  if (given === null || isRecord(given)) return given;
+  context.addIssue({ code: "custom", input: text });
+  return z.NEVER;
+});
+const schemaOrText = z.union([schema, schemaText], "must be a JSON schema, as an object or as its text");
 const mostChoices = 500;
 const choices = z.array(z.string().min(1).max(4_096)).min(1).max(mostChoices);
 
@@ -52,9 +59,8 @@ function formatsOf(body: Guided): AnswerFormat[] {
   ];
 }
 
-function ofSchema(given: z.output<typeof schemaOrText> | null | undefined, path: string): AnswerFormat[] {
-  if (given === undefined || given === null || given === "") return [];
-  return [{ type: "json-schema", schema: typeof given === "string" ? JSON.parse(given) : given, path }];
+function ofSchema(given: Readonly<Record<string, unknown>> | null | undefined, path: string): AnswerFormat[] {
+  return given ? [{ type: "json-schema", schema: given, path }] : [];
 }
 
 function ofText(type: "pattern" | "grammar", text: string | null | undefined, path: string): AnswerFormat[] {
@@ -70,32 +76,14 @@ export function toGuidedFormat(body: Guided): AnswerFormat | undefined {
   return formatsOf(body)[0];
 }
 
-/** Complains about schemas that are no JSON, and about several formats of one answer. `other`: the protocol's own. */
+/** Complains about several formats of one answer. `other`: the protocol's own. */
 export function checkGuided(body: Guided, other: AnswerFormat, context: z.core.$RefinementCtx): void {
-  const complain = (path: string, message: string) =>
-    context.addIssue({ code: "custom", path: path.split("."), message });
-  for (const [path, given] of [
-    ["guided_json", body.guided_json],
-    ["structured_outputs.json", body.structured_outputs?.json],
-  ] as const)
-    if (typeof given === "string" && given !== "" && !isSchema(given)) {
-      complain(path, "must be a JSON schema, as an object or as its text");
-      return;
-    }
-  const formats = [...formatsOf(body), ...(other.type === "text" ? [] : [other])];
-  const [, second] = formats;
-  if (second !== undefined) complain(pathOf(second), "is a second format of one answer: use one");
+  const [, second] = [...formatsOf(body), ...(other.type === "text" ? [] : [other])];
+  if (second === undefined) return;
+  const path = pathOf(second).split(".");
+  context.addIssue({ code: "custom", path, message: "is a second format of one answer: use one" });
 }
 
 function pathOf(format: AnswerFormat): string {
   return "path" in format ? format.path : "response_format";
-}
-
-function isSchema(text: string): boolean {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value);
-  } catch {
-    return false;
-  }
 }

@@ -4,6 +4,7 @@
  * some vocabularies) is broken up by a space.
  */
 import { Template } from "@huggingface/jinja";
+import { parsedJson } from "../../text/json.ts";
 import type { Conversation, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { GatewayError, messageOf } from "../../types/error.ts";
 import type { TemplateVariables, Token } from "../engine.ts";
@@ -196,11 +197,8 @@ function mapValues<Key extends string, Value, Mapped>(
 }
 
 function parsedArguments(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
-  }
+  const given = parsedJson(text);
+  return given === undefined ? text : given;
 }
 
 function unusedMark(text: string): string {

@@ -3,13 +3,12 @@
  * such calls. They are read as tools, and answered in the same words.
  */
 import { z } from "zod";
+import { isRecord } from "../../text/json.ts";
 import { maxMessages } from "../wire.ts";
-
-type Fields = Readonly<Record<string, unknown>>;
 
 /** A body with its functions as tools. Throws zod's complaints at the fields that the client wrote. */
 export const modernised = z.unknown().transform((body, context): unknown => {
-  if (!isFields(body)) return body;
+  if (!isRecord(body)) return body;
   const { messages, functions, function_call: choice } = body;
   const complain = (path: (string | number)[], message: string): void =>
     context.addIssue({ code: "custom", path, message, input: body });
@@ -18,7 +17,7 @@ export const modernised = z.unknown().transform((body, context): unknown => {
     complain(["functions"], "are the same as tools: use either");
   if (isGiven(functions) && !Array.isArray(functions)) complain(["functions"], "must be a list");
   if (isGiven(choice) && !isChoice(choice)) complain(["function_call"], "must be none, auto or a function's name");
-  if (isFields(choice) && !hasFunctions) complain(["function_call"], "is only allowed with functions");
+  if (isRecord(choice) && !hasFunctions) complain(["function_call"], "is only allowed with functions");
   return {
     ...body,
     ...(hasFunctions && { tools: functions.map((one) => ({ type: "function", function: one })) }),
@@ -29,7 +28,7 @@ export const modernised = z.unknown().transform((body, context): unknown => {
   };
 });
 
-export function speaksOfFunctions(body: Fields): boolean {
+export function speaksOfFunctions(body: Readonly<Record<string, unknown>>): boolean {
   const { functions } = body;
   return Array.isArray(functions) && functions.length > 0;
 }
@@ -38,7 +37,7 @@ function toTurns(messages: readonly unknown[], complain: (path: (string | number
   /** The last call of each name. */
   const calls = new Map<unknown, string>();
   return messages.map((message, index): unknown => {
-    if (!isFields(message)) return message;
+    if (!isRecord(message)) return message;
     const { function_call: call, ...turn } = message;
     if (message["role"] === "function") {
       const id = calls.get(message["name"]);
@@ -46,7 +45,7 @@ function toTurns(messages: readonly unknown[], complain: (path: (string | number
       return { ...turn, role: "tool", tool_call_id: id };
     }
     if (!isGiven(call)) return message;
-    if (!isFields(call) || typeof call["name"] !== "string" || typeof call["arguments"] !== "string") {
+    if (!isRecord(call) || typeof call["name"] !== "string" || typeof call["arguments"] !== "string") {
       complain(["messages", index, "function_call"], "must hold a name and arguments, both strings");
       return message;
     }
@@ -59,17 +58,13 @@ function toTurns(messages: readonly unknown[], complain: (path: (string | number
 }
 
 function toolChoice(choice: unknown): unknown {
-  return isFields(choice) ? { type: "function", function: { name: choice["name"] } } : choice;
+  return isRecord(choice) ? { type: "function", function: { name: choice["name"] } } : choice;
 }
 
 function isChoice(choice: unknown): boolean {
-  return choice === "none" || choice === "auto" || (isFields(choice) && typeof choice["name"] === "string");
+  return choice === "none" || choice === "auto" || (isRecord(choice) && typeof choice["name"] === "string");
 }
 
 function isGiven(value: unknown): boolean {
   return value !== undefined && value !== null;
-}
-
-function isFields(value: unknown): value is Fields {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

@@ -1,6 +1,7 @@
 /** @module Answers in the words of Anthropic's Messages API. */
 import type { Answer, Generated } from "../../gateway/generation.ts";
 import type { ResolvedRoute } from "../../gateway/route.ts";
+import { isRecord, parsedJson } from "../../text/json.ts";
 import { explained } from "../chat/chat-answer.ts";
 import type { MessagesRequest } from "./messages-request.ts";
 
@@ -54,12 +55,9 @@ export function toolUseBlock(id: string, name: string, input: Readonly<Record<st
 }
 
 /** {} for a call that was cut off: half a file must not be taken for the whole. `stop_reason` says so. */
-function inputOf(text: string): Record<string, unknown> {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return {};
-  }
+function inputOf(text: string): Readonly<Record<string, unknown>> {
+  const input = parsedJson(text);
+  return isRecord(input) ? input : {};
 }
 
 const reasons = { stop: "end_turn", length: "max_tokens", tool_calls: "tool_use" } as const;

@@ -1,5 +1,6 @@
 /** @module Content blocks of Anthropic's protocol, and the conversation that they make up. */
 import { z } from "zod";
+import { isRecord } from "../../text/json.ts";
 import type { Conversation, Message, ToolCall } from "../../types/conversation.ts";
 import { worded } from "../text-content.ts";
 import { strayResults, withResultsInPlace } from "../tool-results.ts";
@@ -82,10 +83,6 @@ export function countBlocks(content: unknown): number {
     (sum: number, block: unknown) => sum + 1 + (isRecord(block) ? countBlocks(block["content"]) : 0),
     0,
   );
-}
-
-export function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null;
 }
 
 type GivenMessage = z.output<typeof messageSchema>;

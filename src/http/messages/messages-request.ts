@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
+import { isRecord } from "../../text/json.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
 import { samplingFields, stopList, toSampling, toSeed } from "../sampling-fields.ts";
@@ -20,7 +21,6 @@ import { gatewayFields, maxMessages, maxTools, refuse, toGatewayFields, userName
 import {
   checkCalls,
   countBlocks,
-  isRecord,
   maxBlocks,
   messageSchema,
   systemSchema,

@@ -2,6 +2,7 @@
 import type { TokenDetail } from "../../engine/engine.ts";
 import type { Answer, Generated } from "../../gateway/generation.ts";
 import type { ResolvedRoute } from "../../gateway/route.ts";
+import { isRecord, parsedJson } from "../../text/json.ts";
 import type { ToolCall } from "../../types/conversation.ts";
 import { explained, finiteLogprob } from "../chat/chat-answer.ts";
 import { toBound } from "../sampling-fields.ts";
@@ -116,11 +117,8 @@ export function callItem(call: ResponsesCall, id: string, status: ResponseStatus
 
 /** Nothing of a call that was cut off: half a text must not be taken for the whole. */
 export function inputOf(text: string): string {
-  try {
-    return String(JSON.parse(text).input ?? "");
-  } catch {
-    return "";
-  }
+  const given = parsedJson(text);
+  return isRecord(given) ? String(given["input"] ?? "") : "";
 }
 
 export function renderLogprobs(details: readonly TokenDetail[] | null) {
