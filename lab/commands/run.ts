@@ -53,7 +53,9 @@ export function withRun(
       world.report(
         `${journal.damaged} lines of ${path.join(out, cacheFile)} are cut short or damaged: their results are computed anew`,
       );
-    const cache = new ResultCache({ entries: journal.entries, add: inOrder((entry) => journal.add(entry)) });
+    const inTurn = inOrder();
+    const add = (entry: CacheEntry): Promise<void> => inTurn(() => journal.add(entry));
+    const cache = new ResultCache({ entries: journal.entries, add });
     try {
       await work({ models, cache, signal, report: world.report, out });
     } finally {

@@ -160,7 +160,8 @@ async function answerAll(
   const onProgress = (done: number): void => {
     if (done % 10 === 0 || done === prompts.length) report(`${done} of ${prompts.length} prompts answered`);
   };
-  const note = inOrder((negatives: NearNegatives) => journal.add(negatives));
+  const inTurn = inOrder();
+  const note = (negatives: NearNegatives): Promise<void> => inTurn(() => journal.add(negatives));
   try {
     return await nearNegatives(prompts, { samples, concurrency, known, answer, note, onProgress, stop });
   } catch (error) {

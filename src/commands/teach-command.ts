@@ -169,7 +169,8 @@ async function askAll(
   const { system, concurrency, baseUrl: baseURL } = options;
   const teacher = openTeacher({ ...options, baseURL, apiKey: endpointKey(options), report: world.report });
   let spent = 0;
-  const note = inOrder((lesson: TaughtLesson) => journal.add(lesson));
+  const inTurn = inOrder();
+  const note = (lesson: TaughtLesson): Promise<void> => inTurn(() => journal.add(lesson));
   const onProgress = (done: number, lesson: TaughtLesson): void => {
     spent += costOf(pricesOf(options), lesson);
     if (done % 10 === 0 || done === named.length)

@@ -11,6 +11,7 @@ import { hash } from "node:crypto";
 import { mkdir, open, readdir, rm } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
+import { inOrder } from "../async/in-order.ts";
 import type { Report } from "../types/operator.ts";
 import type { EmbeddingModel } from "./retriever.ts";
 
@@ -68,7 +69,8 @@ class EmbeddingFiles {
   readonly #report: Report;
   /** File → how far it has been read. */
   readonly #readers = new Map<string, RecordReader>();
-  #turn: Promise<unknown> = Promise.resolve();
+  /** One at a time. */
+  readonly #inTurn = inOrder();
 
   constructor(directory: string, model: string, dimensions: number, report: Report) {
     this.#directory = directory;
@@ -141,13 +143,6 @@ class EmbeddingFiles {
     // A copy: typed arrays need their alignment, and nobody needs the rest of what was read.
     const floats = Uint8Array.from(record.subarray(mark.length + keyBytes, record.length - checkBytes));
     this.known.set(key, new Float32Array(floats.buffer));
-  }
-
-  /** One at a time. */
-  #inTurn(work: () => Promise<void>): Promise<void> {
-    const done = this.#turn.then(work);
-    this.#turn = done.catch(() => {});
-    return done;
   }
 }
 

@@ -7,6 +7,7 @@ import { parentPort, workerData } from "node:worker_threads";
 import { Tokenizer } from "@huggingface/tokenizers";
 import { env, InferenceSession, Tensor } from "onnxruntime-node";
 import { z } from "zod";
+import { inOrder } from "../async/in-order.ts";
 import { readText } from "../system/text-files.ts";
 import { messageOf } from "../types/error.ts";
 
@@ -44,7 +45,7 @@ const window = Math.min(tokenizerConfig.model_max_length ?? Number.POSITIVE_INFI
 const known = ["input_ids", "attention_mask", "token_type_ids"];
 const unknown = session.inputNames.filter((name) => !known.includes(name)).join(", ");
 if (unknown !== "") throw new Error(`The embedding model in ${folder} takes ${unknown}, which a text has not.`);
-let turn: Promise<void> = Promise.resolve();
+const inTurn = inOrder();
 
 async function readJson(name: string): Promise<unknown> {
   return JSON.parse(await readText(path.join(folder, name)));
@@ -96,6 +97,6 @@ async function answer({ id, text }: ToThread): Promise<void> {
 }
 
 parentPort?.on("message", (message: ToThread) => {
-  turn = turn.then(() => answer(message));
+  void inTurn(() => answer(message));
 });
 tell({ type: "ready", window });

@@ -1,4 +1,5 @@
 /** @module Tokens under a grammar, drawn one after another, so that each can be told what it takes. */
+import { inOrder } from "../../async/in-order.ts";
 import { GatewayError } from "../../types/error.ts";
 
 /**
@@ -12,7 +13,7 @@ const mostPerToken = 2_000_000;
  * work: a busy machine is no reason.
  */
 export class GrammarTurns {
-  #last: Promise<unknown> = Promise.resolve();
+  readonly #inTurn = inOrder();
   readonly #now: () => number;
 
   /** `now`: processor time that this process has used, in microseconds. */
@@ -22,14 +23,12 @@ export class GrammarTurns {
 
   /** Throws "invalid_request" where the draw took too much. */
   take<Drawn>(draw: () => Promise<Drawn>): Promise<Drawn> {
-    const turn = this.#last.then(async () => {
+    return this.#inTurn(async () => {
       const start = this.#now();
       const drawn = await draw();
       if (this.#now() - start > mostPerToken) throw tooAmbiguous();
       return drawn;
     });
-    this.#last = turn.catch(() => {}); // whoever drew it knows
-    return turn;
   }
 }
 

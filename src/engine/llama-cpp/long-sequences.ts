@@ -2,6 +2,7 @@
  * @module Sequences that are longer than the usual ones: fewer, in a context of their own, which is opened when a
  * request first needs it, as long as that request needs it, and opened anew where a later one needs more.
  */
+import { inOrder } from "../../async/in-order.ts";
 import { untilAborted } from "../../async/until-aborted.ts";
 import type { Backend } from "./backend.ts";
 import { Scheduler, type SchedulerOptions } from "./scheduler.ts";
@@ -36,8 +37,8 @@ export class LongSequences {
   readonly #options: LongOptions;
   #opened: Opened | undefined;
   #threads = Number.POSITIVE_INFINITY;
-  /** Whoever came last; nobody overtakes, or who needs a longer context might wait for ever. */
-  #last: Promise<unknown> = Promise.resolve();
+  /** Nobody overtakes, or who needs a longer context might wait for ever. */
+  readonly #inTurn = inOrder();
   #whenUnused = (): void => {};
 
   constructor(options: LongOptions) {
@@ -58,8 +59,7 @@ export class LongSequences {
    * "cancelled" when the signal fires, "out_of_room" where it cannot be opened.
    */
   async take(tokens: number, signal: AbortSignal): Promise<Lent> {
-    const taken = this.#last.then(() => (signal.aborted ? undefined : this.#take(tokens)));
-    this.#last = taken.catch(() => {}); // told to who asked
+    const taken = this.#inTurn(() => (signal.aborted ? undefined : this.#take(tokens)));
     try {
       const lent = await untilAborted(taken, signal);
       return lent as Lent;

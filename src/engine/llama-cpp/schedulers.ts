@@ -2,6 +2,7 @@
  * @module Where a task runs: in the usual sequences, or in longer ones. What outgrows the usual ones goes on in longer
  * ones. The contexts take turns, a step each.
  */
+import { inOrder } from "../../async/in-order.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Token } from "../engine.ts";
 import type { Backend } from "./backend.ts";
@@ -24,7 +25,7 @@ export class Schedulers {
   readonly #long: LongSequences;
 
   constructor(usual: Backend, { longer, open, now }: SchedulersOptions) {
-    const options = { turn: inTurns(), ...(now !== undefined && { now }) };
+    const options = { turn: inOrder(), ...(now !== undefined && { now }) };
     const { contextSize } = usual;
     this.contextSize = longer.at(-1)?.contextSize ?? contextSize;
     this.#usual = { scheduler: new Scheduler(usual, options), contextSize, release() {} };
@@ -127,14 +128,4 @@ function held(done: Promise<void>): Promise<void> {
 function cutShort(sequence: TaskSequence, error: unknown): void {
   if (!(error instanceof GatewayError) || error.code !== "out_of_room" || sequence.cut === undefined) throw error;
   sequence.cut();
-}
-
-/** One after another, in the order of asking. */
-function inTurns(): <Result>(act: () => Promise<Result>) => Promise<Result> {
-  let last: Promise<unknown> = Promise.resolve();
-  return (act) => {
-    const done = last.then(act);
-    last = done.catch(() => {}); // told to who asked
-    return done;
-  };
 }

@@ -3,6 +3,7 @@
  * to decide.
  */
 import { parentPort, workerData } from "node:worker_threads";
+import { inOrder } from "../../async/in-order.ts";
 import { retry } from "../../async/retry.ts";
 import { messageOf } from "../../types/error.ts";
 import { Database } from "../libsql-records.ts";
@@ -16,18 +17,12 @@ const hourMs = 60 * 60 * 1_000;
 
 const waiting: RecordedRow[] = [];
 let database: Database | undefined;
-let turn: Promise<unknown> = Promise.resolve();
+/** One thing at a time. */
+const inTurn = inOrder();
 let isFlushing = false;
 
 function tell(message: FromWorker): void {
   parentPort?.postMessage(message);
-}
-
-/** One thing at a time. */
-function inTurn<Result>(work: () => Promise<Result>): Promise<Result> {
-  const done = turn.then(work);
-  turn = done.catch(() => {});
-  return done;
 }
 
 function notice(line: string): void {

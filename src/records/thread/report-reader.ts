@@ -1,5 +1,6 @@
 /** @module The thread that makes reports, by a connection of its own: whoever writes does not wait for them. */
 import { parentPort, workerData } from "node:worker_threads";
+import { inOrder } from "../../async/in-order.ts";
 import type { ExperimentDescription } from "../../experiment/report.ts";
 import { messageOf } from "../../types/error.ts";
 import { Database, type DatabaseOptions } from "../libsql-records.ts";
@@ -7,7 +8,7 @@ import type { FromReader, ToReader } from "./thread-messages.ts";
 
 const options = workerData as DatabaseOptions;
 let database: Database | undefined;
-let turn: Promise<unknown> = Promise.resolve();
+const inTurn = inOrder();
 /** Reports that are asked for, those that wait for their turn among them. */
 const wanted = new Map<number, AbortController>();
 
@@ -35,5 +36,5 @@ parentPort?.on("message", (message: ToReader) => {
   if (message.type === "cancel") return wanted.get(message.id)?.abort();
   const controller = new AbortController();
   wanted.set(message.id, controller);
-  turn = turn.then(() => answer(message.id, message.experiment, controller.signal));
+  void inTurn(() => answer(message.id, message.experiment, controller.signal));
 });
