@@ -46,6 +46,15 @@ export function openOpenAi(settings: RemoteSettings, world: RemoteWorld): Runnin
   return new OpenAi(settings, world);
 }
 
+/** What the service is asked, however often. */
+interface Asked {
+  readonly prompt: MessagesPrompt;
+  readonly request: SampleRequest;
+  /** The service has said of each answer why it ended. */
+  readonly isWhole: () => boolean;
+  readonly signal: AbortSignal | undefined;
+}
+
 class OpenAi implements RunningEngine {
   readonly #model: string;
   /** Fields beside OpenAI's. */
@@ -116,11 +125,11 @@ class OpenAi implements RunningEngine {
     const samples = request.seeds.map(() => new OpenAiSample(request));
     const estimates = request.seeds.map(() => new Estimate());
     // Before the call goes out: what cannot be asked is refused.
-    this.#body(prompt, request);
+    const body = this.#body(prompt, request);
     yield { type: "prefill", fed: 0 };
     let hasBegun = false;
     const isWhole = (): boolean => samples.every(({ hasEnded }) => hasEnded);
-    for await (const event of this.#events(prompt, request, isWhole, signal)) {
+    for await (const event of this.#events({ prompt, request, isWhole, signal }, body)) {
       if (!hasBegun) yield { type: "prompt", cached: 0 };
       hasBegun = true;
       for (const { index, ...news } of event.choices) {
@@ -150,15 +159,11 @@ class OpenAi implements RunningEngine {
   async close(): Promise<void> {}
 
   /** Asked again where the service refuses a field that can be said otherwise, which is remembered. */
-  async *#events(
-    prompt: MessagesPrompt,
-    request: SampleRequest,
-    isWhole: () => boolean,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<ChatEvent> {
-    for (let hasBegun = false; ; ) {
+  async *#events(asked: Asked, first: object): AsyncGenerator<ChatEvent> {
+    for (let body = first; ; body = this.#body(asked.prompt, asked.request)) {
+      let hasBegun = false;
       try {
-        for await (const event of this.#asked(prompt, request, isWhole, signal)) {
+        for await (const event of this.#answer(asked, body)) {
           hasBegun = true;
           yield event;
         }
@@ -169,15 +174,9 @@ class OpenAi implements RunningEngine {
     }
   }
 
-  async *#asked(
-    prompt: MessagesPrompt,
-    request: SampleRequest,
-    isWhole: () => boolean,
-    signal: AbortSignal | undefined,
-  ): AsyncGenerator<ChatEvent> {
+  async *#answer({ request, isWhole, signal }: Asked, body: object): AsyncGenerator<ChatEvent> {
     const { whole, seeds, maxTokens, topLogprobs } = request;
     const tokens = seeds.length * maxTokens;
-    const body = this.#body(prompt, request);
     if (whole) {
       const size = describedAnswer([tokens], topLogprobs);
       yield await this.#replicas.json({ path, body, answer: chatEvent, size, signal });
