@@ -10,7 +10,7 @@ import { GatewayError, messageOf } from "../../types/error.ts";
 import type { TemplateVariables, Token } from "../engine.ts";
 import { fittingTurns, mapTexts, plainMarkers } from "./chat-turns.ts";
 import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
-import { callProbes, readTurnRules, type TurnRules, turnProbes } from "./turn-rules.ts";
+import { callProbes, readTurnRules, renderedProbes, type TurnRules, turnProbes } from "./turn-rules.ts";
 
 /** What the template needs to know of the model's vocabulary. */
 export interface TemplateVocabulary {
@@ -57,8 +57,7 @@ export class ChatTemplate {
   constructor(source: string, vocabulary: TemplateVocabulary) {
     this.#template = new Template(source);
     this.#vocabulary = vocabulary;
-    const spellings = [...vocabulary.control.keys()].sort((a, b) => b.length - a.length);
-    this.#control = spellings.length === 0 ? /(?!)/u : new RegExp(`(${spellings.map(escapeRegExp).join("|")})`, "u");
+    this.#control = anyOf([...vocabulary.control.keys()]);
     const render: Render = (messages, tools, prompt) => this.#render(messages, tools, prompt);
     this.tools = probeToolSyntax(render, this.#control);
     this.#rules = this.#readRules();
@@ -126,10 +125,8 @@ export class ChatTemplate {
         return null;
       }
     };
-    return readTurnRules(
-      mapValues(turnProbes, rendered),
-      this.tools === null ? undefined : mapValues(callProbes, rendered),
-    );
+    const calls = this.tools === null ? undefined : renderedProbes(callProbes, rendered);
+    return readTurnRules(renderedProbes(turnProbes, rendered), calls);
   }
 
   /** Renders a conversation of known texts and reads the delimiters off what stands between them. */
@@ -170,7 +167,7 @@ export function renderedTokens(rendering: Rendering, vocabulary: Vocabulary): To
 }
 
 /** Messages as templates know them: arguments as an object, where they are one; results with their tool's name. */
-function templateMessages(conversation: Conversation): Record<string, unknown>[] {
+export function templateMessages(conversation: Conversation): Record<string, unknown>[] {
   const calls = conversation.flatMap(({ toolCalls = [] }) => toolCalls);
   const names = new Map(calls.map(({ id, name }) => [id, name]));
   return conversation.map(({ role, content, toolCalls, toolCallId, name = names.get(toolCallId ?? "") }) => ({
@@ -188,14 +185,6 @@ function templateMessages(conversation: Conversation): Record<string, unknown>[]
   }));
 }
 
-function mapValues<Key extends string, Value, Mapped>(
-  record: Readonly<Record<Key, Value>>,
-  change: (value: Value) => Mapped,
-): Record<Key, Mapped> {
-  const entries = (Object.entries(record) as [Key, Value][]).map(([key, value]) => [key, change(value)]);
-  return Object.fromEntries(entries) as Record<Key, Mapped>;
-}
-
 function parsedArguments(text: string): unknown {
   const given = parsedJson(text);
   return given === undefined ? text : given;
@@ -209,6 +198,13 @@ function unusedMark(text: string): string {
   throw new GatewayError("invalid_request", "The messages use every private-use character of Unicode's first plane.", {
     param: "messages",
   });
+}
+
+/** Matches the longest of the spellings, and none where there are none; texts that it splits keep what it matched. */
+export function anyOf(spellings: readonly string[]): RegExp {
+  if (spellings.length === 0) return /(?!)/u;
+  const longestFirst = spellings.toSorted((a, b) => b.length - a.length);
+  return new RegExp(`(${longestFirst.map(escapeRegExp).join("|")})`, "u");
 }
 
 function escapeRegExp(text: string): string {

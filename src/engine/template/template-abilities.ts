@@ -1,11 +1,13 @@
 /** @module What a chat template can do, found out by rendering known conversations and looking for what is left. */
 import { Template } from "@huggingface/jinja";
-import type { ToolSyntax } from "../../types/conversation.ts";
-import { probeToolSyntax, type Render } from "./tool-syntax.ts";
+import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
+import { anyOf, templateMessages } from "./chat-template.ts";
+import { probeToolSyntax } from "./tool-syntax.ts";
+import { readTurnRules, renderedProbes, type TurnRules, turnProbes } from "./turn-rules.ts";
 
 export interface TemplateAbilities {
   /** Where a system message may stand: before any turn, at the front alone, or nowhere. */
-  readonly system: "anywhere" | "front" | "nowhere";
+  readonly system: TurnRules["system"];
   /** "read": calls that are told from text; "told": tools reach the prompt, but calls are written in some other way. */
   readonly tools: "read" | "told" | "none";
   readonly syntax: ToolSyntax | null;
@@ -16,20 +18,25 @@ export interface TemplateAbilities {
   readonly thinking: "switched" | "always" | "kept" | "none";
 }
 
-type Turn = Readonly<Record<string, unknown>>;
-type Variables = Readonly<Record<string, unknown>>;
+const user: Message = { role: "user", content: "PROBE-USER" };
+const tool: Tool = { name: "probe_tool", description: "A probe", parameters: { type: "object", properties: {} } };
+const called: Conversation = [
+  user,
+  {
+    role: "assistant",
+    content: "",
+    toolCalls: [{ id: "probecal0", name: "probe_tool", arguments: '{"probe": "value"}' }],
+  },
+  { role: "tool", content: "PROBE-RESULT", toolCallId: "probecal0" },
+];
 
-const system = { role: "system", content: "PROBE-SYSTEM" };
-const user = { role: "user", content: "PROBE-USER" };
-const other = { role: "user", content: "PROBE-OTHER" };
-const answer = { role: "assistant", content: "PROBE-ANSWER" };
-const call = { id: "probecal0", type: "function", function: { name: "probe_tool", arguments: { probe: "value" } } };
-const tool = {
-  type: "function",
-  function: { name: "probe_tool", description: "A probe", parameters: { type: "object", properties: {} } },
-};
-const calling = { role: "assistant", content: "", tool_calls: [call] };
-const result = { role: "tool", content: "PROBE-RESULT", name: "probe_tool", tool_call_id: "probecal0" };
+interface Told {
+  readonly tools?: readonly Tool[];
+  readonly variables?: Readonly<Record<string, unknown>>;
+}
+
+/** What the template makes of a conversation, ready for the assistant's turn; null: it refuses. */
+type Tried = (conversation: Conversation, told?: Told) => string | null;
 
 /** `control`: the spellings of control tokens. Throws jinja's error where the source is no template. */
 export function templateAbilities(
@@ -37,58 +44,42 @@ export function templateAbilities(
   { bos, eos, control }: { readonly bos: string; readonly eos: string; readonly control: readonly string[] },
 ): TemplateAbilities {
   const template = new Template(source);
-  const rendered = (messages: readonly Turn[], variables: Variables = {}): string =>
-    template.render({ messages, add_generation_prompt: true, bos_token: bos, eos_token: eos, ...variables });
-  /** "": refused. */
-  const tried = (messages: readonly Turn[], variables?: Variables): string => {
+  const render = (conversation: Conversation, prompt: boolean, { tools = [], variables }: Told): string =>
+    template.render({
+      messages: templateMessages(conversation),
+      add_generation_prompt: prompt,
+      bos_token: bos,
+      eos_token: eos,
+      ...(tools.length > 0 && { tools: tools.map((one) => ({ type: "function", function: one })) }),
+      ...variables,
+    });
+  const tried: Tried = (conversation, told = {}) => {
     try {
-      return rendered(messages, variables);
+      return render(conversation, true, told);
     } catch {
-      return "";
+      return null;
     }
   };
-  const keeps = (messages: readonly Turn[], variables?: Variables): boolean => {
-    const text = tried(messages, variables);
-    return messages.every(({ content }) => text.includes(String(content)));
-  };
-  const render: Render = (messages, tools, prompt) =>
-    rendered(messages.map(asTurn), {
-      add_generation_prompt: prompt,
-      ...(tools.length > 0 && { tools: tools.map((one) => ({ type: "function", function: one })) }),
-    });
-  const closes = control.length === 0 ? /(?!)/u : new RegExp(control.map(escapeRegExp).join("|"), "u");
-  const syntax = probeToolSyntax(render, closes);
-  const tells = tried([user], { tools: [tool] }).includes("probe_tool");
+  const syntax = probeToolSyntax(
+    (conversation, tools, prompt) => render(conversation, prompt, { tools }),
+    anyOf(control),
+  );
+  const tells = tried([user], { tools: [tool] })?.includes(tool.name);
+  const results = tried(called, { tools: [tool] });
+  const { system, usersInARow } = readTurnRules(renderedProbes(turnProbes, (conversation) => tried(conversation)));
   return {
-    system: keeps([user, answer, system, other]) ? "anywhere" : keeps([system, user]) ? "front" : "nowhere",
+    system,
     tools: syntax !== null ? "read" : tells ? "told" : "none",
     syntax,
-    toolResults: keeps([user, calling, result], { tools: [tool] }),
-    alternates: !keeps([user, other]),
+    toolResults: results !== null && called.every(({ content }) => results.includes(content)),
+    alternates: !usersInARow,
     thinking: thinkingOf(tried, source),
   };
 }
 
-function thinkingOf(
-  tried: (messages: readonly Turn[], variables?: Variables) => string,
-  source: string,
-): TemplateAbilities["thinking"] {
-  const [on, off] = [true, false].map((enable_thinking) => tried([user], { enable_thinking }));
+function thinkingOf(tried: Tried, source: string): TemplateAbilities["thinking"] {
+  const [on, off] = [true, false].map((enable_thinking) => tried([user], { variables: { enable_thinking } }));
   if (on !== off) return "switched";
-  if (/<think(?:ing)?>\s*$/u.test(tried([user]))) return "always";
+  if (/<think(?:ing)?>\s*$/u.test(tried([user]) ?? "")) return "always";
   return /<\/?think|reasoning_content/u.test(source) ? "kept" : "none";
-}
-
-/** A turn as templates know it: arguments as an object. */
-function asTurn({ role, content, toolCalls, toolCallId }: Parameters<Render>[0][number]): Turn {
-  const calls = toolCalls?.map(({ id, name, arguments: text }) => ({
-    id,
-    type: "function",
-    function: { name, arguments: JSON.parse(text) as unknown },
-  }));
-  return { role, content, ...(calls && { tool_calls: calls }), ...(toolCallId && { tool_call_id: toolCallId }) };
-}
-
-function escapeRegExp(text: string): string {
-  return text.replace(/[.*+?^${}()|[\]\\]/gu, "\\$&");
 }

@@ -51,6 +51,15 @@ export const callProbes = {
 
 type Rendered = string | null;
 
+/** What a template makes of each of the probes. */
+export function renderedProbes<Name extends string>(
+  probes: Readonly<Record<Name, Conversation>>,
+  render: (conversation: Conversation) => Rendered,
+): Record<Name, Rendered> {
+  const names = Object.keys(probes) as Name[];
+  return Object.fromEntries(names.map((name) => [name, render(probes[name])])) as Record<Name, Rendered>;
+}
+
 /** `turns`, `calls`: what the template makes of each probe, ready for the assistant's turn; null: it refuses. */
 export function readTurnRules(
   turns: Readonly<Record<keyof typeof turnProbes, Rendered>>,
