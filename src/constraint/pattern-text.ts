@@ -81,10 +81,7 @@ export class PatternText {
     while (this.peek() !== "}") text += this.next();
     this.next();
     const [least = "", most] = text.split(",");
-    const bounds: Bounds = [
-      Number(least),
-      most === undefined ? Number(least) : most === "" ? undefined : Number(most),
-    ];
+    const bounds: Bounds = [Number(least), most === undefined ? Number(least) : most === "" ? undefined : Number(most)];
     if (Math.max(bounds[0], bounds[1] ?? 0) > mostRepetitions)
       throw new UnsupportedPattern(`it repeats something more than ${mostRepetitions} times`);
     return bounds;

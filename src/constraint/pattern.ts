@@ -1,11 +1,5 @@
 /** @module Regular expressions as grammars of what stands between the quotes of a JSON string. */
-import {
-  contains,
-  everything,
-  intersect,
-  notLineEnds,
-  type Ranges,
-} from "./character-ranges.ts";
+import { contains, everything, intersect, notLineEnds, type Ranges } from "./character-ranges.ts";
 import { alternatives, type Grammar, literal, repeat } from "./gbnf.ts";
 import {
   anyLength,

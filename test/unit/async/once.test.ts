@@ -1,6 +1,5 @@
 /** Promises that are remembered: a failure must not be for good. */
 import { describe, expect, it } from "vitest";
-import { inOrder } from "../../../src/async/in-order.ts";
 import { once } from "../../../src/async/once.ts";
 
 describe("what is made once", () => {
@@ -23,16 +22,4 @@ describe("what is made once", () => {
     expect(await get()).toBe(2);
     expect(await get()).toBe(2);
   });
-});
-
-it("writes what comes after a write that failed", async () => {
-  const written: number[] = [];
-  const add = inOrder(async (entry: number) => {
-    if (entry === 1) throw new Error("no space left on device");
-    written.push(entry);
-  });
-  const outcomes = await Promise.allSettled([add(0), add(1), add(2)]);
-  expect(outcomes.map(({ status }) => status)).toEqual(["fulfilled", "rejected", "fulfilled"]);
-  await add(3);
-  expect(written).toEqual([0, 2, 3]);
 });
