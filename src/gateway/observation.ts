@@ -133,10 +133,7 @@ export function observe({ telemetry, newId, clientAddress }: ObserveDependencies
     const reading = c.get("reading");
     // An error answers in a stream's place.
     if (reading === undefined || c.error !== undefined) return observer.end(end);
-    const left = (): void => observer.end({ path, ...hasLeft });
-    reading.then((isRead) => (isRead ? observer.end(end) : left()));
-    // Some runtimes cancel no stream whose reader has left, but say so here.
-    c.req.raw.signal.addEventListener("abort", left);
+    reading.then((isRead) => observer.end(isRead ? end : { path, ...hasLeft }));
   };
 }
 

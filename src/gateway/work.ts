@@ -136,6 +136,8 @@ export function sizeOf(text: string, details: readonly Pick<TokenDetail, "top">[
 export interface Reader {
   /** Fires when nobody reads any more: the work stops. */
   readonly left: AbortSignal;
+  /** Nobody will read any more; `reason`: why, where that is no reader's wish. */
+  readonly leave: (reason?: GatewayError) => void;
   /** Settles when nothing waits for the reader any more: the place is free. */
   readonly read: Promise<void>;
   /** No more is made, however far its events have been read. */
@@ -171,7 +173,6 @@ export async function* streamWork<Event>(
   demand: Demand,
   work: (work: Work, out: Outlet<Event>) => Promise<Finished<Event>>,
 ): AsyncGenerator<Event> {
-  const leaving = new AbortController();
   const events = new EventQueue<Event>();
   let hasBegun = false;
   let hasSent = false;
@@ -181,14 +182,14 @@ export async function* streamWork<Event>(
     hasBegun = true;
   };
   const push = (event: Event, size: number): void => {
-    if (leaving.signal.aborted) return;
+    if (reader.left.aborted) return;
     hasSent = true;
     events.push(event, size);
-    if (events.waiting > mostWaiting) leaving.abort(tooSlow());
+    if (events.waiting > mostWaiting) reader.leave(tooSlow());
   };
-  const linked: Asker = { ...asker, left: [...asker.left, leaving.signal, reader.left], read: reader.read };
+  const linked: Asker = { ...asker, left: [...asker.left, reader.left], read: reader.read };
   const finish = ({ rest, after }: Finished<Event>): void => {
-    if (leaving.signal.aborted) throw tooSlow();
+    if (reader.left.aborted) throw tooSlow();
     for (const event of rest) events.push(event);
     isOver = true;
     events.end();
@@ -211,7 +212,7 @@ export async function* streamWork<Event>(
     yield* events;
   } finally {
     // An abort costs a stack trace.
-    if (!isOver) leaving.abort();
+    if (!isOver) reader.leave();
   }
 }
 

@@ -32,21 +32,19 @@ export async function streamAnswer<Event>(
   { events, write, fail, ping }: StreamedAnswer<Event>,
 ): Promise<Response> {
   const reader = new StreamReader();
-  // Some runtimes say only so that a reader has left.
-  c.req.raw.signal.addEventListener("abort", reader.release, { once: true });
-  const all = await begun(events(reader), reader);
   let over = (_isRead: boolean): void => {};
-  c.set(
-    "reading",
-    new Promise<boolean>((resolve) => {
-      over = resolve;
-    }),
-  );
+  const reading = new Promise<boolean>((resolve) => {
+    over = resolve;
+  });
   const onOver = (isRead: boolean): void => {
     reader.release();
     over(isRead);
   };
-  const text = new TextStream({ onLeave: reader.leave, onOver, readerMs });
+  // Some runtimes cancel no stream whose reader has left, but say so here.
+  c.req.raw.signal.addEventListener("abort", () => onOver(false), { once: true });
+  const all = await begun(events(reader), reader);
+  c.set("reading", reading);
+  const text = new TextStream({ onLeave: () => reader.leave(), onOver, readerMs });
   void reader.hurried.then(() => text.hurry());
   const send = async (): Promise<void> => {
     const pings = startPings(text, pingMs, ping);
@@ -96,11 +94,11 @@ class StreamReader implements Reader {
     });
   }
 
-  readonly leave = (): void => this.#leaving.abort();
+  readonly leave = (reason?: GatewayError): void => this.#leaving.abort(reason);
 }
 
 /** Waits for the first event; returns it, and those after it. */
-async function begun<Event>(events: AsyncIterable<Event>, reader: StreamReader): Promise<AsyncGenerator<Event>> {
+async function begun<Event>(events: AsyncIterable<Event>, reader: StreamReader): Promise<AsyncIterable<Event>> {
   const coming = events[Symbol.asyncIterator]();
   try {
     return resumed(await coming.next(), coming);
@@ -110,12 +108,17 @@ async function begun<Event>(events: AsyncIterable<Event>, reader: StreamReader):
   }
 }
 
-async function* resumed<Event>(first: IteratorResult<Event>, coming: AsyncIterator<Event>): AsyncGenerator<Event> {
-  try {
-    for (let next = first; !next.done; next = await coming.next()) yield next.value;
-  } finally {
-    await coming.return?.();
-  }
+/** What has come goes first. No generator: each event would wait in it once more. */
+function resumed<Event>(first: IteratorResult<Event>, coming: AsyncIterator<Event>): AsyncIterable<Event> {
+  let held: IteratorResult<Event> | undefined = first;
+  const next = async (): Promise<IteratorResult<Event>> => {
+    const given = held;
+    held = undefined;
+    return given ?? coming.next();
+  };
+  const leave = async (): Promise<IteratorResult<Event>> =>
+    (await coming.return?.()) ?? { value: undefined, done: true };
+  return { [Symbol.asyncIterator]: () => ({ next, return: leave }) };
 }
 
 function lines({ event, data }: ServerSentEvent): string {
