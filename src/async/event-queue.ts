@@ -1,6 +1,7 @@
 /** @module Events pushed on one side, iterated on the other. */
 
-export class EventQueue<Event> implements AsyncIterable<Event> {
+/** An iterator itself: a generator around it would cost more than most events do. */
+export class EventQueue<Event> implements AsyncIterableIterator<Event, undefined> {
   readonly #events: { readonly event: Event; readonly size: number }[] = [];
   #waiting = 0;
   #outcome: { readonly error?: unknown } | undefined;
@@ -27,21 +28,26 @@ export class EventQueue<Event> implements AsyncIterable<Event> {
     this.#wake?.();
   }
 
-  /** Yields every event, then ends or throws. One consumer. */
-  async *[Symbol.asyncIterator](): AsyncGenerator<Event> {
+  /** Every event, then the end or the error. One consumer. */
+  async next(): Promise<IteratorResult<Event, undefined>> {
     for (;;) {
-      for (let next = this.#events.shift(); next !== undefined; next = this.#events.shift()) {
+      const next = this.#events.shift();
+      if (next !== undefined) {
         this.#waiting -= next.size;
-        yield next.event;
+        return { value: next.event, done: false };
       }
       if (this.#outcome !== undefined) {
         if ("error" in this.#outcome) throw this.#outcome.error;
-        return;
+        return { value: undefined, done: true };
       }
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
       this.#wake = undefined;
     }
+  }
+
+  [Symbol.asyncIterator](): this {
+    return this;
   }
 }

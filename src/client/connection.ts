@@ -105,7 +105,8 @@ export class Connection {
     for await (const piece of this.#pieces(response, whole)) {
       waiting += piece.length;
       parser.feed(piece);
-      yield* events.splice(0);
+      // Not `yield*`, which waits for each of them once more.
+      for (const data of events.splice(0)) yield data;
       if (waiting > event) throw tooLarge(this.#options.name, "a server-sent event", event);
     }
     parser.feed("\n\n");

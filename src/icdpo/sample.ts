@@ -13,7 +13,7 @@ import type { ScoringContext } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
 import { candidateSeed } from "./seed.ts";
 import { TimeBudget } from "./time-budget.ts";
-import { counted, type TokenUsage } from "./token-usage.ts";
+import { TokenCounter, type TokenUsage } from "./token-usage.ts";
 
 /** Takes a piece of candidate `index`, and details of the tokens that begin in it, if asked for. */
 export type OnText = (index: number, text: string, details: readonly TokenDetail[]) => void;
@@ -95,8 +95,10 @@ async function* generatedEvents(
   const stop = format === "chat" || grammar !== undefined ? parameters.stop : [...parameters.stop, ...cuts];
   const whole = onText === undefined && !budget.isLimited;
   const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
+  const counter = new TokenCounter(prompt.tokens.length, usage);
   let hasBegun = false;
-  for await (const event of counted(engine.sample(prompt, request, budget.signal), prompt.tokens.length, usage)) {
+  for await (const event of engine.sample(prompt, request, budget.signal)) {
+    counter.count(event);
     if (event.type === "prefill") {
       if (!hasBegun) onPrefill?.();
     } else if (event.type === "prompt") {

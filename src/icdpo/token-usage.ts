@@ -31,14 +31,15 @@ export async function* counted<Event extends SampleEvent | ScoreEvent>(
   promptTokens: number,
   usage: TokenUsage,
 ): AsyncGenerator<Event> {
-  const counter = new Counter(promptTokens, usage);
+  const counter = new TokenCounter(promptTokens, usage);
   for await (const event of events) {
     counter.count(event);
     yield event;
   }
 }
 
-class Counter {
+/** Counts in a usage what events tell. */
+export class TokenCounter {
   readonly #usage: TokenUsage;
   readonly #promptTokens: number;
   /** Of the prompt, in `work`. */

@@ -163,10 +163,12 @@ class OpenAi implements RunningEngine {
     for (let body = first; ; body = this.#body(asked.prompt, asked.request)) {
       let hasBegun = false;
       try {
-        for await (const event of this.#answer(asked, body)) {
-          hasBegun = true;
-          yield event;
-        }
+        if (asked.request.whole) yield await this.#whole(asked, body);
+        else
+          for await (const event of this.#pieces(asked, body)) {
+            hasBegun = true;
+            yield event;
+          }
         return;
       } catch (error) {
         if (hasBegun || !this.#learns(error)) throw error;
@@ -174,20 +176,18 @@ class OpenAi implements RunningEngine {
     }
   }
 
-  async *#answer({ request, isWhole, signal }: Asked, body: object): AsyncGenerator<ChatEvent> {
-    const { whole, seeds, maxTokens, topLogprobs } = request;
-    const tokens = seeds.length * maxTokens;
-    if (whole) {
-      const size = describedAnswer([tokens], topLogprobs);
-      yield await this.#replicas.json({ path, body, answer: chatEvent, size, signal });
-      return;
-    }
+  #whole({ request, signal }: Asked, body: object): Promise<ChatEvent> {
+    const size = describedAnswer([sampledTokens(request)], request.topLogprobs);
+    return this.#replicas.json({ path, body, answer: chatEvent, size, signal });
+  }
+
+  #pieces({ request, isWhole, signal }: Asked, body: object): AsyncIterable<ChatEvent> {
     const counting = this.#refused.has("stream_options") ? {} : { stream_options: { include_usage: true } };
-    yield* this.#replicas.events({
+    return this.#replicas.events({
       path,
       body: { ...body, stream: true, ...counting },
       answer: chatEvent,
-      size: sampledAnswer(tokens, topLogprobs ?? 0),
+      size: sampledAnswer(sampledTokens(request), request.topLogprobs ?? 0),
       endsPlainly: isWhole,
       signal,
     });
@@ -208,6 +208,11 @@ class OpenAi implements RunningEngine {
     if (refused !== undefined) this.#refused.add(refused as Replaceable);
     return refused !== undefined;
   }
+}
+
+/** At most, of all answers. */
+function sampledTokens({ seeds, maxTokens }: SampleRequest): number {
+  return seeds.length * maxTokens;
 }
 
 async function probe(server: RemoteServer): Promise<void> {
