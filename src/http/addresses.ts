@@ -14,12 +14,16 @@ const bare: ReadonlySet<string | undefined> = new Set(
   }),
 );
 
+/** Most requests come to one of them as it stands. */
+const known: ReadonlySet<string> = new Set(endpoints.map(({ path }) => path));
+
 /** The path that a request is routed by. */
 export function routedPath(request: Request): string {
   return canonical(getPath(request));
 }
 
 export function canonical(path: string): string {
+  if (known.has(path)) return path;
   const parts = partsOf(path);
   const base = parts[0] === "routes" && parts.length > 2 ? parts.splice(0, 2) : [];
   while (parts[0] === version && parts[1] === version) parts.shift();

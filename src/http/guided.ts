@@ -40,8 +40,11 @@ export const guidedFields = {
 
 export type Guided = { readonly [Name in keyof typeof guidedFields]?: z.output<(typeof guidedFields)[Name]> };
 
+const names = Object.keys(guidedFields) as (keyof typeof guidedFields)[];
+
 /** Empty strings ask for nothing: llama.cpp's page sends them. */
 function formatsOf(body: Guided): AnswerFormat[] {
+  if (!names.some((name) => body[name])) return [];
   const { structured_outputs: outputs } = body;
   const at = (name: string): string => `structured_outputs.${name}`;
   return [

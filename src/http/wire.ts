@@ -61,6 +61,7 @@ export const messagesSchema = z
   .min(1, "must hold at least one message")
   .max(maxMessages, `must hold at most ${maxMessages} messages`)
   .superRefine((messages, context) => {
+    if (messages.every(({ role }) => role !== "tool")) return;
     const said = messages.map(({ role, tool_calls, tool_call_id }) => ({
       calls: (tool_calls ?? []).map(({ id }) => id),
       answers: (role === "tool" && tool_call_id) || undefined,

@@ -6,6 +6,7 @@ import { generate } from "../../gateway/generate.ts";
 import type { AnswerEvent, Generation, GenerationEvent } from "../../gateway/generation.ts";
 import { type ServerSentEvent, streamAnswer } from "../sse.ts";
 import { type ChatCall, explained, fingerprint, finishReason, renderLogprobs, renderUsage } from "./chat-answer.ts";
+import type { ChatRequest } from "./chat-request.ts";
 import { speaksOfFunctions } from "./legacy-functions.ts";
 
 export function streamChatCompletion(
@@ -23,29 +24,29 @@ export function streamChatCompletion(
 
 async function* chatEvents(call: ChatCall, events: AsyncIterable<GenerationEvent>): AsyncGenerator<ServerSentEvent> {
   const { body, resolved } = call;
+  const chunk = chunkWriter(call);
+  const isLegacy = speaksOfFunctions(body);
   /** The last choice's end waits for what explains it. */
   let last: ChoiceChunk | undefined;
   for await (const event of events) {
     if (event.type === "begin") {
       // Who speaks is said at once: some clients show nothing, and some proxies pass nothing on, before a first chunk.
-      for (let index = 0; index < (body.n ?? 1); index++) yield choice(call, { index, delta: opening });
+      for (let index = 0; index < (body.n ?? 1); index++) yield chunk(choice(body, { index, delta: opening }));
       continue;
     }
     if (event.type === "end") {
-      if (last !== undefined) yield choice(call, last, explained(body, resolved, event.generated));
-      if (body.stream_options?.include_usage) yield chunk(call, { choices: [], usage: renderUsage(event.generated) });
+      if (last !== undefined) yield chunk({ ...choice(body, last), ...explained(body, resolved, event.generated) });
+      if (body.stream_options?.include_usage) yield chunk({ choices: [], usage: renderUsage(event.generated) });
       continue;
     }
     const { index } = event;
-    if (last !== undefined) yield choice(call, last);
+    if (last !== undefined) yield chunk(choice(body, last));
     last = undefined;
     if (event.type === "finish") last = { index, delta: {}, finish: finishReason(call, event.answer) };
-    else
-      yield choice(call, {
-        index,
-        delta: delta(event, speaksOfFunctions(body)),
-        logprobs: event.type === "text" ? event.logprobs : null,
-      });
+    else {
+      const logprobs = event.type === "text" ? event.logprobs : null;
+      yield chunk(choice(body, { index, delta: delta(event, isLegacy), logprobs }));
+    }
   }
   yield { data: "[DONE]" };
 }
@@ -77,19 +78,17 @@ interface ChoiceChunk {
 }
 
 function choice(
-  call: ChatCall,
+  { stream_options: options }: ChatRequest,
   { index, delta, finish = "", logprobs = null }: ChoiceChunk,
-  extra: Record<string, unknown> = {},
-): ServerSentEvent {
-  const usage = call.body.stream_options?.include_usage ? { usage: null } : {};
-  return chunk(call, {
+): Record<string, unknown> {
+  return {
     choices: [{ index, delta, logprobs: renderLogprobs(logprobs), finish_reason: finish || null }],
-    ...usage,
-    ...extra,
-  });
+    ...(options?.include_usage && { usage: null }),
+  };
 }
 
-function chunk({ id, created, body, resolved }: ChatCall, fields: Record<string, unknown>): ServerSentEvent {
+/** What an answer's chunks have in common is made once. */
+function chunkWriter({ id, created, body, resolved }: ChatCall): (fields: Record<string, unknown>) => ServerSentEvent {
   const common = {
     id,
     object: "chat.completion.chunk",
@@ -97,5 +96,5 @@ function chunk({ id, created, body, resolved }: ChatCall, fields: Record<string,
     model: body.model,
     system_fingerprint: fingerprint(resolved),
   };
-  return { data: { ...common, ...fields } };
+  return (fields) => ({ data: { ...common, ...fields } });
 }
