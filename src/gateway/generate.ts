@@ -27,7 +27,7 @@ export function generate(
   generation: Generation,
   answerId: string,
   reader: Reader,
-): AsyncGenerator<GenerationEvent> {
+): AsyncIterable<GenerationEvent> {
   c.get("observer").note({ answer: answerId, stream: true });
   const { demand, answer } = agreed(c, dependencies, resolved, generation, answerId);
   return streamWork<GenerationEvent>(askerOf(c), reader, dependencies, demand, async (work, out) => {

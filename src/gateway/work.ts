@@ -166,13 +166,13 @@ export interface Finished<Event> {
  * first one. The place is kept until all has been read: what waits for readers is bounded as work is. Leaving the loop
  * stops the work.
  */
-export async function* streamWork<Event>(
+export function streamWork<Event>(
   asker: Asker,
   reader: Reader,
   dependencies: WorkDependencies,
   demand: Demand,
   work: (work: Work, out: Outlet<Event>) => Promise<Finished<Event>>,
-): AsyncGenerator<Event> {
+): AsyncIterableIterator<Event, undefined> {
   const events = new EventQueue<Event>();
   let hasBegun = false;
   let hasSent = false;
@@ -208,12 +208,18 @@ export async function* streamWork<Event>(
       events.fail(error);
     })
     .finally(reader.hurry);
-  try {
-    yield* events;
-  } finally {
+  const leave = async (): Promise<IteratorResult<Event, undefined>> => {
     // An abort costs a stack trace.
     if (!isOver) reader.leave();
-  }
+    return { value: undefined, done: true };
+  };
+  return {
+    next: () => events.next(),
+    return: leave,
+    [Symbol.asyncIterator]() {
+      return this;
+    },
+  };
 }
 
 function tooSlow(): GatewayError {

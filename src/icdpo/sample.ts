@@ -4,10 +4,11 @@ import type {
   PrefillEvent,
   PromptEvent,
   Sample,
-  SampleEvent,
+  SampleRequest,
   SamplingParameters,
   TokenDetail,
 } from "../engine/engine.ts";
+import type { PromptFormat } from "../policy/schema.ts";
 import { CandidateText } from "./candidate-text.ts";
 import type { ScoringContext } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
@@ -61,14 +62,21 @@ export interface SampleOptions {
  * @example for await (const { index, text } of sampleCandidates(contexts.sampled, options)) texts[index] = text;
  */
 export async function* sampleCandidates(context: ScoringContext, options: SampleOptions): AsyncGenerator<Candidate> {
-  const { count, seed, onText } = options;
+  const { count, seed, usage, onText } = options;
+  const { engine, format, prompt } = context;
   const budget = new TimeBudget(options.budget, options.signal);
   const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, index));
-  const textOf = (index: number) =>
-    new CandidateText(context.format, (text, details) => onText?.(index, text, details));
+  const textOf = (index: number) => new CandidateText(format, (text, details) => onText?.(index, text, details));
   const unfinished = new Map(seeds.map((_, index) => [index, textOf(index)]));
+  const counter = new TokenCounter(prompt.tokens.length, usage);
+  const tell = teller(options);
   try {
-    for await (const event of generatedEvents(context, seeds, budget, options)) {
+    for await (const event of engine.sample(prompt, sampleRequest(format, seeds, budget, options), budget.signal)) {
+      counter.count(event);
+      if (event.type === "prefill" || event.type === "prompt") {
+        tell(event);
+        continue;
+      }
       const { index } = event;
       const candidate = unfinished.get(index) as CandidateText;
       if (event.type === "text") candidate.push(event.text, event.details ?? []);
@@ -85,25 +93,22 @@ export async function* sampleCandidates(context: ScoringContext, options: Sample
     yield { index, ...candidate.end("length"), finish: "length", sample: null };
 }
 
-/** What the engine generates; what it tells of the context is counted, and told on. */
-async function* generatedEvents(
-  { engine, format, prompt }: ScoringContext,
+function sampleRequest(
+  format: PromptFormat,
   seeds: readonly number[],
   budget: TimeBudget,
-  { parameters, logprobs, topLogprobs, grammar, usage, onText, onPrefill, onBegin }: SampleOptions,
-): AsyncGenerator<Exclude<SampleEvent, PrefillEvent | PromptEvent>> {
+  { parameters, logprobs, topLogprobs, grammar, onText }: SampleOptions,
+): SampleRequest {
   const stop = format === "chat" || grammar !== undefined ? parameters.stop : [...parameters.stop, ...cuts];
   const whole = onText === undefined && !budget.isLimited;
-  const request = { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
-  const counter = new TokenCounter(prompt.tokens.length, usage);
+  return { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
+}
+
+/** Tells on what the engine tells of the context, until it is at hand. */
+function teller({ onPrefill, onBegin }: SampleOptions): (event: PrefillEvent | PromptEvent) => void {
   let hasBegun = false;
-  for await (const event of engine.sample(prompt, request, budget.signal)) {
-    counter.count(event);
-    if (event.type === "prefill") {
-      if (!hasBegun) onPrefill?.();
-    } else if (event.type === "prompt") {
-      if (!hasBegun) onBegin?.();
-      hasBegun = true;
-    } else yield event;
-  }
+  return ({ type }) => {
+    if (!hasBegun) (type === "prompt" ? onBegin : onPrefill)?.();
+    hasBegun ||= type === "prompt";
+  };
 }
