@@ -39,9 +39,11 @@ export class StageDeadlines {
     clearTimeout(this.#timer);
     const limit = this.#limits[stage];
     if (limit === undefined) return;
-    const [what, setting] = stages[stage];
-    const message = `The request spent more than ${limit} ms ${what} (${setting}). Retry it later.`;
-    this.#timer = setTimeout(() => this.#linked.abort(new GatewayError("timeout", message)), limit);
+    this.#timer = setTimeout(() => {
+      const [what, setting] = stages[stage];
+      const message = `The request spent more than ${limit} ms ${what} (${setting}). Retry it later.`;
+      this.#linked.abort(new GatewayError("timeout", message));
+    }, limit);
   }
 
   /** The client has left. */

@@ -9,10 +9,8 @@ const likely = z.object({ token: z.string(), logprob: z.number(), bytes: z.array
 const logprobs = z
   .object({ content: z.array(likely.extend({ top_logprobs: z.array(likely).nullish() })).nullish() })
   .nullish();
-const usage = z
-  .object({ prompt_tokens: z.int().nullish(), completion_tokens: z.int().nullish() })
-  .nullish()
-  .catch(null);
+/** What is no count is taken for none. */
+const usage = z.object({ prompt_tokens: z.int().nullish(), completion_tokens: z.int().nullish() });
 /** Text, or parts of which those with a text are it: others hold thoughts, which are no part of the answer. */
 const content = z.union([
   z.string(),
@@ -32,12 +30,13 @@ const choice = z.object({
 });
 /** Whatever has neither choices nor usage tells of something else: an error, most likely. */
 export const chatEvent = z
-  .object({ choices: z.array(choice).nullish(), usage, object: z.string().nullish() })
-  .refine(({ choices, usage, object }) => object !== "error" && (choices ?? usage), "neither choices nor usage")
-  .transform(({ choices, usage }) => ({
-    choices: (choices ?? []).map((one, place) => ({ ...one, index: one.index ?? place })),
-    usage,
-  }));
+  .object({ choices: z.array(choice).nullish(), usage: z.unknown().optional(), object: z.string().nullish() })
+  .transform(({ choices, usage: given, object }, context) => {
+    // Most events of a stream have none.
+    const counts = given ? (usage.safeParse(given).data ?? null) : null;
+    if (object === "error" || !(choices ?? counts)) context.addIssue("neither choices nor usage");
+    return { choices: (choices ?? []).map((one, place) => ({ ...one, index: one.index ?? place })), usage: counts };
+  });
 export type ChatEvent = z.output<typeof chatEvent>;
 
 /** What is new of an answer: a piece of a stream, or all of it. */
