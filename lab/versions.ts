@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 2, sources: "f682369b544291f0" },
+  answers: { version: 2, sources: "aa7614e686bb439f" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
-  rewards: { version: 1, sources: "ef1f2312b212e7d6" },
+  rewards: { version: 1, sources: "360ff340d22b8b9a" },
   /** What a judge or teacher replied, word for word. */
-  opinions: { version: 2, sources: "02d619516ec0c4fa" },
+  opinions: { version: 2, sources: "121165f12e80cc81" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;
