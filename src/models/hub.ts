@@ -3,8 +3,8 @@ import { mkdir, open, rm } from "node:fs/promises";
 import path from "node:path";
 import { retry } from "../async/retry.ts";
 import { isRedirect } from "../client/redirect.ts";
-import type { HubSource, PinnedFile } from "./catalog.ts";
-import { install, missingFiles, sizeOf, WrongFile } from "./pinned-files.ts";
+import type { HubSource } from "./catalog.ts";
+import { checkFile, type ExpectedFile, install, missingFiles, sizeOf, WrongFile } from "./pinned-files.ts";
 import { hubEndpoint, type SourceAccess, throttled } from "./sources.ts";
 
 const headersWithinMs = 10_000;
@@ -13,8 +13,10 @@ const attempts = 3;
 /** After the first failure; twice as much after the second. */
 const pauseMs = 500;
 const mostHops = 5;
-/** Of a file whose size is not known: configurations of models. */
+/** Of a pinned file whose size is not known: configurations of models. */
 const mostBytes = 16 * 2 ** 20;
+/** Of a file that nobody has pinned: a model's weights. */
+const mostUnpinnedBytes = 16 * 2 ** 30;
 
 export async function fetchFromHub(
   source: HubSource,
@@ -22,18 +24,51 @@ export async function fetchFromHub(
   access: SourceAccess,
   signal?: AbortSignal,
 ): Promise<void> {
-  for (const file of await missingFiles(source.files, root)) {
-    const url = `${hubEndpoint(access)}/${source.repository}/resolve/main/${file.from}`;
-    const place = path.join(root, file.to);
-    access.report(`fetching ${url}`);
-    await mkdir(path.dirname(place), { recursive: true });
-    await download({ url, file, part: `${place}.part`, access, signal }, place);
-  }
+  for (const file of await missingFiles(source.files, root))
+    await fetchFile(source.repository, file, root, access, signal);
+}
+
+/** The hub has no such file. */
+export class AbsentFile extends Error {}
+
+/**
+ * The newest version of a file that the user names, at its path under `root`; what lies there already stays. Throws
+ * `AbsentFile`, another reason, or the signal's.
+ */
+export async function fetchUnpinned(
+  { repository, from, root }: { readonly repository: string; readonly from: string; readonly root: string },
+  access: SourceAccess,
+  signal?: AbortSignal,
+): Promise<void> {
+  const file = { from, to: from };
+  const place = path.join(root, from);
+  if ((await checkFile(place, file)).type !== "missing") return;
+  // What was begun may be of another version.
+  await rm(partOf(place), { force: true });
+  await fetchFile(repository, file, root, access, signal);
+}
+
+async function fetchFile(
+  repository: string,
+  file: ExpectedFile,
+  root: string,
+  access: SourceAccess,
+  signal?: AbortSignal,
+): Promise<void> {
+  const url = `${hubEndpoint(access)}/${repository}/resolve/main/${file.from}`;
+  const place = path.join(root, file.to);
+  access.report(`fetching ${url}`);
+  await mkdir(path.dirname(place), { recursive: true });
+  await download({ url, file, part: partOf(place), access, signal }, place);
+}
+
+function partOf(place: string): string {
+  return `${place}.part`;
 }
 
 interface Download {
   readonly url: string;
-  readonly file: PinnedFile;
+  readonly file: ExpectedFile;
   readonly part: string;
   readonly access: SourceAccess;
   readonly signal: AbortSignal | undefined;
@@ -77,7 +112,8 @@ async function transfer(wanted: Download, progress: { answered: boolean }): Prom
       return await receive(wanted, body, headers, appends ? offset : 0, patience);
     await body?.cancel();
     if (badRange) await rm(part, { force: true });
-    throw new Error(`HTTP ${status} ${response.statusText}`.trimEnd());
+    const refusal = `HTTP ${status} ${response.statusText}`.trimEnd();
+    throw status === 404 ? new AbsentFile(refusal) : new Error(refusal);
   } finally {
     patience.end();
   }
@@ -117,6 +153,7 @@ async function receive(
 ): Promise<void> {
   const length = headers.get("content-length");
   const total = file.bytes ?? (length === null ? undefined : offset + Number(length));
+  const most = file.bytes ?? (file.sha256 === undefined ? mostUnpinnedBytes : mostBytes);
   let received = offset;
   const report = throttled(() => access.progress?.({ name: path.basename(file.from), received, total }));
   const handle = await open(part, offset > 0 ? "a" : "w");
@@ -126,7 +163,7 @@ async function receive(
       patience.expect("bytes", bytesWithinMs);
       await handle.appendFile(chunk);
       received += chunk.length;
-      if (received > (file.bytes ?? mostBytes)) break;
+      if (received > most) break;
       report();
     }
   } finally {

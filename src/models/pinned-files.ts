@@ -11,6 +11,9 @@ export type FileCheck =
   | { readonly type: "missing" }
   | { readonly type: "different"; readonly expected: string; readonly found: string };
 
+/** A file by its place; what it hashes to is known of pinned ones only. */
+export type ExpectedFile = Omit<PinnedFile, "sha256"> & Partial<Pick<PinnedFile, "sha256">>;
+
 /** What came is whole, and not the pinned file. */
 export class WrongFile extends Error {}
 
@@ -18,7 +21,7 @@ export class WrongFile extends Error {}
  * Compares what lies at `place` with the pinned file: size, then the GGUF magic, then sha256. Throws when it cannot be
  * read.
  */
-export async function checkFile(place: string, file: PinnedFile): Promise<FileCheck> {
+export async function checkFile(place: string, file: ExpectedFile): Promise<FileCheck> {
   const entry = await entryAt(place);
   if (entry === undefined) return { type: "missing" };
   if (!entry.isFile()) return { type: "different", expected: "a file", found: "something else" };
@@ -26,6 +29,7 @@ export async function checkFile(place: string, file: PinnedFile): Promise<FileCh
     return { type: "different", expected: `${file.bytes} bytes`, found: `${entry.size} bytes` };
   if (file.from.endsWith(".gguf") && !(await beginsAsGguf(place)))
     return { type: "different", expected: "a file that begins with GGUF", found: "another beginning" };
+  if (file.sha256 === undefined) return { type: "same" };
   const hash = createHash("sha256");
   for await (const chunk of createReadStream(place, { highWaterMark: 1 << 20 })) hash.update(chunk);
   const sha256 = hash.digest("hex");
@@ -55,7 +59,7 @@ export async function missingFiles(files: readonly PinnedFile[], root: string): 
 }
 
 /** Moves a verified part to its final path, durably. Throws and deletes the part when it is not the pinned file. */
-export async function install(part: string, place: string, file: PinnedFile): Promise<void> {
+export async function install(part: string, place: string, file: ExpectedFile): Promise<void> {
   const check = await checkFile(part, file);
   if (check.type !== "same") {
     await rm(part, { recursive: true, force: true });

@@ -4,15 +4,15 @@ import { once } from "../async/once.ts";
 import { retry } from "../async/retry.ts";
 import type { EnginePool } from "../engine/engine-pool.ts";
 import { embeddingModel } from "../models/catalog.ts";
+import type { EmbeddingFolder } from "../models/embedding-folder.ts";
 import { ModelStore } from "../models/model-store.ts";
-import { folderId } from "../models/references.ts";
 import { PolicyBuilder } from "../policy/build.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";
 import { PolicyStore } from "../policy/policy-store.ts";
 import { rememberEmbeddings } from "../retrieval/embedding-file.ts";
 import { openArtifacts } from "../retrieval/index-files.ts";
 import { loadEmbedder } from "../retrieval/local-embedder.ts";
-import type { EmbeddingModel } from "../retrieval/retriever.ts";
+import { type EmbeddingModel, prefixed } from "../retrieval/retriever.ts";
 import { cancelled, GatewayError, messageOf } from "../types/error.ts";
 import type { Report } from "../types/operator.ts";
 import { openEngines, readEngines } from "./open-engines.ts";
@@ -137,19 +137,18 @@ function whenReachable<Result>(open: () => Promise<Result>, report: Report, sign
   return retry(open, { attempts: Number.POSITIVE_INFINITY, pauseMs: () => reachPauseMs, mayPass, onFailure, signal });
 }
 
-const embeddingFiles = ["onnx/model_quantized.onnx", "config.json", "tokenizer.json", "tokenizer_config.json"];
-
 async function openEmbedder(settings: Settings, store: ModelStore, signal?: AbortSignal): Promise<EmbeddingModel> {
-  const folder = settings.ICDPO_EMBEDDING_MODEL;
-  if (folder === undefined) {
-    const { path, id } = await store.ensure(embeddingModel, signal);
-    return loadEmbedder(path, id);
-  }
-  const id = await folderId(folder, embeddingFiles).catch((error: Error) => {
-    const needs = `ICDPO_EMBEDDING_MODEL must be a folder with ${embeddingFiles.join(", ")}`;
-    throw new GatewayError("model_unavailable", `${needs}: ${error.message}`, { cause: error });
-  });
-  return loadEmbedder(folder, id);
+  const { ICDPO_EMBEDDING_MODEL: reference, ICDPO_EMBEDDING_POOLING: pooling } = settings;
+  const { id, ...options } =
+    reference === undefined
+      ? await ownEmbeddings(store, signal)
+      : await store.ensureEmbedding(reference, pooling, signal);
+  return prefixed(await loadEmbedder(options, id), settings.ICDPO_EMBEDDING_PREFIX);
+}
+
+async function ownEmbeddings(store: ModelStore, signal?: AbortSignal): Promise<EmbeddingFolder> {
+  const { path: folder, id } = await store.ensure(embeddingModel, signal);
+  return { folder, weights: embeddingModel.weights, pooling: "mean", id };
 }
 
 /** A line for every tenth of a download. */

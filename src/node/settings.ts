@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { usualUserHeaders } from "../access/user-headers.ts";
+import { poolings } from "../models/embedding-folder.ts";
 import { defaultCacheDirectory } from "../models/model-store.ts";
 import { usualEmbeddingNames } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
@@ -27,6 +28,8 @@ const environmentSchema = z.object({
   HOST: z.string().min(1).default("127.0.0.1"),
   ICDPO_MODEL: z.string().min(1).optional(),
   ICDPO_EMBEDDING_MODEL: z.string().min(1).optional(),
+  ICDPO_EMBEDDING_POOLING: z.enum(poolings).optional(),
+  ICDPO_EMBEDDING_PREFIX: z.string().default(""),
   ICDPO_EMBEDDING_ALIASES: list.default(usualEmbeddingNames),
   ICDPO_CACHE: z.string().min(1).optional(),
   ICDPO_OFFLINE: flag.default(false),
@@ -104,6 +107,11 @@ export function readSettings(environment: NodeJS.ProcessEnv, workingDirectory: s
     throw new GatewayError("configuration", `Wrong settings in the environment:\n${complaints.join("\n")}`);
   }
   const settings = parsed.data;
+  if (settings.ICDPO_EMBEDDING_POOLING !== undefined && settings.ICDPO_EMBEDDING_MODEL === undefined)
+    throw new GatewayError(
+      "configuration",
+      "ICDPO_EMBEDDING_POOLING is of a model of your own: set ICDPO_EMBEDDING_MODEL, or leave both unset.",
+    );
   return {
     ...settings,
     bodiesBytes: bodiesBytes(settings),

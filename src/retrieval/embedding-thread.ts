@@ -1,5 +1,5 @@
 /**
- * @module The thread that computes sentence embeddings by ONNX: mean-pooled, L2-normalised, as SBERT's are. Tokenising
+ * @module The thread that computes sentence embeddings by ONNX: pooled, L2-normalised, as SBERT's are. Tokenising
  * and the network block it, not the gateway.
  */
 import path from "node:path";
@@ -12,8 +12,12 @@ import { readText } from "../system/text-files.ts";
 import { messageOf } from "../types/error.ts";
 
 export interface ThreadOptions {
-  /** Holds `onnx/model_quantized.onnx`, `config.json` and the tokenizer's files. */
+  /** Holds the weights, `config.json` and the tokenizer's files. */
   readonly folder: string;
+  /** The ONNX file, relative to the folder. */
+  readonly weights: string;
+  /** The mean of all tokens' states, or the first one's. */
+  readonly pooling: "mean" | "cls";
 }
 
 export interface ToThread {
@@ -32,12 +36,12 @@ const usualWindow = 512;
 const configSchema = z.object({ max_position_embeddings: z.number().positive().nullish() });
 const tokenizerConfigSchema = z.looseObject({ model_max_length: z.number().positive().nullish() });
 
-const { folder } = workerData as ThreadOptions;
+const { folder, weights, pooling } = workerData as ThreadOptions;
 const { max_position_embeddings: positions } = configSchema.parse(await readJson("config.json"));
 const tokenizerConfig = tokenizerConfigSchema.parse(await readJson("tokenizer_config.json"));
 const tokenizer = new Tokenizer(z.looseObject({}).parse(await readJson("tokenizer.json")), tokenizerConfig);
 env.logLevel = "error";
-const session = await InferenceSession.create(path.join(folder, "onnx", "model_quantized.onnx"), {
+const session = await InferenceSession.create(path.join(folder, weights), {
   executionProviders: ["cpu"],
   logSeverityLevel: 3,
 });
@@ -66,13 +70,15 @@ async function statesOf(ids: readonly number[]): Promise<Float32Array> {
   const taken = Object.entries(inputs).filter(([name]) => session.inputNames.includes(name));
   const { last_hidden_state, logits, token_embeddings } = await session.run(Object.fromEntries(taken));
   const states = (last_hidden_state ?? logits ?? token_embeddings)?.data;
-  if (!(states instanceof Float32Array)) throw new Error(`it gives ${session.outputNames.join(", ")}, no states`);
+  if (!(states instanceof Float32Array))
+    throw new Error(`it gives ${session.outputNames.join(", ")}, no states in float32`);
   return states;
 }
 
-/** The mean of the tokens' states, of length one. */
-function pool(states: Float32Array, tokens: number): Float32Array<ArrayBuffer> {
-  const embedding = new Float32Array(states.length / tokens);
+/** One vector of the tokens' states, of length one. */
+function pool(all: Float32Array, read: number): Float32Array<ArrayBuffer> {
+  const embedding = new Float32Array(all.length / read);
+  const [states, tokens] = pooling === "cls" ? [all.subarray(0, embedding.length), 1] : [all, read];
   let squares = 0;
   for (let i = 0; i < embedding.length; i++) {
     let sum = 0;

@@ -18,16 +18,13 @@ const entryBytes = 200;
  */
 const longestWord = 100;
 
-/**
- * Loads the model from a folder that holds `onnx/model_quantized.onnx`, `config.json` and the tokenizer's files.
- * `module`: the thread's, if elsewhere.
- */
+/** Loads the model; `model` identifies it. `module`: the thread's, if elsewhere. */
 export async function loadEmbedder(
-  folder: string,
+  options: ThreadOptions,
   model: string,
   module = new URL("./embedding-thread.js", import.meta.url),
 ): Promise<EmbeddingModel> {
-  const thread = new EmbeddingThread({ folder }, module);
+  const thread = new EmbeddingThread(options, module);
   const { window } = await thread.begun();
   const mostCharacters = window * (longestWord + 1);
   const kept = new LRUCache<string, CountedEmbedding>({
@@ -54,7 +51,7 @@ export async function loadEmbedder(
     (await embedCounted(texts, signal, tenant)).map(({ embedding }) => embedding);
   return {
     model,
-    name: path.basename(folder),
+    name: path.basename(options.folder),
     embed,
     embedCounted,
     embedKept: (texts, signal) => embed(texts, signal),

@@ -62,6 +62,21 @@ export interface EmbeddingModel extends Embedder {
   embedCounted(texts: readonly string[], signal?: AbortSignal, tenant?: string): Promise<CountedEmbedding[]>;
 }
 
+/**
+ * The same model, which is given texts to retrieve by after what it was trained to see before them ("query: "). What
+ * clients embed (`embedCounted`) is as they write it.
+ */
+export function prefixed(model: EmbeddingModel, prefix: string): EmbeddingModel {
+  if (prefix === "") return model;
+  const begun = (texts: readonly string[]): string[] => texts.map((text) => prefix + text);
+  return {
+    ...model,
+    model: `${model.model}:${JSON.stringify(prefix)}`,
+    embed: (texts, signal, tenant) => model.embed(begun(texts), signal, tenant),
+    embedKept: (texts, signal) => model.embedKept(begun(texts), signal),
+  };
+}
+
 /** Indices of the `k` largest values, largest first; ties: the lower index. NaN is less than anything. */
 export function largest(
   values: ArrayLike<number>,

@@ -7,6 +7,7 @@ import { expect, it } from "vitest";
 import { loadEmbedder } from "../../src/retrieval/local-embedder.ts";
 
 const module = new URL("../unit/retrieval/scripted-embedding-thread.mjs", import.meta.url);
+const small = { folder: "/models/small", weights: "model.onnx", pooling: "mean" } as const;
 setFlagsFromString("--expose-gc");
 const collect: () => void = runInNewContext("gc");
 
@@ -21,7 +22,7 @@ async function standstill(work: () => Promise<unknown>): Promise<number> {
 }
 
 it("of 60 texts of 4 MB less than 50 MB stay, and the loop stands still no longer than for short ones", async () => {
-  const embedder = await loadEmbedder("/models/small", "small@1", module);
+  const embedder = await loadEmbedder(small, "small@1", module);
   const texts = (length: number) => Array.from({ length: 60 }, (_, i) => `${i} ${"word ".repeat(length / 5)}`);
   const short = texts(50);
   const baseline = await standstill(() => embedder.embed(short));

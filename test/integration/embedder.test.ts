@@ -4,6 +4,7 @@ import path from "node:path";
 import { afterEach, beforeAll, beforeEach, describe, expect, it } from "vitest";
 import type { Engine } from "../../src/engine/engine.ts";
 import { embeddingModel } from "../../src/models/catalog.ts";
+import { embeddingFolder, type Pooling } from "../../src/models/embedding-folder.ts";
 import { openModelStore } from "../../src/node/runtime.ts";
 import { readSettings } from "../../src/node/settings.ts";
 import { parseDemonstrations } from "../../src/policy/parse.ts";
@@ -18,8 +19,9 @@ const thread = new URL("../../dist/retrieval/embedding-thread.js", import.meta.u
 let load: () => Promise<EmbeddingModel>;
 let embedder: EmbeddingModel;
 beforeAll(async () => {
-  const { path, id } = await openModelStore(readSettings(process.env, process.cwd()), () => {}).ensure(embeddingModel);
-  load = () => loadEmbedder(path, id, thread);
+  const store = openModelStore(readSettings(process.env, process.cwd()), () => {});
+  const { path: folder, id } = await store.ensure(embeddingModel);
+  load = () => loadEmbedder({ folder, weights: embeddingModel.weights, pooling: "mean" }, id, thread);
   embedder = await load();
 });
 
@@ -96,9 +98,10 @@ describe("an embedding model of one's own", () => {
     folder = await mkdtemp(path.join(tmpdir(), "icdpo-tiny-embedder-"));
   });
   afterEach(() => rm(folder, { recursive: true }));
-  const loadTiny = (model?: Parameters<typeof writeTinyEmbeddingModel>[1]) => {
+  const loadTiny = async (model?: Parameters<typeof writeTinyEmbeddingModel>[1], given?: Pooling, place = folder) => {
     writeTinyEmbeddingModel(folder, model);
-    return loadEmbedder(folder, "tiny", thread);
+    const { id, ...options } = await embeddingFolder(place, { directory: folder, report: () => {} }, given);
+    return loadEmbedder(options, id, thread);
   };
 
   it("gives the mean of its tokens' states, of length one", async () => {
@@ -109,6 +112,21 @@ describe("an embedding model of one's own", () => {
   });
 
   it("reads as many tokens as it has positions, or as its tokenizer says, if those are fewer", async () => {
+  it("may be of float32, and gives the first token's state where its folder or its user says so", async () => {
+    const cls = { word_embedding_dimension: 2, pooling_mode_cls_token: true, pooling_mode_mean_tokens: false };
+    const weights = "onnx/model.onnx";
+    // The first token is [CLS]: in a table where it points one way, its embedding does.
+    const first = { states: { "[CLS]": [0, 2] }, weights } as const;
+    const told = await loadTiny({ ...first, pooling: cls });
+    expect(await told.embed(["a a a"])).toEqual([Float32Array.of(0, 1)]);
+    const mean = await loadTiny({ ...first, pooling: cls }, "mean");
+    expect((await mean.embed(["a a a"]))[0]?.[0]).toBeGreaterThan(0.9);
+    expect(mean.model).not.toBe(told.model);
+    const named = await loadTiny({ ...first }, "cls", path.join(folder, weights));
+    expect(await named.embed(["a"])).toEqual([Float32Array.of(0, 1)]);
+    expect(named.name).toBe(path.basename(folder));
+  });
+
     for (const [tokenizerConfig, tokens] of [
       [{}, 6],
       [{ model_max_length: 1e30 }, 6],

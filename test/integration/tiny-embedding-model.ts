@@ -3,22 +3,40 @@ import { mkdirSync, writeFileSync } from "node:fs";
 import path from "node:path";
 
 /** What the model makes of each token: "a" and "b" point two ways, marks nowhere. */
-const states = { "[UNK]": [0, 0], "[CLS]": [0, 0], "[SEP]": [0, 0], a: [3, 0], b: [0, 4] } as const;
+const usualStates: Readonly<Record<string, readonly [number, number]>> = {
+  "[UNK]": [0, 0],
+  "[CLS]": [0, 0],
+  "[SEP]": [0, 0],
+  a: [3, 0],
+  b: [0, 4],
+};
 const size = 2;
 
 const usualInputs = ["input_ids", "attention_mask", "token_type_ids"];
 
 interface TinyModel {
+  /** In place of the usual ones. */
+  readonly states?: typeof usualStates;
   readonly inputs?: readonly string[];
   readonly output?: string;
   readonly tokenizerConfig?: object;
+  /** Relative to the folder. */
+  readonly weights?: string;
+  /** 1_Pooling/config.json; absent: there is none. */
+  readonly pooling?: object;
 }
 
 export function writeTinyEmbeddingModel(folder: string, model: TinyModel = {}): void {
-  const { inputs = usualInputs, output = "last_hidden_state", tokenizerConfig = {} } = model;
-  mkdirSync(path.join(folder, "onnx"), { recursive: true });
-  writeFileSync(path.join(folder, "onnx", "model_quantized.onnx"), onnx(inputs, output));
+  const { inputs = usualInputs, output = "last_hidden_state", tokenizerConfig = {}, pooling } = model;
+  const { weights = "onnx/model_quantized.onnx" } = model;
+  const states = { ...usualStates, ...model.states };
+  mkdirSync(path.dirname(path.join(folder, weights)), { recursive: true });
+  writeFileSync(path.join(folder, weights), onnx(states, inputs, output));
   const json = (name: string, value: object) => writeFileSync(path.join(folder, name), JSON.stringify(value));
+  if (pooling !== undefined) {
+    mkdirSync(path.join(folder, "1_Pooling"), { recursive: true });
+    json("1_Pooling/config.json", pooling);
+  }
   json("config.json", { max_position_embeddings: 6 });
   json("tokenizer_config.json", tokenizerConfig);
   json("tokenizer.json", {
@@ -41,7 +59,7 @@ const float = 1;
 const int64 = 7;
 
 /** ONNX's `ModelProto`: its fields by their numbers in onnx.proto. */
-function onnx(inputs: readonly string[], output: string): Buffer {
+function onnx(states: typeof usualStates, inputs: readonly string[], output: string): Buffer {
   const rows = Object.values(states);
   const table = Buffer.from(Float32Array.from(rows.flat()).buffer);
   const initializer = [number(1, rows.length), number(1, size), number(2, float), bytes(8, "table"), bytes(9, table)];

@@ -4,12 +4,13 @@ import { loadEmbedder } from "../../../src/retrieval/local-embedder.ts";
 import type { EmbeddingModel } from "../../../src/retrieval/retriever.ts";
 
 const module = new URL("./scripted-embedding-thread.mjs", import.meta.url);
+const small = { folder: "/models/small", weights: "model.onnx", pooling: "mean" } as const;
 /** Two words of 100 characters, and a space behind each. */
 const most = 202;
 
 let embedder: EmbeddingModel;
 beforeEach(async () => {
-  embedder = await loadEmbedder("/models/small", "small@1", module);
+  embedder = await loadEmbedder(small, "small@1", module);
 });
 const one = async (text: string, tenant?: string) => [
   ...((await embedder.embed([text], undefined, tenant))[0] as Float32Array),
@@ -38,9 +39,7 @@ it("is begun anew where its thread has ended, and says what a thread cannot read
     code: "engine_failure",
     message: expect.stringContaining("no such letters"),
   });
-  await expect(loadEmbedder("/models/small", "small@1", new URL("./absent.mjs", import.meta.url))).rejects.toThrow(
-    "absent.mjs",
-  );
+  await expect(loadEmbedder(small, "small@1", new URL("./absent.mjs", import.meta.url))).rejects.toThrow("absent.mjs");
 });
 
 it("is not waited for by who has left", async () => {

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { embeddingRetriever } from "../../../src/retrieval/embedding.ts";
 import { randomRetriever } from "../../../src/retrieval/random.ts";
-import { type Embedder, largest, type Retrieved } from "../../../src/retrieval/retriever.ts";
+import { type Embedder, largest, prefixed, type Retrieved } from "../../../src/retrieval/retriever.ts";
 import { twoStageRetriever } from "../../../src/retrieval/two-stage.ts";
 import type { Conversation, Demonstration } from "../../../src/types/conversation.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
@@ -303,5 +303,24 @@ describe("the two-stage retriever", () => {
   it("returns no more than the shortlist, and all there are where there are fewer than shots", async () => {
     expect(await (await twoStage(new ToyEmbedder(vectors), 2)).retrieve(asks("abc"), options(3))).toHaveLength(2);
     expect(await (await twoStage(new ToyEmbedder(vectors), 20)).retrieve(asks("abc"), options(9))).toHaveLength(8);
+  });
+});
+
+describe("a model that is given texts after a prefix", () => {
+  it("retrieves by them, is another model, and embeds what clients write as they write it", async () => {
+    const seen: string[] = [];
+    const embed = async (texts: readonly string[]) => {
+      seen.push(...texts);
+      return texts.map(() => Float32Array.of(1, 0));
+    };
+    const embedCounted = async (texts: readonly string[]) =>
+      (await embed(texts)).map((embedding) => ({ embedding, tokens: 1 }));
+    const bare = { model: "e5", name: "e5", embed, embedKept: embed, embedCounted };
+    const model = prefixed(bare, "query: ");
+    await embeddingRetriever([demonstration("a")], model).retrieve(asks("b"), options(1));
+    await model.embedCounted(["c"]);
+    expect(seen).toEqual(["query: b", "query: a", "c"]);
+    expect(model.model).not.toBe(bare.model);
+    expect(prefixed(bare, "")).toBe(bare);
   });
 });
