@@ -11,6 +11,7 @@ import {
 import { readLines, refuseToOverwrite, writeLines } from "../demonstrations/demonstration-files.ts";
 import { openKeptEmbedder, openModelStore } from "../node/runtime.ts";
 import { parseDemonstrations } from "../policy/parse.ts";
+import { questionOf, questionTexts } from "../retrieval/question.ts";
 import { readText } from "../system/text-files.ts";
 import { type Demonstration, promptText } from "../types/conversation.ts";
 import { cancelled, GatewayError } from "../types/error.ts";
@@ -177,7 +178,7 @@ function embedCommand(world: World): Command {
         const demonstrations = await readSet(world, set);
         const settings = world.settings();
         const embedder = await openKeptEmbedder(settings, openModelStore(settings, world.report), world.report, signal);
-        const texts = demonstrations.map(({ messages }) => promptText(messages));
+        const texts = questionTexts(demonstrations.map(({ messages }) => questionOf(messages)));
         const started = performance.now();
         for (let start = 0; start < texts.length; start += embedPortion) {
           if (signal.aborted) throw cancelled(signal);
@@ -185,7 +186,7 @@ function embedCommand(world: World): Command {
           if (start > 0 && start % (20 * embedPortion) === 0) world.report(`${start} of ${texts.length}`);
         }
         process.stdout.write(
-          `${texts.length} prompts embedded in ${((performance.now() - started) / 1000).toFixed(1)} s\n`,
+          `${demonstrations.length} prompts embedded in ${((performance.now() - started) / 1000).toFixed(1)} s\n`,
         );
       }),
     );

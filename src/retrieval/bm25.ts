@@ -6,7 +6,8 @@
 import { pause } from "../async/pause.ts";
 import { usualLongestToken } from "../engine/characters.ts";
 import type { Engine, Token } from "../engine/engine.ts";
-import { type Conversation, type Demonstration, promptText } from "../types/conversation.ts";
+import type { Conversation, Demonstration } from "../types/conversation.ts";
+import { saidText } from "./question.ts";
 import { type ArtifactStore, largest, permitted, type Retriever } from "./retriever.ts";
 
 const k1 = 1.5;
@@ -237,7 +238,7 @@ export async function bm25Ranking(
   const lastTokens = async (conversations: readonly Conversation[], signal?: AbortSignal): Promise<Token[][]> =>
     (
       await engine.tokenize(
-        conversations.map((conversation) => endOf(promptText(conversation), window)),
+        conversations.map((conversation) => endOf(saidText(conversation), window)),
         signal,
       )
     ).map((tokens) => tokens.slice(-window));

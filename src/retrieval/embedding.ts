@@ -1,5 +1,7 @@
-/** @module Stage 2 of the retriever: cosine of sentence embeddings over whole prompts. */
-import { type Conversation, type Demonstration, promptText } from "../types/conversation.ts";
+/** @module Stage 2 of the retriever: cosine of sentence embeddings of what is asked. */
+import { untilAborted } from "../async/until-aborted.ts";
+import type { Conversation, Demonstration } from "../types/conversation.ts";
+import { embedQuestions, questionOf } from "./question.ts";
 import {
   type Embedder,
   largest,
@@ -27,24 +29,36 @@ export function embeddingRetriever(demonstrations: readonly Demonstration[], emb
   };
 }
 
-/** Embeddings of demonstrations are computed when first needed, and kept. */
 export function cosineRanking(demonstrations: readonly Demonstration[], embedder: Embedder): CosineRanking {
-  const kept = new Map<number, Float32Array>();
+  const embeddingsOf = demonstrationEmbeddings(demonstrations, embedder);
   return async (prompt, indices, { shots, tenant, signal }) => {
-    const missing = indices.filter((index) => !kept.has(index));
-    const [query] = await embedder.embed([promptText(prompt)], signal, tenant);
-    const embeddings = await embedder.embedKept(
-      missing.map((index) => promptText((demonstrations[index] as Demonstration).messages)),
-      signal,
-    );
-    missing.forEach((index, i) => {
-      kept.set(index, embeddings[i] as Float32Array);
-    });
-    const cosines = indices.map((index) => dot(query as Float32Array, kept.get(index) as Float32Array));
+    const [query] = await embedQuestions([questionOf(prompt)], (texts) => embedder.embed(texts, signal, tenant));
+    const embeddings = await untilAborted(embeddingsOf(indices), signal);
+    const cosines = embeddings.map((embedding) => dot(query as Float32Array, embedding));
     return largest(cosines, shots).map((place) => ({
       demonstration: demonstrations[indices[place] as number] as Demonstration,
       similarity: cosines[place] as number,
     }));
+  };
+}
+
+/** `[indices][dimensions]`: computed when first needed, once for all who need them meanwhile, and kept. */
+function demonstrationEmbeddings(
+  demonstrations: readonly Demonstration[],
+  embedder: Embedder,
+): (indices: readonly number[]) => Promise<Float32Array[]> {
+  const kept = new Map<number, Promise<Float32Array>>();
+  return (indices) => {
+    const missing = indices.filter((index) => !kept.has(index));
+    const questions = missing.map((index) => questionOf((demonstrations[index] as Demonstration).messages));
+    // No one request's: others wait for it as well, whoever leaves.
+    const made = embedQuestions(questions, async (texts) => (texts.length === 0 ? [] : embedder.embedKept(texts)));
+    for (const [i, index] of missing.entries()) {
+      const embedding = made.then((embeddings) => embeddings[i] as Float32Array);
+      embedding.catch(() => kept.delete(index));
+      kept.set(index, embedding);
+    }
+    return Promise.all(indices.map((index) => kept.get(index) as Promise<Float32Array>));
   };
 }
 

@@ -1,4 +1,4 @@
-/** @module R of Eq. 12: BM25 over the last L tokens keeps a shortlist, sentence embeddings re-rank it. */
+/** @module R of Eq. 12: BM25 over the last L tokens keeps a shortlist, sentence embeddings of the question re-rank it. */
 import type { Demonstration } from "../types/conversation.ts";
 import { type Bm25Source, bm25Ranking } from "./bm25.ts";
 import { cosineRanking } from "./embedding.ts";

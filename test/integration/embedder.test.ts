@@ -10,9 +10,10 @@ import { readSettings } from "../../src/node/settings.ts";
 import { parseDemonstrations } from "../../src/policy/parse.ts";
 import { rememberEmbeddings } from "../../src/retrieval/embedding-file.ts";
 import { loadEmbedder } from "../../src/retrieval/local-embedder.ts";
+import { embedQuestions, questionOf } from "../../src/retrieval/question.ts";
 import type { EmbeddingModel } from "../../src/retrieval/retriever.ts";
 import { twoStageRetriever } from "../../src/retrieval/two-stage.ts";
-import { promptText } from "../../src/types/conversation.ts";
+import { type Conversation, promptText } from "../../src/types/conversation.ts";
 import { writeTinyEmbeddingModel } from "./tiny-embedding-model.ts";
 
 const thread = new URL("../../dist/retrieval/embedding-thread.js", import.meta.url);
@@ -150,7 +151,25 @@ describe("an embedding model of one's own", () => {
 });
 
 describe("the two-stage retriever's second stage", () => {
-  it("is the cosine of the prompts' embeddings", async () => {
+  it("tells long dialogues apart by their last questions, which the model would not read of the whole", async () => {
+    const answer = "It is best to begin early, and to write down what you have. ".repeat(60);
+    const dialogue = (content: string): Conversation => [
+      { role: "user", content: "How do I plan my week?" },
+      { role: "assistant", content: answer },
+      { role: "user", content },
+    ];
+    const questions = [
+      "How do I get rust off an old iron pan without ruining it?",
+      "Why do cats purr, even where they are ill?",
+    ] as const;
+    const cosine = ([one, other]: readonly Float32Array[]) => dot(one as Float32Array, other as Float32Array);
+    const whole = questions.map((question) => promptText(dialogue(question)));
+    expect(cosine(await embed(...whole))).toBeCloseTo(1, 5);
+    const asked = questions.map((question) => questionOf(dialogue(question)));
+    expect(cosine(await embedQuestions(asked, (texts) => embed(...texts)))).toBeLessThan(0.7);
+  });
+
+  it("is the cosine of the questions' embeddings", async () => {
     const file = await readFile(new URL("../../demos/everyday.jsonl", import.meta.url), "utf8");
     const demonstrations = (await parseDemonstrations("demos/everyday.jsonl", file)).slice(0, 40);
     const characters = {
@@ -159,14 +178,13 @@ describe("the two-stage retriever's second stage", () => {
     };
     const source = { engine: characters as unknown as Engine, source: "test" };
     const retriever = await twoStageRetriever(demonstrations, source, embedder, { window: 30, shortlist: 20 });
+    const embedded = (messages: Conversation) => embedQuestions([questionOf(messages)], (texts) => embed(...texts));
     for (const question of ["How do I save a soup that is too salty?", "My roommate never does the dishes."]) {
       const found = await retriever.retrieve([{ role: "user", content: question }], { shots: 20, random: () => 0 });
       expect(found).toHaveLength(20);
       const [query] = (await embed(question)) as [Float32Array];
       const direct = await Promise.all(
-        found.map(async ({ demonstration }) =>
-          dot(query, ((await embed(promptText(demonstration.messages))) as [Float32Array])[0]),
-        ),
+        found.map(async ({ demonstration }) => dot(query, (await embedded(demonstration.messages))[0] as Float32Array)),
       );
       for (const [i, { similarity }] of found.entries()) expect(similarity).toBeCloseTo(direct[i] as number, 6);
       expect(direct).toEqual(direct.toSorted((a, b) => b - a));

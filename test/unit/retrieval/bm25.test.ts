@@ -246,7 +246,7 @@ describe("the BM25 retriever", () => {
     ]);
   });
 
-  it("joins turn contents by a line break, and leaves system text and responses out", async () => {
+  it("joins turn contents by a line break, and leaves system text, tool results and responses out", async () => {
     const texts: string[] = [];
     const engine = new ScriptedEngine();
     engine.tokenize = async (given) => {
@@ -272,7 +272,7 @@ describe("the BM25 retriever", () => {
       ],
       1,
     );
-    expect(texts).toEqual(["one\ntwo \nthree", "four\nfive\n"]);
+    expect(texts).toEqual(["one\ntwo \nthree", "four\n"]);
   });
 
   it("leaves out excepted demonstrations", async () => {

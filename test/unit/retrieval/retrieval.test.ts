@@ -27,7 +27,11 @@ class ToyEmbedder implements Embedder {
     return texts.map((text) => Float32Array.from(this.#vectors[text] ?? [0, 0]));
   }
 
-  embedKept(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> {
+  /** Called before demonstrations are embedded. */
+  onKept = (): void => {};
+
+  async embedKept(texts: readonly string[], signal?: AbortSignal): Promise<Float32Array[]> {
+    this.onKept();
     return this.embed(texts, signal);
   }
 }
@@ -174,9 +178,8 @@ describe("the embedding retriever", () => {
     expect(ids(found)).toEqual(["first", "second"]);
   });
 
-  it("looks at whole prompts, turns joined by a line break, without system text and responses", async () => {
+  it("looks at what is asked, of demonstrations as of prompts", async () => {
     const embedder = new ToyEmbedder({});
-    const long = "word ".repeat(100);
     const dialogue: Demonstration = {
       id: "dialogue",
       messages: [
@@ -188,10 +191,35 @@ describe("the embedding retriever", () => {
       rejected: "rejected",
     };
     await embeddingRetriever([dialogue], embedder).retrieve(
-      [{ role: "system", content: "system" }, ...asks(long)],
+      [{ role: "system", content: "system" }, ...asks("four"), { role: "tool", content: "five" }],
       options(1),
     );
-    expect(embedder.calls.flat().toSorted()).toEqual(["one\ntwo\nthree", long].toSorted());
+    expect(embedder.calls).toEqual([["four"], ["three", "one"]]);
+  });
+
+  it("tells long dialogues apart by their last questions, whatever an embedder reads of a text", async () => {
+    const answer = "First you do this, and then you do that. ".repeat(100);
+    const dialogue = (content: string): Conversation => [
+      ...asks("How do I plan a garden?"),
+      { role: "assistant", content: answer },
+      ...asks("Can you say more?"),
+      { role: "assistant", content: answer },
+      ...asks(content),
+    ];
+    /** Reads 512 words, as models do, and counts letters. */
+    const letters = async (texts: readonly string[]) =>
+      texts.map((text) => {
+        const read = text.split(/\s+/u).slice(0, 512).join(" ");
+        const counts = [..."abcdefghijklmnopqrstuvwxyz"].map((letter) => read.split(letter).length - 1);
+        return Float32Array.from(counts, (count) => count / Math.hypot(...counts));
+      });
+    const embedder = { model: "letters", embed: letters, embedKept: letters };
+    const [tax, zoo] = ["What tax do I pay at Christmas?", "Does a zebra in a zoo doze?"];
+    const demonstrations = [tax, zoo].map((question) => ({ ...demonstration(question), messages: dialogue(question) }));
+    const found = await embeddingRetriever(demonstrations, embedder).retrieve(dialogue(zoo), options(2));
+    expect(ids(found)).toEqual([zoo, tax]);
+    expect(found[0]?.similarity).toBeCloseTo(1, 6);
+    expect(found[1]?.similarity).toBeLessThan(0.99);
   });
 
   it("embeds each demonstration once and keeps it", async () => {
@@ -200,8 +228,31 @@ describe("the embedding retriever", () => {
     await retriever.retrieve(asks("east"), options(1));
     const found = await retriever.retrieve(asks("west"), options(1));
     expect(embedder.calls.flat().toSorted()).toEqual(["east", "nearly east", "north", "north-east", "west", "west"]);
-    expect(embedder.calls.at(-2)).toEqual(["west"]);
+    expect(embedder.calls.at(-1)).toEqual(["west"]);
     expect(ids(found)).toEqual(["west"]);
+  });
+
+  it("embeds each demonstration once for requests that come together, whoever of them leaves", async () => {
+    const embedder = new ToyEmbedder(compass);
+    const retriever = embeddingRetriever(pool, embedder);
+    const leaves = new AbortController();
+    const left = retriever.retrieve(asks("east"), { ...options(1), signal: leaves.signal });
+    const stayed = retriever.retrieve(asks("east"), options(1));
+    embedder.onKept = () => leaves.abort();
+    await expect(left).rejects.toMatchObject({ code: "cancelled" });
+    expect(ids(await stayed)).toEqual(["nearly east"]);
+    expect(embedder.calls.flat().filter((text) => text === "north")).toHaveLength(1);
+  });
+
+  it("embeds demonstrations again where that has failed", async () => {
+    const embedder = new ToyEmbedder(compass);
+    const retriever = embeddingRetriever(pool, embedder);
+    embedder.onKept = () => {
+      throw new Error("no room");
+    };
+    await expect(retriever.retrieve(asks("east"), options(1))).rejects.toThrow("no room");
+    embedder.onKept = () => {};
+    expect(ids(await retriever.retrieve(asks("east"), options(1)))).toEqual(["nearly east"]);
   });
 
   it("keeps embeddings by place, so that demonstrations of the same id stay apart", async () => {
@@ -279,7 +330,7 @@ describe("the two-stage retriever", () => {
     expect(embedder.calls.flat().toSorted()).toEqual(["abc", "abc", "abcd", "abx"]);
   });
 
-  it("shows BM25 the last L tokens, embeddings the whole prompt", async () => {
+  it("shows BM25 the last L tokens, embeddings the whole question", async () => {
     const embedder = new ToyEmbedder({});
     const retriever = await twoStage(embedder, 1, 3);
     expect(ids(await retriever.retrieve(asks("abcd abcd qqq"), options(1)))).toEqual(["qqq"]);
