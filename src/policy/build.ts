@@ -6,6 +6,7 @@ import type { Capabilities, Engine } from "../engine/engine.ts";
 import { type Engines, engineName, type ModelReference } from "../engine/engines.ts";
 import { bm25Retriever } from "../retrieval/bm25.ts";
 import { embeddingRetriever } from "../retrieval/embedding.ts";
+import type { TurnStyle } from "../retrieval/question.ts";
 import { randomRetriever } from "../retrieval/random.ts";
 import type { ArtifactStore, Embedder, Retriever } from "../retrieval/retriever.ts";
 import { twoStageRetriever } from "../retrieval/two-stage.ts";
@@ -61,7 +62,7 @@ export class PolicyBuilder {
   readonly #dependencies: PolicyDependencies;
   /** By the hash of their file. */
   #sets = new Map<string, Promise<readonly Demonstration[]>>();
-  /** By the hash of the file, the retriever's settings and the engine that tokenises for it. */
+  /** By the hash of the file, the retriever's settings, how it sees turns, and the engine that tokenises for it. */
   #retrievers = new Map<string, Promise<Retriever | null>>();
   /** By the policy's id. */
   #rates = new Map<string, Promise<RunningRate>>();
@@ -94,12 +95,17 @@ export class PolicyBuilder {
       const key = JSON.stringify([
         hash,
         settings.retriever,
+        styleOf(models),
         tokenizer.model,
         engineName(modelReferences(settings).sampler),
       ]);
       used.add(hash).add(key);
       const make = () =>
-        buildRetriever(settings.retriever, demonstrations, tokenizer, { ...this.#dependencies, engine });
+        buildRetriever(settings.retriever, demonstrations, tokenizer, {
+          ...this.#dependencies,
+          engine,
+          style: styleOf(models),
+        });
       const retriever = await kept(this.#retrievers, key, make);
       const source = await sourceOf(settings, models, hash, embedder);
       const policy = { name, settings, ...models, source };
@@ -280,13 +286,23 @@ function embeds({ type }: RetrieverSettings): boolean {
   return type === "embedding" || type === "two-stage";
 }
 
+/** The paper's formats are retrieved for as its code does it. */
+function styleOf({ sampler }: Models): TurnStyle {
+  return sampler.format === "chat" ? "lines" : "marked";
+}
+
 async function buildRetriever(
   settings: RetrieverSettings,
   demonstrations: readonly Demonstration[],
   source: Pick<PolicySource, "demonstrations" | "model">,
-  { engine, embedder, artifacts }: Omit<PolicyDependencies, "engines"> & { readonly engine: Engine },
+  {
+    engine,
+    embedder,
+    artifacts,
+    style,
+  }: Omit<PolicyDependencies, "engines"> & { readonly engine: Engine; readonly style: TurnStyle },
 ): Promise<Retriever | null> {
-  const bm25 = { engine, artifacts, source: JSON.stringify(source) };
+  const bm25 = { engine, artifacts, source: JSON.stringify(source), style };
   switch (settings.type) {
     case "none":
       return null;

@@ -7,7 +7,7 @@ import { pause } from "../async/pause.ts";
 import { usualLongestToken } from "../engine/characters.ts";
 import type { Engine, Token } from "../engine/engine.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
-import { saidText } from "./question.ts";
+import { saidText, type TurnStyle } from "./question.ts";
 import { type ArtifactStore, largest, permitted, type Retriever } from "./retriever.ts";
 
 const k1 = 1.5;
@@ -227,22 +227,24 @@ export interface Bm25Source {
   readonly artifacts?: ArtifactStore | undefined;
   /** What the demonstrations and the tokenizer are: the same, the same index. */
   readonly source: string;
+  /** Absent: lines. */
+  readonly style?: TurnStyle | undefined;
 }
 
 /** Stage 1 of the retriever: BM25 over the last `window` tokens (L), by the model's own tokenizer. */
 export async function bm25Ranking(
   demonstrations: readonly Demonstration[],
-  { engine, artifacts, source }: Bm25Source,
+  { engine, artifacts, source, style = "lines" }: Bm25Source,
   window: number,
 ): Promise<Bm25Ranking> {
   const lastTokens = async (conversations: readonly Conversation[], signal?: AbortSignal): Promise<Token[][]> =>
     (
       await engine.tokenize(
-        conversations.map((conversation) => endOf(saidText(conversation), window)),
+        conversations.map((conversation) => endOf(saidText(conversation, style), window)),
         signal,
       )
     ).map((tokens) => tokens.slice(-window));
-  const key = JSON.stringify(["bm25", indexFormat, source, window]);
+  const key = JSON.stringify(["bm25", indexFormat, source, window, style]);
   const stored = await artifacts?.get(key);
   const index = (stored && readIndex(stored, demonstrations.length)) ?? (await build());
   return async (prompt, k, allowed, signal) => {

@@ -4,11 +4,22 @@
  */
 import type { Conversation, Message } from "../types/conversation.ts";
 
-/** What BM25 reads, line by line: all that was said up to the user's last turn; it looks at the last L tokens. */
-export function saidText(conversation: Conversation): string {
-  return turnsOf(conversation)
-    .map(({ content }) => content)
-    .join("\n");
+/**
+ * How BM25 sees turns: their contents joined by a line break; or as the paper's code shows them to it in the formats
+ * hh-rlhf and synthetic-gpt, each after its marker, white space trimmed at both ends (`parse` in its load_data).
+ */
+export type TurnStyle = "lines" | "marked";
+
+const markers = { user: "\n\nHuman: ", assistant: "\n\nAssistant: " } as const;
+
+/** What BM25 reads: all that was said up to the user's last turn; it looks at the last L tokens. */
+export function saidText(conversation: Conversation, style: TurnStyle): string {
+  const said = turnsOf(conversation);
+  if (style === "lines") return said.map(({ content }) => content).join("\n");
+  return said
+    .map(({ role, content }) => markers[role] + content)
+    .join("")
+    .trim();
 }
 
 /** What is embedded, in two texts. */

@@ -335,6 +335,27 @@ describe("a set of policies", () => {
       policies: new Map([["p", contrast]]),
       routes: "routes: { r: { policy: p } }",
       demonstrations: new Map([["d", textFile(paired)]]),
+  it.each([
+    ["chat", "Hi"],
+    ["hh-rlhf", "Human: Hi"],
+    ["synthetic-gpt", "Human: Hi"],
+  ])("shows BM25 prompts as the policy's format has them: %s", async (format, text) => {
+    const engine = new ScriptedEngine();
+    const tokenize = engine.tokenize.bind(engine);
+    const texts: string[] = [];
+    engine.tokenize = (given) => {
+      texts.push(...given);
+      return tokenize(given);
+    };
+    const files: PolicyFiles = {
+      policies: new Map([["p", `demonstrations: d\nretriever: { type: bm25 }\n${plain}prompt: ${format}\n`]]),
+      routes: "routes: { r: { policy: p } }",
+      demonstrations: new Map([["d", textFile(paired)]]),
+    };
+    await buildPolicySet(files, { engines: onlyEngine(engine), embedder: async () => embedder });
+    expect(texts).toEqual([text]);
+  });
+
     };
     const countingEmbedder = async () => {
       asked += 1;

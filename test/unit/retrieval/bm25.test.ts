@@ -167,12 +167,13 @@ describe("the best of BM25", () => {
     expect(calls).toBe(4);
     expect(await (await bm25Ranking(demonstrations, from, 30))(asks("abc"), 3)).toEqual(built);
     expect(calls).toBe(5);
-    // Another window, another set, a damaged file: built anew.
+    // Another window, another set, turns seen otherwise, a damaged file: built anew.
     await bm25Ranking(demonstrations, from, 2);
     await bm25Ranking(demonstrations, { ...from, source: "two" }, 30);
+    await bm25Ranking(demonstrations, { ...from, style: "marked" }, 30);
     for (const [key, bytes] of kept) kept.set(key, bytes.subarray(0, bytes.length - 1));
     expect(await (await bm25Ranking(demonstrations, from, 30))(asks("abc"), 3)).toEqual(built);
-    expect(calls).toBe(5 + 3 * 3 + 1);
+    expect(calls).toBe(5 + 4 * 3 + 1);
   });
 });
 

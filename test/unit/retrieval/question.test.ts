@@ -1,5 +1,6 @@
 /** What retrievers read of a conversation. */
 import { describe, expect, it } from "vitest";
+import { signedContext } from "../../../src/icdpo/prompt.ts";
 import { embedQuestions, questionOf, saidText } from "../../../src/retrieval/question.ts";
 import type { Conversation, Message } from "../../../src/types/conversation.ts";
 
@@ -95,13 +96,24 @@ describe("what BM25 reads", () => {
   ];
 
   it("is what was said, line by line", () => {
-    expect(saidText(turns)).toBe("one\ntwo \n three\n");
+    expect(saidText(turns, "lines")).toBe("one\ntwo \n three\n");
   });
 
   it("ends with the user's last turn", () => {
-    expect(saidText([...turns, { role: "tool", content: "result" }, assistant("Well,")])).toBe(
-      saidText(turns),
+    expect(saidText([...turns, { role: "tool", content: "result" }, assistant("Well,")], "lines")).toBe(
+      saidText(turns, "lines"),
     );
-    expect(saidText([assistant("Hello.")])).toBe("Hello.");
+    expect(saidText([assistant("Hello.")], "lines")).toBe("Hello.");
+  });
+
+  it("has the paper's markers in the paper's formats, trimmed as its code trims it", () => {
+    expect(saidText(turns, "marked")).toBe("Human: one\n\nAssistant: two \n\nHuman:  three");
+  });
+
+  it.each(["hh-rlhf", "synthetic-gpt"] as const)("stands in the contexts of %s as it is", (format) => {
+    const conversation =
+      format === "hh-rlhf" ? [user("one"), assistant("two"), user("three")] : [user("What is rain?")];
+    const context = signedContext(format, "positive", { conversation, demonstrations: [], instructions: null });
+    expect(context).toMatchObject({ text: expect.stringContaining(`\n\n${saidText(conversation, "marked")}\n###`) });
   });
 });
