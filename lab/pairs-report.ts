@@ -87,9 +87,18 @@ function explanation(arms: readonly ArmMargins[]): string {
   return lines.join("\n");
 }
 
+/** Why pairs were measured otherwise than the policy says. */
+const shortages = {
+  context: "not all demonstrations fitted the context",
+  "no-demonstration": "no demonstration was similar enough, so that they have the base alone",
+} as const;
+
 function shortened({ sets }: ArmMargins): string {
-  const count = sets.reduce((sum, { pairs }) => sum + pairs.filter(({ fallback }) => fallback !== null).length, 0);
-  return count === 0 ? "" : `; of ${count} pairs not all demonstrations fitted the context`;
+  const reasons = sets.flatMap(({ pairs }) => pairs.flatMap(({ fallback }) => fallback?.split(":")[0] ?? []));
+  return Object.entries(shortages)
+    .map(([reason, text]) => ({ text, count: reasons.filter((one) => one === reason).length }))
+    .map(({ text, count }) => (count === 0 ? "" : `; of ${count} pairs ${text}`))
+    .join("");
 }
 
 /** Everything in the report, for programs. */

@@ -27,7 +27,7 @@ export interface PairMargins {
   readonly tokens: { readonly chosen: number; readonly rejected: number };
   readonly sum: Readonly<Record<Scorer, number | null>>;
   readonly token: Readonly<Record<Scorer, number | null>>;
-  /** Demonstrations that did not fit the context. */
+  /** Demonstrations that did not fit the context, or were not similar enough. */
   readonly fallback: string | null;
 }
 

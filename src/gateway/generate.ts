@@ -11,7 +11,7 @@ import { type Demand, generationDemand } from "./demand.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import { finishAnswers } from "./finished-answers.ts";
 import type { AnswerEvent, Generated, Generation, GenerationEvent } from "./generation.ts";
-import { outcomeHeaders, retrieveTiming, setHeaders } from "./headers.ts";
+import { candidatesHeader, outcomeHeaders, retrieveTiming, setHeaders } from "./headers.ts";
 import { agree, type Prepared, prepare } from "./prepared.ts";
 import type { ResolvedRoute } from "./route.ts";
 import { askerOf, type Outlet, type Reader, sizeOf, streamWork, type Work, withRequest } from "./work.ts";
@@ -76,11 +76,11 @@ function agreed(
     const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
     const { outcome, readers } = await work.attempt(async (usage) => {
       const readers = Array.from({ length: answers }, (_, index) => prepared.reader(index));
-      const shown = out === undefined ? {} : showing(c, prepared, readers, out);
+      const shown = out === undefined ? {} : showing(c, readers, out);
       return { outcome: await run(prepared, { ...prepared.request, ...shown, usage }, work.spent), readers };
     });
     const inPieces = out !== undefined;
-    const asSampled = inPieces && !prepared.choosing;
+    const asSampled = inPieces && outcome.isAsSampled;
     const { generated, rest } = finishAnswers(outcome, generation, { readers, asSampled, inPieces });
     tell(c, generated);
     const { policy, request } = prepared;
@@ -93,19 +93,18 @@ function agreed(
 /** What a reader is shown while answers are sampled: the beginning, and text where nothing is left to choose. */
 function showing(
   c: Context,
-  { choosing }: Prepared,
   readers: readonly AnswerReader[],
   { begin, push }: Outlet<GenerationEvent>,
 ): Pick<IcdpoRequest, "onSampling" | "onText"> {
-  const onSampling = ({ retrieveMs, basePromptTokens: promptTokens }: Beginning): void => {
+  const onSampling = ({ retrieveMs, basePromptTokens: promptTokens, candidates }: Beginning): void => {
     c.get("observer").note({ promptTokens });
-    if (!c.finalized) c.header("server-timing", retrieveTiming(retrieveMs));
+    if (!c.finalized) setHeaders(c, { ...candidatesHeader(candidates), "server-timing": retrieveTiming(retrieveMs) });
     begin({ type: "begin", promptTokens });
   };
   const onText = (index: number, text: string, details: readonly TokenDetail[]): void => {
     for (const event of readers[index]?.push(text, details) ?? []) push(event, sizeOfEvent(event));
   };
-  return { onSampling, onText: choosing ? undefined : onText };
+  return { onSampling, onText };
 }
 
 async function run(
@@ -124,6 +123,7 @@ function tell(c: Context, { outcome, usage, answers }: Generated): void {
   const observer = c.get("observer");
   observer.note({
     ...usage,
+    candidates: outcome.candidates,
     ...(typeof best?.score === "number" && { score: best.score }),
     ...(typeof best?.score === "number" && typeof next?.score === "number" && { margin: best.score - next.score }),
     ...(outcome.natsPerToken !== null && { natsPerToken: outcome.natsPerToken }),

@@ -16,8 +16,13 @@ export function routeHeaders({ route, policy, arm }: ResolvedRoute, candidates: 
     "x-icdpo-route": route,
     "x-icdpo-policy": policy.id,
     ...(arm !== null && { "x-icdpo-arm": arm }),
-    "x-icdpo-candidates": String(candidates),
+    ...candidatesHeader(candidates),
   };
+}
+
+/** As many as the policy has, until it is known that a request is answered plainly. */
+export function candidatesHeader(candidates: number): Record<string, string> {
+  return { "x-icdpo-candidates": String(candidates) };
 }
 
 const mostPlaces = 16;
@@ -41,10 +46,11 @@ function headerSafe(place: string): string {
 }
 
 /** Known when it is done. */
-export function outcomeHeaders({ ranked, tokens, timings }: IcdpoOutcome): Record<string, string> {
+export function outcomeHeaders({ ranked, tokens, timings, candidates }: IcdpoOutcome): Record<string, string> {
   const score = ranked[0]?.score;
   const { retrieve, sample, score: scoring } = timings;
   return {
+    ...candidatesHeader(candidates),
     ...(score === undefined || score === null ? {} : { "x-icdpo-score": score.toFixed(4) }),
     "x-icdpo-tokens": `prompt=${tokens.prompt};sampled=${tokens.sampled};scored=${tokens.scored};cached=${tokens.cached}`,
     "server-timing": [

@@ -4,7 +4,7 @@ import type { LooseRules } from "../constraint/loose-call-reader.ts";
 import { checkLength } from "../icdpo/contexts.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import type { ResponseCheck } from "../icdpo/response.ts";
-import { candidateCount, choosesAmong } from "../icdpo/strategy.ts";
+import { candidateCount } from "../icdpo/strategy.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
@@ -30,8 +30,6 @@ export interface Prepared {
   readonly policy: Policy;
   readonly bypassed: boolean;
   readonly request: IcdpoRequest;
-  /** Candidates compete: nothing can be shown before the choice. */
-  readonly choosing: boolean;
   readonly reader: (index: number) => AnswerReader;
 }
 
@@ -116,7 +114,7 @@ export async function prepare(
   observer.text("settings", recordedSettings(generation, request.seed));
   setHeaders(c, { ...routeHeaders(resolved, candidateCount(policy, request)), ...schemaHeaders(relaxed) });
   const reader = (index: number): AnswerReader => readerOf(index, () => dependencies.newId("call_"));
-  return { policy, bypassed, request, choosing: choosesAmong(policy, request), reader };
+  return { policy, bypassed, request, reader };
 }
 
 /** Calls in the model's own way: those of strict tools must fit, for there is no grammar that keeps them to it. */

@@ -4,6 +4,7 @@
  */
 import { checkCharacters } from "../engine/characters.ts";
 import type { Engine, Token } from "../engine/engine.ts";
+import { lacksDemonstrations, plainly } from "../policy/bypass.ts";
 import type { Models, Policy, PromptedModel } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat, type Score, wantsConsensus } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
@@ -81,17 +82,23 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const given = request.demonstrations ?? (await retrieved(policy, request));
   const random = negativesRandom(request.seed);
   const demonstrations = given.map((demonstration) => withShownNegative(demonstration, policy.settings.score, random));
+  const isPlain = request.demonstrations === undefined && lacksDemonstrations(policy, demonstrations);
   const ids = await tokenizeAll(models, completions, signal);
-  const contexts = await encodeContexts(policy, models, request, demonstrations, mostTokens(ids));
+  const guided = isPlain ? plainly(policy) : policy;
+  const contexts = await encodeContexts(guided, models, request, demonstrations, mostTokens(ids));
   onStage?.("queue");
   const sums = await sumsOf(contexts, ids, { usage, signal, ...stagesOf(onStage) });
   const sources = sourcesOf(demonstrations.slice(0, contexts.shots));
   const measured = completions.map((text, index) => ({
-    ...measuredOf(policy.settings.score, sums, index, text),
+    ...measuredOf(guided.settings.score, sums, index, text),
     copied: sources?.copiedIn(text),
   }));
-  const competing = await withFinalScores(policy, measured, request);
-  return { chosen: chosenOf(competing, policy.settings.score), measured: competing, fallback: contexts.fallback };
+  const competing = await withFinalScores(guided, measured, request);
+  return {
+    chosen: chosenOf(competing, guided.settings.score),
+    measured: competing,
+    fallback: isPlain ? "no-demonstration" : contexts.fallback,
+  };
 }
 
 /** In the format that the request names. The model that scores is the only one of the policy's own. */

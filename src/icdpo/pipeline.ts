@@ -1,5 +1,6 @@
 /** @module Algorithm 1 of the paper, from a conversation to its answers, best first. */
 import type { SamplingParameters, TemplateVariables } from "../engine/engine.ts";
+import { lacksDemonstrations, plainly } from "../policy/bypass.ts";
 import type { Models, Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
@@ -12,7 +13,15 @@ import type { OnText } from "./sample.ts";
 import { negativeOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 import { negativesRandom, withShownNegative } from "./shown-negative.ts";
-import { candidateCount, type Run, type Strategy, samplingWithin, strategyChoice, type Timings } from "./strategy.ts";
+import {
+  candidateCount,
+  choosesAmong,
+  type Run,
+  type Strategy,
+  samplingWithin,
+  strategyChoice,
+  type Timings,
+} from "./strategy.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 import { scoredAnswers, unscoredAnswers } from "./whole-answers.ts";
@@ -43,7 +52,7 @@ export interface IcdpoRequest extends Tenancy {
   readonly now: () => number;
   /** Everything that can be wrong with the request has been checked, demonstrations are at hand: sampling begins. */
   readonly onSampling?: ((beginning: Beginning) => void) | undefined;
-  /** Text as it is sampled; only where nothing is left to choose (`choosesAmong`). */
+  /** Text as it is sampled; called only where nothing is left to choose (`choosesAmong`). */
   readonly onText?: OnText | undefined;
   /**
    * What is being done now; "queue" is waiting for the model to begin. "prefill" comes again with each part of the
@@ -57,13 +66,21 @@ export interface IcdpoRequest extends Tenancy {
   readonly usage?: TokenUsage | undefined;
 }
 
-export interface Beginning {
+/** How the answers come about: known once it is known which demonstrations there are. */
+export interface Course {
+  /** n, sampled side by side. */
+  readonly candidates: number;
+  /** Answers are given as they are sampled: nothing is left to choose. */
+  readonly isAsSampled: boolean;
+}
+
+export interface Beginning extends Course {
   readonly retrieveMs: number;
   /** Tokens of C⁰, as a plain request would have them. */
   readonly basePromptTokens: number;
 }
 
-export interface IcdpoOutcome {
+export interface IcdpoOutcome extends Course {
   /** Best first. */
   readonly ranked: readonly ScoredResponse[];
   readonly demonstrations: readonly Retrieved[];
@@ -87,6 +104,8 @@ export interface IcdpoOutcome {
  * 3. score each, in nats: Ŝ(yᵢ) = log π(yᵢ ∣ [d⁺; x]) − log π(yᵢ ∣ [d⁻; x]) (Eq. 11), or what the policy's score is;
  * 4. choose arg maxᵢ Ŝ(yᵢ).
  *
+ * Where the policy shows similar demonstrations only, and there are none, one plain sample is the answer.
+ *
  * Throws a `GatewayError`: "context_length_exceeded" where the messages alone are too long, "invalid_request" where the
  * format cannot hold them, "cancelled" and "timeout" by the signal, and what an engine throws.
  *
@@ -97,8 +116,9 @@ export interface IcdpoOutcome {
  * const [best] = (await icdpo(policy, request)).ranked; // best.text, best.score = best.positive − best.negative
  */
 export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<IcdpoOutcome> {
-  const run = begin(policy, request);
-  const retrieved = await retrieve(run);
+  const begun = begin(policy, request);
+  const retrieved = await retrieve(begun);
+  const run = lacksDemonstrations(policy, retrieved) ? goingOn(begun, plainly(policy)) : begun;
   const contexts = await encodeContexts(run, retrieved);
   const demonstrations = retrieved.slice(0, contexts.shots);
   const strategy = strategyOf(run, contexts, sourcesOf(demonstrations.map(({ demonstration }) => demonstration)));
@@ -113,7 +133,8 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     tokens: run.usage,
     timings: run.timings,
     natsPerToken,
-    fallback: isSpent ? "budget" : contexts.fallback,
+    fallback: isSpent ? "budget" : run === begun ? contexts.fallback : "no-demonstration",
+    ...courseOf(run),
   };
 }
 
@@ -135,6 +156,16 @@ function begin(policy: Policy, request: IcdpoRequest): Run {
     timings: { retrieve: 0, sample: 0, score: 0 },
     lap: stopwatch(request.now),
   };
+}
+
+/** The same run by another policy. */
+function goingOn(run: Run, policy: Policy): Run {
+  const { request } = run;
+  return { ...run, policy, strategy: strategyChoice(policy, request), count: candidateCount(policy, request) };
+}
+
+function courseOf({ policy, request, count }: Run): Course {
+  return { candidates: count, isAsSampled: !choosesAmong(policy, request) };
 }
 
 /** m demonstrations, most similar first, each with the d⁻ that C⁻ shows. */
@@ -163,7 +194,11 @@ async function encodeContexts(run: Run, retrieved: readonly Retrieved[]): Promis
   const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens ?? expectedTokens);
   const contexts = await buildContexts(modelsOf(run), parts, { negative, reserve, tenant, bringsOpening, signal });
   timings.retrieve = run.lap();
-  request.onSampling?.({ retrieveMs: timings.retrieve, basePromptTokens: contexts.base.prompt.tokens.length });
+  request.onSampling?.({
+    retrieveMs: timings.retrieve,
+    basePromptTokens: contexts.base.prompt.tokens.length,
+    ...courseOf(run),
+  });
   request.onStage?.("queue");
   return contexts;
 }

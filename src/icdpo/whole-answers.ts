@@ -11,7 +11,7 @@ import { finalScores } from "./final-scores.ts";
 import { idsFor, type Response, type ScoredResponse, tokenizeResponse, unscored } from "./response.ts";
 import { type Candidate, type SampleOptions, sampleCandidates } from "./sample.ts";
 import { Scorer, scoreCandidates } from "./scorer.ts";
-import { type Run, type Strategy, samplingWithin } from "./strategy.ts";
+import { choosesAmong, type Run, type Strategy, samplingWithin } from "./strategy.ts";
 
 /** The paper's: S or Ŝ of each candidate, or its likelihood, as soon as it ends; the largest wins. */
 export function scoredAnswers(run: Run, contexts: Contexts, sources: CopySources | null): Strategy {
@@ -99,8 +99,9 @@ export function unscoredAnswers(run: Run, contexts: Contexts, sources: CopySourc
 }
 
 function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logprobs"> {
-  const { request, count, usage, signal } = run;
-  const { seed, topLogprobs, grammar, budget, onText, onStage } = request;
+  const { policy, request, count, usage, signal } = run;
+  const { seed, topLogprobs, grammar, budget, onStage } = request;
+  const onText = choosesAmong(policy, request) ? undefined : request.onText;
   const onPrefill = (): void => onStage?.("prefill");
   return {
     parameters: samplingWithin(run, contexts),

@@ -311,7 +311,7 @@ async function buildRetriever(
     case "bm25":
       return bm25Retriever(demonstrations, bm25, settings.window);
     case "embedding":
-      return embeddingRetriever(demonstrations, await embedder());
+      return embeddingRetriever(demonstrations, await embedder(), settings);
     case "two-stage":
       return twoStageRetriever(demonstrations, bm25, await embedder(), settings);
   }

@@ -46,6 +46,12 @@ function patternsOf(bypass: Bypass) {
   return patterns;
 }
 
+/** Whether a policy that shows similar demonstrations only has found none. */
+export function lacksDemonstrations({ retriever, settings }: Policy, retrieved: readonly unknown[]): boolean {
+  const { min_similarity: least = undefined } = "min_similarity" in settings.retriever ? settings.retriever : {};
+  return retriever !== null && least !== undefined && retrieved.length === 0;
+}
+
 /** The same policy, without its method. */
 export function plainly(policy: Policy): Policy {
   const settings = {

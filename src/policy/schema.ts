@@ -13,12 +13,21 @@ export type PromptFormat = (typeof promptFormats)[number];
 const window = z.int().min(1).default(30).describe("BM25 looks at this many tokens at the end of each prompt");
 const shortlist = z.int().min(1).default(20).describe("how many of BM25's best are re-ranked by embeddings");
 
+const minSimilarity = z
+  .number()
+  .min(-1)
+  .max(1)
+  .optional()
+  .describe(
+    "cosine: demonstrations that are less similar are not shown, and a request that none is left for is answered by one plain sample; absent: all are similar enough",
+  );
+
 export const retrieverSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("none") }),
   z.strictObject({ type: z.literal("random") }),
   z.strictObject({ type: z.literal("bm25"), window }),
-  z.strictObject({ type: z.literal("embedding") }),
-  z.strictObject({ type: z.literal("two-stage"), window, shortlist }),
+  z.strictObject({ type: z.literal("embedding"), min_similarity: minSimilarity }),
+  z.strictObject({ type: z.literal("two-stage"), window, shortlist, min_similarity: minSimilarity }),
 ]);
 
 /** What every score that is measured has. */

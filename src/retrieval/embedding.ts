@@ -11,7 +11,13 @@ import {
   type Retriever,
 } from "./retriever.ts";
 
-/** The most similar of the demonstrations at `indices`. */
+/** Which of the demonstrations are shown; named as in policies. */
+export interface Selection {
+  /** Cosine: what is less similar is left out. Absent: nothing is. */
+  readonly min_similarity?: number | undefined;
+}
+
+/** The demonstrations to show of those at `indices`, most similar first. */
 export type CosineRanking = (
   prompt: Conversation,
   indices: readonly number[],
@@ -19,8 +25,12 @@ export type CosineRanking = (
 ) => Promise<Retrieved[]>;
 
 /** Cosine over all demonstrations. */
-export function embeddingRetriever(demonstrations: readonly Demonstration[], embedder: Embedder): Retriever {
-  const cosines = cosineRanking(demonstrations, embedder);
+export function embeddingRetriever(
+  demonstrations: readonly Demonstration[],
+  embedder: Embedder,
+  selection: Selection = {},
+): Retriever {
+  const cosines = cosineRanking(demonstrations, embedder, selection);
   const all = demonstrations.map((_, index) => index);
   return {
     async retrieve(prompt, options) {
@@ -29,16 +39,21 @@ export function embeddingRetriever(demonstrations: readonly Demonstration[], emb
   };
 }
 
-export function cosineRanking(demonstrations: readonly Demonstration[], embedder: Embedder): CosineRanking {
+export function cosineRanking(
+  demonstrations: readonly Demonstration[],
+  embedder: Embedder,
+  { min_similarity: least = Number.NEGATIVE_INFINITY }: Selection,
+): CosineRanking {
   const embeddingsOf = demonstrationEmbeddings(demonstrations, embedder);
   return async (prompt, indices, { shots, tenant, signal }) => {
     const [query] = await embedQuestions([questionOf(prompt)], (texts) => embedder.embed(texts, signal, tenant));
     const embeddings = await untilAborted(embeddingsOf(indices), signal);
-    const cosines = embeddings.map((embedding) => dot(query as Float32Array, embedding));
-    return largest(cosines, shots).map((place) => ({
-      demonstration: demonstrations[indices[place] as number] as Demonstration,
-      similarity: cosines[place] as number,
-    }));
+    const near = indices.flatMap((index, i) => {
+      const similarity = dot(query as Float32Array, embeddings[i] as Float32Array);
+      return similarity < least ? [] : [{ demonstration: demonstrations[index] as Demonstration, similarity }];
+    });
+    const cosines = near.map(({ similarity }) => similarity);
+    return largest(cosines, shots).map((place) => near[place] as Retrieved);
   };
 }
 

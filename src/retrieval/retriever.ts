@@ -20,7 +20,7 @@ export interface RetrievalOptions {
 }
 
 export interface Retriever {
-  /** The m demonstrations for a prompt, most similar first; fewer where the set is smaller. */
+  /** The m demonstrations for a prompt, most similar first; fewer where the set is smaller, or too few are similar. */
   retrieve(prompt: Conversation, options: RetrievalOptions): Promise<Retrieved[]>;
 }
 

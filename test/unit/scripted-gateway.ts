@@ -79,7 +79,7 @@ export async function gateway(
   { keys, ...dependencies }: GatewayOptions = {},
   morePolicies: Record<string, string> = {},
   otherRoutes?: string,
-  policyEmbedder: () => Promise<Embedder> = () => Promise.reject(new Error("not needed")),
+  policyEmbedder: () => Promise<Embedder> = dependencies.embedder ?? (() => Promise.reject(new Error("not needed"))),
 ) {
   const engine = new ScriptedEngine({ ...script, ...overrides });
   const set = await buildPolicySet(

@@ -160,6 +160,24 @@ describe("what a policy's complaints say", () => {
       4,
       "retriever.window",
     ],
+    [
+      "a least similarity where none is measured",
+      "demonstrations: d\nretriever:\n  type: random\n  min_similarity: 0.3\nscore: { type: none }\n",
+      4,
+      "retriever.min_similarity",
+    ],
+    [
+      "a least similarity that is no cosine",
+      "demonstrations: d\nretriever:\n  type: bm25\n  min_similarity: 0.3\nscore: { type: none }\n",
+      4,
+      "retriever.min_similarity",
+    ],
+    [
+      "a cosine above 1",
+      "demonstrations: d\nretriever:\n  type: embedding\n  min_similarity: 30\nscore: { type: none }\n",
+      4,
+      "retriever.min_similarity",
+    ],
   ])("file, line and field: %s", (_, text, line, field) => {
     expect(complaint(() => parsePolicy(text))).toMatch(
       new RegExp(`^policies/p\\.yaml:${line}: ${field.replaceAll(".", "\\.")}: .+`, "u"),
@@ -311,6 +329,36 @@ describe("a set of policies", () => {
     expect(found?.map(({ demonstration }) => demonstration.id)).toEqual(["a"]);
   });
 
+  it.each([
+    ["chat", "Hi"],
+    ["hh-rlhf", "Human: Hi"],
+    ["synthetic-gpt", "Human: Hi"],
+  ])("shows BM25 prompts as the policy's format has them: %s", async (format, text) => {
+    const engine = new ScriptedEngine();
+    const tokenize = engine.tokenize.bind(engine);
+    const texts: string[] = [];
+    engine.tokenize = (given) => {
+      texts.push(...given);
+      return tokenize(given);
+    };
+    const files: PolicyFiles = {
+      policies: new Map([["p", `demonstrations: d\nretriever: { type: bm25 }\n${plain}prompt: ${format}\n`]]),
+      routes: "routes: { r: { policy: p } }",
+      demonstrations: new Map([["d", textFile(paired)]]),
+    };
+    await buildPolicySet(files, { engines: onlyEngine(engine), embedder: async () => embedder });
+    expect(texts).toEqual([text]);
+  });
+
+  it("leaves demonstrations out that are less similar than it says", async () => {
+    const retriever = "{ type: embedding, min_similarity: 0.5 }";
+    const set = await build({ policies: { p: `demonstrations: d\nretriever: ${retriever}\n${plain}` } });
+    const found = (content: string) =>
+      set.policies.get("p")?.retriever?.retrieve([{ role: "user", content }], { shots: 2, random: () => 0 });
+    expect(await found("Hi there")).toHaveLength(1);
+    expect(await found("Bye")).toEqual([]);
+  });
+
   it("is the same of demonstrations that are parsed already", async () => {
     const built = async (set: DemonstrationSource) => {
       const files: PolicyFiles = {
@@ -335,27 +383,6 @@ describe("a set of policies", () => {
       policies: new Map([["p", contrast]]),
       routes: "routes: { r: { policy: p } }",
       demonstrations: new Map([["d", textFile(paired)]]),
-  it.each([
-    ["chat", "Hi"],
-    ["hh-rlhf", "Human: Hi"],
-    ["synthetic-gpt", "Human: Hi"],
-  ])("shows BM25 prompts as the policy's format has them: %s", async (format, text) => {
-    const engine = new ScriptedEngine();
-    const tokenize = engine.tokenize.bind(engine);
-    const texts: string[] = [];
-    engine.tokenize = (given) => {
-      texts.push(...given);
-      return tokenize(given);
-    };
-    const files: PolicyFiles = {
-      policies: new Map([["p", `demonstrations: d\nretriever: { type: bm25 }\n${plain}prompt: ${format}\n`]]),
-      routes: "routes: { r: { policy: p } }",
-      demonstrations: new Map([["d", textFile(paired)]]),
-    };
-    await buildPolicySet(files, { engines: onlyEngine(engine), embedder: async () => embedder });
-    expect(texts).toEqual([text]);
-  });
-
     };
     const countingEmbedder = async () => {
       asked += 1;
@@ -651,6 +678,7 @@ describe("a policy's id", () => {
     ],
     ["another retriever", retrieving("random"), {}, retrieving("bm25"), {}],
     ["another window", retrieving("bm25"), {}, retrieving("bm25, window: 9"), {}],
+    ["a least similarity", retrieving("embedding"), {}, retrieving("embedding, min_similarity: 0.3"), {}],
     ["another prompt format", plain, {}, `${plain}prompt: hh-rlhf\n`, {}],
     ["other sampling", plain, {}, `${plain}sampling: { temperature: 0.5 }\n`, {}],
     ["other instructions", plain, {}, `${plain}instructions: { positive: Be kind. }\n`, {}],

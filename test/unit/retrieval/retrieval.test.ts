@@ -222,6 +222,15 @@ describe("the embedding retriever", () => {
     expect(found[1]?.similarity).toBeLessThan(0.99);
   });
 
+  it("leaves out what is less similar than it must be", async () => {
+    const nearest = (least: number) =>
+      embeddingRetriever(pool, new ToyEmbedder(compass), { min_similarity: least }).retrieve(asks("east"), options(4));
+    expect(ids(await nearest(0.7))).toEqual(["nearly east"]);
+    expect(ids(await nearest(0))).toEqual(["nearly east", "north-east", "north"]);
+    expect(await nearest(0.9)).toEqual([]);
+    expect(ids(await nearest(-1))).toHaveLength(4);
+  });
+
   it("embeds each demonstration once and keeps it", async () => {
     const embedder = new ToyEmbedder(compass);
     const retriever = embeddingRetriever(pool, embedder);
@@ -328,6 +337,13 @@ describe("the two-stage retriever", () => {
     await retriever.retrieve(asks("abc"), options(1));
     await retriever.retrieve(asks("abc"), options(1));
     expect(embedder.calls.flat().toSorted()).toEqual(["abc", "abc", "abcd", "abx"]);
+  });
+
+  it("leaves out what is less similar than it must be", async () => {
+    const source = { engine: new ScriptedEngine(), source: "test" };
+    const settings = { window: 30, shortlist: 3, min_similarity: 0.5 };
+    const retriever = await twoStageRetriever(pool, source, new ToyEmbedder(vectors), settings);
+    expect(ids(await retriever.retrieve(asks("abc"), options(3)))).toEqual(["ayz"]);
   });
 
   it("shows BM25 the last L tokens, embeddings the whole question", async () => {
