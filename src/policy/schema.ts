@@ -21,13 +21,21 @@ const minSimilarity = z
   .describe(
     "cosine: demonstrations that are less similar are not shown, and a request that none is left for is answered by one plain sample; absent: all are similar enough",
   );
+const mmr = z
+  .number()
+  .gt(0)
+  .max(1)
+  .optional()
+  .describe(
+    "λ of maximal marginal relevance: below 1 demonstrations that are like those already chosen stand back; absent: 1",
+  );
 
 export const retrieverSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("none") }),
   z.strictObject({ type: z.literal("random") }),
   z.strictObject({ type: z.literal("bm25"), window }),
   z.strictObject({ type: z.literal("embedding"), min_similarity: minSimilarity }),
-  z.strictObject({ type: z.literal("two-stage"), window, shortlist, min_similarity: minSimilarity }),
+  z.strictObject({ type: z.literal("two-stage"), window, shortlist, min_similarity: minSimilarity, mmr }),
 ]);
 
 /** What every score that is measured has. */

@@ -1,6 +1,7 @@
 /** @module Stage 2 of the retriever: cosine of sentence embeddings of what is asked. */
 import { untilAborted } from "../async/until-aborted.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
+import { marginallyRelevant } from "./marginal-relevance.ts";
 import { embedQuestions, questionOf } from "./question.ts";
 import {
   type Embedder,
@@ -15,6 +16,8 @@ import {
 export interface Selection {
   /** Cosine: what is less similar is left out. Absent: nothing is. */
   readonly min_similarity?: number | undefined;
+  /** λ of maximal marginal relevance; absent: 1, the most similar. */
+  readonly mmr?: number | undefined;
 }
 
 /** The demonstrations to show of those at `indices`, most similar first. */
@@ -42,18 +45,25 @@ export function embeddingRetriever(
 export function cosineRanking(
   demonstrations: readonly Demonstration[],
   embedder: Embedder,
-  { min_similarity: least = Number.NEGATIVE_INFINITY }: Selection,
+  { min_similarity: least = Number.NEGATIVE_INFINITY, mmr = 1 }: Selection,
 ): CosineRanking {
   const embeddingsOf = demonstrationEmbeddings(demonstrations, embedder);
   return async (prompt, indices, { shots, tenant, signal }) => {
     const [query] = await embedQuestions([questionOf(prompt)], (texts) => embedder.embed(texts, signal, tenant));
     const embeddings = await untilAborted(embeddingsOf(indices), signal);
     const near = indices.flatMap((index, i) => {
-      const similarity = dot(query as Float32Array, embeddings[i] as Float32Array);
-      return similarity < least ? [] : [{ demonstration: demonstrations[index] as Demonstration, similarity }];
+      const embedding = embeddings[i] as Float32Array;
+      const similarity = dot(query as Float32Array, embedding);
+      const demonstration = demonstrations[index] as Demonstration;
+      return similarity < least ? [] : [{ found: { demonstration, similarity }, embedding }];
     });
-    const cosines = near.map(({ similarity }) => similarity);
-    return largest(cosines, shots).map((place) => near[place] as Retrieved);
+    const cosines = near.map(({ found }) => found.similarity);
+    const between = (a: number, b: number) =>
+      dot(near[a]?.embedding as Float32Array, near[b]?.embedding as Float32Array);
+    const places = mmr === 1 ? largest(cosines, shots) : marginallyRelevant(cosines, between, shots, mmr);
+    return places
+      .map((place) => (near[place] as (typeof near)[number]).found)
+      .toSorted((a, b) => b.similarity - a.similarity);
   };
 }
 

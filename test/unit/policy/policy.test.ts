@@ -178,6 +178,12 @@ describe("what a policy's complaints say", () => {
       4,
       "retriever.min_similarity",
     ],
+    [
+      "diversity alone",
+      "demonstrations: d\nretriever:\n  type: two-stage\n  mmr: 0\nscore: { type: none }\n",
+      4,
+      "retriever.mmr",
+    ],
   ])("file, line and field: %s", (_, text, line, field) => {
     expect(complaint(() => parsePolicy(text))).toMatch(
       new RegExp(`^policies/p\\.yaml:${line}: ${field.replaceAll(".", "\\.")}: .+`, "u"),
@@ -679,6 +685,7 @@ describe("a policy's id", () => {
     ["another retriever", retrieving("random"), {}, retrieving("bm25"), {}],
     ["another window", retrieving("bm25"), {}, retrieving("bm25, window: 9"), {}],
     ["a least similarity", retrieving("embedding"), {}, retrieving("embedding, min_similarity: 0.3"), {}],
+    ["marginal relevance", retrieving("two-stage"), {}, retrieving("two-stage, mmr: 0.7"), {}],
     ["another prompt format", plain, {}, `${plain}prompt: hh-rlhf\n`, {}],
     ["other sampling", plain, {}, `${plain}sampling: { temperature: 0.5 }\n`, {}],
     ["other instructions", plain, {}, `${plain}instructions: { positive: Be kind. }\n`, {}],

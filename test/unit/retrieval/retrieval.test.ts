@@ -339,6 +339,21 @@ describe("the two-stage retriever", () => {
     expect(embedder.calls.flat().toSorted()).toEqual(["abc", "abc", "abcd", "abx"]);
   });
 
+  it("prefers what is unlike what it has, where the policy says so, most similar first all the same", async () => {
+    const vectors = { abc: [1, 0], abcd: [0.96, 0.28], abx: [0.8, 0.6], ayz: [0.6, -0.8] } as const;
+    const found = async (mmr: number | undefined, least?: number) => {
+      const settings = { window: 30, shortlist: 3, mmr, min_similarity: least };
+      const source = { engine: new ScriptedEngine(), source: "test" };
+      const retriever = await twoStageRetriever(pool, source, new ToyEmbedder(vectors), settings);
+      return ids(await retriever.retrieve(asks("abc"), options(2)));
+    };
+    expect(await found(undefined)).toEqual(["abcd", "abx"]);
+    expect(await found(1)).toEqual(["abcd", "abx"]);
+    // 0.5·0.6 − 0.5·(0.96·0.6 − 0.28·0.8) = 0.12 against 0.5·0.8 − 0.5·(0.96·0.8 + 0.28·0.6) = −0.07
+    expect(await found(0.5)).toEqual(["abcd", "ayz"]);
+    expect(await found(0.5, 0.7)).toEqual(["abcd", "abx"]);
+  });
+
   it("leaves out what is less similar than it must be", async () => {
     const source = { engine: new ScriptedEngine(), source: "test" };
     const settings = { window: 30, shortlist: 3, min_similarity: 0.5 };
