@@ -112,7 +112,6 @@ describe("an embedding model of one's own", () => {
     expect([...(counted?.embedding ?? [])].map((one) => one.toFixed(6))).toEqual(["0.600000", "0.800000"]);
   });
 
-  it("reads as many tokens as it has positions, or as its tokenizer says, if those are fewer", async () => {
   it("may be of float32, and gives the first token's state where its folder or its user says so", async () => {
     const cls = { word_embedding_dimension: 2, pooling_mode_cls_token: true, pooling_mode_mean_tokens: false };
     const weights = "onnx/model.onnx";
@@ -128,6 +127,7 @@ describe("an embedding model of one's own", () => {
     expect(named.name).toBe(path.basename(folder));
   });
 
+  it("reads as many tokens as it has positions, or as its tokenizer says, if those are fewer", async () => {
     for (const [tokenizerConfig, tokens] of [
       [{}, 6],
       [{ model_max_length: 1e30 }, 6],
