@@ -82,7 +82,8 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const given = request.demonstrations ?? (await retrieved(policy, request));
   const random = negativesRandom(request.seed);
   const demonstrations = given.map((demonstration) => withShownNegative(demonstration, policy.settings.score, random));
-  const isPlain = request.demonstrations === undefined && lacksDemonstrations(policy, demonstrations);
+  // None that were given are what an answer without any is measured by.
+  const isPlain = lacksDemonstrations(policy, demonstrations);
   const ids = await tokenizeAll(models, completions, signal);
   const guided = isPlain ? plainly(policy) : policy;
   const contexts = await encodeContexts(guided, models, request, demonstrations, mostTokens(ids));

@@ -76,9 +76,10 @@ describe("a request that no demonstration is similar enough to", () => {
     expect(engine.calls.map(({ type }) => type)).toEqual(["sample"]);
   });
 
-  it("has no scores but those after the bare messages", async () => {
+  it.each([{}, { demonstrations: [] }])("has no scores but those after the bare messages: %j", async (given) => {
     const { post } = await opened(near(0.7));
-    const body = await json(await post("/v1/score", { model: "near", messages: code, completions: ["One.", "Two."] }));
+    const asked = { model: "near", messages: code, completions: ["One.", "Two."], ...given };
+    const body = await json(await post("/v1/score", asked));
     expect(body).toMatchObject({ chosen: null, fallback: "no-demonstration" });
     for (const one of body.data) {
       expect(one).toMatchObject({ positive: null, negative: null, s: null, s_hat: null });
