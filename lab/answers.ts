@@ -122,28 +122,3 @@ export async function rewardsOf(
   for (const [label, model] of models) rewards[label] = await model.reward(conversation, response, signal);
   return rewards;
 }
-
-const candidatesKind: Kind<string[]> = {
-  name: "candidates",
-  version: versions.answers.version,
-  schema: z.array(z.string()),
-};
-
-/** `count` responses sampled as the arm samples, in the order of their seeds. */
-export function candidatesOf(
-  arm: Arm,
-  cache: ResultCache,
-  { messages, seed }: Prompted,
-  count: number,
-  now: () => number,
-  signal: AbortSignal,
-): Promise<string[]> {
-  const {
-    id,
-    sampler: { format },
-  } = arm.policy;
-  return cache.recall(candidatesKind, [id, format, messages, seed, count], async () => {
-    const { ranked } = await answered(arm, { conversation: messages, answers: count, seed, now, signal });
-    return ranked.toSorted((a, b) => a.index - b.index).map(({ text }) => text);
-  });
-}

@@ -1,9 +1,11 @@
 /** @module `icdpo eval mrr`: do scorers order candidates as a judge or a reward model does? Figure 3. */
+
 import { Command } from "commander";
 import { GatewayError, inPool, type Teacher, type World, whole } from "icdpo-gateway/laboratory";
-import { candidatesOf, rewardsOf } from "../answers.ts";
+import { rewardsOf } from "../answers.ts";
 import { type Arm, changedArm, measured } from "../arms.ts";
 import { scorerNames } from "../pairs-report.ts";
+import { samplesOf } from "../pools.ts";
 import { judgedPoints } from "../ranking.ts";
 import { type RankingRow, rankingFigure, rankingReport, ranksOf } from "../ranking-report.ts";
 import type { RewardModel } from "../reward.ts";
@@ -114,7 +116,8 @@ async function rankCandidates(
   truth: Truth,
 ): Promise<Pick<RankingRow, "truth" | "scores">> {
   const { id, messages, seed } = example;
-  const texts = await candidatesOf(arm, cache, example, options.candidates, () => performance.now(), signal);
+  const { answers } = await samplesOf(arm, cache, example, options.candidates, () => performance.now(), signal);
+  const texts = answers.map(({ text }) => text);
   const rewarded = await Promise.all(texts.map((text) => rewardsOf(rewards, messages, text, signal)));
   const points =
     truth.type === "judge"

@@ -2,10 +2,10 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterEach, describe, expect, it } from "vitest";
 import { z } from "zod";
-import { type AnswerRow, answerOf, answerRowSchema, candidatesOf } from "../../../lab/answers.ts";
+import { type AnswerRow, answerOf, answerRowSchema } from "../../../lab/answers.ts";
 import { answersReport, answersSummary, judgedFigure } from "../../../lab/answers-report.ts";
 import { type Arm, changedArm, measured } from "../../../lab/arms.ts";
-import { type CacheEntry, type Kind, ResultCache } from "../../../lab/cache.ts";
+import type { CacheEntry, Kind } from "../../../lab/cache.ts";
 import { cachedTeacher } from "../../../lab/cached-teacher.ts";
 import { ownExamples } from "../../../lab/commands/pairs-and-leave-one-out.ts";
 import { dataReport, splitLabel } from "../../../lab/data-report.ts";
@@ -13,45 +13,16 @@ import { accuracy, accuracyDifference, measurePair, type PairMargins } from "../
 import { pairsReport } from "../../../lab/pairs-report.ts";
 import { paperTable } from "../../../lab/paper-table.ts";
 import { dotPlot, linePlot, shareBars } from "../../../lab/plots.tsx";
+import { samplesOf } from "../../../lab/pools.ts";
 import { rankingReport } from "../../../lab/ranking-report.ts";
 import { cachedReward, engineReward, httpReward, logit } from "../../../lab/reward.ts";
 import { verdictForm } from "../../../src/demonstrations/judge.ts";
 import { onlyEngine } from "../../../src/engine/engines.ts";
 import { buildPolicySet, textFile } from "../../../src/policy/build.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
+import { armWith, memory } from "./scripted-arm.ts";
 
 const { signal } = new AbortController();
-
-function memory(entries: readonly CacheEntry[] = []) {
-  const added: CacheEntry[] = [];
-  const cache = new ResultCache({ entries, add: async (entry) => void added.push(entry) });
-  return { cache, added };
-}
-
-const demonstrations = [
-  { id: "tea", messages: [{ role: "user", content: "tea?" }], chosen: "steep it", rejected: "no" },
-  { id: "rice", messages: [{ role: "user", content: "rice?" }], chosen: "boil it", rejected: "ask others" },
-]
-  .map((line) => JSON.stringify(line))
-  .join("\n");
-
-async function armWith(
-  engine: ScriptedEngine,
-  yaml = "demonstrations: d\nretriever: { type: random }\nshots: 1\nscore: { type: contrast, negative: rejected }\n",
-): Promise<Arm> {
-  const files = {
-    policies: new Map([["p", yaml]]),
-    routes: "routes: { p: { policy: p } }",
-    demonstrations: new Map([["d", textFile(demonstrations)]]),
-  };
-  const { policies } = await buildPolicySet(files, {
-    engines: onlyEngine(engine),
-    embedder: async () => Promise.reject(new Error("none")),
-  });
-  const policy = policies.get("p");
-  if (policy === undefined) throw new Error("no policy");
-  return { name: "p", policy };
-}
 
 const number: Kind<number> = { name: "number", version: 1, schema: z.number() };
 
@@ -143,7 +114,8 @@ describe("answers", () => {
     expect(engine.calls).toHaveLength(1);
     await answerOf(arm, cache, { ...prompt, seed: 2 }, now, signal);
     expect(engine.calls).toHaveLength(2);
-    expect(await candidatesOf(arm, cache, prompt, 3, now, signal)).toEqual(["a", "bb", "ccc"]);
+    const { answers } = await samplesOf(arm, cache, prompt, 3, now, signal);
+    expect(answers.map(({ text }) => text)).toEqual(["a", "bb", "ccc"]);
   });
 });
 

@@ -1,7 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { answerMeasures } from "../../../lab/answer-measures.ts";
 import type { Arm } from "../../../lab/arms.ts";
-import { type CacheEntry, ResultCache } from "../../../lab/cache.ts";
+import type { CacheEntry } from "../../../lab/cache.ts";
 import { cosinesOf, nearestDemonstrations } from "../../../lab/cosines.ts";
 import { judgeOdds } from "../../../lab/judge-odds.ts";
 import type { Candidate, Cost, PoolRow } from "../../../lab/measured-pool.ts";
@@ -13,41 +13,17 @@ import { armValue, everyPrompt, type Hypothesis, summarize } from "../../../lab/
 import { samplesOf, sumsOf } from "../../../lab/pools.ts";
 import { verdictOf } from "../../../lab/verdict.ts";
 import type { ScoreEvent } from "../../../src/engine/engine.ts";
-import { onlyEngine } from "../../../src/engine/engines.ts";
-import { buildPolicySet, textFile } from "../../../src/policy/build.ts";
 import type { Embedder } from "../../../src/retrieval/retriever.ts";
+import type { Demonstration } from "../../../src/types/conversation.ts";
 import { decode, ScriptedEngine } from "../scripted-engine.ts";
+import { armWith, memory, scored } from "./scripted-arm.ts";
 
 const { signal } = new AbortController();
 
-function memory(entries: readonly CacheEntry[] = []) {
-  const added: CacheEntry[] = [];
-  const cache = new ResultCache({ entries, add: async (entry) => void added.push(entry) });
-  return { cache, added };
-}
-
-const demonstrations = [
+const demonstrations: readonly Demonstration[] = [
   { id: "tea", messages: [{ role: "user", content: "tea?" }], chosen: "let it steep for five minutes", rejected: "no" },
   { id: "rice", messages: [{ role: "user", content: "rice?" }], chosen: "boil it", rejected: "ask others" },
 ];
-
-async function armWith(engine: ScriptedEngine, yaml: string): Promise<Arm> {
-  const files = {
-    policies: new Map([["p", yaml]]),
-    routes: "routes: { p: { policy: p } }",
-    demonstrations: new Map([["d", textFile(demonstrations.map((line) => JSON.stringify(line)).join("\n"))]]),
-  };
-  const { policies } = await buildPolicySet(files, {
-    engines: onlyEngine(engine),
-    embedder: async () => Promise.reject(new Error("none")),
-  });
-  const policy = policies.get("p");
-  if (policy === undefined) throw new Error("no policy");
-  return { name: "p", policy };
-}
-
-const scored =
-  "demonstrations: d\nretriever: { type: random }\nshots: 1\nscore: { type: contrast, negative: rejected }\n";
 
 /** Embeds a text by its first letter. */
 const letters: Embedder = {
@@ -90,8 +66,8 @@ let clock = 0;
 const now = (): number => ++clock;
 
 async function rowOf(engine: ScriptedEngine, added: readonly CacheEntry[] = [], yaml = scored) {
-  const policy = await armWith(engine, yaml);
-  const plain = { ...(await armWith(engine, "candidates: 1\nscore: { type: none }\n")), name: "other" };
+  const policy = await armWith(engine, yaml, demonstrations);
+  const plain = { ...(await armWith(engine, "candidates: 1\nscore: { type: none }\n", demonstrations)), name: "other" };
   const { cache, added: noted } = memory(added);
   const sources = await poolSources(policy, [plain], optionalArms);
   const measures = await answerMeasures({
@@ -108,7 +84,7 @@ async function rowOf(engine: ScriptedEngine, added: readonly CacheEntry[] = [], 
 describe("a pool", () => {
   it("has the seeds that requests have, whatever the context, and those of a smaller one first", async () => {
     const engine = engineOf();
-    const sources = await poolSources(await armWith(engine, scored), [], optionalArms);
+    const sources = await poolSources(await armWith(engine, scored, demonstrations), [], optionalArms);
     const { cache } = memory();
     await samplesOf(sources.pool, cache, prompt, 4, now, signal);
     await samplesOf(sources.plain, cache, prompt, 2, now, signal);
@@ -127,7 +103,7 @@ describe("a pool", () => {
 
   it("keeps what was sampled and measured, in the order of its seeds", async () => {
     const engine = engineOf();
-    const arm = await armWith(engine, scored);
+    const arm = await armWith(engine, scored, demonstrations);
     const { pool } = await poolSources(arm, [], optionalArms);
     const { cache, added } = memory();
     const samples = await samplesOf(pool, cache, prompt, 4, now, signal);

@@ -89,7 +89,7 @@ describe("the version of what evaluations keep", () => {
     const kinds = files.flatMap(
       (file) => readSource(`lab/${file}`).match(/: Kind<[^=]*> = \{[^}]*?version: [^,]*/gu) ?? [],
     );
-    expect(kinds).toHaveLength(7);
+    expect(kinds).toHaveLength(6);
     for (const kind of kinds) expect(kind).toMatch(/version: versions\.\w+\.version$/u);
   });
 
