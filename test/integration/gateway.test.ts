@@ -170,7 +170,10 @@ describe("a small context", () => {
   });
 
   it("drops demonstrations rather than the conversation, and says so", async () => {
-    const { status, body } = await askSmall({ model: "icdpo", messages: words(280) });
+    const { status, body } = await askSmall({
+      model: "icdpo",
+      messages: [...words(270), { role: "assistant", content: "I see." }, ...question],
+    });
     expect(status).toBe(200);
     const { fallback, demonstrations } = (body as { icdpo: Explained }).icdpo;
     expect(fallback).toBe(`context:${demonstrations.length}-of-2-demonstrations`);
