@@ -9,6 +9,7 @@ import {
   type Measurement,
   type MeasureRequest,
   measure,
+  mostCandidates,
   type Policy,
   type PolicySettings,
   type PromptedModel,
@@ -67,7 +68,10 @@ export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
 
 function changedSettings(settings: PolicySettings, changes: ArmChanges): PolicySettings {
   const { maxTokens, temperature, plain = false, unscored = plain } = changes;
-  const { prompt = settings.prompt, shots = settings.shots, candidates = settings.candidates } = changes;
+  const { prompt = settings.prompt, shots = settings.shots } = changes;
+  // Where nothing is scored, nothing can lead by a margin.
+  const own = unscored ? mostCandidates(settings.candidates) : settings.candidates;
+  const { candidates = own } = changes;
   return {
     ...settings,
     prompt,

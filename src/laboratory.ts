@@ -36,7 +36,13 @@ export type { Policy, PromptedModel } from "./policy/policy.ts";
 export { contradiction } from "./policy/policy-models.ts";
 export { boundedSampling } from "./policy/policy-sampling.ts";
 export { PolicyStore } from "./policy/policy-store.ts";
-export { type PolicySettings, type PromptFormat, promptFormats, wantsConsensus } from "./policy/schema.ts";
+export {
+  mostCandidates,
+  type PolicySettings,
+  type PromptFormat,
+  promptFormats,
+  wantsConsensus,
+} from "./policy/schema.ts";
 export { compilePattern, problemWith } from "./policy/user-pattern.ts";
 export { Database } from "./records/libsql-records.ts";
 export type { AnswerRow } from "./records/record.ts";

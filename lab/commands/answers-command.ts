@@ -1,6 +1,6 @@
 /** @module `icdpo eval answers`: is the chosen answer better than a plain one, and what chooses well? From one pool. */
 import { Command, InvalidArgumentError, Option } from "commander";
-import { GatewayError, inPool, type World, whole } from "icdpo-gateway/laboratory";
+import { GatewayError, inPool, mostCandidates, type World, whole } from "icdpo-gateway/laboratory";
 import { type AnswerMeasure, answerMeasures } from "../answer-measures.ts";
 import { type Arm, changedArm } from "../arms.ts";
 import { poolArms } from "../pool-arms.ts";
@@ -150,7 +150,7 @@ async function write(
 
 /** Throws "invalid_request". */
 function choiceOf({ chosen, candidates, pool, reward }: AnswersOptions, { policy }: Arm) {
-  const known = candidates ?? [Math.min(policy.settings.candidates, pool)];
+  const known = candidates ?? [Math.min(mostCandidates(policy.settings.candidates), pool)];
   const most = Math.max(...known);
   if (most > pool)
     throw new GatewayError("invalid_request", `A pool of ${pool} has no ${most} candidates: give --pool ${most}.`);

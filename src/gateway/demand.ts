@@ -6,6 +6,7 @@
 import type { Engine } from "../engine/engine.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import { candidateCount } from "../icdpo/strategy.ts";
+import { wavesOf } from "../icdpo/waves.ts";
 import type { Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
 import { defaultInstructions } from "../policy/schema.ts";
@@ -65,11 +66,13 @@ export function generationDemand(policy: Policy, asked: Asked): Demand {
       const { score } = policy.settings;
       const answers = count * answerTokens(asked, size);
       const contexts = contextsOf(policy, asked, size);
-      const sampled = contexts.positive + answers;
+      // Each wave of candidates has calls of its own: a cache of prefixes may have lost what it held.
+      const waves = wavesOf(policy.settings.candidates, asked.answers, count).length;
+      const sampled = waves * contexts.positive + answers;
       if (count === 1 || score.type === "none") return sampled;
       // What another model samples is fed to the one that scores as well.
       const again = policy.scorer.engine === policy.sampler.engine ? 0 : sampled;
-      return sampled + again + (score.type === "contrast" ? contexts[score.negative] + answers : 0);
+      return sampled + again + (score.type === "contrast" ? waves * contexts[score.negative] + answers : 0);
     },
   };
 }

@@ -20,7 +20,10 @@ export function routeHeaders({ route, policy, arm }: ResolvedRoute, candidates: 
   };
 }
 
-/** As many as the policy has, until it is known that a request is answered plainly. */
+/**
+ * As many as the policy has at most, until it is known that a request is answered plainly; of a whole answer, as many as
+ * were sampled.
+ */
 export function candidatesHeader(candidates: number): Record<string, string> {
   return { "x-icdpo-candidates": String(candidates) };
 }

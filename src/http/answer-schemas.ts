@@ -56,6 +56,10 @@ export const explanationSchema = z
       .number()
       .optional()
       .describe("β, where scores are less β for each token: the same for all candidates"),
+    waves: z
+      .array(z.int().min(1))
+      .optional()
+      .describe("how many candidates each wave had, where the policy samples until one leads by its margin"),
     max_tokens: z.int().describe("that a candidate could have"),
     tokens: work,
     timings_ms: z.strictObject({ retrieve: z.number(), sample: z.number(), score: z.number() }),

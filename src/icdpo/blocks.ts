@@ -86,7 +86,7 @@ export class BlockwiseAnswer implements Strategy {
 
   choose(scored: readonly ScoredResponse[]): Chosen {
     this.#run.policy.rate?.add(this.#totals);
-    return { ranked: scored, isSpent: this.#isSpent, natsPerToken: this.#natsPerToken };
+    return { ranked: scored, isSpent: this.#isSpent, natsPerToken: this.#natsPerToken, waves: null };
   }
 
   /** By the best block; or as it is, where the budget is spent. */

@@ -4,7 +4,7 @@ import type { Score } from "../policy/schema.ts";
 import { type Copied, muchCopied } from "./copied.ts";
 import type { ScoredResponse } from "./response.ts";
 
-type Rankable = Pick<ScoredResponse, "index" | "text" | "fits" | "score" | "sample"> & Merits;
+export type Rankable = Pick<ScoredResponse, "index" | "text" | "fits" | "score" | "sample"> & Merits;
 
 /** What may go before the score. */
 export interface Merits {

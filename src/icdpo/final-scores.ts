@@ -25,7 +25,7 @@ export interface FinalScores {
 
 /**
  * The scores by which candidates compete, in nats: `score − β·tokens + λ·consensus`, with β = 0 where the policy does not
- * normalise by length, and λ = 0 where it says nothing of a consensus. All candidates of a request have the same β; with them the policy's running mean has grown.
+ * normalise by length, and λ = 0 where it says nothing of a consensus. All candidates of a request have the same β.
  */
 export function finalScores(
   { settings, rate }: Pick<Policy, "settings" | "rate">,
@@ -33,7 +33,6 @@ export function finalScores(
 ): FinalScores {
   const own = totalsOf(all);
   const natsPerToken = natsPerTokenOf(settings.score, rate?.totals, own);
-  rate?.add(own);
   return { scores: all.map((one) => finalScore(settings.score, one, natsPerToken)), natsPerToken };
 }
 

@@ -11,6 +11,7 @@ import { type CopySources, sourcesOf } from "./copied.ts";
 import type { ResponseCheck, ScoredResponse } from "./response.ts";
 import type { OnText } from "./sample.ts";
 import { negativeOf } from "./score.ts";
+import { ScoredAnswers } from "./scored-answers.ts";
 import { randomFrom } from "./seed.ts";
 import { negativesRandom, withShownNegative } from "./shown-negative.ts";
 import {
@@ -24,7 +25,7 @@ import {
 } from "./strategy.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
-import { scoredAnswers, unscoredAnswers } from "./whole-answers.ts";
+import { unscoredAnswers } from "./whole-answers.ts";
 
 export type Stage = "retrieve" | "queue" | "prefill" | "sample" | "score";
 
@@ -68,7 +69,7 @@ export interface IcdpoRequest extends Tenancy {
 
 /** How the answers come about: known once it is known which demonstrations there are. */
 export interface Course {
-  /** n, sampled side by side. */
+  /** n; before sampling, of a policy that samples in waves: the most. */
   readonly candidates: number;
   /** Answers are given as they are sampled: nothing is left to choose. */
   readonly isAsSampled: boolean;
@@ -93,6 +94,8 @@ export interface IcdpoOutcome extends Course {
   readonly timings: Readonly<Timings>;
   /** β, where scores are less what their tokens add on average: nats per token. */
   readonly natsPerToken: number | null;
+  /** `[waves]`: how many candidates each had; null: their number is fixed. */
+  readonly waves: readonly number[] | null;
   readonly fallback: string | null;
 }
 
@@ -104,6 +107,7 @@ export interface IcdpoOutcome extends Course {
  * 3. score each, in nats: Ŝ(yᵢ) = log π(yᵢ ∣ [d⁺; x]) − log π(yᵢ ∣ [d⁻; x]) (Eq. 11), or what the policy's score is;
  * 4. choose arg maxᵢ Ŝ(yᵢ).
  *
+ * Where the policy's number of candidates is not fixed, 2 and 3 are done in waves, until the best one leads by its margin.
  * Where the policy shows similar demonstrations only, and there are none, one plain sample is the answer.
  *
  * Throws a `GatewayError`: "context_length_exceeded" where the messages alone are too long, "invalid_request" where the
@@ -124,7 +128,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const strategy = strategyOf(run, contexts, sourcesOf(demonstrations.map(({ demonstration }) => demonstration)));
   const candidates = strategy.sample();
   const scored = await strategy.score(candidates);
-  const { ranked, isSpent, natsPerToken } = strategy.choose(scored);
+  const { ranked, isSpent, natsPerToken, waves } = strategy.choose(scored);
   return {
     ranked,
     demonstrations,
@@ -133,8 +137,10 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     tokens: run.usage,
     timings: run.timings,
     natsPerToken,
+    waves,
     fallback: isSpent ? "budget" : run === begun ? contexts.fallback : "no-demonstration",
     ...courseOf(run),
+    ...(waves !== null && { candidates: ranked.length }),
   };
 }
 
@@ -213,7 +219,7 @@ function strategyOf(run: Run, contexts: Contexts, sources: CopySources | null): 
   const { strategy } = run;
   switch (strategy.type) {
     case "scored":
-      return scoredAnswers(run, contexts, sources);
+      return new ScoredAnswers(run, contexts, sources);
     case "unscored":
       return unscoredAnswers(run, contexts, sources);
     case "blocks":

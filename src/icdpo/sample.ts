@@ -35,6 +35,8 @@ export interface Candidate {
 export interface SampleOptions {
   readonly parameters: SamplingParameters;
   readonly count: number;
+  /** Index of the first one, where others have been sampled before; absent: 0. */
+  readonly first?: number | undefined;
   readonly seed: number;
   /** Return log-probabilities: they may stand in for a second pass over C⁺. */
   readonly logprobs: boolean;
@@ -62,12 +64,12 @@ export interface SampleOptions {
  * @example for await (const { index, text } of sampleCandidates(contexts.sampled, options)) texts[index] = text;
  */
 export async function* sampleCandidates(context: ScoringContext, options: SampleOptions): AsyncGenerator<Candidate> {
-  const { count, seed, usage, onText } = options;
+  const { count, first = 0, seed, usage, onText } = options;
   const { engine, format, prompt } = context;
   const budget = new TimeBudget(options.budget, options.signal);
-  const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, index));
+  const seeds = Array.from({ length: count }, (_, place) => candidateSeed(seed, first + place));
   const textOf = (index: number) => new CandidateText(format, (text, details) => onText?.(index, text, details));
-  const unfinished = new Map(seeds.map((_, index) => [index, textOf(index)]));
+  const unfinished = new Map(seeds.map((_, place) => [first + place, textOf(first + place)]));
   const counter = new TokenCounter(prompt.tokens.length, usage);
   const tell = teller(options);
   try {
@@ -77,7 +79,7 @@ export async function* sampleCandidates(context: ScoringContext, options: Sample
         tell(event);
         continue;
       }
-      const { index } = event;
+      const index = first + event.index;
       const candidate = unfinished.get(index) as CandidateText;
       if (event.type === "text") candidate.push(event.text, event.details ?? []);
       else {

@@ -17,11 +17,13 @@ export class Scorer {
   readonly #contexts: Contexts;
   readonly #positive: TeacherForcing;
   readonly #negative: TeacherForcing | null;
-  readonly #sums = new Map<string, Promise<Sums>>();
+  readonly #sums: Map<string, Promise<Sums>>;
 
-  constructor(contexts: Contexts, score: Score, options: ScoringOptions) {
+  /** `sums`: of texts that are known already; grows by those that are measured. */
+  constructor(contexts: Contexts, score: Score, options: ScoringOptions, sums = new Map<string, Promise<Sums>>()) {
     this.#score = score;
     this.#contexts = contexts;
+    this.#sums = sums;
     this.#positive = new TeacherForcing(contexts.positive, options);
     this.#negative = contexts.negative && new TeacherForcing(contexts.negative, options);
   }

@@ -1,6 +1,7 @@
 /** @module Which way a request's answers are sampled, scored and chosen: by the policy, and by what is asked for. */
 import type { SamplingParameters } from "../engine/engine.ts";
 import type { Policy } from "../policy/policy.ts";
+import { mostCandidates } from "../policy/schema.ts";
 import type { Contexts } from "./contexts.ts";
 import type { IcdpoRequest } from "./pipeline.ts";
 import type { ScoredResponse } from "./response.ts";
@@ -32,6 +33,8 @@ export interface Chosen {
   readonly isSpent: boolean;
   /** β, where scores are less what their tokens add on average. */
   readonly natsPerToken: number | null;
+  /** `[waves]`: how many candidates each had; null: their number is fixed. */
+  readonly waves: readonly number[] | null;
 }
 
 /** One request under way, as its strategy needs it. */
@@ -39,7 +42,7 @@ export interface Run {
   readonly policy: Policy;
   readonly request: IcdpoRequest;
   readonly strategy: StrategyChoice;
-  /** n. */
+  /** n; the most, where a policy samples in waves. */
   readonly count: number;
   readonly usage: TokenUsage;
   /** Fires when the request ends, or what it is done for has failed. */
@@ -68,18 +71,19 @@ export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
   const { block, candidates, score } = policy.settings;
   const { answers, grammar, tools = [], topLogprobs, sampling } = asked;
   const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
-  if (block !== undefined && candidates > 1 && sampling.temperature > 0 && answers === 1 && isPlainText)
+  if (block !== undefined && mostCandidates(candidates) > 1 && sampling.temperature > 0 && answers === 1 && isPlainText)
     return { type: "blocks", tokens: block.tokens };
   return { type: score.type !== "none" && candidateCount(policy, asked) > 1 ? "scored" : "unscored" };
 }
 
 /**
- * n, the number of candidates: the policy's, or as many as answers are wanted; one where sampling is greedy.
+ * n, the number of candidates: the policy's, or as many as answers are wanted; one where sampling is greedy. Of a policy
+ * that samples in waves, the most that there may be.
  *
  * @example candidateCount(policy, { answers: 5, sampling }) // 5, where the policy has 3 candidates
  */
 export function candidateCount(policy: Policy, asked: Pick<Asked, "sampling" | "answers">): number {
-  return asked.sampling.temperature === 0 ? 1 : Math.max(policy.settings.candidates, asked.answers);
+  return asked.sampling.temperature === 0 ? 1 : Math.max(mostCandidates(policy.settings.candidates), asked.answers);
 }
 
 /** Whether whole candidates compete. If not, each is an answer as it is sampled, and can be streamed. */

@@ -144,6 +144,8 @@ export function contradiction(
       "score.consensus",
       "blocks of one answer have its beginning in common: embeddings hardly tell them apart",
     );
+  const misfit = misfitOfEffort(settings);
+  if (misfit !== null) return at("candidates", misfit);
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (sampler.format === "synthetic-gpt" && dialogue !== undefined)
     return at(
@@ -151,6 +153,13 @@ export function contradiction(
       `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`,
     );
   return null;
+}
+
+/** Why candidates cannot come in waves; null: they can, or are not to. */
+function misfitOfEffort({ candidates, score, block }: PolicySettings): string | null {
+  if (typeof candidates === "number") return null;
+  if (score.type === "none") return "a margin is one of scores, and this policy has none; give a number";
+  return block === undefined ? null : "each block has the same number of candidates; give a number";
 }
 
 /** What the demonstrations lack for that negative context, if anything. */

@@ -159,10 +159,34 @@ const bypassSchema = z.strictObject({
   json: z.boolean().default(false).describe("requests for JSON"),
 });
 
+const fixedNumber = z.int().min(1).max(64);
+
+/** Adaptive effort: candidates in waves, until the choice is clear. */
+const effortSchema = z
+  .strictObject({
+    min: z.int().min(2).max(64).describe("candidates of the first wave: one alone leads nobody"),
+    max: z.int().min(2).max(64).describe("no more are sampled"),
+    margin: z
+      .number()
+      .gt(0)
+      .describe("no more are sampled once the best one leads the second by so much, in the score's own unit: nats"),
+  })
+  .refine(({ min, max }) => min < max, {
+    path: ["max"],
+    message: "must be more than min; for a fixed number, write it in place of the braces",
+  });
+
 /** Settings that a request may change for itself, where its route allows that. */
 const changeable = {
   shots: z.int().min(1).max(32).default(2).describe("m, demonstrations per prompt"),
-  candidates: z.int().min(1).max(64).default(3).describe("n, sampled responses"),
+  candidates: z
+    .union([fixedNumber, effortSchema], {
+      error: "must be a whole number from 1 to 64, or { min, max, margin } with min from 2",
+    })
+    .default(3)
+    .describe(
+      "n, sampled responses; or min at first, then as many again each time, up to max, until one leads by margin",
+    ),
   score: scoreSchema,
   budget_ms: z.int().min(1).optional(),
 };
@@ -253,6 +277,11 @@ export const policySchema = z
     ...policy,
     instructions: policy.instructions ?? (policy.demonstrations === undefined ? undefined : defaultInstructions),
   }));
+
+/** The most that a policy samples, where nobody asks for more answers. */
+export function mostCandidates(candidates: PolicySettings["candidates"]): number {
+  return typeof candidates === "number" ? candidates : candidates.max;
+}
 
 /** Candidates are compared with each other, by sentence embeddings. */
 export function wantsConsensus(score: { readonly type: string; readonly consensus?: number | undefined }): boolean {

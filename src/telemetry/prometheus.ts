@@ -30,6 +30,7 @@ export interface Metrics extends Recorder {
 
 const seconds = [0.01, 0.03, 0.1, 0.3, 1, 3, 10, 30, 100, 300];
 const shares = [0, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1];
+const counts = [1, 2, 3, 4, 5, 6, 8, 12, 16, 24, 32, 64];
 const nats = [-20, -10, -5, -2, -1, 0, 1, 2, 5, 10, 20, 50];
 
 export function createMetrics(sources: MetricsSources): Metrics {
@@ -131,9 +132,16 @@ function answerMetrics({ gauge, histogram }: Instruments): (record: RequestRecor
     "What scores are less for each token, of the last answer, by the name of a policy that normalises by length",
     ["policy"],
   );
-  return ({ policy, score, margin, copied, natsPerToken }) => {
+  const candidates = histogram(
+    "candidates",
+    "Candidates that an answer was chosen among, or was one of, by the policy's name",
+    ["policy"],
+    counts,
+  );
+  return ({ policy, error, candidates: sampled, score, margin, copied, natsPerToken }) => {
     if (policy === undefined) return;
     const named = { policy: nameOf(policy) };
+    if (sampled !== undefined && error === undefined) candidates.observe(named, sampled);
     if (score !== undefined) scores.observe(named, score);
     if (margin !== undefined) margins.observe(named, margin);
     if (copied !== undefined) copies.observe(named, copied);

@@ -119,6 +119,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
       }))
       .toSorted((a, b) => a.index - b.index),
     ...(outcome.natsPerToken !== null && { nats_per_token: outcome.natsPerToken }),
+    ...(outcome.waves !== null && { waves: outcome.waves }),
     max_tokens: outcome.maxTokens,
     tokens: outcome.tokens,
     timings_ms: { retrieve: rounded(retrieve), sample: rounded(sample), score: rounded(score) },

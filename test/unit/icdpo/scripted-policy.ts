@@ -22,7 +22,7 @@ export function demonstration(id: string, length = 4): Demonstration {
 
 export interface PolicyOptions {
   readonly score: unknown;
-  readonly candidates?: number;
+  readonly candidates?: PolicySettings["candidates"];
   readonly demonstrations?: readonly Demonstration[];
   readonly instructions?: PolicySettings["instructions"] | null;
   readonly format?: PromptFormat;

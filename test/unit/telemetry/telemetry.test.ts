@@ -44,6 +44,7 @@ const record: RequestRecord = {
   texts: { request: "a secret question" },
   route: "icdpo",
   policy: "everyday@123",
+  candidates: 4,
   score: 3,
   margin: 1,
   natsPerToken: 0.05,
@@ -258,6 +259,9 @@ describe("metrics", () => {
       'icdpo_tokens_total{route="icdpo",kind="usage_completion"} 10',
       'icdpo_stage_duration_seconds_sum{route="icdpo",stage="sample"} 0.4',
       'icdpo_score_nats_count{policy="everyday"} 2',
+      // The one that was refused has none.
+      'icdpo_candidates_sum{policy="everyday"} 4',
+      'icdpo_candidates_count{policy="everyday"} 1',
       'icdpo_copied_share_bucket{le="0.2",policy="everyday"} 0',
       'icdpo_copied_share_bucket{le="0.3",policy="everyday"} 2',
       'icdpo_nats_per_token{policy="everyday"} 0.05',
