@@ -6,6 +6,7 @@ import { spawn, spawnSync } from "node:child_process";
 import path from "node:path";
 import { linesOf } from "../../dist/text/lines.js";
 import { program, startGateway, temporaryFolder } from "../conformance/gateway.mjs";
+import { methodPolicies } from "../conformance/method-policies.mjs";
 import { blocksOf } from "./client-page.mjs";
 import { keep, rowOf } from "./client-results.mjs";
 import { clients, install, installLibraries } from "./programs.mjs";
@@ -21,7 +22,12 @@ const theirs = /KEY|TOKEN|SECRET|^(?:OPENAI|ANTHROPIC|CLAUDE|CODEX|LITELLM|AWS|A
 const environment = Object.fromEntries(Object.entries(process.env).filter(([name]) => !theirs.test(name)));
 
 installLibraries();
-const settings = { ICDPO_API_KEYS: `clients=${key}`, ICDPO_LOG_LEVEL: "error", ICDPO_TRUST_PROXY: "1" };
+const settings = {
+  ICDPO_API_KEYS: `clients=${key}`,
+  ICDPO_LOG_LEVEL: "error",
+  ICDPO_POLICIES: methodPolicies(),
+  ICDPO_TRUST_PROXY: "1",
+};
 const gateway = await startGateway(settings);
 const larger = largerModel ? await startGateway({ ...settings, ICDPO_MODEL: largerModel }) : undefined;
 const model = spawnSync(process.execPath, [program, "models", "path", "SmolLM2-135M-Instruct.Q4_1.gguf"], {

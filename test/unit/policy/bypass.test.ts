@@ -25,6 +25,18 @@ const told = (content: string): Conversation => [
   { role: "user", content: "How do I keep basil alive indoors?" },
 ];
 
+describe("the default policy's method", () => {
+  const facts = { conversation: said("How do magnets work?"), maxTokens: 512, usesTools: false, wantsJson: false };
+  const isBypassed = (more: Partial<typeof facts>) =>
+    bypasses({ settings } as unknown as Policy, { ...facts, ...more });
+
+  it("answers questions, and lets requests with tools or for JSON past", () => {
+    expect(isBypassed({})).toBe(false);
+    expect(isBypassed({ usesTools: true })).toBe(true);
+    expect(isBypassed({ wantsJson: true })).toBe(true);
+  });
+});
+
 describe("housekeeping of front ends is recognised", () => {
   it.each([
     ["Open WebUI, title", "### Task:\nGenerate a concise, 3-5 word title with an emoji summarizing the chat history."],
