@@ -107,7 +107,7 @@ export interface IcdpoOutcome extends Course {
  * 3. score each, in nats: Ŝ(yᵢ) = log π(yᵢ ∣ [d⁺; x]) − log π(yᵢ ∣ [d⁻; x]) (Eq. 11), or what the policy's score is;
  * 4. choose arg maxᵢ Ŝ(yᵢ).
  *
- * Where the policy's number of candidates is not fixed, 2 and 3 are done in waves, until the best one leads by its margin.
+ * Where the policy's number of candidates is not fixed, 2 and 3 are done in waves, until the best one leads by a margin.
  * Where the policy shows similar demonstrations only, and there are none, one plain sample is the answer.
  *
  * Throws a `GatewayError`: "context_length_exceeded" where the messages alone are too long, "invalid_request" where the

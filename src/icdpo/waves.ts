@@ -14,8 +14,8 @@ export interface Wave {
 /**
  * The waves that there may be, of `most` candidates in all. A fixed number is one wave. Otherwise the first has the
  * policy's least number, or as many as `answers` are wanted, and each further one doubles what there is. Candidates of a
- * wave are sampled side by side, in hardly more time than one of them: a request waits for ⌈log₂(max / min)⌉ + 1 waves at
- * most, where one more at a time would make it wait for max − min + 1.
+ * wave are sampled side by side: a request waits for ⌈log₂(max / min)⌉ + 1 waves at most, where one more at a time would
+ * make it wait for max − min + 1.
  *
  * @example wavesOf({ min: 2, max: 6, margin: 2 }, 1, 6) // 2, 2 and 2 candidates, the first ones of index 0, 2 and 4
  */
