@@ -19,6 +19,7 @@ import {
   type PromptFormat,
   redirected,
   retry,
+  rewardProtocols,
   tokenizeResponse,
 } from "icdpo-gateway/laboratory";
 import { z } from "zod";
@@ -63,25 +64,16 @@ export interface RewardEndpoint {
   readonly pause: (ms: number, signal?: AbortSignal) => Promise<void>;
 }
 
-const plainAnswer = z.object({ reward: z.number() });
-const classifyAnswer = z.object({ data: z.array(z.object({ probs: z.array(z.number()).min(1).max(2) })).length(1) });
-
 /**
  * An endpoint that rewards: POST `{messages, response}` → `{reward}`. A URL that ends in `/classify` is vLLM's, which
  * is asked for raw logits: the only class's, or the second's less the first's.
  */
 export function httpReward(endpoint: RewardEndpoint): RewardModel {
-  const isClassify = endpoint.url.endsWith("/classify");
+  const { body, answer } = rewardProtocols[endpoint.url.endsWith("/classify") ? "classify" : "http"];
   return {
     id: endpoint.url,
     async reward(conversation, response, signal) {
-      const messages = turnsOf(conversation);
-      if (!isClassify)
-        return understood(endpoint, plainAnswer, await post(endpoint, { messages, response }, signal)).reward;
-      const whole = [...messages, { role: "assistant", content: response }];
-      const body = { messages: whole, add_generation_prompt: false, use_activation: false };
-      const [{ probs } = { probs: [] }] = understood(endpoint, classifyAnswer, await post(endpoint, body, signal)).data;
-      return probs.length === 1 ? (probs[0] as number) : (probs[1] as number) - (probs[0] as number);
+      return understood(endpoint, answer, await post(endpoint, body(conversation, response), signal));
     },
     close: async () => {},
   };

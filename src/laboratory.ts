@@ -50,6 +50,7 @@ export { ThreadedStore } from "./records/thread/threaded-records.ts";
 export { bm25Ranking } from "./retrieval/bm25.ts";
 export type { Embedder } from "./retrieval/retriever.ts";
 export { twoStageRetriever } from "./retrieval/two-stage.ts";
+export { rewardProtocols } from "./reward/reward-model.ts";
 export { writeWhole } from "./system/whole-file.ts";
 export { sha256Hex } from "./text/bytes.ts";
 export { type Conversation, type Demonstration, promptText } from "./types/conversation.ts";

@@ -24,13 +24,8 @@ const llamaSchema = z.strictObject({
   threads: count.optional(),
 });
 
-const remote = {
-  urls: z.array(baseUrl).min(1).describe("base URLs of equal replicas"),
-  model: z.string().min(1).optional().describe("the model's name there; absent: the first that the server lists"),
-  adapters: z
-    .record(name, z.string().min(1))
-    .default({})
-    .describe("adapters by name: the names that the server serves them under"),
+/** How a server is called, whatever it is asked. */
+const called = {
   key_variable: z.string().min(1).optional().describe("the environment variable that holds the API key"),
   headers: z
     .record(
@@ -41,6 +36,18 @@ const remote = {
     .describe(
       "headers that every call has, for what stands before the server; variables of the environment keep secrets out of the file",
     ),
+  timeout_ms: count.default(60_000).describe("a server that sends nothing for so long is taken for dead"),
+  retries: z.int().min(0).default(2).describe("of calls that failed for a reason that may pass"),
+};
+
+const remote = {
+  urls: z.array(baseUrl).min(1).describe("base URLs of equal replicas"),
+  model: z.string().min(1).optional().describe("the model's name there; absent: the first that the server lists"),
+  adapters: z
+    .record(name, z.string().min(1))
+    .default({})
+    .describe("adapters by name: the names that the server serves them under"),
+  ...called,
   context_size: count
     .optional()
     .describe("tokens of a prompt and its completion together, where the server does not say"),
@@ -50,14 +57,32 @@ const remote = {
     .describe(
       "several tenants, the server's cache: each has its own, demonstrations included; or one for all, whose speed tells of others' prompts",
     ),
-  timeout_ms: count.default(60_000).describe("a server that sends nothing for so long is taken for dead"),
-  retries: z.int().min(0).default(2).describe("of calls that failed for a reason that may pass"),
 };
 
 const takes = z
   .array(z.enum(takenFields))
   .default([])
   .describe("fields that the service takes beside OpenAI's; requests for what it does not take are refused");
+
+const rewardSchema = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("http"),
+    urls: z
+      .array(z.url({ protocol: /^https?$/u }))
+      .min(1)
+      .describe("of equal replicas: POST {messages, response} is answered with {reward}"),
+    ...called,
+  }),
+  z.strictObject({
+    type: z.literal("classify"),
+    urls: z
+      .array(baseUrl.transform((url) => url.replace(/\/classify$/u, "")))
+      .min(1)
+      .describe("base URLs of equal replicas: vLLM's, which answer /classify"),
+    model: z.string().min(1).optional().describe("the model's name there; absent: the only one"),
+    ...called,
+  }),
+]);
 
 export const enginesSchema = z.strictObject({
   engines: z.record(
@@ -70,12 +95,16 @@ export const enginesSchema = z.strictObject({
       z.strictObject({ type: z.literal("openai"), ...remote, model: remote.model.unwrap(), takes }),
     ]),
   ),
+  rewards: z.record(name, rewardSchema).default({}).describe("reward models by name, which policies score with"),
 });
 
 export type EngineDefinition = z.output<typeof enginesSchema>["engines"][string];
 export type LlamaDefinition = Extract<EngineDefinition, { type: "llama" }>;
 export type RemoteDefinition = Exclude<EngineDefinition, LlamaDefinition>;
 export type EngineDefinitions = ReadonlyMap<string, EngineDefinition>;
+
+export type RewardDefinition = z.output<typeof rewardSchema>;
+export type RewardDefinitions = ReadonlyMap<string, RewardDefinition>;
 
 /** What policies use that name no engine. */
 export const defaultEngine = "default";
@@ -84,13 +113,21 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 /** Strings may hold `${VARIABLE}` and `${VARIABLE:-otherwise}`. Throws "configuration", naming file, line and field. */
 export function parseEngines(file: string, text: string, environment: Environment): EngineDefinitions {
+  return withDefault(new Map(Object.entries(parseFile(file, text, environment).engines)));
+}
+
+/** The reward models of the same file. Throws as `parseEngines` does. */
+export function parseRewards(file: string, text: string, environment: Environment): RewardDefinitions {
+  return new Map(Object.entries(parseFile(file, text, environment).rewards));
+}
+
+function parseFile(file: string, text: string, environment: Environment): z.output<typeof enginesSchema> {
   const schema = z.preprocess((value, context) => {
     const complain = (path: readonly PropertyKey[], message: string) =>
       context.issues.push({ code: "custom", input: value, path: [...path], message });
     return interpolated(value, environment, [], complain);
   }, enginesSchema);
-  const { engines } = parseYaml(file, text, schema);
-  return withDefault(new Map(Object.entries(engines)));
+  return parseYaml(file, text, schema);
 }
 
 /** The embedded engine, where no other is the default. */
@@ -146,34 +183,39 @@ export function remoteSettings(
   adapter: string | undefined,
   environment: Environment,
 ): RemoteSettings {
-  const {
+  const { model, adapters, context_size: contextSize, prefix_cache: prefixCache } = definition;
+  return {
+    ...callSettings(definition, environment),
+    model: adapter === undefined ? model : adapters[adapter],
+    contextSize,
+    prefixCache,
+    ...(definition.type === "openai" && { takes: definition.takes }),
+  };
+}
+
+/** Throws as `remoteSettings` does. */
+export function rewardSettings(definition: RewardDefinition, environment: Environment): RemoteSettings {
+  const settings = callSettings(definition, environment);
+  return definition.type === "classify" ? { ...settings, model: definition.model } : settings;
+}
+
+function callSettings(
+  {
     urls,
-    model,
-    adapters,
     key_variable: variable,
     headers,
-    context_size: contextSize,
     timeout_ms: timeoutMs,
     retries,
-  } = definition;
-  const { prefix_cache: prefixCache } = definition;
+  }: Pick<RemoteDefinition, "urls" | keyof typeof called>,
+  environment: Environment,
+): RemoteSettings {
   const apiKey = variable === undefined ? undefined : environment[variable];
   if (variable !== undefined && !apiKey)
     throw new GatewayError(
       "configuration",
       `${urls.join(", ")} needs an API key: set the environment variable ${variable}.`,
     );
-  return {
-    urls,
-    model: adapter === undefined ? model : adapters[adapter],
-    apiKey,
-    headers: lowerCase(headers),
-    contextSize,
-    prefixCache,
-    timeoutMs,
-    retries,
-    ...(definition.type === "openai" && { takes: definition.takes }),
-  };
+  return { urls, apiKey, headers: lowerCase(headers), timeoutMs, retries };
 }
 
 /** So that none is said twice. */

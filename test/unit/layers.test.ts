@@ -9,7 +9,7 @@ import { describe, expect, it } from "vitest";
 const root = path.resolve(import.meta.dirname, "../..");
 const source = path.join(root, "src");
 const rooms = [
-  ..."types text async system client models constraint engine retrieval policy demonstrations".split(" "),
+  ..."types text async system client models constraint engine retrieval reward policy demonstrations".split(" "),
   ..."experiment records icdpo access gateway telemetry http web app.ts node worker commands laboratory.ts".split(" "),
 ];
 

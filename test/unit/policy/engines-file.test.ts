@@ -8,12 +8,62 @@ import {
   type EngineDefinitions,
   engineDefinition,
   parseEngines,
+  parseRewards,
   remoteSettings,
+  rewardSettings,
 } from "../../../src/policy/engines-file.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
 
 const parse = (text: string, environment: Record<string, string> = {}): EngineDefinitions =>
   parseEngines("engines.yaml", text, environment);
+
+describe("reward models in the engines file", () => {
+  const text = (more: string) => `engines: {}\nrewards:\n${more}`;
+  const parseOne = (definition: string, environment: Record<string, string> = {}) => {
+    const found = parseRewards("engines.yaml", text(`  judge: ${definition}`), environment).get("judge");
+    if (found === undefined) throw new Error("there is none");
+    return rewardSettings(found, environment);
+  };
+
+  it("are none where it names none", () => {
+    expect([...parseRewards("engines.yaml", "engines: {}", {})]).toEqual([]);
+    expect([...parse(text("  judge: { type: http, urls: [http://a/v1] }")).keys()]).toEqual(["default"]);
+  });
+
+  it("are called at their whole URLs, or behind vLLM's base URLs, as engines are", () => {
+    const environment = { KEY: "secret", HOST: "b" };
+    expect(
+      parseOne(`{ type: http, urls: ['http://\${HOST}/v1'], key_variable: KEY, headers: { X-A: b } }`, environment),
+    ).toEqual({
+      urls: ["http://b/v1"],
+      apiKey: "secret",
+      headers: { "x-a": "b" },
+      timeoutMs: 60_000,
+      retries: 2,
+    });
+    expect(
+      parseOne("{ type: classify, urls: [http://a/v1, http://a/classify], model: rm, timeout_ms: 9, retries: 0 }"),
+    ).toMatchObject({ urls: ["http://a", "http://a"], model: "rm", timeoutMs: 9, retries: 0 });
+  });
+
+  it.each([
+    ["  judge: { type: http, urls: [] }", "engines.yaml:3: rewards.judge.urls"],
+    ["  judge: { type: http, urls: [ftp://a] }", "engines.yaml:3: rewards.judge.urls.0"],
+    ["  judge: { type: gguf, urls: [http://a] }", "engines.yaml:3: rewards.judge.type"],
+    [
+      "  judge:\n    type: http\n    urls: [http://a]\n    model: rm",
+      "engines.yaml:6: rewards.judge.model: Unrecognized key",
+    ],
+    ["  ju dge: { type: http, urls: [http://a] }", "engines.yaml:3: rewards.ju dge"],
+  ])("are refused by line and field: %j", (more, complaint) => {
+    expect(() => parseRewards("engines.yaml", text(more), {})).toThrow(complaint);
+  });
+
+  it("need the variable of their key when they are opened", () => {
+    const definition = "{ type: http, urls: [http://a], key_variable: KEY }";
+    expect(() => parseOne(definition)).toThrow("http://a needs an API key: set the environment variable KEY.");
+  });
+});
 
 describe("the engines file", () => {
   it("has the embedded engine as default, unless it names another", () => {
