@@ -1,5 +1,5 @@
 /** @module Ways of choosing among a pool's answers by what was measured of them: the largest value wins. */
-import { type PolicySettings, wantsConsensus } from "icdpo-gateway/laboratory";
+import { type PolicySettings, rewardAsked, wantsConsensus } from "icdpo-gateway/laboratory";
 import type { Candidate, PoolRow } from "./measured-pool.ts";
 import type { Sums } from "./pools.ts";
 
@@ -33,7 +33,8 @@ const formOf = { sum: "", token: " per token", length: " less β·tokens" } as c
 
 /** The arm that chooses as the policy does; null where it scores nothing that a pool has, or more than that counts. */
 export function armOfScore(score: PolicySettings["score"]): string | null {
-  if (score.type === "none" || (score.type === "contrast" && score.negative === "reference")) return null;
+  if (score.type === "none" || score.type === "reward" || rewardAsked(score) !== null) return null;
+  if (score.type === "contrast" && score.negative === "reference") return null;
   if (wantsConsensus(score) || score.unfinished === "last" || score.copied === "last") return null;
   const scorer = score.type === "likelihood" ? "likelihood" : score.negative === "rejected" ? "Ŝ" : "S";
   return `${scorer}${formOf[score.normalize]}`;

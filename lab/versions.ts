@@ -16,7 +16,7 @@ export const versions = {
   answers: { version: 3, sources: "0038f3d56e855c71" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
-  rewards: { version: 1, sources: "360ff340d22b8b9a" },
+  rewards: { version: 1, sources: "0ab8eabfa83d780b" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "121165f12e80cc81" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -41,6 +41,7 @@ export {
   type PolicySettings,
   type PromptFormat,
   promptFormats,
+  rewardAsked,
   wantsConsensus,
 } from "./policy/schema.ts";
 export { compilePattern, problemWith } from "./policy/user-pattern.ts";

@@ -1,6 +1,6 @@
 /** @module `icdpo bundle`: policies, routes, demonstrations and engines in one file, for a worker. */
 import { Command } from "commander";
-import { readEngines } from "../node/open-engines.ts";
+import { readEngines, readRewards } from "../node/open-engines.ts";
 import { parsePolicyFiles } from "../policy/build.ts";
 import { declaredBy } from "../policy/engines-file.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";
@@ -21,7 +21,7 @@ export function bundleCommand(world: World): Command {
         policies: policiesDirectory,
         demonstrations: demonstrationsDirectory,
       }).read();
-      await parsePolicyFiles(files, declaredBy(await readEngines(settings)));
+      await parsePolicyFiles(files, declaredBy(await readEngines(settings)), await readRewards(settings));
       const demonstrations = Object.fromEntries(
         await Promise.all([...files.demonstrations].map(async ([name, file]) => [name, await file.text()] as const)),
       );

@@ -7,7 +7,7 @@ import {
   leftOutSentence,
   type MetricReport,
 } from "../experiment/report.ts";
-import { readEngines } from "../node/open-engines.ts";
+import { readEngines, readRewards } from "../node/open-engines.ts";
 import { parsePolicyFiles } from "../policy/build.ts";
 import { declaredBy } from "../policy/engines-file.ts";
 import { feedbackRanges, verdictMetrics } from "../policy/feedback-metrics.ts";
@@ -103,9 +103,11 @@ export async function withDatabase<Result>(
 
 /** From the routes' file; policies by name, for their hashes need the model. */
 async function describedExperiments(world: World): Promise<ExperimentDescription[]> {
-  const { policiesDirectory, demonstrationsDirectory } = world.settings();
+  const settings = world.settings();
+  const { policiesDirectory, demonstrationsDirectory } = settings;
   const folder = new PolicyFolder({ policies: policiesDirectory, demonstrations: demonstrationsDirectory });
-  const { routes } = await parsePolicyFiles(await folder.read(), declaredBy(await readEngines(world.settings())));
+  const engines = declaredBy(await readEngines(settings));
+  const { routes } = await parsePolicyFiles(await folder.read(), engines, await readRewards(settings));
   return Object.entries(routes.routes).flatMap(([route, { experiment }]) => {
     if (experiment === undefined) return [];
     const arms = Object.entries(experiment.arms).map(([name, { policy, weight }]) => ({ name, policy, weight }));

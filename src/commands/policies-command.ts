@@ -1,7 +1,7 @@
 /** @module `icdpo policies`. */
 import { Command, Option } from "commander";
 import { z } from "zod";
-import { readEngines } from "../node/open-engines.ts";
+import { readEngines, readRewards } from "../node/open-engines.ts";
 import { type ParsedFiles, parsePolicyFiles } from "../policy/build.ts";
 import { declaredBy, enginesSchema } from "../policy/engines-file.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";
@@ -20,7 +20,9 @@ export function policiesCommand(world: World): Command {
       const { policiesDirectory, demonstrationsDirectory } = settings;
       const folder = new PolicyFolder({ policies: policiesDirectory, demonstrations: demonstrationsDirectory });
       const checked = await readEngines(settings)
-        .then(async (engines) => parsePolicyFiles(await folder.read(), declaredBy(engines)))
+        .then(async (engines) =>
+          parsePolicyFiles(await folder.read(), declaredBy(engines), await readRewards(settings)),
+        )
         .catch((error: unknown) => {
           if (error instanceof GatewayError && error.code === "configuration") return error;
           throw error;

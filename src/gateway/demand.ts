@@ -9,7 +9,7 @@ import { candidateCount } from "../icdpo/strategy.ts";
 import { wavesOf } from "../icdpo/waves.ts";
 import type { Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
-import { defaultInstructions } from "../policy/schema.ts";
+import { defaultInstructions, isBySums } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 
 export interface Demand {
@@ -69,7 +69,7 @@ export function generationDemand(policy: Policy, asked: Asked): Demand {
       // Each wave of candidates has calls of its own: a cache of prefixes may have lost what it held.
       const waves = wavesOf(policy.settings.candidates, asked.answers, count).length;
       const sampled = waves * contexts.positive + answers;
-      if (count === 1 || score.type === "none") return sampled;
+      if (count === 1 || !isBySums(score)) return sampled;
       // What another model samples is fed to the one that scores as well.
       const again = policy.scorer.engine === policy.sampler.engine ? 0 : sampled;
       return sampled + again + (score.type === "contrast" ? waves * contexts[score.negative] + answers : 0);

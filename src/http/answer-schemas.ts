@@ -32,6 +32,11 @@ export const explanationSchema = z
         positive: z.number().nullable().describe("log π(y ∣ C⁺), in nats"),
         negative: z.number().nullable().describe("log π(y ∣ C⁻) or log π(y ∣ C⁰), in nats"),
         score: z.number().nullable(),
+        reward: z
+          .number()
+          .nullable()
+          .optional()
+          .describe("a reward model's, in its own units, where the policy asks one; null: it was not given in time"),
         consensus: z
           .number()
           .nullable()
@@ -250,6 +255,7 @@ export const scoreSchema = z.strictObject({
       base: z.number(),
       s: z.number().nullable(),
       s_hat: z.number().nullable(),
+      reward: z.number().nullable().optional().describe("a reward model's, where the route's policy asks one"),
     }),
   ),
   fallback: z.string().optional(),

@@ -4,7 +4,7 @@
  */
 import type { Policy } from "../policy/policy.ts";
 import { noTotals, type ScoreTotals, sumOfTotals } from "../policy/running-rate.ts";
-import type { Score } from "../policy/schema.ts";
+import { isBySums, type Score } from "../policy/schema.ts";
 
 /** A candidate by its own sums alone. */
 export interface Measured {
@@ -14,6 +14,8 @@ export interface Measured {
   readonly tokens: number;
   /** By `consensusOf`; null or absent: it does not count. */
   readonly consensus?: number | null;
+  /** A reward model's; null or absent: it does not count. */
+  readonly reward?: number | null;
 }
 
 export interface FinalScores {
@@ -24,8 +26,9 @@ export interface FinalScores {
 }
 
 /**
- * The scores by which candidates compete, in nats: `score − β·tokens + λ·consensus`, with β = 0 where the policy does not
- * normalise by length, and λ = 0 where it says nothing of a consensus. All candidates of a request have the same β.
+ * The scores by which candidates compete, in nats: `score − β·tokens + λ·consensus + μ·reward`, with β = 0 where the
+ * policy does not normalise by length, λ = 0 where it says nothing of a consensus, and μ = 0 where it mixes no reward
+ * in. All candidates of a request have the same β.
  */
 export function finalScores(
   { settings, rate }: Pick<Policy, "settings" | "rate">,
@@ -38,11 +41,12 @@ export function finalScores(
 
 export function finalScore(
   setting: Score,
-  { score, tokens, consensus }: Measured,
+  { score, tokens, consensus, reward }: Measured,
   natsPerToken: number | null,
 ): number | null {
-  if (score === null || setting.type === "none") return score;
-  return score - (natsPerToken ?? 0) * tokens + (setting.consensus ?? 0) * (consensus ?? 0);
+  if (score === null || !isBySums(setting)) return score;
+  const agreed = (setting.consensus ?? 0) * (consensus ?? 0);
+  return score - (natsPerToken ?? 0) * tokens + agreed + (setting.reward?.weight ?? 0) * (reward ?? 0);
 }
 
 /**
@@ -50,7 +54,7 @@ export function finalScore(
  * policy says. With y ~ C⁺ each token adds KL(π⁺ ‖ π⁻) ≥ 0 to Ŝ on average, whatever it says: that much is not merit.
  */
 export function natsPerTokenOf(score: Score, before: ScoreTotals = noTotals, own: ScoreTotals): number | null {
-  if (score.type === "none" || score.normalize !== "length") return null;
+  if (!isBySums(score) || score.normalize !== "length") return null;
   const { nats, tokens } = sumOfTotals(before, own);
   return score.nats_per_token ?? (tokens === 0 ? null : nats / tokens);
 }

@@ -8,6 +8,7 @@ import { lacksDemonstrations, plainly } from "../policy/bypass.ts";
 import type { Models, Policy, PromptedModel } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat, type Score, wantsConsensus } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
+import { rewarder, rewardsOf } from "./candidate-reward.ts";
 import { rank } from "./choose.ts";
 import { consensusOf } from "./consensus.ts";
 import { buildContexts, type Contexts, checkLength, type ScoringContext, type Tenancy } from "./contexts.ts";
@@ -50,6 +51,8 @@ export interface Measured {
   readonly s: number | null;
   /** Eq. 11: log π(y ∣ C⁺) − log π(y ∣ C⁻). */
   readonly sHat: number | null;
+  /** A reward model's, where the policy asks one, in its own units; null: the text is empty. */
+  readonly reward?: number | null;
   /** How much of it is the shown demonstrations' text; absent: none are shown. */
   readonly copied?: Copied | undefined;
   /** The policy's own; S where it asks for Ŝ and a demonstration has no such negative. */
@@ -89,9 +92,11 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const contexts = await encodeContexts(guided, models, request, demonstrations, mostTokens(ids));
   onStage?.("queue");
   const sums = await sumsOf(contexts, ids, { usage, signal, ...stagesOf(onStage) });
+  const rewardOf = rewarder(guided, request.conversation, signal);
+  const rewards = rewardOf && (await rewardsOf(completions, rewardOf));
   const sources = sourcesOf(demonstrations.slice(0, contexts.shots));
   const measured = completions.map((text, index) => ({
-    ...measuredOf(guided.settings.score, sums, index, text),
+    ...measuredOf(guided.settings.score, { ...sums, rewards }, index, text),
     copied: sources?.copiedIn(text),
   }));
   const competing = await withFinalScores(guided, measured, request);
@@ -218,13 +223,26 @@ function stagesOf(onStage: MeasureRequest["onStage"]): Pick<ScoringOptions, "onP
   };
 }
 
-function measuredOf(score: Score, sums: ContextSums, index: number, text: string): Measured {
+function measuredOf(
+  score: Score,
+  sums: ContextSums & { readonly rewards: readonly (number | null)[] | null },
+  index: number,
+  text: string,
+): Measured {
   const [tokens, base] = [sums.tokens[index] as number, sums.base[index] as number];
   const [positive, negative] = [sums.positive?.[index] ?? null, sums.negative?.[index] ?? null];
   const reference = sums.reference?.[index];
+  const reward = sums.rewards?.[index];
   const s = positive === null ? null : positive - base;
   const sHat = positive === null || negative === null ? null : positive - negative;
-  const own = policyScore(score, { positive, negative, base, reference: reference ?? null, tokens });
+  const own = policyScore(score, {
+    positive,
+    negative,
+    base,
+    reference: reference ?? null,
+    tokens,
+    reward: reward ?? null,
+  });
   return {
     index,
     text,
@@ -233,6 +251,7 @@ function measuredOf(score: Score, sums: ContextSums, index: number, text: string
     negative,
     base,
     ...(reference !== undefined && { reference }),
+    ...(reward !== undefined && { reward }),
     s,
     sHat,
     score: own,
@@ -269,13 +288,17 @@ function chosenOf(measured: readonly Measured[], score: Score): number | null {
  */
 function policyScore(
   score: Score,
-  sums: Pick<Measured, "positive" | "negative" | "base" | "tokens"> & { readonly reference: number | null },
+  sums: Pick<Measured, "positive" | "negative" | "base" | "tokens"> & {
+    readonly reference: number | null;
+    readonly reward: number | null;
+  },
 ): number | null {
-  const { positive, negative, base, reference, tokens } = sums;
+  const { positive, negative, base, reference, tokens, reward } = sums;
   const asked: Score = score.type === "none" ? { type: "contrast", negative: "rejected", normalize: "sum" } : score;
-  if (asked.type === "likelihood") return scoreOf(asked, { positive: positive ?? base, negative: null }, tokens);
+  if (asked.type === "likelihood")
+    return scoreOf(asked, { positive: positive ?? base, negative: null, reward }, tokens);
   if (asked.type === "contrast" && asked.negative === "reference")
-    return scoreOf(asked, { positive: positive ?? base, negative: reference }, tokens);
+    return scoreOf(asked, { positive: positive ?? base, negative: reference, reward }, tokens);
   const against = asked.type === "contrast" && asked.negative !== "base" ? (negative ?? base) : base;
-  return scoreOf(asked, { positive, negative: against }, tokens);
+  return scoreOf(asked, { positive, negative: against, reward }, tokens);
 }

@@ -28,7 +28,9 @@ export interface ScoredResponse extends Response {
   readonly negative: number | null;
   /** Its mean cosine to the other candidates; absent: nobody asks, null: there are none. */
   readonly consensus?: number | null;
-  /** Eq. 8 or 11, in nats, or in nats per token: see `scoreOf`. Null where it was not measured. */
+  /** A reward model's, in its own units; absent: nobody asks, null: it was not given in time. */
+  readonly reward?: number | null;
+  /** Eq. 8 or 11, in nats, or in nats per token, or a reward: see `scoreOf`. Null where it was not measured. */
   readonly score: number | null;
 }
 

@@ -3,7 +3,7 @@
  * context, Eq. 8 and 11.
  */
 import type { Sample, Token } from "../engine/engine.ts";
-import type { Score } from "../policy/schema.ts";
+import { rewardAsked, type Score } from "../policy/schema.ts";
 import { GatewayError } from "../types/error.ts";
 import type { Negative } from "./contexts.ts";
 
@@ -13,6 +13,8 @@ export interface Sums {
   readonly positive: number | null;
   /** log π(y ∣ C⁻), log π(y ∣ C⁰) or log π_ref(y ∣ C⁺). */
   readonly negative: number | null;
+  /** What a reward model says, in its own units; absent: nobody asks. */
+  readonly reward?: number | null;
 }
 
 /** The context that a policy's score is measured against. */
@@ -25,16 +27,20 @@ export function negativeOf(score: Score): Negative {
  *
  * - Ŝ = log π(y ∣ C⁺) − log π(y ∣ C⁻) (Eq. 11), S = log π(y ∣ C⁺) − log π(y ∣ C⁰) (Eq. 8), or log π(y ∣ C⁺) − log
  *   π_ref(y ∣ C⁺), by what `sums.negative` is;
- * - log π(y ∣ C⁺) alone, where the policy's score is the likelihood.
+ * - log π(y ∣ C⁺) alone, where the policy's score is the likelihood;
+ * - a reward model's reward alone, in its own units, where the policy says so.
  *
  * Divided by `tokens`, EOS among them, where the policy says so: nats per token. What a policy takes off for length shows
- * among all candidates only: see `finalScores`. Null where a sum is missing. Throws "engine_failure" for NaN.
+ * among all candidates only: see `finalScores`, which also adds a reward that is mixed in. Null where a sum is missing, or
+ * the reward. Throws "engine_failure" for NaN.
  *
  * @example
  * const sHat = { type: "contrast", negative: "rejected", normalize: "sum" };
  * scoreOf(sHat, { positive: -12, negative: -20 }, 4); // 8
  */
 export function scoreOf(score: Score, sums: Sums, tokens: number): number | null {
+  if (rewardAsked(score) !== null && (sums.reward ?? null) === null) return null;
+  if (score.type === "reward") return sums.reward ?? null;
   if (score.type === "none" || sums.positive === null) return null;
   if (score.type === "contrast" && sums.negative === null) return null;
   const difference = score.type === "contrast" ? sums.positive - (sums.negative as number) : sums.positive;

@@ -2,7 +2,8 @@
  * @module Whole answers that compete by their scores: n candidates, or waves of them until the best one leads by the
  * policy's margin.
  */
-import { wantsConsensus } from "../policy/schema.ts";
+import { isBySums, wantsConsensus } from "../policy/schema.ts";
+import { rewarder } from "./candidate-reward.ts";
 import { rank } from "./choose.ts";
 import { consensusOf } from "./consensus.ts";
 import type { Contexts } from "./contexts.ts";
@@ -81,7 +82,7 @@ export class ScoredAnswers implements Strategy {
   }
 
   #sample({ first, count }: Wave): AsyncIterable<Candidate> {
-    const { timings, lap, request } = this.#run;
+    const { policy, timings, lap, request } = this.#run;
     const { positive, sampled } = this.#contexts;
     const scorer = this.#scorer;
     const onBegin = (): void => {
@@ -89,12 +90,12 @@ export class ScoredAnswers implements Strategy {
       scorer.begin();
     };
     this.#sampled.push(count);
-    // Sampled log-probabilities are of use only where the same model scores.
+    // Sampled log-probabilities are of use only where the same model scores by them.
     const options = {
       ...sampleOptions(this.#run, this.#contexts),
       first,
       count,
-      logprobs: positive === sampled,
+      logprobs: positive === sampled && isBySums(policy.settings.score),
       onBegin,
     };
     return whenDone(sampleCandidates(sampled, options), () => {
@@ -111,8 +112,9 @@ export class ScoredAnswers implements Strategy {
 
   /** One for each wave: a server scores what it was given once it knows that no more comes. C⁻ is in its cache then. */
   #newScorer(): Scorer {
-    const { policy, usage, budget } = this.#run;
-    return new Scorer(this.#contexts, policy.settings.score, { usage, signal: budget.signal }, this.#sums);
+    const { policy, request, usage, budget } = this.#run;
+    const reward = rewarder(policy, request.conversation, budget.signal);
+    return new Scorer(this.#contexts, policy.settings.score, { usage, signal: budget.signal }, reward, this.#sums);
   }
 
   #isClear(scored: readonly ScoredResponse[]): boolean {

@@ -1,5 +1,6 @@
 /** @module Scores candidates as they end, while others are still being sampled. */
-import type { Score } from "../policy/schema.ts";
+import { isBySums, type Score } from "../policy/schema.ts";
+import type { Rewarder } from "./candidate-reward.ts";
 import type { Contexts } from "./contexts.ts";
 import { type ScoringOptions, TeacherForcing } from "./forced-sums.ts";
 import { idsFor, type Response, type ScoredResponse, unscored } from "./response.ts";
@@ -10,17 +11,25 @@ import type { TimeBudget } from "./time-budget.ts";
 /**
  * Scores of responses as they come. Each distinct, non-empty text is scored once. Sampled log-probabilities stand for
  * log π(y ∣ C⁺) where the ids with EOS are what was sampled; otherwise they are fed after C⁺ again. An empty response
- * is not scored.
+ * is not scored. Where a reward model is asked, it is while the sums are made; where it alone chooses, none are.
  */
 export class Scorer {
   readonly #score: Score;
   readonly #contexts: Contexts;
   readonly #positive: TeacherForcing;
   readonly #negative: TeacherForcing | null;
+  readonly #reward: Rewarder | null;
   readonly #sums: Map<string, Promise<Sums>>;
 
   /** `sums`: of texts that are known already; grows by those that are measured. */
-  constructor(contexts: Contexts, score: Score, options: ScoringOptions, sums = new Map<string, Promise<Sums>>()) {
+  constructor(
+    contexts: Contexts,
+    score: Score,
+    options: ScoringOptions,
+    reward: Rewarder | null = null,
+    sums = new Map<string, Promise<Sums>>(),
+  ) {
+    this.#reward = reward;
     this.#score = score;
     this.#contexts = contexts;
     this.#sums = sums;
@@ -30,7 +39,7 @@ export class Scorer {
 
   /** What is not known from sampling can be made ready while candidates are still being sampled. */
   begin(): void {
-    if (!this.#hasSampledLogprobs) this.#positive.begin();
+    if (isBySums(this.#score) && !this.#hasSampledLogprobs) this.#positive.begin();
     this.#negative?.begin();
   }
 
@@ -50,11 +59,15 @@ export class Scorer {
     return this.#scored(response, await known);
   }
 
-  /** By the sampled log-probabilities, without a second pass: a likelihood. A contrast stays unscored. */
+  /**
+   * By the sampled log-probabilities, without a second pass: a likelihood. A contrast stays unscored, and what a reward
+   * counts in.
+   */
   scoreBySamples(response: Response): ScoredResponse {
     return this.#scored(response, {
       positive: response.text === "" ? null : this.#sampledSum(response),
       negative: null,
+      ...(this.#reward && { reward: null }),
     });
   }
 
@@ -85,6 +98,15 @@ export class Scorer {
   }
 
   async #measure(response: Response): Promise<Sums> {
+    if (this.#reward === null) return this.#forced(response);
+    const [sums, reward] = await Promise.all([
+      isBySums(this.#score) ? this.#forced(response) : { positive: null, negative: null },
+      this.#reward(response.text),
+    ]);
+    return { ...sums, reward };
+  }
+
+  async #forced(response: Response): Promise<Sums> {
     const { positive: expert, negative: amateur } = this.#contexts;
     const [positive, negative] = await Promise.all([
       this.#sampledSum(response) ?? this.#positive.sum(idsFor(expert, response)),

@@ -15,10 +15,14 @@ import {
   engineDefinition,
   type LlamaDefinition,
   parseEngines,
+  parseRewards,
   type RemoteDefinition,
+  type RewardDefinitions,
   remoteSettings,
   withDefault,
 } from "../policy/engines-file.ts";
+import { openRewards } from "../policy/open-rewards.ts";
+import type { Rewards } from "../reward/reward-model.ts";
 import { readText } from "../system/text-files.ts";
 import type { Report } from "../types/operator.ts";
 import type { Settings } from "./settings.ts";
@@ -126,4 +130,19 @@ export async function readEngines(settings: Settings): Promise<EngineDefinitions
   const { enginesFile } = settings;
   if (enginesFile === null) return withDefault(new Map());
   return parseEngines(enginesFile, await readText(enginesFile), process.env);
+}
+
+/** The reward models that the settings name. Throws "configuration". */
+export async function readRewards({ enginesFile }: Settings): Promise<RewardDefinitions> {
+  return enginesFile === null ? new Map() : parseRewards(enginesFile, await readText(enginesFile), process.env);
+}
+
+/** None is called yet. */
+export function openNodeRewards(
+  definitions: RewardDefinitions,
+  report: Report,
+): { readonly rewards: Rewards; close(): Promise<void> } {
+  const connections = openConnections();
+  const world = { fetch: connections.fetch, now: () => performance.now(), log: report };
+  return { rewards: openRewards(definitions, process.env, world), close: () => connections.close() };
 }

@@ -13,14 +13,17 @@ import { rememberEmbeddings } from "../retrieval/embedding-file.ts";
 import { openArtifacts } from "../retrieval/index-files.ts";
 import { loadEmbedder } from "../retrieval/local-embedder.ts";
 import { type EmbeddingModel, prefixed } from "../retrieval/retriever.ts";
+import type { Rewards } from "../reward/reward-model.ts";
 import { cancelled, GatewayError, messageOf } from "../types/error.ts";
 import type { Report } from "../types/operator.ts";
-import { openEngines, readEngines } from "./open-engines.ts";
+import { openEngines, openNodeRewards, readEngines, readRewards } from "./open-engines.ts";
 import type { Settings } from "./settings.ts";
 
 /** Models, each begun when it is first asked for. */
 export interface ModelRuntime {
   readonly engines: EnginePool;
+  /** Reward models, which servers are. */
+  readonly rewards: Rewards;
   /** Where policies come from. */
   readonly policyFolder: PolicyFolder;
   /** Loads the sentence-embedding model when it is first asked for; a load that failed is begun anew. */
@@ -66,13 +69,18 @@ function retrievalDirectory({ cacheDirectory }: Settings): string {
 export async function openModels(settings: Settings, report: Report, signal?: AbortSignal): Promise<ModelRuntime> {
   const store = openModelStore(settings, report);
   const engines = openEngines({ settings, definitions: await readEngines(settings), store, report, signal });
+  const { rewards, close: closeRewards } = openNodeRewards(await readRewards(settings), report);
+  const close = async (): Promise<void> => {
+    await Promise.all([engines.close(), closeRewards()]);
+  };
   const folders = { policies: settings.policiesDirectory, demonstrations: settings.demonstrationsDirectory };
   return {
     engines,
+    rewards,
     policyFolder: new PolicyFolder(folders),
     embedder: once(() => openKeptEmbedder(settings, store, report, signal)),
-    whenReachable: (open) => unlessAborted(whenReachable(open, report, signal), () => engines.close(), signal),
-    close: () => engines.close(),
+    whenReachable: (open) => unlessAborted(whenReachable(open, report, signal), close, signal),
+    close,
   };
 }
 
@@ -87,10 +95,10 @@ export async function openRuntime(
   also: readonly string[] = [],
 ): Promise<Runtime> {
   const models = await openModels(settings, report, signal);
-  const { engines, policyFolder, embedder } = models;
+  const { engines, rewards, policyFolder, embedder } = models;
   try {
     const artifacts = openArtifacts(retrievalDirectory(settings), report);
-    const builder = new PolicyBuilder({ engines, embedder, artifacts });
+    const builder = new PolicyBuilder({ engines, rewards, embedder, artifacts });
     const open = () =>
       PolicyStore.open({
         read: () => policyFolder.read(),

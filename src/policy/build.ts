@@ -10,6 +10,7 @@ import type { TurnStyle } from "../retrieval/question.ts";
 import { randomRetriever } from "../retrieval/random.ts";
 import type { ArtifactStore, Embedder, Retriever } from "../retrieval/retriever.ts";
 import { twoStageRetriever } from "../retrieval/two-stage.ts";
+import type { RewardModel, Rewards } from "../reward/reward-model.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { complaintAt, parseDemonstrations, parseYaml } from "./parse.ts";
@@ -26,11 +27,13 @@ import {
 import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
 import { type RateKeeping, RunningRate } from "./running-rate.ts";
 import {
+  isBySums,
   type PolicySettings,
   type PromptFormat,
   policySchema,
   type RetrieverSettings,
   type Routes,
+  rewardAsked,
   wantsConsensus,
 } from "./schema.ts";
 
@@ -53,6 +56,8 @@ export interface PolicyDependencies extends Pick<RateKeeping, "background"> {
   readonly engines: Engines;
   /** Called when a policy first needs sentence embeddings. */
   readonly embedder: () => Promise<Embedder>;
+  /** Reward models by name; absent: there are none. */
+  readonly rewards?: Rewards | undefined;
   /** Where indexes and running means are kept between starts; absent: they begin anew. */
   readonly artifacts?: ArtifactStore | undefined;
 }
@@ -82,13 +87,14 @@ export class PolicyBuilder {
     const load = (hash: string, read: () => Promise<readonly Demonstration[]>) => kept(this.#sets, hash, read);
     const capabilities: CapabilitiesOf = async (model, policy) =>
       wanted.has(policy) ? (await (await engines.open(model)).info()).capabilities : engines.declared(model);
-    const parsed = await parsePolicyFiles(files, capabilities, load);
+    const parsed = await parsePolicyFiles(files, capabilities, this.#dependencies.rewards, load);
     const policies = new Map<string, Policy>();
     const used = new Set<string>();
     for (const [name, { settings, formats, demonstrations, hash }] of parsed.policies) {
       if (!wanted.has(name)) continue;
       const models = await openModels(engines, settings, formats);
       const embedder = await this.#embedderOf(name, settings, files);
+      const reward = this.#rewardOf(name, settings, files);
       const { engine } = models.sampler;
       const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
       // A retriever goes on with the engine that it was made with: of two with the same weights, one may be closed.
@@ -107,12 +113,12 @@ export class PolicyBuilder {
           style: styleOf(models),
         });
       const retriever = await kept(this.#retrievers, key, make);
-      const source = await sourceOf(settings, models, hash, embedder);
+      const source = await sourceOf(settings, models, hash, { embedder, reward });
       const policy = { name, settings, ...models, source };
       const id = await policyId(policy);
       const rate = await this.#rateOf(id, settings);
       used.add(id);
-      policies.set(name, { ...policy, id, demonstrations, retriever, embedder, rate });
+      policies.set(name, { ...policy, id, demonstrations, retriever, embedder, reward, rate });
     }
     this.#sets = new Map([...this.#sets].filter(([hash]) => used.has(hash)));
     this.#retrievers = new Map([...this.#retrievers].filter(([key]) => used.has(key)));
@@ -126,7 +132,7 @@ export class PolicyBuilder {
 
   /** Requests of a policy that stays the same go on with the same mean. */
   async #rateOf(id: string, { score }: PolicySettings): Promise<RunningRate | undefined> {
-    if (score.type === "none" || score.normalize !== "length" || score.nats_per_token !== undefined) return undefined;
+    if (!isBySums(score) || score.normalize !== "length" || score.nats_per_token !== undefined) return undefined;
     return kept(this.#rates, id, () => RunningRate.open(id, this.#dependencies));
   }
 
@@ -140,22 +146,38 @@ export class PolicyBuilder {
     return asks === null
       ? undefined
       : this.#dependencies.embedder().catch((error: unknown) => {
-          if (!(error instanceof GatewayError) || error.code !== "configuration") throw error;
-          throw complaintAt(`policies/${name}.yaml`, files.policies.get(name) ?? "", asks, error.message);
+          throw atField(name, files, asks, error);
         });
   }
+
+  /** Undefined where the policy asks for none. Throws "configuration" by the line that does. */
+  #rewardOf(name: string, { score }: PolicySettings, files: PolicyFiles): RewardModel | undefined {
+    const asked = rewardAsked(score);
+    try {
+      return asked === null ? undefined : this.#dependencies.rewards?.get(asked.model)?.();
+    } catch (error) {
+      throw atField(name, files, asked?.path ?? [], error);
+    }
+  }
+}
+
+/** What is wrong with a policy's settings, by the line of the field that asks for it. */
+function atField(name: string, files: PolicyFiles, path: readonly string[], error: unknown): unknown {
+  if (!(error instanceof GatewayError) || error.code !== "configuration") return error;
+  return complaintAt(`policies/${name}.yaml`, files.policies.get(name) ?? "", path, error.message);
 }
 
 async function sourceOf(
   { retriever }: PolicySettings,
   models: Models,
   demonstrations: string,
-  embedder: Embedder | undefined,
+  { embedder, reward }: Pick<Policy, "embedder" | "reward">,
 ): Promise<PolicySource> {
   return {
     demonstrations,
     model: await weightsOf(models),
     ...(embedder && { embedder: embedder.model }),
+    ...(reward && { reward: reward.id }),
     ...(retriever.type !== "none" && { contextSizes: await contextSizesOf(models) }),
   };
 }
@@ -193,8 +215,8 @@ export function demonstrationSet(demonstrations: readonly Demonstration[]): Demo
 /**
  * `<name>@<12 hex digits>`, over all that an answer depends on beside the request and the program: settings, prompt
  * formats (`auto` resolved), weights, demonstrations' content, and where there are some, the embedder that retrieves
- * them and the context that drops them. Not over what only tells people something: the description, and the
- * demonstrations' file name.
+ * them, the context that drops them, and the reward model. Not over what only tells people something: the description,
+ * and the demonstrations' file name.
  */
 export async function policyId({
   name,
@@ -204,8 +226,9 @@ export async function policyId({
 }: Pick<Policy, "name" | "settings" | "source" | keyof Models>): Promise<string> {
   const { description, demonstrations, prompt, ...effective } = settings;
   const formats = [models.sampler.format, models.scorer.format, models.reference?.format ?? null];
-  const { embedder = null, contextSizes = null } = source;
-  const parts = [effective, formats, source.model, source.demonstrations, embedder, contextSizes];
+  const { embedder = null, contextSizes = null, reward } = source;
+  const others = reward === undefined ? [] : [reward];
+  const parts = [effective, formats, source.model, source.demonstrations, embedder, contextSizes, ...others];
   return `${name}@${(await sha256(JSON.stringify(parts))).slice(0, 12)}`;
 }
 
@@ -226,6 +249,9 @@ export interface ParsedFiles {
 /** Throws "configuration" where there is no such model. */
 export type CapabilitiesOf = (model: ModelReference, policy: string) => Promise<Capabilities>;
 
+/** Which reward models there are. */
+export type RewardNames = Pick<ReadonlyMap<string, unknown>, "has" | "keys">;
+
 /**
  * Reads and checks all files without building anything. Throws "configuration" with a line for each complaint about any
  * of them.
@@ -233,6 +259,7 @@ export type CapabilitiesOf = (model: ModelReference, policy: string) => Promise<
 export async function parsePolicyFiles(
   files: PolicyFiles,
   capabilities: CapabilitiesOf,
+  rewards: RewardNames = new Map(),
   load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]> = (
     _,
     read,
@@ -245,7 +272,7 @@ export async function parsePolicyFiles(
   };
   const policies = new Map<string, ParsedPolicy>();
   for (const [name, text] of files.policies)
-    await parsePolicy(`policies/${name}.yaml`, text, files, (model) => capabilities(model, name), load).then(
+    await parsePolicy(`policies/${name}.yaml`, text, files, (model) => capabilities(model, name), rewards, load).then(
       (policy) => policies.set(name, policy),
       collect,
     );
@@ -265,10 +292,14 @@ async function parsePolicy(
   text: string,
   files: PolicyFiles,
   capabilities: (model: ModelReference) => Promise<Capabilities>,
+  rewards: RewardNames,
   load: (hash: string, read: () => Promise<readonly Demonstration[]>) => Promise<readonly Demonstration[]>,
 ): Promise<ParsedPolicy> {
   const settings = parseYaml(file, text, policySchema) as PolicySettings;
   const models = await usedModels(file, text, settings, capabilities);
+  const asked = rewardAsked(settings.score);
+  if (asked !== null && !rewards.has(asked.model))
+    throw complaintAt(file, text, asked.path, noSuchReward(asked.model, rewards));
   const set = settings.demonstrations;
   const source = set === undefined ? undefined : files.demonstrations.get(set);
   if (set !== undefined && source === undefined)
@@ -280,6 +311,12 @@ async function parsePolicy(
   const { sampler, scorer, reference } = models;
   const formats = { sampler: sampler.format, scorer: scorer.format, reference: reference?.format ?? null };
   return { settings, formats, demonstrations, hash };
+}
+
+function noSuchReward(name: string, rewards: RewardNames): string {
+  const known = [...rewards.keys()].join(", ") || "none";
+  const remedy = "name it under rewards in the engines file (ICDPO_ENGINES, or engines.yaml in the working directory)";
+  return `there is no reward model "${name}", but: ${known}; ${remedy}`;
 }
 
 function embeds({ type }: RetrieverSettings): boolean {

@@ -6,7 +6,7 @@ import { GatewayError } from "../types/error.ts";
 import { defaultEngine } from "./engines-file.ts";
 import { complaintAt } from "./parse.ts";
 import type { Models, PolicySet, PromptedModel } from "./policy.ts";
-import { type PolicySettings, type PromptFormat, type Score, wantsConsensus } from "./schema.ts";
+import { isBySums, type PolicySettings, type PromptFormat, rewardAsked, type Score, wantsConsensus } from "./schema.ts";
 
 /** The models that a policy names. */
 export function modelReferences({
@@ -120,7 +120,7 @@ export function contradiction(
 ): { readonly path: readonly string[]; readonly reason: string } | null {
   const { score } = settings;
   const at = (path: string, reason: string) => ({ path: path.split("."), reason });
-  const scoring = score.type === "none" ? [] : [scorer, ...(reference === null ? [] : [reference])];
+  const scoring = !isBySums(score) ? [] : [scorer, ...(reference === null ? [] : [reference])];
   for (const { format, capabilities } of [sampler, ...scoring]) {
     if (format === "chat" && !capabilities.chat)
       return at("prompt", `the model has no chat template; use hh-rlhf or synthetic-gpt`);
@@ -146,6 +146,9 @@ export function contradiction(
     );
   const misfit = misfitOfEffort(settings);
   if (misfit !== null) return at("candidates", misfit);
+  const reward = rewardAsked(score);
+  if (settings.block !== undefined && reward !== null)
+    return at(reward.path.join("."), "reward models judge whole answers: a policy with blocks cannot ask one");
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (sampler.format === "synthetic-gpt" && dialogue !== undefined)
     return at(

@@ -1,6 +1,7 @@
 /** @module Policies, routes and experiments as requests use them. */
 import type { Engine } from "../engine/engine.ts";
 import type { Embedder, Retriever } from "../retrieval/retriever.ts";
+import type { RewardModel } from "../reward/reward-model.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import type { MetricRange } from "./feedback-metrics.ts";
 import type { RunningRate } from "./running-rate.ts";
@@ -31,6 +32,8 @@ export interface Policy extends Models {
   readonly retriever: Retriever | null;
   /** By which candidates are compared with each other; absent: the policy was built without. */
   readonly embedder?: Embedder | undefined;
+  /** What gives candidates their rewards; absent: the policy was built without. */
+  readonly reward?: RewardModel | undefined;
   /** What a token adds to its scores; absent: it does not matter, or nothing is remembered of other requests. */
   readonly rate?: RunningRate | undefined;
   /** What the id covers beside the settings. */
@@ -44,6 +47,8 @@ export interface PolicySource {
   readonly model: string;
   /** The sentence embeddings by which it retrieves, or compares candidates; absent: by none. */
   readonly embedder?: string;
+  /** The reward model by which it chooses; absent: by none. */
+  readonly reward?: string;
   /** `[models]`, in tokens: where a prompt is longer, demonstrations are dropped. Absent: there are none to drop. */
   readonly contextSizes?: readonly number[];
 }

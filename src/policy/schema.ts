@@ -38,7 +38,7 @@ export const retrieverSchema = z.discriminatedUnion("type", [
   z.strictObject({ type: z.literal("two-stage"), window, shortlist, min_similarity: minSimilarity, mmr }),
 ]);
 
-/** What every score that is measured has. */
+/** What every score has. */
 const measured = {
   normalize: z
     .enum(["sum", "token", "length"])
@@ -69,6 +69,23 @@ const measured = {
     ),
 };
 
+const rewardModel = z
+  .string()
+  .regex(/^[\w.-]+$/u, "must be the name of a reward model in the engines file")
+  .describe("a reward model of the engines file");
+
+/** What every score that is made of log-probabilities has. */
+const bySums = {
+  ...measured,
+  reward: z
+    .strictObject({
+      model: rewardModel,
+      weight: z.number().gt(0).describe("λ, in nats for each unit of reward"),
+    })
+    .optional()
+    .describe("λ times what a reward model gives a candidate is added to its score; absent: none is asked"),
+};
+
 type Normalized = { readonly normalize: string; readonly nats_per_token?: number | undefined };
 
 function holdsItsRate({ normalize, nats_per_token: given }: Normalized): boolean {
@@ -86,10 +103,16 @@ export const scoreSchema = z.discriminatedUnion("type", [
         .describe(
           "rejected: Ŝ (Eq. 11); near: Ŝ against the demonstrations' near negatives, one of each by the request's seed; base: S (Eq. 8); reference: log π(y | C⁺) − log π_ref(y | C⁺), of a tuned model and its base",
         ),
-      ...measured,
+      ...bySums,
     })
     .refine(holdsItsRate, heldRate),
-  z.strictObject({ type: z.literal("likelihood"), ...measured }).refine(holdsItsRate, heldRate),
+  z.strictObject({ type: z.literal("likelihood"), ...bySums }).refine(holdsItsRate, heldRate),
+  z.strictObject({
+    type: z.literal("reward"),
+    model: rewardModel,
+    unfinished: measured.unfinished,
+    copied: measured.copied,
+  }),
   z.strictObject({ type: z.literal("none"), pick: z.enum(["first", "random"]).default("first") }),
 ]);
 
@@ -264,6 +287,8 @@ export const policySchema = z
       });
     if (hasOneContext(policy)) complain("score", oneContext);
     if (policy.scorer !== undefined && policy.score.type === "none") complain("scorer", "this policy has no score");
+    if (policy.scorer !== undefined && policy.score.type === "reward")
+      complain("scorer", "a reward model chooses: this policy's score is made of no log-probabilities");
     const refers = policy.score.type === "contrast" && policy.score.negative === "reference";
     if (policy.reference !== undefined && !refers)
       complain("reference", "only a contrast with negative: reference needs it");
@@ -286,6 +311,18 @@ export function mostCandidates(candidates: PolicySettings["candidates"]): number
 /** Candidates are compared with each other, by sentence embeddings. */
 export function wantsConsensus(score: { readonly type: string; readonly consensus?: number | undefined }): boolean {
   return (score.consensus ?? 0) > 0;
+}
+
+/** Its scores are made of log-probabilities. */
+export function isBySums(score: Score): score is Extract<Score, { type: "contrast" | "likelihood" }> {
+  return score.type === "contrast" || score.type === "likelihood";
+}
+
+/** The reward model that a score asks, and the field that names it; null: none. */
+export function rewardAsked(score: Score): { readonly model: string; readonly path: readonly string[] } | null {
+  if (score.type === "reward") return { model: score.model, path: ["score", "model"] };
+  if (score.type === "none" || score.reward === undefined) return null;
+  return { model: score.reward.model, path: ["score", "reward", "model"] };
 }
 
 export const oneContext = "a contrast needs demonstrations or instructions: without either, both contexts are the same";

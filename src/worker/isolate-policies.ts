@@ -10,7 +10,7 @@ import { type PolicyState, PolicyStore } from "../policy/policy-store.ts";
 import { Retries } from "../policy/retries.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Bundle, type BundleText, parseBundle, policyFiles, readBundle } from "./bundle.ts";
-import { openEngines } from "./remote-engines.ts";
+import { openEngines, openRemoteRewards } from "./remote-engines.ts";
 
 export interface WorkerPoliciesOptions extends Pick<PolicyDependencies, "embedder" | "artifacts" | "background"> {
   /** What was built into the worker. */
@@ -151,7 +151,13 @@ class LiveBundle {
     const builder =
       engines === this.#inForce?.engines
         ? this.#inForce.builder
-        : new PolicyBuilder({ engines, embedder, artifacts, background });
+        : new PolicyBuilder({
+            engines,
+            rewards: openRemoteRewards(text, variables, world),
+            embedder,
+            artifacts,
+            background,
+          });
     const set = await builder.build(policyFiles(bundle));
     this.#inForce = { text, engines, builder };
     this.#version = bundle.version;

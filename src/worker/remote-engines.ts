@@ -2,17 +2,28 @@
 import { type EngineOpener, EnginePool } from "../engine/engine-pool.ts";
 import { engineName, type RemoteWorld } from "../engine/engines.ts";
 import { openRemote } from "../engine/server/dialects.ts";
-import { declaredCapabilities, engineDefinition, parseEngines, remoteSettings } from "../policy/engines-file.ts";
+import {
+  declaredCapabilities,
+  engineDefinition,
+  parseEngines,
+  parseRewards,
+  remoteSettings,
+} from "../policy/engines-file.ts";
+import { openRewards } from "../policy/open-rewards.ts";
+import type { Rewards } from "../reward/reward-model.ts";
 import { GatewayError } from "../types/error.ts";
 
 type Variables = Readonly<Record<string, string>>;
+
+/** How complaints name it. */
+const fileName = "engines.yaml";
 
 /** A server that says nothing of itself for so long is not ready. */
 const stateMs = 1_000;
 
 /** `text`: the engines file's. Throws "configuration". */
 export function openEngines(text: string, variables: Variables, world: RemoteWorld): EnginePool {
-  const definitions = parseEngines("engines.yaml", text, variables);
+  const definitions = parseEngines(fileName, text, variables);
   const opener: EngineOpener = {
     open(model) {
       const { engine, adapter } = model;
@@ -33,4 +44,9 @@ export function openEngines(text: string, variables: Variables, world: RemoteWor
     close: async () => {},
   };
   return new EnginePool(opener, { report: world.log, lingerMs: null, stateMs });
+}
+
+/** The reward models of the same file. Throws "configuration". */
+export function openRemoteRewards(text: string, variables: Variables, world: RemoteWorld): Rewards {
+  return openRewards(parseRewards(fileName, text, variables), variables, world);
 }

@@ -13,6 +13,7 @@ import type { RequestEnd, RequestObserver } from "../../src/gateway/observation.
 import { buildPolicySet, textFile } from "../../src/policy/build.ts";
 import { noStore } from "../../src/records/no-records.ts";
 import type { Embedder, EmbeddingModel } from "../../src/retrieval/retriever.ts";
+import type { Rewards } from "../../src/reward/reward-model.ts";
 import { type Script, ScriptedEngine } from "./scripted-engine.ts";
 
 const demonstrations = [
@@ -80,6 +81,7 @@ export async function gateway(
   morePolicies: Record<string, string> = {},
   otherRoutes?: string,
   policyEmbedder: () => Promise<Embedder> = dependencies.embedder ?? (() => Promise.reject(new Error("not needed"))),
+  rewards?: Rewards,
 ) {
   const engine = new ScriptedEngine({ ...script, ...overrides });
   const set = await buildPolicySet(
@@ -95,7 +97,7 @@ export async function gateway(
         ),
       demonstrations: new Map([["set", textFile(demonstrations.map((one) => JSON.stringify(one)).join("\n"))]]),
     },
-    { engines: onlyEngine(engine), embedder: policyEmbedder },
+    { engines: onlyEngine(engine), embedder: policyEmbedder, rewards },
   );
   const reported: unknown[] = [];
   const told: string[] = [];

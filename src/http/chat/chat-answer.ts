@@ -112,6 +112,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         positive: response.positive,
         negative: response.negative,
         score: response.score,
+        ...(response.reward !== undefined && { reward: response.reward }),
         ...(response.consensus !== undefined && { consensus: response.consensus }),
         ...(response.copied && { copied: response.copied }),
         ...(response.fits !== undefined && { fits: response.fits }),

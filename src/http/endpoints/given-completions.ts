@@ -68,6 +68,7 @@ export function renderMeasurement({ chosen, measured, fallback }: Measurement) {
   return { chosen, data: measured.map(renderMeasured), ...(fallback === null ? {} : { fallback }) };
 }
 
-function renderMeasured({ index, tokens, positive, negative, base, reference, s, sHat }: Measured) {
-  return { index, tokens, positive, negative, base, ...(reference !== undefined && { reference }), s, s_hat: sHat };
+function renderMeasured({ index, tokens, positive, negative, base, reference, s, sHat, reward }: Measured) {
+  const others = { ...(reference !== undefined && { reference }), ...(reward !== undefined && { reward }) };
+  return { index, tokens, positive, negative, base, s, s_hat: sHat, ...others };
 }

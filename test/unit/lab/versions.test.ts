@@ -24,6 +24,7 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
   answers: [
     ...prompts,
     "icdpo/",
+    "reward/reward-model.ts",
     "retrieval/",
     "retrieval/local-embedder.ts",
     "retrieval/embedding-thread.ts",
@@ -47,6 +48,7 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
     "lab/judge-odds.ts",
     "lab/ranking-head.ts",
     "lab/reward.ts",
+    "reward/reward-model.ts",
   ],
   opinions: ["demonstrations/teacher.ts", "lab/cached-teacher.ts"],
 };
