@@ -3,6 +3,7 @@
  * Done after the answer.
  */
 import type { Context } from "hono";
+import { rewardsOf } from "../icdpo/candidate-reward.ts";
 import { type MeasureRequest, measure } from "../icdpo/measure.ts";
 import { type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
 import { plainly } from "../policy/bypass.ts";
@@ -78,6 +79,10 @@ async function compare({ policy, request, outcome }: ScoredAnswer, { signal, usa
   });
   const text = plain.ranked[0]?.text ?? "";
   const chosen = outcome.ranked[0]?.text ?? "";
+  if (policy.settings.score.type === "reward") {
+    const [score = null, chosenScore = null] = await rewardsOf([text, chosen], policy, conversation, signal);
+    return { text, score, chosenScore };
+  }
   const demonstrations = outcome.demonstrations.map(({ demonstration }) => demonstration);
   const completions = [text, chosen];
   const { measured } = await measure(policy, {

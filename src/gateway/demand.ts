@@ -98,14 +98,16 @@ export function scoringDemand(policy: Policy, given: Given): Demand {
   };
 }
 
-/** Of a plain answer, and of the sums of it and the chosen one. */
+/** Of a plain answer, and of the sums of it and the chosen one; a reward alone takes none. */
 export function comparisonDemand(policy: Policy, asked: Asked): Demand {
   return {
     answers: 2,
     tokens: async (signal) => {
       const size = await contextSize(policy.sampler.engine, signal);
       const answer = answerTokens(asked, size);
-      return contextsOf(policy, asked, size).base + answer + measuredTokens(policy, asked, size, 2 * answer);
+      const plain = contextsOf(policy, asked, size).base + answer;
+      if (policy.settings.score.type === "reward") return plain;
+      return plain + measuredTokens(policy, asked, size, 2 * answer);
     },
   };
 }

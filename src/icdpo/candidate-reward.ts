@@ -22,8 +22,18 @@ export function rewarder(
   return (text) => reward.reward(conversation, text, signal);
 }
 
-/** `[texts]`: of each; null for empty ones, which nobody is asked about. Texts that occur twice are judged once. */
-export async function rewardsOf(texts: readonly string[], rewardOf: Rewarder): Promise<(number | null)[]> {
+/**
+ * `[texts]`: the reward of each; null for empty ones, which nobody is asked about. Texts that occur twice are judged
+ * once. None where the policy asks no reward model. Throws as `rewarder` does, and what the model throws.
+ */
+export async function rewardsOf(
+  texts: readonly string[],
+  policy: Pick<Policy, "settings" | "reward">,
+  conversation: Conversation,
+  signal?: AbortSignal,
+): Promise<(number | null)[]> {
+  const rewardOf = rewarder(policy, conversation, signal);
+  if (rewardOf === null) return [];
   const distinct = [...new Set(texts)].filter((text) => text !== "");
   const rewards = await Promise.all(distinct.map(rewardOf));
   const byText = new Map(distinct.map((text, i) => [text, rewards[i] as number]));

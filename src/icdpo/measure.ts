@@ -8,7 +8,7 @@ import { lacksDemonstrations, plainly } from "../policy/bypass.ts";
 import type { Models, Policy, PromptedModel } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat, type Score, wantsConsensus } from "../policy/schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
-import { rewarder, rewardsOf } from "./candidate-reward.ts";
+import { rewardsOf } from "./candidate-reward.ts";
 import { rank } from "./choose.ts";
 import { consensusOf } from "./consensus.ts";
 import { buildContexts, type Contexts, checkLength, type ScoringContext, type Tenancy } from "./contexts.ts";
@@ -92,8 +92,7 @@ export async function measure(policy: Policy, request: MeasureRequest): Promise<
   const contexts = await encodeContexts(guided, models, request, demonstrations, mostTokens(ids));
   onStage?.("queue");
   const sums = await sumsOf(contexts, ids, { usage, signal, ...stagesOf(onStage) });
-  const rewardOf = rewarder(guided, request.conversation, signal);
-  const rewards = rewardOf && (await rewardsOf(completions, rewardOf));
+  const rewards = await rewardsOf(completions, guided, request.conversation, signal);
   const sources = sourcesOf(demonstrations.slice(0, contexts.shots));
   const measured = completions.map((text, index) => ({
     ...measuredOf(guided.settings.score, { ...sums, rewards }, index, text),
@@ -225,14 +224,14 @@ function stagesOf(onStage: MeasureRequest["onStage"]): Pick<ScoringOptions, "onP
 
 function measuredOf(
   score: Score,
-  sums: ContextSums & { readonly rewards: readonly (number | null)[] | null },
+  sums: ContextSums & { readonly rewards: readonly (number | null)[] },
   index: number,
   text: string,
 ): Measured {
   const [tokens, base] = [sums.tokens[index] as number, sums.base[index] as number];
   const [positive, negative] = [sums.positive?.[index] ?? null, sums.negative?.[index] ?? null];
   const reference = sums.reference?.[index];
-  const reward = sums.rewards?.[index];
+  const reward = sums.rewards[index];
   const s = positive === null ? null : positive - base;
   const sHat = positive === null || negative === null ? null : positive - negative;
   const own = policyScore(score, {

@@ -114,7 +114,12 @@ function requestMetrics(instruments: Instruments): (record: RequestRecord) => vo
 
 /** What is counted of the best answer, by its policy. */
 function answerMetrics({ gauge, histogram }: Instruments): (record: RequestRecord) => void {
-  const scores = histogram("score_nats", "Scores of chosen candidates, by the policy's name", ["policy"], nats);
+  const scores = histogram(
+    "score_nats",
+    "Scores of chosen candidates, by the policy's name; of reward alone, in its own units",
+    ["policy"],
+    nats,
+  );
   const margins = histogram(
     "score_margin_nats",
     "Lead of the chosen candidate over the next, by the policy's name",

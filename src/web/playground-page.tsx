@@ -162,16 +162,19 @@ function Candidate({
   readonly isChosen: boolean;
   readonly largest: number;
 }) {
-  const { index, text, score, positive, negative, idsWithEos, finish } = response;
+  const { index, text, score, reward, positive, negative, idsWithEos, finish } = response;
+  // A reward alone has units of its own.
+  const unit = positive === null ? "" : " nats";
   return (
     <article class={isChosen ? "card chosen" : "card"}>
       <h3>
         Candidate {index + 1} {isChosen && <span class="mark">chosen</span>}
       </h3>
-      {score !== null && <Bar score={score} largest={largest} />}
+      {score !== null && <Bar score={score} unit={unit} largest={largest} />}
       <div class="text">{text === "" ? "(empty)" : text}</div>
       <p class="quiet">
-        {score === null ? "not scored" : `score ${score.toFixed(3)} nats`}
+        {score === null ? "not scored" : `score ${score.toFixed(3)}${unit}`}
+        {typeof reward === "number" && ` · reward ${reward.toFixed(3)}`}
         {positive !== null && ` · with good examples ${positive.toFixed(2)}`}
         {negative !== null && ` · against ${negative.toFixed(2)}`} · {idsWithEos.length} tokens · {finish}
       </p>
@@ -180,7 +183,7 @@ function Candidate({
 }
 
 /** From the middle to the right for what the good examples favour, to the left for the others. */
-function Bar({ score, largest }: { readonly score: number; readonly largest: number }) {
+function Bar({ score, unit, largest }: { readonly score: number; readonly unit: string; readonly largest: number }) {
   const half = 100;
   const length = (Math.abs(score) / largest) * half;
   return (
@@ -189,7 +192,7 @@ function Bar({ score, largest }: { readonly score: number; readonly largest: num
       viewBox="0 0 200 8"
       preserveAspectRatio="none"
       role="img"
-      aria-label={`Score ${score.toFixed(3)} nats`}
+      aria-label={`Score ${score.toFixed(3)}${unit}`}
     >
       <rect
         class={score < 0 ? "minus" : "plus"}

@@ -10,6 +10,8 @@ import { noLimits, uncounted } from "../../../src/access/key-limits.ts";
 import { Admission } from "../../../src/gateway/admission.ts";
 import type { RequestRecord } from "../../../src/gateway/observation.ts";
 import { computedTokens } from "../../../src/icdpo/token-usage.ts";
+import { noStore } from "../../../src/records/no-records.ts";
+import type { RewardModel } from "../../../src/reward/reward-model.ts";
 import { createTelemetry } from "../../../src/telemetry/telemetry.ts";
 import { GatewayError } from "../../../src/types/error.ts";
 import { gate, quiet, type Script } from "../scripted-engine.ts";
@@ -216,6 +218,24 @@ describe("what was worked through", () => {
       expect(charged()).toBe(worked());
     },
   );
+
+  it("is compared by reward where that alone chooses: no log-probabilities are needed", async () => {
+    const asked: string[] = [];
+    const reward: RewardModel = { id: "length", reward: async (_, text) => asked.push(text) };
+    const kept: unknown[] = [];
+    const judged = "score: { type: reward, model: judge }\n";
+    const { chat, reported } = await gateway(
+      { capabilities: { chat: true, text: true, score: false, grammar: false, tools: null } },
+      { records: { ...noStore, counterfactual: (row) => kept.push(row) } },
+      { judged, scored: judged, slow: judged },
+      "routes: { icdpo: { policy: judged, counterfactual: 1 } }\n",
+      undefined,
+      new Map([["judge", () => reward]]),
+    );
+    expect((await chat({ model: "icdpo" })).status).toBe(200);
+    await expect.poll(() => [...kept, ...reported]).toEqual([expect.objectContaining({ score: 4, chosenScore: 5 })]);
+    expect(asked.slice(3)).toEqual(["Candidate number 0.", "Candidate number 2."]);
+  });
 
   it("is lost where it cannot be charged, not the answer", async () => {
     const broken = new Error("The counter is away.");
