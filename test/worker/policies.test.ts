@@ -85,6 +85,14 @@ describe("a worker's policies", () => {
     }
   });
 
+  it("may name reward models of the engines file", async () => {
+    const engines = `engines: { default: { type: vllm, urls: ["${vllm.url}"] } }
+rewards: { judge: { type: classify, urls: ["http://judge:8000"], model: rm } }`;
+    const judged = { policies: { plain: "score: { type: reward, model: judge }\n" }, engines };
+    const { policies } = await open({ text: async () => JSON.stringify({ ...JSON.parse(bundle(["a"])), ...judged }) });
+    expect(policies.current.policies.get("plain")?.reward?.id).toBe('["classify","rm","http://judge:8000"]');
+  });
+
   it("let go of engines that they do not need any more", async () => {
     const engines = `engines:
   default: { type: vllm, urls: ["${vllm.url}"] }
