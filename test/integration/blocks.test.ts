@@ -79,7 +79,7 @@ describe("block-wise ICDPO", () => {
     const stream = await client.chat.completions.create({
       model: "chat",
       seed: 3,
-      max_tokens: 40,
+      max_tokens: 24,
       messages: sea,
       ...options,
     });

@@ -15,7 +15,7 @@ const count = Number(process.env["ICDPO_TEST_PROMPTS"] ?? 4);
 const isLong = count > 4;
 const atOnce = 4;
 const largestEmptyShare = 0.02;
-const maxTokens = isLong ? 64 : 24;
+const maxTokens = isLong ? 64 : 16;
 const hour = 3_600_000;
 
 const scored = (prompt: string) =>
