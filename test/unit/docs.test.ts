@@ -3,6 +3,7 @@ import { execFileSync } from "node:child_process";
 import { existsSync, readdirSync, readFileSync, statSync } from "node:fs";
 import path from "node:path";
 import { describe, expect, it } from "vitest";
+import { parseAllDocuments } from "yaml";
 import { endpoints } from "../../src/http/api.ts";
 
 const root = path.resolve(import.meta.dirname, "../..");
@@ -182,6 +183,15 @@ describe("the pages", () => {
         (name) => known.has(name),
       ),
     ).toEqual([]);
+  });
+
+  it("show YAML that can be read: no key stands twice", () => {
+    const blocksOf = (text: string) => [...text.matchAll(/^( *)```yaml\n([\s\S]*?)^ *```$/gmu)];
+    const wrong = unknown(
+      (text) => blocksOf(text).map(([, , block = ""]) => block),
+      (block) => parseAllDocuments(block).every(({ errors }) => errors.length === 0),
+    );
+    expect(wrong).toEqual([]);
   });
 
   it("have lines that can be read, and a README of two screens", () => {
