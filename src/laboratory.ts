@@ -36,14 +36,8 @@ export type { Policy, PromptedModel } from "./policy/policy.ts";
 export { contradiction } from "./policy/policy-models.ts";
 export { boundedSampling } from "./policy/policy-sampling.ts";
 export { PolicyStore } from "./policy/policy-store.ts";
-export {
-  mostCandidates,
-  type PolicySettings,
-  type PromptFormat,
-  promptFormats,
-  rewardAsked,
-  wantsConsensus,
-} from "./policy/schema.ts";
+export { mostCandidates, type PolicySettings, type PromptFormat, promptFormats } from "./policy/schema.ts";
+export { rewardAsked, wantsConsensus } from "./policy/score-schema.ts";
 export { compilePattern, problemWith } from "./policy/user-pattern.ts";
 export { Database } from "./records/libsql-records.ts";
 export type { AnswerRow } from "./records/record.ts";

@@ -8,11 +8,12 @@ import { type NearNegatives, nearNegatives, type PlainPrompt } from "../demonstr
 import { icdpo } from "../icdpo/pipeline.ts";
 import { candidateSeed } from "../icdpo/seed.ts";
 import type { ModelRuntime } from "../node/runtime.ts";
+import { demonstrationSchema, mostNearNegatives } from "../policy/demonstration-schema.ts";
 import { defaultEngine } from "../policy/engines-file.ts";
 import { parseDemonstrations } from "../policy/parse.ts";
 import type { Policy } from "../policy/policy.ts";
 import { boundedSampling } from "../policy/policy-sampling.ts";
-import { demonstrationSchema, mostNearNegatives, policySchema } from "../policy/schema.ts";
+import { policySchema } from "../policy/schema.ts";
 import { locked } from "../system/file-lock.ts";
 import { readText } from "../system/text-files.ts";
 import { sha256Hex } from "../text/bytes.ts";

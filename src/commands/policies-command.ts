@@ -5,7 +5,8 @@ import { readEngines, readRewards } from "../node/open-engines.ts";
 import { type ParsedFiles, parsePolicyFiles } from "../policy/build.ts";
 import { declaredBy, enginesSchema } from "../policy/engines-file.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";
-import { policySchema, routesSchema } from "../policy/schema.ts";
+import { routesSchema } from "../policy/routes-schema.ts";
+import { policySchema } from "../policy/schema.ts";
 import { GatewayError } from "../types/error.ts";
 import type { World } from "./world.ts";
 

@@ -1,6 +1,6 @@
 /** @module Preference data as it is published: one line of JSON → a prompt and its responses, or the reason why not. */
 import { z } from "zod";
-import { demonstrationSchema } from "../policy/schema.ts";
+import { demonstrationSchema } from "../policy/demonstration-schema.ts";
 import type { Message } from "../types/conversation.ts";
 
 export const datasetFormats = [

@@ -4,7 +4,7 @@
  */
 import { sha256 } from "@noble/hashes/sha2.js";
 import { bytesToHex, utf8ToBytes } from "@noble/hashes/utils.js";
-import type { AssignmentUnit } from "../policy/schema.ts";
+import type { AssignmentUnit } from "../policy/routes-schema.ts";
 
 /** What assignment needs of an experiment. */
 export interface Assignable<Arm extends { readonly name: string; readonly weight: number }> {

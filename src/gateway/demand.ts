@@ -9,7 +9,8 @@ import { candidateCount } from "../icdpo/strategy.ts";
 import { wavesOf } from "../icdpo/waves.ts";
 import type { Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
-import { defaultInstructions, isBySums } from "../policy/schema.ts";
+import { defaultInstructions } from "../policy/schema.ts";
+import { isBySums } from "../policy/score-schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
 
 export interface Demand {

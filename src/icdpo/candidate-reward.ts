@@ -1,6 +1,6 @@
 /** @module What a policy's reward model says of candidates. */
 import type { Policy } from "../policy/policy.ts";
-import { rewardAsked } from "../policy/schema.ts";
+import { rewardAsked } from "../policy/score-schema.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 

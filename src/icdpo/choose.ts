@@ -1,6 +1,6 @@
 /** @module Lines 10 to 15 of Algorithm 1: the candidate with the largest score. */
 import type { FinishReason } from "../engine/engine.ts";
-import type { Score } from "../policy/schema.ts";
+import type { Score } from "../policy/score-schema.ts";
 import { type Copied, muchCopied } from "./copied.ts";
 import type { ScoredResponse } from "./response.ts";
 

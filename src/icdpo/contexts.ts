@@ -5,7 +5,7 @@
 import { charactersOf, checkCharacters, mostCharacters, tooLong } from "../engine/characters.ts";
 import type { EngineInfo, Prompt, Token } from "../engine/engine.ts";
 import type { Models, PromptedModel } from "../policy/policy.ts";
-import type { Score } from "../policy/schema.ts";
+import type { Score } from "../policy/score-schema.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { baseContext, type ContextParts, encodeContext, type Sign, signedContext } from "./prompt.ts";

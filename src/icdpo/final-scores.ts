@@ -4,7 +4,7 @@
  */
 import type { Policy } from "../policy/policy.ts";
 import { noTotals, type ScoreTotals, sumOfTotals } from "../policy/running-rate.ts";
-import { isBySums, type Score } from "../policy/schema.ts";
+import { isBySums, type Score } from "../policy/score-schema.ts";
 
 /** A candidate by its own sums alone. */
 export interface Measured {

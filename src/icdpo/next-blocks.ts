@@ -1,6 +1,6 @@
 /** @module The blocks that may come next in an answer: n of k tokens, with the sums of all that stands up to their ends. */
 import type { FinishReason, Sample, SamplingParameters, Token } from "../engine/engine.ts";
-import type { Score } from "../policy/schema.ts";
+import type { Score } from "../policy/score-schema.ts";
 import type { Contexts, ScoringContext } from "./contexts.ts";
 import { firstOf } from "./cut-text.ts";
 import { forcedSums } from "./forced-sums.ts";

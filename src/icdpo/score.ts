@@ -3,7 +3,7 @@
  * context, Eq. 8 and 11.
  */
 import type { Sample, Token } from "../engine/engine.ts";
-import { rewardAsked, type Score } from "../policy/schema.ts";
+import { rewardAsked, type Score } from "../policy/score-schema.ts";
 import { GatewayError } from "../types/error.ts";
 import type { Negative } from "./contexts.ts";
 

@@ -2,7 +2,7 @@
  * @module Whole answers that compete by their scores: n candidates, or waves of them until the best one leads by the
  * policy's margin.
  */
-import { isBySums, wantsConsensus } from "../policy/schema.ts";
+import { isBySums, wantsConsensus } from "../policy/score-schema.ts";
 import { rewarder } from "./candidate-reward.ts";
 import { rank } from "./choose.ts";
 import { consensusOf } from "./consensus.ts";

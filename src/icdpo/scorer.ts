@@ -1,5 +1,5 @@
 /** @module Scores candidates as they end, while others are still being sampled. */
-import { isBySums, type Score } from "../policy/schema.ts";
+import { isBySums, type Score } from "../policy/score-schema.ts";
 import type { Rewarder } from "./candidate-reward.ts";
 import type { Contexts } from "./contexts.ts";
 import { type ScoringOptions, TeacherForcing } from "./forced-sums.ts";

@@ -1,5 +1,5 @@
 /** @module Which worse response of a demonstration stands in C⁻: the written one, or one of its near negatives. */
-import type { Score } from "../policy/schema.ts";
+import type { Score } from "../policy/score-schema.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { candidateSeed, randomFrom } from "./seed.ts";
 

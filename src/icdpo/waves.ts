@@ -2,7 +2,8 @@
  * @module Adaptive effort: candidates come in waves, and more are sampled only where the choice among those at hand is
  * not clear.
  */
-import type { PolicySettings, Score } from "../policy/schema.ts";
+import type { PolicySettings } from "../policy/schema.ts";
+import type { Score } from "../policy/score-schema.ts";
 import { demerits, type Rankable } from "./choose.ts";
 
 export interface Wave {

@@ -25,17 +25,10 @@ import {
   weightsOf,
 } from "./policy-models.ts";
 import { buildRoute, parseRoutes, policiesOf } from "./routes.ts";
+import type { Routes } from "./routes-schema.ts";
 import { type RateKeeping, RunningRate } from "./running-rate.ts";
-import {
-  isBySums,
-  type PolicySettings,
-  type PromptFormat,
-  policySchema,
-  type RetrieverSettings,
-  type Routes,
-  rewardAsked,
-  wantsConsensus,
-} from "./schema.ts";
+import { type PolicySettings, type PromptFormat, policySchema, type RetrieverSettings } from "./schema.ts";
+import { isBySums, rewardAsked, wantsConsensus } from "./score-schema.ts";
 
 /** A set of demonstrations that is read when a policy needs it. */
 export interface DemonstrationSource {

@@ -3,14 +3,8 @@ import { GatewayError } from "../types/error.ts";
 import { policyId } from "./build.ts";
 import type { Policy, PromptedModel } from "./policy.ts";
 import { contradiction, type UsedModels } from "./policy-models.ts";
-import {
-  hasOneContext,
-  type Overrides,
-  oneContext,
-  type PolicySettings,
-  rewardAsked,
-  wantsConsensus,
-} from "./schema.ts";
+import type { Overrides, PolicySettings } from "./schema.ts";
+import { hasOneContext, oneContext, rewardAsked, wantsConsensus } from "./score-schema.ts";
 
 /** The policy with those settings, under an id of its own. Throws "invalid_request" where they do not go together. */
 export async function overridden(policy: Policy, overrides: Overrides): Promise<Policy> {

@@ -5,7 +5,7 @@ import { pause } from "../async/pause.ts";
 import { splitLines } from "../text/lines.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import { demonstrationSchema } from "./schema.ts";
+import { demonstrationSchema } from "./demonstration-schema.ts";
 
 /** Throws "configuration" with one line for each complaint, `file:line: field: reason`. */
 export function parseYaml<Schema extends z.ZodType>(file: string, text: string, schema: Schema): z.output<Schema> {

@@ -6,7 +6,8 @@ import { GatewayError } from "../types/error.ts";
 import { defaultEngine } from "./engines-file.ts";
 import { complaintAt } from "./parse.ts";
 import type { Models, PolicySet, PromptedModel } from "./policy.ts";
-import { isBySums, type PolicySettings, type PromptFormat, rewardAsked, type Score, wantsConsensus } from "./schema.ts";
+import type { PolicySettings, PromptFormat } from "./schema.ts";
+import { isBySums, rewardAsked, type Score, wantsConsensus } from "./score-schema.ts";
 
 /** The models that a policy names. */
 export function modelReferences({

@@ -4,8 +4,9 @@ import type { Embedder, Retriever } from "../retrieval/retriever.ts";
 import type { RewardModel } from "../reward/reward-model.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import type { MetricRange } from "./feedback-metrics.ts";
+import type { AssignmentUnit } from "./routes-schema.ts";
 import type { RunningRate } from "./running-rate.ts";
-import type { AssignmentUnit, PolicySettings, PromptFormat } from "./schema.ts";
+import type { PolicySettings, PromptFormat } from "./schema.ts";
 
 /** A language model, and how it is prompted (`auto` resolved). */
 export interface PromptedModel {

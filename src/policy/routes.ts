@@ -2,7 +2,7 @@
 import { feedbackRanges, verdictMetrics } from "./feedback-metrics.ts";
 import { complaintAt, parseYaml } from "./parse.ts";
 import type { Arm, Policy, Route } from "./policy.ts";
-import { type Routes, routesSchema } from "./schema.ts";
+import { type Routes, routesSchema } from "./routes-schema.ts";
 
 /** Throws "configuration" where a route names what is not there. `policies`: by name. */
 export function parseRoutes(text: string, policies: ReadonlyMap<string, string>): Routes {

@@ -1,7 +1,7 @@
 /** Which worse response of a demonstration C⁻ shows. */
 import { describe, expect, it } from "vitest";
 import { withShownNegative } from "../../../src/icdpo/shown-negative.ts";
-import type { Score } from "../../../src/policy/schema.ts";
+import type { Score } from "../../../src/policy/score-schema.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
 import {
   conversation,
