@@ -1,8 +1,8 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import path from "node:path";
 import { afterAll, describe, expect, it } from "vitest";
-import { type Check, readPrompts } from "../../../lab/checked-prompts.ts";
+import { type Check, type CheckedPrompt, readPrompts } from "../../../lab/checked-prompts.ts";
 import { passes, shareOfChecks } from "../../../lab/checks.ts";
 
 const folder = mkdtempSync(path.join(tmpdir(), "icdpo-checks-"));
@@ -209,6 +209,25 @@ describe("a file of prompts", () => {
     expect(prompts).toHaveLength(count);
     expect(new Set(prompts.map((prompt) => prompt.kind))).toEqual(new Set([kind]));
     expect(prompts.every(({ checks }) => checks.length >= 2 && checks.length <= 4)).toBe(true);
+  });
+
+  it("passes good answers whole, however they are worded, and careless ones never", async () => {
+    const prompts = new Map<string, CheckedPrompt>();
+    for (const name of ["everyday", "open"])
+      for (const prompt of await readPrompts(
+        path.resolve(import.meta.dirname, `../../../lab/prompts/${name}-checks.jsonl`),
+      ))
+        prompts.set(prompt.id, prompt);
+    const lines = readFileSync(path.join(import.meta.dirname, "prompt-answers.jsonl"), "utf8")
+      .trim()
+      .split("\n");
+    const answers = lines.map((line) => JSON.parse(line) as { id: string; is: "good" | "bad"; answer: string });
+    const shares = answers.map(({ id, is, answer }) => {
+      const prompt = prompts.get(id);
+      return { id, is, share: prompt && shareOfChecks(prompt.checks, answer, prompt.messages) };
+    });
+    expect(new Set(answers.map(({ id }) => id))).toEqual(new Set(prompts.keys()));
+    expect(shares.filter(({ is, share }) => (is === "good") !== (share === 1))).toEqual([]);
   });
 
   it.each<readonly [string, readonly unknown[], string]>([
