@@ -199,12 +199,7 @@ export function linePlot({ title, x: xName, y: yName, digits, lines }: LinePlot)
           {setting}
         </Label>
       ))}
-      <Axis at={(left + end) / 2} height={height}>
-        {xName}
-      </Axis>
-      <Label x={8} y={start - 20} kind="heading">
-        {yName}
-      </Label>
+      <AxisNames at={(left + end) / 2} height={height} top={start} x={xName} y={yName} />
     </PlotFile>,
   );
 }
@@ -305,15 +300,33 @@ export function Key({
   );
 }
 
-export function Axis({
+/** Of a plot over two axes, whose area begins at `top`. */
+export function AxisNames({
   at,
   height,
-  children,
+  top,
+  x,
+  y,
 }: {
   readonly at: number;
   readonly height: number;
-  readonly children?: string;
+  readonly top: number;
+  readonly x: string;
+  readonly y: string;
 }) {
+  return (
+    <>
+      <Axis at={at} height={height}>
+        {x}
+      </Axis>
+      <Label x={8} y={top - 20} kind="heading">
+        {y}
+      </Label>
+    </>
+  );
+}
+
+function Axis({ at, height, children }: { readonly at: number; readonly height: number; readonly children?: string }) {
   return (
     <Label x={at} y={height - 8} kind="axis">
       {children}

@@ -1,6 +1,6 @@
 /** @module A plot of values with their intervals over what they cost, each with its name. */
 import { type Estimate, Label, linear, PlotFile, Rule } from "icdpo-gateway/laboratory";
-import { Axis, colourOf, described, fileOf, Key, Mark, tickDigits } from "./plots.tsx";
+import { AxisNames, colourOf, described, fileOf, Key, Mark, tickDigits } from "./plots.tsx";
 import { fixed } from "./tables.ts";
 
 export interface ScatterPlot {
@@ -57,12 +57,7 @@ export function scatterPlot({ title, x: xName, y: yName, digits, points }: Scatt
           </>
         );
       })}
-      <Axis at={(left + end) / 2} height={height}>
-        {xName}
-      </Axis>
-      <Label x={8} y={start - 20} kind="heading">
-        {yName}
-      </Label>
+      <AxisNames at={(left + end) / 2} height={height} top={start} x={xName} y={yName} />
     </PlotFile>,
   );
 }
