@@ -5,7 +5,7 @@
  */
 import { noTotals, sumOfTotals } from "../policy/running-rate.ts";
 import { CandidateText } from "./candidate-text.ts";
-import { compare, demerits, type Merits } from "./choose.ts";
+import { compare, demerits, type Merits, mindsCopies } from "./choose.ts";
 import type { Contexts } from "./contexts.ts";
 import type { CopySources } from "./copied.ts";
 import { CutText } from "./cut-text.ts";
@@ -123,6 +123,6 @@ export class BlockwiseAnswer implements Strategy {
 
   /** Of the answer up to the block's end. */
   #merits({ finish, text }: Prefix): Merits {
-    return { finish, copied: this.#sources?.copiedIn(text) };
+    return { finish, copied: mindsCopies(this.#options.score) ? this.#sources?.copiedIn(text) : undefined };
   }
 }

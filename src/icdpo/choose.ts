@@ -40,8 +40,13 @@ export function rank<Ranked extends Rankable>(candidates: readonly Ranked[], sco
  */
 export function demerits({ finish, copied }: Merits, score: Score | undefined): number {
   if (score === undefined || score.type === "none") return 0;
-  const isCopied = score.copied === "last" && copied !== undefined && copied.share > muchCopied;
+  const isCopied = mindsCopies(score) && copied !== undefined && copied.share > muchCopied;
   return 2 * Number(isCopied) + Number(score.unfinished === "last" && finish === "length");
+}
+
+/** Whether the policy puts candidates last that are copied from demonstrations. */
+export function mindsCopies(score: Score): boolean {
+  return score.type !== "none" && score.copied === "last";
 }
 
 /** One candidate at random goes first, an empty one only if all are: the paper's ICL baseline. */
