@@ -1,9 +1,9 @@
 /** @module What an answer's text is worth, by each measure that the prompt allows. */
-import type { Embedder, Engine } from "icdpo-gateway/laboratory";
+import { cosine, type Embedder, type Engine } from "icdpo-gateway/laboratory";
 import type { ResultCache } from "./cache.ts";
 import type { CheckedPrompt } from "./checked-prompts.ts";
 import { shareOfChecks } from "./checks.ts";
-import { cosine } from "./cosines.ts";
+
 import { judgeOdds } from "./judge-odds.ts";
 import { cachedReward, type RewardModel } from "./reward.ts";
 import { chrf, rougeL } from "./text-overlap.ts";

@@ -1,10 +1,5 @@
 /** @module Cosines of sentence embeddings: how alike a pool's answers are, and how near prompts stand to demonstrations. */
-import type { Conversation, Demonstration, Embedder } from "icdpo-gateway/laboratory";
-
-/** Of embeddings, whose length is 1. */
-export function cosine(a: Float32Array, b: Float32Array): number {
-  return a.reduce((sum, value, i) => sum + value * (b[i] as number), 0);
-}
+import { type Conversation, cosine, type Demonstration, type Embedder } from "icdpo-gateway/laboratory";
 
 /** `[texts][texts]`, to a millionth. */
 export async function cosinesOf(

@@ -1,4 +1,5 @@
 /** @module Consensus: how much a candidate says what the others say, as minimum Bayes risk decoding has it. */
+import { cosine } from "../retrieval/embedding.ts";
 import type { Embedder } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
 
@@ -28,9 +29,4 @@ export async function consensusOf(
     const others = texts.flatMap((other, j) => (i === j || other === "" ? [] : [byText.get(other) as Float32Array]));
     return others.reduce((sum, other) => sum + cosine(own, other), 0) / others.length;
   });
-}
-
-/** Of embeddings of length 1. */
-function cosine(a: Float32Array, b: Float32Array): number {
-  return a.reduce((sum, value, i) => sum + value * (b[i] as number), 0);
 }

@@ -53,13 +53,13 @@ export function cosineRanking(
     const embeddings = await untilAborted(embeddingsOf(indices), signal);
     const near = indices.flatMap((index, i) => {
       const embedding = embeddings[i] as Float32Array;
-      const similarity = dot(query as Float32Array, embedding);
+      const similarity = cosine(query as Float32Array, embedding);
       const demonstration = demonstrations[index] as Demonstration;
       return similarity < least ? [] : [{ found: { demonstration, similarity }, embedding }];
     });
     const cosines = near.map(({ found }) => found.similarity);
     const between = (a: number, b: number) =>
-      dot(near[a]?.embedding as Float32Array, near[b]?.embedding as Float32Array);
+      cosine(near[a]?.embedding as Float32Array, near[b]?.embedding as Float32Array);
     const places = mmr === 1 ? largest(cosines, shots) : marginallyRelevant(cosines, between, shots, mmr);
     return places
       .map((place) => (near[place] as (typeof near)[number]).found)
@@ -87,7 +87,8 @@ function demonstrationEmbeddings(
   };
 }
 
-function dot(a: Float32Array, b: Float32Array): number {
+/** Of embeddings, whose length is 1. */
+export function cosine(a: Float32Array, b: Float32Array): number {
   let sum = 0;
   for (let i = 0; i < a.length; i++) sum += (a[i] as number) * (b[i] as number);
   return sum;
