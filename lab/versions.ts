@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "7ca95f0ab3d510fa" },
+  answers: { version: 3, sources: "d209726197254dcf" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "b4826680549f69cf" },
   rewards: { version: 1, sources: "0ab8eabfa83d780b" },

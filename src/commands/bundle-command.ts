@@ -1,8 +1,8 @@
 /** @module `icdpo bundle`: policies, routes, demonstrations and engines in one file, for a worker. */
 import { Command } from "commander";
 import { readEngines, readRewards } from "../node/open-engines.ts";
-import { parsePolicyFiles } from "../policy/build.ts";
 import { declaredBy } from "../policy/engines-file.ts";
+import { parsePolicyFiles } from "../policy/parsed-policies.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";
 import { readText } from "../system/text-files.ts";
 import { writeWhole } from "../system/whole-file.ts";

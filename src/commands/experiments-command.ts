@@ -8,9 +8,9 @@ import {
   type MetricReport,
 } from "../experiment/report.ts";
 import { readEngines, readRewards } from "../node/open-engines.ts";
-import { parsePolicyFiles } from "../policy/build.ts";
 import { declaredBy } from "../policy/engines-file.ts";
 import { feedbackRanges, verdictMetrics } from "../policy/feedback-metrics.ts";
+import { parsePolicyFiles } from "../policy/parsed-policies.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";
 import { forgetSql } from "../records/forget.ts";
 import { Database } from "../records/libsql-records.ts";

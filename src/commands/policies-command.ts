@@ -2,8 +2,8 @@
 import { Command, Option } from "commander";
 import { z } from "zod";
 import { readEngines, readRewards } from "../node/open-engines.ts";
-import { type ParsedFiles, parsePolicyFiles } from "../policy/build.ts";
 import { declaredBy, enginesSchema } from "../policy/engines-file.ts";
+import { type ParsedFiles, parsePolicyFiles } from "../policy/parsed-policies.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";
 import { routesSchema } from "../policy/routes-schema.ts";
 import { policySchema } from "../policy/schema.ts";

@@ -6,8 +6,8 @@ import { once } from "../async/once.ts";
 import { pause } from "../async/pause.ts";
 import { readText } from "../system/text-files.ts";
 import { GatewayError } from "../types/error.ts";
-import type { DemonstrationSource, PolicyFiles } from "./build.ts";
 import { parseDemonstrations } from "./parse.ts";
+import type { DemonstrationSource, PolicyFiles } from "./parsed-policies.ts";
 
 export interface PolicyFolders {
   readonly policies: string;

@@ -4,7 +4,7 @@
  */
 import type { ModelReference } from "../engine/engines.ts";
 import { GatewayError } from "../types/error.ts";
-import type { PolicyFiles } from "./build.ts";
+import type { PolicyFiles } from "./parsed-policies.ts";
 import type { PolicySet } from "./policy.ts";
 import { modelsOf } from "./policy-models.ts";
 

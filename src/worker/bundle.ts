@@ -3,7 +3,7 @@
  * read whole or not at all.
  */
 import { z } from "zod";
-import { type PolicyFiles, textFile } from "../policy/build.ts";
+import { type PolicyFiles, textFile } from "../policy/parsed-policies.ts";
 import { GatewayError } from "../types/error.ts";
 import type { Bindings } from "./bindings.ts";
 import type { WorkerSettings } from "./variables.ts";

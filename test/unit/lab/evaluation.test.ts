@@ -18,7 +18,8 @@ import { rankingReport } from "../../../lab/ranking-report.ts";
 import { cachedReward, engineReward, httpReward, logit } from "../../../lab/reward.ts";
 import { verdictForm } from "../../../src/demonstrations/judge.ts";
 import { onlyEngine } from "../../../src/engine/engines.ts";
-import { buildPolicySet, textFile } from "../../../src/policy/build.ts";
+import { buildPolicySet } from "../../../src/policy/build.ts";
+import { textFile } from "../../../src/policy/parsed-policies.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
 import { armWith, memory } from "./scripted-arm.ts";
 

@@ -2,7 +2,8 @@
 import type { Arm } from "../../../lab/arms.ts";
 import { type CacheEntry, ResultCache } from "../../../lab/cache.ts";
 import { onlyEngine } from "../../../src/engine/engines.ts";
-import { buildPolicySet, textFile } from "../../../src/policy/build.ts";
+import { buildPolicySet } from "../../../src/policy/build.ts";
+import { textFile } from "../../../src/policy/parsed-policies.ts";
 import type { Demonstration } from "../../../src/types/conversation.ts";
 import type { ScriptedEngine } from "../scripted-engine.ts";
 

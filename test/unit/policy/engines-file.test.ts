@@ -2,7 +2,7 @@
 import { describe, expect, it, vi } from "vitest";
 import type { Engine } from "../../../src/engine/engine.ts";
 import type { Engines, ModelReference } from "../../../src/engine/engines.ts";
-import { buildPolicySet, PolicyBuilder, type PolicyFiles, textFile } from "../../../src/policy/build.ts";
+import { buildPolicySet, PolicyBuilder } from "../../../src/policy/build.ts";
 import {
   declaredBy,
   type EngineDefinitions,
@@ -12,6 +12,7 @@ import {
   remoteSettings,
   rewardSettings,
 } from "../../../src/policy/engines-file.ts";
+import { type PolicyFiles, textFile } from "../../../src/policy/parsed-policies.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
 
 const parse = (text: string, environment: Record<string, string> = {}): EngineDefinitions =>

@@ -2,16 +2,15 @@
 
 import { describe, expect, it } from "vitest";
 import { onlyEngine } from "../../../src/engine/engines.ts";
-import {
-  buildPolicySet,
-  type DemonstrationSource,
-  demonstrationSet,
-  type PolicyDependencies,
-  type PolicyFiles,
-  textFile,
-} from "../../../src/policy/build.ts";
+import { buildPolicySet, type PolicyDependencies } from "../../../src/policy/build.ts";
 import { overridden } from "../../../src/policy/overrides.ts";
 import { parseDemonstrations, parseYaml } from "../../../src/policy/parse.ts";
+import {
+  type DemonstrationSource,
+  demonstrationSet,
+  type PolicyFiles,
+  textFile,
+} from "../../../src/policy/parsed-policies.ts";
 import type { PolicySet } from "../../../src/policy/policy.ts";
 import { resolveRoute } from "../../../src/policy/resolve.ts";
 import { routesSchema } from "../../../src/policy/routes-schema.ts";
