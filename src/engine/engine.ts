@@ -39,6 +39,8 @@ export interface Capabilities {
   readonly tools: ToolSyntax | null;
   /** What requests may ask for that it does not do, each with the reason; absent: it does all. */
   readonly lacks?: Lacks | undefined;
+  /** A completion can be sampled by the contrast of two contexts (`SampleRequest.contrast`); absent: it cannot. */
+  readonly contrast?: boolean | undefined;
   /** The vocabulary's tokens for filling in the middle; absent: it has none, or the engine does not tell. */
   readonly infill?: InfillTokens | undefined;
 }
@@ -123,6 +125,19 @@ export interface TokenDetail extends TokenText {
   readonly top: readonly Omit<TokenDetail, "top" | "offset">[];
 }
 
+/**
+ * Sampling by contrast: each token from π(· ∣ C⁺)·(π(· ∣ C⁺) / π(· ∣ C⁻))^α among the `top` likeliest after C⁺, which is
+ * the call's prompt.
+ */
+export interface Contrast {
+  /** C⁻: what is sampled after C⁺ is fed after it as well. */
+  readonly prompt: Prompt;
+  /** α; 0 is sampling from C⁺ itself, among its `top` likeliest. */
+  readonly alpha: number;
+  /** At least 1. */
+  readonly top: number;
+}
+
 export interface SampleRequest extends SamplingParameters {
   /** One seed a sample; their number is n. */
   readonly seeds: readonly number[];
@@ -134,6 +149,8 @@ export interface SampleRequest extends SamplingParameters {
   readonly whole?: boolean | undefined;
   /** GBNF: the completion is a text of this grammar, or a beginning of one where it ends in "length". */
   readonly grammar?: string | undefined;
+  /** Only of one sample, and from engines whose capabilities have it; absent: the prompt alone decides. */
+  readonly contrast?: Contrast | undefined;
 }
 
 /** "stop": the model closed its turn, or a stop string was met. "length": `maxTokens` or the context's end. */
@@ -152,6 +169,11 @@ export interface Sample {
   readonly tokens: readonly Token[];
   /** `[tokens]`, if asked for: log π(token i ∣ prompt, tokens before i). */
   readonly logprobs: readonly number[];
+  /**
+   * `[tokens]`, and of the one that closed it, where it was sampled by contrast: log π(token ∣ C⁺) − log π(token ∣ C⁻),
+   * in nats.
+   */
+  readonly logRatios?: readonly number[] | undefined;
   /**
    * `[tokens + 1]` or one less, if asked for: log π(end ∣ prompt, the first i tokens); null where the engine does not
    * know it.

@@ -1,5 +1,5 @@
 /** @module What the scheduler needs of llama.cpp. */
-import type { SampleRequest, Token } from "../engine.ts";
+import type { Contrast, SampleRequest, Token } from "../engine.ts";
 import type { SequenceMemory } from "./slots.ts";
 
 /** A row of a step's logits, valid until the next step of the same context; it knows which that is. */
@@ -16,6 +16,19 @@ export interface BatchChunk {
 /** Draws the tokens of one completion. */
 export interface Sampler {
   sample(row: Logits): Promise<Token>;
+  dispose(): void;
+}
+
+export interface ContrastToken {
+  readonly token: Token;
+  /** log π(token ∣ C⁺, before) − log π(token ∣ C⁻, before), in nats. */
+  readonly logRatio: number;
+}
+
+/** Draws the tokens of one completion by the contrast of two contexts. */
+export interface ContrastSampler {
+  /** `row`: after C⁺; `against`: after C⁻, of the same step. */
+  sample(row: Logits, against: Logits): Promise<ContrastToken>;
   dispose(): void;
 }
 
@@ -41,4 +54,11 @@ export interface Backend extends SequenceMemory {
   topLogprobs(row: Logits, token: Token, count: number): Promise<TopLogprobs>;
   /** `prompt`: what stands before the completion. Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
   createSampler(parameters: SampleRequest, seed: number, prompt: readonly Token[]): Sampler;
+  /** As `createSampler` does. */
+  createContrastSampler(
+    parameters: SampleRequest,
+    contrast: Contrast,
+    seed: number,
+    prompt: readonly Token[],
+  ): ContrastSampler;
 }

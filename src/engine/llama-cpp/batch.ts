@@ -6,7 +6,7 @@ import type { Token } from "../engine.ts";
 import type { BatchChunk } from "./backend.ts";
 import { allot, type Portion } from "./plan.ts";
 import type { Prefix, Slots } from "./slots.ts";
-import type { RunningSequence, Task } from "./task.ts";
+import { isInStep, type RunningSequence, type Task } from "./task.ts";
 
 /** A part of the batch, and whom its logits are for; without a sequence: a part of the task's prompt. */
 export interface PlannedChunk {
@@ -25,7 +25,7 @@ interface Remainder {
 
 /** `[chunks]`, by slot. `chunkTokens`: of what can wait, at most. */
 export function fillBatch(tasks: readonly Task[], slots: Slots, chunkTokens: number): PlannedChunk[] {
-  const samples = tasks.filter(({ kind }) => kind === "sample");
+  const samples = tasks.filter((task) => task.kind === "sample" && isInStep(task));
   const tokens = samples.flatMap((task) =>
     [...task.running].map((running) => planChunk(slots, task, running.slot, running.queue, running)),
   );

@@ -5,14 +5,20 @@
 import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { noSuchToken, tooLong } from "../characters.ts";
-import type { EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
+import type { Contrast, EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
 import type { Call, ChildMessage, ParentMessage, Result } from "./child-messages.ts";
 import { CompletionText } from "./completion-text.ts";
+import { ContrastSequences } from "./contrast-sequences.ts";
 import { type LoadedModel, loadModel } from "./loaded-model.ts";
 import { Schedulers } from "./schedulers.ts";
 import { type Ownership, undivided } from "./slots.ts";
 import type { TaskRequest } from "./task.ts";
-import { SampledSequence, ScoredSequence, type ScoredSequenceOptions } from "./task-sequences.ts";
+import {
+  SampledSequence,
+  type SampledSequenceOptions,
+  ScoredSequence,
+  type ScoredSequenceOptions,
+} from "./task-sequences.ts";
 
 /** A call under way. */
 interface Running {
@@ -87,9 +93,12 @@ async function perform(
       return model.textPrompt(call.text, call.special);
     case "chat-prompt":
       return model.chatPrompt(call.messages, call.tools, call.variables);
-    case "sample":
-      await sample(id, call.prompt, call.request, model, schedulers, signal);
+    case "sample": {
+      const { prompt, request } = call;
+      if (request.contrast === undefined) await sample(id, prompt, request, model, schedulers, signal);
+      else await sampleContrast(id, prompt, request, request.contrast, model, schedulers, signal);
       return null;
+    }
     case "score":
       await score(id, call, completions, model, schedulers, signal);
       return null;
@@ -115,31 +124,82 @@ async function sample(
   signal: AbortSignal,
 ): Promise<void> {
   const { backend } = model;
-  const { contextSize } = schedulers;
-  const room = contextSize - prompt.tokens.length;
-  checkTokens(prompt.tokens, model);
-  checkPrompt(prompt, room, model);
-  const limits = {
-    maxTokens: Math.min(request.maxTokens, room),
-    logprobs: request.logprobs,
-    topLogprobs: request.topLogprobs,
-  };
-  const sequences = request.seeds.map(
-    (seed, index) =>
-      new SampledSequence({
-        backend,
-        sampler: backend.createSampler(request, seed, prompt.tokens),
-        text: new CompletionText(model.detokenize, request.stop),
-        request: limits,
-        end: prompt.end,
-        endsTurn: model.endsTurn,
-        describe: model.describe,
-        onText: (text, tokens, details) => send({ id, index, text, tokens, details }),
-        onDone: (sample) => send({ id, index, sample }),
-      }),
-  );
+  const maxTokens = roomFor([prompt], request, model, schedulers);
+  const sequences = request.seeds.map((seed, index) => {
+    const sampler = backend.createSampler(request, seed, prompt.tokens);
+    return new SampledSequence({ ...sampledBy(id, index, prompt, { ...request, maxTokens }, model), sampler });
+  });
   const task = { kind: "sample", prompt: prompt.tokens, owner: ownerOf(prompt), sequences, signal } as const;
-  await schedulers.run({ ...task, ...accountOf(id) }, limits.maxTokens);
+  await schedulers.run({ ...task, ...accountOf(id) }, maxTokens);
+}
+
+/** One sample, of two contexts in step: C⁺, which is the prompt, and C⁻. */
+async function sampleContrast(
+  id: number,
+  prompt: Prompt,
+  request: SampleRequest,
+  contrast: Contrast,
+  model: LoadedModel,
+  schedulers: Schedulers,
+  signal: AbortSignal,
+): Promise<void> {
+  const prompts = [prompt, contrast.prompt] as const;
+  const [seed, ...others] = request.seeds;
+  if (seed === undefined || others.length > 0)
+    throw new GatewayError("invalid_request", "Contrastive decoding makes one sample a call.", { param: "n" });
+  const maxTokens = roomFor(prompts, request, model, schedulers);
+  const sampler = model.backend.createContrastSampler(request, contrast, seed, prompt.tokens);
+  const { positive, negative } = new ContrastSequences({
+    ...sampledBy(id, 0, prompt, { ...request, maxTokens }, model),
+    sampler,
+  });
+  const accounts = accountsOf(id, prompts.length);
+  const tasks = [positive, negative].map((sequence, i): TaskRequest => {
+    const { tokens } = prompts[i] as Prompt;
+    return {
+      kind: "sample",
+      prompt: tokens,
+      owner: ownerOf(prompts[i] as Prompt),
+      sequences: [sequence],
+      signal,
+      ...accounts[i],
+    };
+  });
+  await schedulers.runInStep(tasks, maxTokens, signal);
+}
+
+/** Tokens that a sample may have after each of the prompts. Throws where there is none, or a prompt cannot be fed. */
+function roomFor(
+  prompts: readonly Prompt[],
+  { maxTokens }: SampleRequest,
+  model: LoadedModel,
+  { contextSize }: Schedulers,
+): number {
+  for (const prompt of prompts) {
+    checkTokens(prompt.tokens, model);
+    checkPrompt(prompt, contextSize - prompt.tokens.length, model);
+  }
+  return Math.min(maxTokens, ...prompts.map(({ tokens }) => contextSize - tokens.length));
+}
+
+/** What a sample's sequence needs beside its sampler. */
+function sampledBy(
+  id: number,
+  index: number,
+  { end }: Prompt,
+  request: SampleRequest,
+  { backend, detokenize, endsTurn, describe }: LoadedModel,
+): Omit<SampledSequenceOptions, "sampler"> {
+  return {
+    backend,
+    text: new CompletionText(detokenize, request.stop),
+    request,
+    end,
+    endsTurn,
+    describe,
+    onText: (text, tokens, details) => send({ id, index, text, tokens, details }),
+    onDone: (sample) => send({ id, index, sample }),
+  };
 }
 
 async function score(
@@ -205,6 +265,22 @@ async function tokenizeInTurns(texts: readonly string[], model: LoadedModel, sig
 /** What a call tells of its prompt. */
 function accountOf(id: number): Pick<TaskRequest, "onPrefill" | "onPrompt"> {
   return { onPrefill: (fed) => send({ id, fed }), onPrompt: (cached) => send({ id, cached }) };
+}
+
+/** What a call tells of its prompts, where it has several: their sums. It tells that they are there when all are. */
+function accountsOf(id: number, prompts: number): Pick<TaskRequest, "onPrefill" | "onPrompt">[] {
+  const fed = Array.from({ length: prompts }, () => 0);
+  const cached: number[] = [];
+  const sum = (values: readonly number[]): number => values.reduce((total, value) => total + value, 0);
+  return fed.map((_, i) => ({
+    onPrefill: (tokens) => {
+      fed[i] = tokens;
+      send({ id, fed: sum(fed) });
+    },
+    onPrompt: (tokens) => {
+      if (cached.push(tokens) === prompts) send({ id, cached: sum(cached) });
+    },
+  }));
 }
 
 /** What may be half a character at the end is left out. */

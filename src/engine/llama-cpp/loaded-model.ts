@@ -47,6 +47,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       text: true,
       score: true,
       grammar: true,
+      contrast: true,
       tools: template?.tools ?? null,
       lacks: { penaltiesTogether: "llama.cpp counts the prompt's tokens for the one and not for the others" },
       ...(model.infill && { infill: model.infill }),

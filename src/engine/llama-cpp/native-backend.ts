@@ -1,7 +1,7 @@
 /** @module llama.cpp as the scheduler sees it: batches of many sequences on one native context. */
-import type { SampleRequest, Token } from "../engine.ts";
+import type { Contrast, SampleRequest, Token } from "../engine.ts";
 import { AvailableCores } from "./available-cores.ts";
-import type { Backend, BatchChunk, Logits, Sampler, TopLogprobs } from "./backend.ts";
+import type { Backend, BatchChunk, ContrastSampler, Logits, Sampler, TopLogprobs } from "./backend.ts";
 import type { NativeContext } from "./native-context.ts";
 import type { NativeSamplers } from "./native-samplers.ts";
 import { asLogits } from "./sampler.ts";
@@ -62,6 +62,15 @@ export class NativeBackend implements Backend {
 
   createSampler(request: SampleRequest, seed: number, prompt: readonly Token[]): Sampler {
     return this.#samplers.create(request, seed, prompt);
+  }
+
+  createContrastSampler(
+    request: SampleRequest,
+    contrast: Contrast,
+    seed: number,
+    prompt: readonly Token[],
+  ): ContrastSampler {
+    return this.#samplers.createContrast(request, contrast, seed, prompt);
   }
 
   async copy(source: number, target: number, length: number): Promise<void> {

@@ -2,8 +2,9 @@
  * @module The samplers of a model, for all of its contexts: each completion has one of its own, set up as its request says, and given back to
  * be used again.
  */
-import type { SampleRequest, Token } from "../engine.ts";
-import type { Logits, Sampler, TopLogprobs } from "./backend.ts";
+import type { Contrast, SampleRequest, Token } from "../engine.ts";
+import type { ContrastSampler, Logits, Sampler, TopLogprobs } from "./backend.ts";
+import { ContrastDraws } from "./contrast-sampler.ts";
 import { GrammarTurns } from "./grammar-turns.ts";
 import type { NativeLibrary } from "./native-context.ts";
 import {
@@ -11,6 +12,7 @@ import {
   type NativeSampler,
   nativeRow,
   readLogprobs,
+  readTopLogits,
   type SamplerConfig,
   type SamplerModel,
   type SamplerSettings,
@@ -26,6 +28,8 @@ export class NativeSamplers {
    * maximum.
    */
   readonly #greedy: NativeSampler;
+  /** By their number of tokens: what leaves so many of the likeliest, and their logits as they are. */
+  readonly #likeliest = new Map<number, NativeSampler>();
   /**
    * Not in use at present. Each holds a vocabulary's worth of memory, which only the garbage collector would free, and
    * it does not know of it.
@@ -45,29 +49,38 @@ export class NativeSamplers {
   /** Throws "invalid_request" for a grammar or a biased token that the model cannot have. */
   create(request: SampleRequest, seed: number, prompt: readonly Token[]): Sampler {
     const least = request.ignoreEos ? Number.POSITIVE_INFINITY : (request.minTokens ?? 0);
-    const sampler = this.#setUp({ request, before: prompt, mayEnd: least === 0 }, seed);
+    const sampler = this.#setUp({ request, prompt, sampled: [], mayEnd: least === 0 }, seed);
     /** As long as it may not end. */
     const sampled: Token[] = [];
     return {
       sample: async (logits: Logits): Promise<Token> => {
         if (least > 0 && sampled.length === least) {
           // With the same seed, random numbers go on.
-          const settings = { request, before: [...prompt, ...sampled], mayEnd: true };
+          const settings = { request, prompt, sampled, mayEnd: true };
           sampler.applyConfig({ ...samplerConfig(settings, this.#model, this.#contextSize), seed });
         }
-        const { context, row } = nativeRow(logits);
-        const draw = () => context.sampleToken(row, sampler);
-        const token = await (request.grammar === undefined ? draw() : this.#oneByOne.take(draw));
-        if (token === -1) throw new Error("llama.cpp could not sample a token");
+        const token = await this.#draw(logits, sampler, request);
         if (sampled.length <= least) sampled.push(token);
         return token;
       },
-      dispose: (): void => {
-        if (sampler === this.#greedy) return;
-        sampler.applyConfig({}); // lets go of the grammar's state
-        this.#spare.push(sampler);
-      },
+      dispose: () => this.#giveBack(sampler),
     };
+  }
+
+  /** As `create` does, for two contexts in step. */
+  createContrast(request: SampleRequest, contrast: Contrast, seed: number, prompt: readonly Token[]): ContrastSampler {
+    const lasting = { ...this.#beginGrammar(request), seed };
+    const sampler = this.#renewed(request, seed);
+    return new ContrastDraws(request, contrast, prompt, {
+      model: this.#model,
+      contextSize: this.#contextSize,
+      lasting,
+      likeliest: (row, count, others) => this.#likeliestOf(row, count, others),
+      logprobs: (row, tokens) => this.logprobs(row, tokens),
+      applyConfig: (config) => sampler.applyConfig(config),
+      draw: (row) => this.#draw(row, sampler, request),
+      dispose: () => this.#giveBack(sampler),
+    });
   }
 
   /** log π of each token at a row, in nats. */
@@ -82,16 +95,50 @@ export class NativeSamplers {
     return { logprob: logprobs.get(token) ?? Number.NEGATIVE_INFINITY, top };
   }
 
+  /** As `readLogprobs` reads them, without sorting the vocabulary. */
+  async #likeliestOf(row: Logits, count: number, others: readonly Token[]): Promise<Map<Token, number>> {
+    const known = this.#likeliest.get(count);
+    const sampler = known ?? this.#library.createSampler({ temperature: 1, topK: count, topP: 1, seed: 0 });
+    this.#likeliest.set(count, sampler);
+    const logits = await readTopLogits(nativeRow(row), sampler, count);
+    const logprobs = await readLogprobs(nativeRow(row), this.#greedy, others, 0);
+    const [token, logit] = [...logits].reduce((best, one) => (one[1] > best[1] ? one : best));
+    const logSum = logit - (logprobs.get(token) ?? Math.max(...logprobs.values()));
+    return new Map([
+      ...[...logits].map(([likely, value]) => [likely, value - logSum] as const),
+      ...others.map((other) => [other, logprobs.get(other) ?? Number.NEGATIVE_INFINITY] as const),
+    ]);
+  }
+
+  async #draw(logits: Logits, sampler: NativeSampler, { grammar }: SampleRequest): Promise<Token> {
+    const { context, row } = nativeRow(logits);
+    const draw = () => context.sampleToken(row, sampler);
+    const token = await (grammar === undefined ? draw() : this.#oneByOne.take(draw));
+    if (token === -1) throw new Error("llama.cpp could not sample a token");
+    return token;
+  }
+
+  #giveBack(sampler: NativeSampler): void {
+    if (sampler === this.#greedy) return;
+    sampler.applyConfig({}); // lets go of the grammar's state
+    this.#spare.push(sampler);
+  }
+
   #setUp(settings: SamplerSettings, seed: number): NativeSampler {
     const { request } = settings;
     const config = { ...samplerConfig(settings, this.#model, this.#contextSize), ...this.#beginGrammar(request) };
     if (Object.keys(config).length === 0) return this.#greedy;
+    const sampler = this.#renewed(request, seed);
+    sampler.applyConfig({ ...config, seed });
+    return sampler;
+  }
+
+  /** One that has sampled nothing, once it is set up. */
+  #renewed({ temperature, topK, topP }: SampleRequest, seed: number): NativeSampler {
     const sampler = this.#spare.pop() ?? this.#library.createSampler({});
     // Random numbers start anew only where the seed changes, and penalties forget what was sampled only where there
     // were none in between.
-    const { temperature, topK, topP } = request;
     sampler.applyConfig({ ...(temperature > 0 && { temperature, topK, topP }), seed: ~seed >>> 0 });
-    sampler.applyConfig({ ...config, seed });
     return sampler;
   }
 

@@ -4,6 +4,7 @@
  */
 import type { ChildProcess } from "node:child_process";
 import { EventQueue } from "../../async/event-queue.ts";
+import { withResolvers } from "../../async/with-resolvers.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import type { SampleEvent, ScoreEvent, Token } from "../engine.ts";
 import type { SentCall } from "../suspects.ts";
@@ -161,19 +162,4 @@ function eventOf(message: Exclude<ChildMessage, { result: Result } | { error: un
   if ("sample" in message) return { type: "done", index: message.index, sample: message.sample };
   const { index, text, tokens, details } = message;
   return { type: "text", index, text, tokens, details };
-}
-
-/** `Promise.withResolvers`, which Node 20 lacks. */
-function withResolvers<Value>(): {
-  promise: Promise<Value>;
-  resolve: (value: Value) => void;
-  reject: (error: unknown) => void;
-} {
-  let resolve!: (value: Value) => void;
-  let reject!: (error: unknown) => void;
-  const promise = new Promise<Value>((onValue, onError) => {
-    resolve = onValue;
-    reject = onError;
-  });
-  return { promise, resolve, reject };
 }

@@ -66,23 +66,18 @@ export interface SamplerModel {
 /** What is sampled next, and how. */
 export interface SamplerSettings {
   readonly request: SampleRequest;
-  /** All tokens before it. */
-  readonly before: readonly Token[];
+  /** What stands before the completion. */
+  readonly prompt: readonly Token[];
+  /** The completion so far. */
+  readonly sampled: readonly Token[];
   /** The turn may end here. */
   readonly mayEnd: boolean;
 }
 
 /** Only what differs from the greedy choice of the raw logits' maximum. */
 export function samplerConfig(settings: SamplerSettings, model: SamplerModel, contextSize: number): SamplerConfig {
-  const { request, mayEnd } = settings;
-  const { temperature, topK, topP, minP, grammar } = request;
-  const bias = new Map(request.logitBias);
-  for (const token of bias.keys())
-    if (token >= model.vocabularySize) throw noSuchToken(token, model.vocabularySize, "logit_bias");
-  // A control token's spelling may fit the grammar, but the token would end the turn.
-  if (grammar !== undefined) for (const token of model.controlTokens) bias.set(token, Number.NEGATIVE_INFINITY);
-  if (!mayEnd)
-    for (const token of [...model.controlTokens, ...model.endTokens]) bias.set(token, Number.NEGATIVE_INFINITY);
+  const { temperature, topK, topP, minP } = settings.request;
+  const bias = biasOf(settings, model);
   return {
     ...(temperature > 0 && { temperature, topK, topP, ...(minP !== undefined && minP > 0 && { minP }) }),
     ...penalties(settings, contextSize),
@@ -93,22 +88,37 @@ export function samplerConfig(settings: SamplerSettings, model: SamplerModel, co
   };
 }
 
+/** What is added to logits. Throws "invalid_request" for a token that the model does not have. */
+export function biasOf(
+  { request, mayEnd }: Pick<SamplerSettings, "request" | "mayEnd">,
+  model: SamplerModel,
+): Map<Token, number> {
+  const bias = new Map(request.logitBias);
+  for (const token of bias.keys())
+    if (token >= model.vocabularySize) throw noSuchToken(token, model.vocabularySize, "logit_bias");
+  // A control token's spelling may fit the grammar, but the token would end the turn.
+  if (request.grammar !== undefined) for (const token of model.controlTokens) bias.set(token, Number.NEGATIVE_INFINITY);
+  if (!mayEnd)
+    for (const token of [...model.controlTokens, ...model.endTokens]) bias.set(token, Number.NEGATIVE_INFINITY);
+  return bias;
+}
+
 /**
  * A repetition penalty looks at the prompt as well, OpenAI's two do not: llama.cpp has one list for all, so that only
  * one kind is taken (`penaltiesTogether` is what the engine lacks).
  */
-function penalties({ request, before }: SamplerSettings, contextSize: number): SamplerConfig {
+function penalties({ request, prompt, sampled }: SamplerSettings, contextSize: number): SamplerConfig {
   const { presencePenalty = 0, frequencyPenalty = 0, repetitionPenalty = 1, repetitionWindow = contextSize } = request;
   const window = Math.min(repetitionWindow, contextSize);
   if (repetitionPenalty !== 1 && window > 0)
     return {
       repeatPenalty: repetitionPenalty,
-      repeatPenaltyTokens: Uint32Array.from(before.slice(-window)),
+      repeatPenaltyTokens: Uint32Array.from([...prompt, ...sampled].slice(-window)),
       repeatPenaltyMaxTokens: window,
     };
   if (presencePenalty === 0 && frequencyPenalty === 0) return {};
   return {
-    repeatPenaltyTokens: new Uint32Array(),
+    repeatPenaltyTokens: Uint32Array.from(sampled),
     repeatPenaltyMaxTokens: contextSize,
     repeatPenaltyPresencePenalty: presencePenalty,
     repeatPenaltyFrequencyPenalty: frequencyPenalty,
@@ -134,8 +144,25 @@ export async function readLogprobs(
     true,
   );
   if (pairs === undefined || totalWeight === undefined) throw new Error("llama.cpp returned no logits");
-  const logits = new Map<Token, number>();
-  for (let i = 0; i + 1 < pairs.length; i += 2) logits.set(pairs[i] as number, pairs[i + 1] as number);
+  const logits = paired(pairs);
   const logSum = Math.max(...logits.values()) + Math.log(totalWeight);
   return new Map([...logits].map(([token, logit]) => [token, logit - logSum]));
+}
+
+/** The logits of the `count` likeliest tokens. `sampler`: leaves these, and their logits as they are. */
+export async function readTopLogits(
+  { context, row }: NativeRow,
+  sampler: NativeSampler,
+  count: number,
+): Promise<Map<Token, number>> {
+  const [, , , pairs] = await context.sampleToken(row, sampler, false, false, [[], false, false, false, count], true);
+  if (pairs === undefined || pairs.length < 2) throw new Error("llama.cpp returned no logits");
+  return paired(pairs);
+}
+
+/** Of token and logit, one after another. */
+function paired(pairs: readonly number[]): Map<Token, number> {
+  const logits = new Map<Token, number>();
+  for (let i = 0; i + 1 < pairs.length; i += 2) logits.set(pairs[i] as number, pairs[i + 1] as number);
+  return logits;
 }

@@ -3,6 +3,7 @@
  * completions to score). Its prompt is prefilled once, copied to a slot per sequence, and all sequences of all tasks
  * step together (`batch.ts`).
  */
+import { allOrNone } from "../../async/all-or-none.ts";
 import { cancelled } from "../../types/error.ts";
 import type { EngineLoad } from "../engine.ts";
 import type { Backend, Logits } from "./backend.ts";
@@ -67,6 +68,11 @@ export class Scheduler {
     return this.#slots.count - this.#slots.freeCount;
   }
 
+  /** Tasks of one sequence that may be in step. */
+  get mostInStep(): number {
+    return this.#tasks.mostInStep;
+  }
+
   /** Resolves when all sequences are done. Throws "cancelled" within one step of the signal, or the backend's error. */
   async run(request: TaskRequest): Promise<void> {
     if (request.sequences.length === 0) return;
@@ -74,20 +80,37 @@ export class Scheduler {
     await task.done;
   }
 
+  /**
+   * As `run`, of tasks of one sample each, `mostInStep` at most, under one signal: they begin together, and each step
+   * takes all or none of them. Where one fails, the others end.
+   */
+  async runInStep(requests: readonly TaskRequest[], signal: AbortSignal): Promise<void> {
+    const inStep: Task[] = [];
+    const run = (request: TaskRequest, _: number, either: AbortSignal): Promise<void> =>
+      this.#submit({ ...request, signal: either }, false, { inStep, count: requests.length }).done;
+    await allOrNone(requests, run, signal);
+  }
+
   open(request: TaskRequest): OpenTask {
     return this.#submit(request, true);
   }
 
-  #submit(request: TaskRequest, open: boolean): OpenTask {
+  /** `together`: those that are in step with it, and how many they are to be; they begin once all are there. */
+  #submit(
+    request: TaskRequest,
+    open: boolean,
+    together: { readonly inStep: Task[]; readonly count: number } = { inStep: [], count: 1 },
+  ): OpenTask {
+    const { inStep, count } = together;
     const { kind, sequences, signal } = request;
     const wake = (): void => this.#wake();
     const width = this.#tasks.width(kind, sequences.length, open);
     const keepsPrompt = !this.#backend.rewinds && width > 1 && (open || sequences.length > width);
     let task!: Task;
     const done = new Promise<void>((resolve, reject) => {
-      task = createTask(request, { open, width, keepsPrompt, resolve, reject, wake });
+      task = createTask(request, { open, width, inStep, isAlone: count === 1, keepsPrompt, resolve, reject, wake });
     });
-    this.#tasks.add(task);
+    if (inStep.push(task) === count) this.#tasks.add(inStep);
     signal.addEventListener("abort", wake, { once: true });
     this.#wake();
     return {
@@ -126,12 +149,12 @@ export class Scheduler {
   }
 
   async #admit(): Promise<void> {
-    for (let task = this.#tasks.next(); task !== undefined; task = this.#tasks.next()) {
-      const { width, prompt, kind, owner } = task;
-      await this.#attempt(task, async (admitted) => {
-        admitted.slots = await this.#slots.take(width, prompt, kind === "sample" ? "low" : "high", owner);
-      });
-    }
+    for (let tasks = this.#tasks.next(); tasks.length > 0; tasks = this.#tasks.next())
+      for (const task of tasks)
+        await this.#attempt(task, async (admitted) => {
+          const { width, prompt, kind, owner } = admitted;
+          admitted.slots = await this.#slots.take(width, prompt, kind === "sample" ? "low" : "high", owner);
+        });
   }
 
   /** False when there was nothing to do. */
@@ -190,7 +213,7 @@ export class Scheduler {
   async #perform(batch: readonly PlannedChunk[]): Promise<void> {
     let rows: Logits[][];
     try {
-      rows = await this.#backend.decode(batch.map(({ chunk }) => chunk));
+      rows = await this.#decode(batch);
     } catch (error) {
       for (const { chunk } of batch) this.#slots.forget(chunk.sequence);
       for (const task of new Set(batch.map(({ task }) => task))) this.#end(task, () => task.reject(error));
@@ -205,20 +228,30 @@ export class Scheduler {
     }
   }
 
+  /** Throws before anything is told of its step where rows are missing: sequences in step wait for each other's. */
+  async #decode(batch: readonly PlannedChunk[]): Promise<Logits[][]> {
+    const rows = await this.#backend.decode(batch.map(({ chunk }) => chunk));
+    for (const [index, { chunk }] of batch.entries()) {
+      const count = rows[index]?.length ?? 0;
+      if (count !== chunk.logits.length)
+        throw new Error(`A step returned ${count} rows of logits, not ${chunk.logits.length}`);
+    }
+    return rows;
+  }
+
   async #settle({ task, chunk, running }: PlannedChunk, rows: readonly Logits[]): Promise<void> {
     if (running === undefined) {
       task.prefilled += chunk.tokens.length;
       if (!task.told) task.onPrefill?.(task.prefilled);
       return;
     }
-    if (rows.length !== chunk.logits.length)
-      throw new Error(`A step returned ${rows.length} rows of logits, not ${chunk.logits.length}`);
     running.fresh = false;
     running.queue = running.queue.slice(chunk.tokens.length);
     const next = await running.sequence.accept(rows);
     if (running.queue.length > 0) return;
     running.queue = next;
-    const isFull = this.#slots.length(running.slot) + next.length > this.#backend.contextSize;
+    const { behind = 0 } = task;
+    const isFull = this.#slots.length(running.slot) + behind + next.length > this.#backend.contextSize;
     if (next.length > 0 && !isFull) return;
     task.running.delete(running);
     if (next.length === 0) running.sequence.dispose();
@@ -247,6 +280,7 @@ export class Scheduler {
     this.#tasks.remove(task);
     task.signal.removeEventListener("abort", task.wake);
     for (const { sequence } of task.running) sequence.dispose();
+    task.running.clear(); // whoever is in step with it is stepped no more
     for (const sequence of task.waiting) sequence.dispose();
     for (const slot of task.slots) this.#slots.release(slot);
     settle();

@@ -60,19 +60,45 @@ export class Schedulers {
     const onFull = (sequence: TaskSequence, tokens: readonly Token[]): void => {
       const left = mostTokens - (tokens.length - prompt.length);
       const further = this.run(withoutAccount({ ...request, prompt: tokens, sequences: [sequence] }), left);
-      moved.push(held(further.catch((error: unknown) => cutShort(sequence, error))));
+      moved.push(held(further.catch((error: unknown) => cutShort([sequence], error))));
     };
     const expected = kind === "score" ? mostTokens : Math.min(mostTokens, this.#usualAnswer);
-    const lent = await this.#take(prompt.length + expected, signal).catch((error: unknown) => {
-      for (const sequence of request.sequences) sequence.dispose();
-      throw error;
-    });
+    const lent = await this.#takeFor([request], prompt.length + expected, signal);
     try {
       await lent.scheduler.run({ ...request, onFull });
     } finally {
       lent.release();
     }
     await Promise.all(moved);
+  }
+
+  /**
+   * As `run`, of samples in step, one in each request, which all feed the same number of tokens: what outgrows its
+   * sequence goes on elsewhere with the others. Throws "out_of_room" also where so many sequences cannot be had at once.
+   */
+  async runInStep(requests: readonly TaskRequest[], mostTokens: number, signal: AbortSignal): Promise<void> {
+    const longest = Math.max(...requests.map(({ prompt }) => prompt.length));
+    const outgrown: TaskRequest[] = [];
+    const tasks = requests.map((request): TaskRequest => {
+      const onFull = (sequence: TaskSequence, tokens: readonly Token[]): void => {
+        outgrown.push(withoutAccount({ ...request, prompt: tokens, sequences: [sequence] }));
+      };
+      return { ...request, behind: longest - request.prompt.length, onFull };
+    });
+    const lent = await this.#takeFor(requests, longest + Math.min(mostTokens, this.#usualAnswer), signal);
+    try {
+      await lent.scheduler.runInStep(tasks, signal);
+    } finally {
+      lent.release();
+    }
+    if (outgrown.length === 0) return;
+    const left = mostTokens - (Math.max(...outgrown.map(({ prompt }) => prompt.length)) - longest);
+    await this.runInStep(outgrown, left, signal).catch((error: unknown) =>
+      cutShort(
+        outgrown.flatMap(({ sequences }) => sequences),
+        error,
+      ),
+    );
   }
 
   /** As `run` does, of sequences that are still to come. */
@@ -107,6 +133,19 @@ export class Schedulers {
     return Math.ceil(this.#usual.contextSize * shareForAnswer);
   }
 
+  /** As `take` does; where it throws, nothing of the requests is left. */
+  async #takeFor(requests: readonly TaskRequest[], tokens: number, signal: AbortSignal): Promise<Lent> {
+    try {
+      const lent = await this.#take(tokens, signal);
+      if (requests.length <= lent.scheduler.mostInStep) return lent;
+      lent.release();
+      throw tooFew(lent.contextSize);
+    } catch (error) {
+      for (const { sequences } of requests) for (const sequence of sequences) sequence.dispose();
+      throw error;
+    }
+  }
+
   async #take(tokens: number, signal: AbortSignal): Promise<Lent> {
     const isUsual = tokens <= this.#usual.contextSize || this.contextSize === this.#usual.contextSize;
     return isUsual ? this.#usual : this.#long.take(tokens, signal);
@@ -125,7 +164,15 @@ function held(done: Promise<void>): Promise<void> {
 }
 
 /** An answer that finds no memory to go on in is as long as it is. */
-function cutShort(sequence: TaskSequence, error: unknown): void {
-  if (!(error instanceof GatewayError) || error.code !== "out_of_room" || sequence.cut === undefined) throw error;
-  sequence.cut();
+function cutShort(sequences: readonly TaskSequence[], error: unknown): void {
+  const isRoom = error instanceof GatewayError && error.code === "out_of_room";
+  if (!isRoom || sequences.some(({ cut }) => cut === undefined)) throw error;
+  for (const sequence of sequences) sequence.cut?.();
+}
+
+function tooFew(contextSize: number): GatewayError {
+  return new GatewayError(
+    "out_of_room",
+    `Contrastive decoding takes two sequences at once, and the engine has one of ${contextSize} tokens: it needs more sequences (ICDPO_SEQUENCES), shorter ones (ICDPO_CONTEXT_SIZE), or more memory.`,
+  );
 }

@@ -1,7 +1,7 @@
 /**
  * @module Tasks in order of arrival: those that wait for slots, and those under way. Tasks of several slots and single
  * samples wait in a queue each: a quarter of the slots is kept for single samples, so that neither kind waits for the
- * other.
+ * other. Tasks in step get their slots at once: together they are one of several slots.
  */
 import type { Slots } from "./slots.ts";
 import type { Task, TaskRequest } from "./task.ts";
@@ -9,7 +9,8 @@ import type { Task, TaskRequest } from "./task.ts";
 export class TaskQueue {
   readonly #slots: Slots;
   readonly #rewinds: boolean;
-  #waiting: Task[] = [];
+  /** Those that begin together. */
+  #waiting: (readonly Task[])[] = [];
   #active: Task[] = [];
 
   /** `rewinds`: states of slots can be cut. */
@@ -24,7 +25,12 @@ export class TaskQueue {
   }
 
   get waiting(): readonly Task[] {
-    return this.#waiting;
+    return this.#waiting.flat();
+  }
+
+  /** Tasks of one sequence that may be in step: more would never have their slots. */
+  get mostInStep(): number {
+    return this.#wideSlots;
   }
 
   /**
@@ -36,31 +42,34 @@ export class TaskQueue {
     return Math.min(wanted, this.#wideSlots);
   }
 
-  add(task: Task): void {
-    this.#waiting.push(task);
+  /** They begin together. */
+  add(tasks: readonly Task[]): void {
+    this.#waiting.push(tasks);
   }
 
   has(task: Task): boolean {
-    return this.#active.includes(task) || this.#waiting.includes(task);
+    return this.#active.includes(task) || this.waiting.includes(task);
   }
 
   remove(task: Task): void {
     this.#active = this.#active.filter((other) => other !== task);
-    this.#waiting = this.#waiting.filter((other) => other !== task);
+    this.#waiting = this.#waiting
+      .map((tasks) => tasks.filter((other) => other !== task))
+      .filter(({ length }) => length > 0);
   }
 
   /**
-   * The next task that there are slots for, active from now on: first come, first served among the wide ones, and among
+   * The next tasks that there are slots for, active from now on: first come, first served among the wide ones, and among
    * single samples.
    */
-  next(): Task | undefined {
-    const task =
-      this.#waiting.find(({ isSingle }) => !isSingle && this.#fits(false)) ??
-      this.#waiting.find(({ isSingle }) => isSingle && this.#fits(true));
-    if (task === undefined) return undefined;
-    this.#waiting = this.#waiting.filter((other) => other !== task);
-    this.#active.push(task);
-    return task;
+  next(): readonly Task[] {
+    const tasks =
+      this.#waiting.find((first) => !isSingle(first) && this.#fits(false)) ??
+      this.#waiting.find((first) => isSingle(first) && this.#fits(true)) ??
+      [];
+    this.#waiting = this.#waiting.filter((others) => others !== tasks);
+    this.#active.push(...tasks);
+    return tasks;
   }
 
   /** Slots for tasks of several sequences. */
@@ -69,18 +78,23 @@ export class TaskQueue {
     return count - Math.floor(count / 4);
   }
 
-  /** Whether the first waiting task of a kind gets its slots. */
-  #fits(isSingle: boolean): boolean {
-    const first = this.#waiting.find((task) => task.isSingle === isSingle);
+  /** Whether the first waiting tasks of a kind get their slots. */
+  #fits(single: boolean): boolean {
+    const first = this.#waiting.find((tasks) => isSingle(tasks) === single);
     if (first === undefined) return false;
     const { count, freeCount } = this.#slots;
     const overtakes = this.#waiting[0] !== first;
     const reserve = count - this.#wideSlots;
     if (overtakes && reserve === 0) return false;
-    const share = isSingle ? (overtakes ? reserve : count) : this.#wideSlots;
+    const share = single ? (overtakes ? reserve : count) : this.#wideSlots;
     const taken = this.#active
-      .filter((task) => task.isSingle === isSingle)
+      .filter((task) => task.isSingle === single)
       .reduce((sum, { slots }) => sum + slots.length, 0);
-    return first.width <= freeCount && taken + first.width <= share;
+    const width = first.reduce((sum, task) => sum + task.width, 0);
+    return width <= freeCount && taken + width <= share;
   }
+}
+
+function isSingle(tasks: readonly Task[]): boolean {
+  return tasks.every((task) => task.isSingle);
 }

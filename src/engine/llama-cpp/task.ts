@@ -21,6 +21,8 @@ export interface TaskRequest {
   /** Whose tokens the prompt's and its sequences' are; absent: there is one tenant only. */
   readonly owner?: Ownership | undefined;
   readonly sequences: readonly TaskSequence[];
+  /** So many tokens more has the longest of the tasks that are in step with it; absent: none. */
+  readonly behind?: number | undefined;
   readonly signal: AbortSignal;
   /** So many of the prompt's tokens have been prefilled by now. */
   readonly onPrefill?: ((tokens: number) => void) | undefined;
@@ -49,6 +51,10 @@ export interface TaskTerms {
   readonly open: boolean;
   /** Slots wanted. */
   readonly width: number;
+  /** All that are in step with it, itself among them: they begin together, and each step takes all or none of them. */
+  readonly inStep: readonly Task[];
+  /** It is alone. */
+  readonly isAlone: boolean;
   /** No sequence runs in the first slot: the others get the prompt from there anew, where states cannot be cut. */
   readonly keepsPrompt: boolean;
   readonly resolve: () => void;
@@ -83,11 +89,16 @@ export function createTask({ sequences, ...request }: TaskRequest, terms: TaskTe
     owner: request.owner ?? undivided,
     waiting: [...sequences],
     running: new Set(),
-    isSingle: request.kind === "sample" && terms.width === 1,
+    isSingle: request.kind === "sample" && terms.width === 1 && terms.isAlone,
     slots: [],
     ready: false,
     told: false,
     prefilled: 0,
     idle: [],
   };
+}
+
+/** Each of those in step with it has a sequence at work: what waits for another is not stepped. */
+export function isInStep({ inStep }: Task): boolean {
+  return inStep.every(({ running }) => running.size > 0);
 }

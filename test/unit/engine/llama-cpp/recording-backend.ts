@@ -1,6 +1,12 @@
 /** @module A backend that remembers what each sequence holds and objects to every wrong position, copy and row. */
-import type { SamplingParameters, Token } from "../../../../src/engine/engine.ts";
-import type { Backend, BatchChunk, Logits, Sampler } from "../../../../src/engine/llama-cpp/backend.ts";
+import type { Contrast, SamplingParameters, Token } from "../../../../src/engine/engine.ts";
+import type {
+  Backend,
+  BatchChunk,
+  ContrastSampler,
+  Logits,
+  Sampler,
+} from "../../../../src/engine/llama-cpp/backend.ts";
 import type { TaskSequence } from "../../../../src/engine/llama-cpp/task.ts";
 
 export const end: Token = 0;
@@ -45,6 +51,8 @@ export class RecordingBackend implements Backend {
   readonly steps: (readonly BatchChunk[])[] = [];
   readonly copies: { source: number; target: number; length: number }[] = [];
   readonly violations: string[] = [];
+  /** What stood before each token that was drawn by contrast, in both contexts. */
+  readonly met: (readonly [positive: readonly Token[], negative: readonly Token[]])[] = [];
   openSamplers = 0;
   readonly #options: BackendOptions;
   readonly #held = new Map<number, Token[]>();
@@ -122,6 +130,20 @@ export class RecordingBackend implements Backend {
         disposed = true;
         this.openSamplers -= 1;
       },
+    };
+  }
+
+  /** Draws what `createSampler`'s would after C⁺. */
+  createContrastSampler(parameters: SamplingParameters, _contrast: Contrast, seed: number): ContrastSampler {
+    const { sample, dispose } = this.createSampler(parameters, seed);
+    return {
+      sample: async (row, against) => {
+        const [positive, negative] = [this.#history(row), this.#history(against)];
+        this.met.push([positive, negative]);
+        const token = await sample(row);
+        return { token, logRatio: logprob(positive, token) - logprob(negative, token) };
+      },
+      dispose,
     };
   }
 

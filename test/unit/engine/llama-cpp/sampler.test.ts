@@ -14,9 +14,11 @@ const request = {
   seeds: [1],
   logprobs: false,
 };
-const before = [1, 2, 3, 4];
+const prompt = [1, 2];
+const sampled = [3, 4];
+const before = [...prompt, ...sampled];
 const at = (more: object, mayEnd = true): SamplerConfig =>
-  samplerConfig({ request: { ...request, ...more }, before, mayEnd }, model, 64);
+  samplerConfig({ request: { ...request, ...more }, prompt, sampled, mayEnd }, model, 64);
 
 describe("a sampler's set-up", () => {
   it("says min_p only where it cuts, and where something is drawn", () => {
@@ -37,8 +39,8 @@ describe("a sampler's set-up", () => {
     expect(at({ repetitionPenalty: 1 })).toEqual(at({}));
   });
 
-  it("does not count it for OpenAI's penalties", () => {
-    expect(at({ presencePenalty: 1 }).repeatPenaltyTokens).toEqual(new Uint32Array());
+  it("counts the completion alone for OpenAI's penalties", () => {
+    expect(at({ presencePenalty: 1 }).repeatPenaltyTokens).toEqual(Uint32Array.from(sampled));
   });
 
   it("forbids what ends a turn where it may not end", () => {
