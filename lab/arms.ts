@@ -33,7 +33,7 @@ export interface ArmChanges {
   readonly maxTokens?: number | undefined;
   /** 0 is greedy. */
   readonly temperature?: number | undefined;
-  /** Candidates are answers as they are sampled: no score, no blocks. */
+  /** Candidates are answers as they are sampled: no score, no blocks, no contrast. */
   readonly unscored?: boolean | undefined;
   /** Neither demonstrations nor instructions: C⁰. */
   readonly plain?: boolean | undefined;
@@ -82,7 +82,7 @@ function changedSettings(settings: PolicySettings, changes: ArmChanges): PolicyS
       ...(maxTokens !== undefined && { max_tokens: maxTokens }),
       ...(temperature !== undefined && { temperature }),
     },
-    ...(unscored && { score: { type: "none", pick: "first" } as const, block: undefined }),
+    ...(unscored && { score: { type: "none", pick: "first" } as const, block: undefined, decode: undefined }),
     ...(plain && { instructions: undefined }),
   };
 }

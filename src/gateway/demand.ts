@@ -60,7 +60,7 @@ type Asked = Pick<IcdpoRequest, "conversation" | "sampling" | "answers" | "tools
 export function generationDemand(policy: Policy, asked: Asked): Demand {
   const count = candidateCount(policy, asked);
   return {
-    answers: count,
+    answers: policy.settings.decode === undefined ? count : 2 * count, // two contexts are stepped
     ...(asked.isBounded === false && { step: count * expectedTokens }),
     tokens: async (signal) => {
       const size = await contextSize(policy.sampler.engine, signal);
@@ -70,6 +70,8 @@ export function generationDemand(policy: Policy, asked: Asked): Demand {
       // Each wave of candidates has calls of its own: a cache of prefixes may have lost what it held.
       const waves = wavesOf(policy.settings.candidates, asked.answers, count).length;
       const sampled = waves * contexts.positive + answers;
+      if (policy.settings.decode !== undefined && score.type === "contrast")
+        return sampled + contexts[score.negative] + answers;
       if (count === 1 || !isBySums(score)) return sampled;
       // What another model samples is fed to the one that scores as well.
       const again = policy.scorer.engine === policy.sampler.engine ? 0 : sampled;

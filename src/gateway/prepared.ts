@@ -36,7 +36,14 @@ export interface Prepared {
 /** Whose parameters count, and what that comes to. Throws "invalid_request" and "unsupported_parameter". */
 export function agree({ maxAnswers }: AppDependencies, { policy }: ResolvedRoute, generation: Generation): Terms {
   checkAnswers(generation.answers, maxAnswers);
-  return termsOf(policy, generation);
+  const terms = termsOf(policy, generation);
+  if (terms.policy.settings.decode !== undefined && generation.answers > 1) throw oneAnswerOnly();
+  return terms;
+}
+
+function oneAnswerOnly(): GatewayError {
+  const message = "Invalid 'n': this route's policy decodes by contrast, which makes one answer a request.";
+  return new GatewayError("unsupported_parameter", message, { param: "n" });
 }
 
 function checkAnswers(answers: number, most: number): void {

@@ -65,6 +65,17 @@ export const explanationSchema = z
       .array(z.int().min(1))
       .optional()
       .describe("how many candidates each wave had, where the policy samples until one leads by its margin"),
+    contrast: z
+      .strictObject({
+        alpha: z.number(),
+        top: z.int().describe("of C⁺'s likeliest tokens, how many competed at each place"),
+        mean_log_ratio: z
+          .number()
+          .nullable()
+          .describe("the mean of log π⁺ − log π⁻ over the answer's tokens, in nats; null where that is not known"),
+      })
+      .optional()
+      .describe("where the policy decodes by contrast"),
     max_tokens: z.int().describe("that a candidate could have"),
     tokens: work,
     timings_ms: z.strictObject({ retrieve: z.number(), sample: z.number(), score: z.number() }),

@@ -96,7 +96,19 @@ export interface IcdpoOutcome extends Course {
   readonly natsPerToken: number | null;
   /** `[waves]`: how many candidates each had; null: their number is fixed. */
   readonly waves: readonly number[] | null;
+  /** How the answer's tokens were drawn; null: from C⁺ alone. */
+  readonly contrast: DrawnByContrast | null;
   readonly fallback: string | null;
+}
+
+/** Tokens are drawn by the contrast of C⁺ and C⁻. */
+export interface DrawnByContrast {
+  /** α */
+  readonly alpha: number;
+  /** Of C⁺'s likeliest tokens, how many competed at each place. */
+  readonly top: number;
+  /** The mean of log π(token ∣ C⁺) − log π(token ∣ C⁻) over the answer's tokens, in nats; null where that is not known. */
+  readonly meanLogRatio: number | null;
 }
 
 /**
@@ -108,7 +120,8 @@ export interface IcdpoOutcome extends Course {
  * 4. choose arg maxᵢ Ŝ(yᵢ).
  *
  * Where the policy's number of candidates is not fixed, 2 and 3 are done in waves, until the best one leads by a margin.
- * Where the policy shows similar demonstrations only, and there are none, one plain sample is the answer.
+ * Where the policy shows similar demonstrations only, and there are none, one plain sample is the answer. Where it
+ * decodes by contrast, 2 draws one answer, token by token, from π⁺·(π⁺/π⁻)^α, and there is no 3.
  *
  * Throws a `GatewayError`: "context_length_exceeded" where the messages alone are too long, "invalid_request" where the
  * format cannot hold them, "cancelled" and "timeout" by the signal, and what an engine throws.
@@ -138,6 +151,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     timings: run.timings,
     natsPerToken,
     waves,
+    contrast: contrastOf(run, ranked[0]),
     fallback: isSpent ? "budget" : run === begun ? contexts.fallback : "no-demonstration",
     ...courseOf(run),
     ...(waves !== null && { candidates: ranked.length }),
@@ -148,7 +162,8 @@ function begin(policy: Policy, request: IcdpoRequest): Run {
   const strategy = strategyChoice(policy, request);
   const stop = new AbortController();
   // Where nothing competes, nothing is done for the request that could fail beside what it waits for.
-  const signal = eitherOf(request.signal, strategy.type === "unscored" ? undefined : stop.signal);
+  const competes = strategy.type === "scored" || strategy.type === "blocks";
+  const signal = eitherOf(request.signal, competes ? stop.signal : undefined);
   return {
     policy,
     request,
@@ -221,10 +236,19 @@ function strategyOf(run: Run, contexts: Contexts, sources: CopySources | null): 
     case "scored":
       return new ScoredAnswers(run, contexts, sources);
     case "unscored":
+    case "contrast":
       return unscoredAnswers(run, contexts, sources);
     case "blocks":
       return new BlockwiseAnswer(run, contexts, sources, strategy.tokens);
   }
+}
+
+function contrastOf({ strategy }: Run, response: ScoredResponse | undefined): DrawnByContrast | null {
+  if (strategy.type !== "contrast") return null;
+  const { alpha, top } = strategy;
+  const ratios = response?.sample?.logRatios ?? [];
+  const meanLogRatio = ratios.length === 0 ? null : ratios.reduce((sum, ratio) => sum + ratio, 0) / ratios.length;
+  return { alpha, top, meanLogRatio };
 }
 
 /** Tokens of C⁰: as the server counted them, where that is what was sampled from and the engine only estimates. */

@@ -1,5 +1,6 @@
 /** @module Line 2 of Algorithm 1: n responses from π(· ∣ [d⁺; x]), stepped together. */
 import type {
+  Contrast,
   FinishReason,
   PrefillEvent,
   PromptEvent,
@@ -44,6 +45,8 @@ export interface SampleOptions {
   readonly topLogprobs?: number | undefined;
   /** GBNF that responses keep to. */
   readonly grammar?: string | undefined;
+  /** What each token is measured against; absent: nothing. */
+  readonly contrast?: Contrast | undefined;
   readonly usage: TokenUsage;
   /** A part of the context has been fed. */
   readonly onPrefill?: (() => void) | undefined;
@@ -64,13 +67,15 @@ export interface SampleOptions {
  * @example for await (const { index, text } of sampleCandidates(contexts.sampled, options)) texts[index] = text;
  */
 export async function* sampleCandidates(context: ScoringContext, options: SampleOptions): AsyncGenerator<Candidate> {
-  const { count, first = 0, seed, usage, onText } = options;
+  const { count, first = 0, seed, usage, onText, contrast } = options;
   const { engine, format, prompt } = context;
   const budget = new TimeBudget(options.budget, options.signal);
   const seeds = Array.from({ length: count }, (_, place) => candidateSeed(seed, first + place));
   const textOf = (index: number) => new CandidateText(format, (text, details) => onText?.(index, text, details));
   const unfinished = new Map(seeds.map((_, place) => [first + place, textOf(first + place)]));
-  const counter = new TokenCounter(prompt.tokens.length, usage);
+  const contexts = [prompt, ...(contrast === undefined ? [] : [contrast.prompt])];
+  const fed = contexts.reduce((sum, { tokens }) => sum + tokens.length, 0);
+  const counter = new TokenCounter(fed, usage, contexts.length);
   const tell = teller(options);
   try {
     for await (const event of engine.sample(prompt, sampleRequest(format, seeds, budget, options), budget.signal)) {
@@ -99,11 +104,11 @@ function sampleRequest(
   format: PromptFormat,
   seeds: readonly number[],
   budget: TimeBudget,
-  { parameters, logprobs, topLogprobs, grammar, onText }: SampleOptions,
+  { parameters, logprobs, topLogprobs, grammar, contrast, onText }: SampleOptions,
 ): SampleRequest {
   const stop = format === "chat" || grammar !== undefined ? parameters.stop : [...parameters.stop, ...cuts];
   const whole = onText === undefined && !budget.isLimited;
-  return { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, whole };
+  return { ...parameters, stop, seeds, logprobs, topLogprobs, grammar, contrast, whole };
 }
 
 /** Tells on what the engine tells of the context, until it is at hand. */

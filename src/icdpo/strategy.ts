@@ -1,5 +1,6 @@
 /** @module Which way a request's answers are sampled, scored and chosen: by the policy, and by what is asked for. */
 import type { SamplingParameters } from "../engine/engine.ts";
+import { competingAt } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { mostCandidates } from "../policy/schema.ts";
 import type { Contexts } from "./contexts.ts";
@@ -14,6 +15,8 @@ export type StrategyChoice =
   | { readonly type: "scored" }
   /** Whole candidates, none of which is measured: `whole-answers.ts`. */
   | { readonly type: "unscored" }
+  /** One answer, likewise, each of its tokens drawn by the contrast of C⁺ and C⁻ among C⁺'s `top` likeliest. */
+  | { readonly type: "contrast"; readonly alpha: number; readonly top: number }
   /** The answer is chosen block by block, of so many tokens: `blocks.ts`. */
   | { readonly type: "blocks"; readonly tokens: number };
 
@@ -68,7 +71,8 @@ type Asked = Pick<IcdpoRequest, "sampling" | "answers" | "grammar" | "tools" | "
 
 /** Several answers, grammars and log-probabilities are about whole answers: a policy's blocks do not count for them. */
 export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
-  const { block, candidates, score } = policy.settings;
+  const { block, candidates, score, decode } = policy.settings;
+  if (decode !== undefined) return { type: decode.type, alpha: decode.alpha, top: competingAt(policy.settings) };
   const { answers, grammar, tools = [], topLogprobs, sampling } = asked;
   const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
   if (block !== undefined && mostCandidates(candidates) > 1 && sampling.temperature > 0 && answers === 1 && isPlainText)

@@ -42,13 +42,16 @@ export async function* counted<Event extends SampleEvent | ScoreEvent>(
 export class TokenCounter {
   readonly #usage: TokenUsage;
   readonly #promptTokens: number;
+  readonly #contexts: number;
   /** Of the prompt, in `work`. */
   #prompt = 0;
   #isFed = false;
   /** Of each sample, in `work`. */
   readonly #sampled = new Map<number, number>();
 
-  constructor(promptTokens: number, usage: TokenUsage) {
+  /** `contexts`: what is sampled is fed after so many; after each but the first it counts as scored. */
+  constructor(promptTokens: number, usage: TokenUsage, contexts = 1) {
+    this.#contexts = contexts;
     this.#promptTokens = promptTokens;
     this.#usage = usage;
   }
@@ -84,7 +87,9 @@ export class TokenCounter {
   }
 
   #setSampled(index: number, tokens: number): void {
-    this.#usage.sampled += tokens - (this.#sampled.get(index) ?? 0);
+    const further = tokens - (this.#sampled.get(index) ?? 0);
+    this.#usage.sampled += further;
+    this.#usage.scored += further * (this.#contexts - 1);
     this.#sampled.set(index, tokens);
   }
 }

@@ -34,7 +34,7 @@ export function unscoredAnswers(run: Run, contexts: Contexts, sources: CopySourc
 }
 
 export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logprobs"> {
-  const { policy, request, count, usage, signal } = run;
+  const { policy, request, count, usage, signal, strategy } = run;
   const { seed, topLogprobs, grammar, budget, onStage } = request;
   const onText = choosesAmong(policy, request) ? undefined : request.onText;
   const onPrefill = (): void => onStage?.("prefill");
@@ -44,6 +44,10 @@ export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions,
     seed,
     topLogprobs,
     grammar,
+    contrast:
+      strategy.type === "contrast" && contexts.negative !== null
+        ? { prompt: contexts.negative.prompt, alpha: strategy.alpha, top: strategy.top }
+        : undefined,
     usage,
     signal,
     budget,

@@ -59,6 +59,7 @@ export function plainly(policy: Policy): Policy {
     candidates: 1,
     score: { type: "none", pick: "first" } as const,
     instructions: undefined,
+    decode: undefined,
   };
   return { ...policy, settings, retriever: null };
 }

@@ -230,7 +230,15 @@ export function declaredBy(definitions: EngineDefinitions): (model: ModelReferen
 
 /** What an engine can do before anybody has asked it: the best that its kind can. */
 export function declaredCapabilities(definition: EngineDefinition): Capabilities {
-  if (definition.type !== "openai") return { chat: true, text: true, score: true, grammar: true, tools: null };
+  if (definition.type !== "openai")
+    return {
+      chat: true,
+      text: true,
+      score: true,
+      grammar: true,
+      tools: null,
+      ...(definition.type === "llama" && { contrast: true }),
+    };
   const lacks = lackedBy(new Set(definition.takes));
   return { chat: true, text: false, score: false, grammar: false, tools: null, lacks };
 }

@@ -3,6 +3,7 @@ import type { Capabilities } from "../engine/engine.ts";
 import type { Engines, ModelReference } from "../engine/engines.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { misfitOfDecoding } from "./decoding.ts";
 import { defaultEngine } from "./engines-file.ts";
 import { complaintAt } from "./parse.ts";
 import type { Models, PolicySet, PromptedModel } from "./policy.ts";
@@ -150,6 +151,8 @@ export function contradiction(
   const reward = rewardAsked(score);
   if (settings.block !== undefined && reward !== null)
     return at(reward.path.join("."), "reward models judge whole answers: a policy with blocks cannot ask one");
+  const undecodable = misfitOfDecoding(settings, sampler.capabilities);
+  if (undecodable !== null) return undecodable;
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (sampler.format === "synthetic-gpt" && dialogue !== undefined)
     return at(

@@ -76,6 +76,20 @@ const samplingSchema = z.strictObject({
   min_tokens: z.int().min(1).optional().describe("the model cannot end its turn before so many tokens"),
 });
 
+/** How each token is drawn, where that is not by C⁺ alone. */
+const decodeSchema = z.strictObject({
+  type: z
+    .literal("contrast")
+    .describe("each token from π⁺·(π⁺/π⁻)^α; C⁻ is the context that score.negative names; one answer, streamed"),
+  alpha: z.number().min(0).max(10).describe("α; 0 samples from C⁺ among its top"),
+  top: z
+    .int()
+    .min(1)
+    .max(1_000)
+    .optional()
+    .describe("only so many of C⁺'s likeliest tokens compete; absent: sampling.top_k"),
+});
+
 const pattern = z
   .string()
   .min(1)
@@ -176,6 +190,7 @@ export const policySchema = z
       .strictObject({ tokens: z.int().min(1).max(1024).default(16) })
       .optional()
       .describe("choose while sampling: of n blocks of so many tokens the best is kept and sent at once"),
+    decode: decodeSchema.optional().describe("how tokens are drawn; absent: from C⁺, as sampling says"),
     bypass: bypassSchema.optional(),
   })
   .superRefine((policy, context) => {

@@ -85,7 +85,7 @@ export class ScriptedEngine implements Engine {
   async info(): Promise<EngineInfo> {
     const {
       contextSize = 100_000,
-      capabilities = { chat: true, text: true, score: true, grammar: true, tools: null },
+      capabilities = { chat: true, text: true, score: true, grammar: true, contrast: true, tools: null },
       model = "scripted",
       sharesPrefixes,
     } = this.#script;
@@ -162,7 +162,8 @@ export class ScriptedEngine implements Engine {
 
   async *#samples(prompt: Prompt, request: SampleRequest, signal?: AbortSignal): AsyncGenerator<SampleEvent> {
     const context = decode(prompt.tokens);
-    yield* this.#ready(context, signal);
+    const against = request.contrast && decode(request.contrast.prompt.tokens);
+    yield* this.#ready(`${context}${against ?? ""}`, signal);
     for (const index of request.seeds.keys()) {
       await unlessCancelled(this.#script.pause?.("sample", signal, index), signal);
       const said = this.#script.sample?.(index, context, request) ?? { text: `answer ${index}` };
@@ -179,7 +180,7 @@ export class ScriptedEngine implements Engine {
       );
       let offset = 0;
       for (const piece of text.match(/\s*\S+|\s+/gu) ?? []) {
-        this.worked += piece.length;
+        this.worked += piece.length * (against === undefined ? 1 : 2);
         yield {
           type: "text",
           index,
@@ -190,7 +191,9 @@ export class ScriptedEngine implements Engine {
         offset += piece.length;
       }
       const sample = this.#note(context, prompt.end, text, said.finish ?? "stop", request.logprobs);
-      yield { type: "done", index, sample: { ...sample, stopString, details } };
+      const logRatios =
+        against === undefined ? undefined : this.#ratios(context, against, [...encode(text), prompt.end]);
+      yield { type: "done", index, sample: { ...sample, stopString, details, logRatios } };
     }
   }
 
@@ -247,6 +250,11 @@ export class ScriptedEngine implements Engine {
     if (!noted) return { text, finish, tokens, logprobs: [], endLogprobs: [] };
     const logprobs = this.#logprobs(context, [...tokens, end]);
     return { text, finish, tokens, logprobs: logprobs.slice(0, -1), endLogprobs: logprobs };
+  }
+
+  #ratios(context: string, against: string, closed: readonly Token[]): number[] {
+    const below = this.#logprobs(against, closed);
+    return this.#logprobs(context, closed).map((logprob, i) => logprob - (below[i] as number));
   }
 
   #logprobs(context: string, closed: readonly Token[]): number[] {

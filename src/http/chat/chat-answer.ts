@@ -2,7 +2,7 @@
 import type { TokenDetail } from "../../engine/engine.ts";
 import type { Answer, Generated } from "../../gateway/generation.ts";
 import type { ResolvedRoute } from "../../gateway/route.ts";
-import type { IcdpoOutcome } from "../../icdpo/pipeline.ts";
+import type { DrawnByContrast, IcdpoOutcome } from "../../icdpo/pipeline.ts";
 import type { ToolCall } from "../../types/conversation.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import { speaksOfFunctions } from "./legacy-functions.ts";
@@ -121,11 +121,16 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
       .toSorted((a, b) => a.index - b.index),
     ...(outcome.natsPerToken !== null && { nats_per_token: outcome.natsPerToken }),
     ...(outcome.waves !== null && { waves: outcome.waves }),
+    ...(outcome.contrast !== null && { contrast: explainedContrast(outcome.contrast) }),
     max_tokens: outcome.maxTokens,
     tokens: outcome.tokens,
     timings_ms: { retrieve: rounded(retrieve), sample: rounded(sample), score: rounded(score) },
     fallback: outcome.fallback,
   };
+}
+
+function explainedContrast({ alpha, top, meanLogRatio }: DrawnByContrast) {
+  return { alpha, top, mean_log_ratio: meanLogRatio };
 }
 
 function rounded(ms: number): number {

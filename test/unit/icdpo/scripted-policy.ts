@@ -27,6 +27,7 @@ export interface PolicyOptions {
   readonly instructions?: PolicySettings["instructions"] | null;
   readonly format?: PromptFormat;
   readonly maxTokens?: number;
+  readonly decode?: PolicySettings["decode"];
 }
 
 /** A policy whose retriever finds the demonstrations in the order given. */
@@ -45,6 +46,7 @@ export function policy(options: PolicyOptions): Policy & { readonly format: Prom
     ...guidance,
     score,
     candidates,
+    ...(options.decode && { decode: options.decode }),
     sampling: { max_tokens: maxTokens },
   });
   const retrieve = async (_: Conversation, { shots }: { shots: number }) =>
