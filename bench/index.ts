@@ -27,7 +27,7 @@ import { type BenchCase, type Figure, renderTable, runRounds } from "./figures.t
 import { canStream, startTargets } from "./gateways.ts";
 import { overheadCase } from "./overhead.ts";
 import { reportsBench } from "./reports.ts";
-import { blocksCase, concurrencyCase, Requests, singleCase, streamCase } from "./requests.ts";
+import { blocksCase, concurrencyCase, contrastCase, Requests, singleCase, streamCase } from "./requests.ts";
 import { retrievalCase } from "./retrieval.ts";
 import { type Speeds, speedCase } from "./speeds.ts";
 
@@ -156,6 +156,7 @@ async function benchCases(models: ModelRuntime, client: Client, options: BenchOp
     concurrencyCase(client, requests, "plain", [1, 2, 4, 8]),
     concurrencyCase(client, requests, "icdpo", [1, 2, 4, 8]),
     streamCase(client, requests),
+    contrastCase(client, requests),
     blocksCase(client, requests, 64),
     blocksCase(client, requests, paperTokens),
     busyCase(engine, text),
@@ -212,16 +213,19 @@ function forgetful(embedder: Embedder): Embedder {
   return { model: embedder.model, embed, embedKept: embed };
 }
 
-const policyFiles = {
-  icdpo: `demonstrations: bench
+const scored = (candidates: number): string => `demonstrations: bench
 retriever: { type: random }
 shots: 2
-candidates: 3
+candidates: ${candidates}
 score: { type: contrast, negative: rejected }
-`,
+`;
+const policyFiles = {
+  icdpo: scored(3),
   plain: "candidates: 1\nscore: { type: none }\n",
+  blocks: `${scored(3)}block: { tokens: 16 }\n`,
+  one: scored(1),
+  contrast: `${scored(1)}decode: { type: contrast, alpha: 0.5 }\n`,
 };
-const blocks = `${policyFiles.icdpo}block: { tokens: 16 }\n`;
 
 /** Demonstrations are drawn by the request's seed, so that a request can have the same ones again, or others. */
 async function benchPolicies(models: ModelRuntime): Promise<PolicyStore> {
@@ -237,8 +241,10 @@ async function benchPolicies(models: ModelRuntime): Promise<PolicyStore> {
     rejected: lengthened(i, ({ rejected }) => rejected),
   }));
   const files = {
-    policies: new Map(Object.entries({ ...policyFiles, blocks })),
-    routes: "routes: { icdpo: { policy: icdpo }, plain: { policy: plain }, blocks: { policy: blocks } }",
+    policies: new Map(Object.entries(policyFiles)),
+    routes: JSON.stringify({
+      routes: Object.fromEntries(Object.keys(policyFiles).map((name) => [name, { policy: name }])),
+    }),
     demonstrations: new Map([["bench", demonstrationSet(demonstrations)]]),
   };
   return PolicyStore.open({

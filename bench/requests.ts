@@ -155,6 +155,38 @@ export function concurrencyCase(
 
 const comparisons = 8;
 
+/**
+ * Decoding by contrast beside one sample of the same C⁺, the demonstrations of both in the cache: time to the first
+ * text, and time by token.
+ */
+export function contrastCase(client: Client, requests: Requests): BenchCase {
+  const name = "decoding by contrast";
+  return {
+    name,
+    async run() {
+      const body = requests.fresh("one");
+      await client.chat({ ...body, model: "contrast", max_tokens: 1 });
+      const time = async (model: string) => {
+        const { content } = body.messages[0] as { readonly content: string };
+        const asked = (mark: string) => ({
+          ...body,
+          model,
+          messages: [{ role: "user", content: `${mark} ${content}` }],
+        });
+        const first = await client.firstToken(asked("Then:"));
+        const { seconds, lengths } = await client.chat(asked("Now:"));
+        return { first, token: seconds / Math.max(...lengths) };
+      };
+      const [one, contrast] = [await time("one"), await time("contrast")];
+      const against = (value: number) => ({ name: "one sample of C⁺", value });
+      return [
+        { name: `${name}: first text`, unit: "s", value: contrast.first, against: against(one.first) },
+        { name: `${name}: a token`, unit: "s", value: contrast.token, against: against(one.token) },
+      ];
+    },
+  };
+}
+
 const others = 4;
 const arrivals = 3;
 const betweenArrivalsMs = 1_500;

@@ -59,9 +59,11 @@ type Asked = Pick<IcdpoRequest, "conversation" | "sampling" | "answers" | "tools
 /** Of answers as `icdpo` makes them. */
 export function generationDemand(policy: Policy, asked: Asked): Demand {
   const count = candidateCount(policy, asked);
+  const isContrast = policy.settings.decode !== undefined;
+  const sequences = isContrast ? 2 * count : count;
   return {
-    answers: policy.settings.decode === undefined ? count : 2 * count, // two contexts are stepped
-    ...(asked.isBounded === false && { step: count * expectedTokens }),
+    answers: sequences,
+    ...(asked.isBounded === false && { step: sequences * expectedTokens }),
     tokens: async (signal) => {
       const size = await contextSize(policy.sampler.engine, signal);
       const { score } = policy.settings;
@@ -70,9 +72,7 @@ export function generationDemand(policy: Policy, asked: Asked): Demand {
       // Each wave of candidates has calls of its own: a cache of prefixes may have lost what it held.
       const waves = wavesOf(policy.settings.candidates, asked.answers, count).length;
       const sampled = waves * contexts.positive + answers;
-      if (policy.settings.decode !== undefined && score.type === "contrast")
-        return sampled + contexts[score.negative] + answers;
-      if (count === 1 || !isBySums(score)) return sampled;
+      if (!isBySums(score) || (count === 1 && !isContrast)) return sampled;
       // What another model samples is fed to the one that scores as well.
       const again = policy.scorer.engine === policy.sampler.engine ? 0 : sampled;
       return sampled + again + (score.type === "contrast" ? waves * contexts[score.negative] + answers : 0);
