@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "d209726197254dcf" },
+  answers: { version: 3, sources: "c8ea1e3ac36d7bed" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "b4826680549f69cf" },
-  rewards: { version: 1, sources: "0ab8eabfa83d780b" },
+  scores: { version: 1, sources: "9e229b0d03b8a0b1" },
+  rewards: { version: 1, sources: "1a2c7bff10662086" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "121165f12e80cc81" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

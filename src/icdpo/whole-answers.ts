@@ -1,4 +1,6 @@
 /** @module Whole answers: candidates are sampled to their ends. Here those that are answers as they are. */
+import type { Contrast } from "../engine/engine.ts";
+import { GatewayError } from "../types/error.ts";
 import { pickRandom, rank } from "./choose.ts";
 import type { Contexts } from "./contexts.ts";
 import type { CopySources } from "./copied.ts";
@@ -34,7 +36,7 @@ export function unscoredAnswers(run: Run, contexts: Contexts, sources: CopySourc
 }
 
 export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logprobs"> {
-  const { policy, request, count, usage, signal, strategy } = run;
+  const { policy, request, count, usage, signal } = run;
   const { seed, topLogprobs, grammar, budget, onStage } = request;
   const onText = choosesAmong(policy, request) ? undefined : request.onText;
   const onPrefill = (): void => onStage?.("prefill");
@@ -44,16 +46,23 @@ export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions,
     seed,
     topLogprobs,
     grammar,
-    contrast:
-      strategy.type === "contrast" && contexts.negative !== null
-        ? { prompt: contexts.negative.prompt, alpha: strategy.alpha, top: strategy.top }
-        : undefined,
+    contrast: contrastIn(run, contexts),
     usage,
     signal,
     budget,
     onPrefill,
     onText,
   };
+}
+
+function contrastIn({ strategy }: Run, { negative }: Contexts): Contrast | undefined {
+  if (strategy.type !== "contrast") return undefined;
+  if (negative === null)
+    throw new GatewayError(
+      "configuration",
+      "This policy decodes by contrast, and its score names no negative context.",
+    );
+  return { prompt: negative.prompt, alpha: strategy.alpha, top: strategy.top };
 }
 
 /** In the tokens of the model that sampled, and of those that score; checked, and held against the demonstrations. */
