@@ -36,7 +36,8 @@ export function armOfScore(score: PolicySettings["score"]): string | null {
   if (score.type === "none" || score.type === "reward" || rewardAsked(score) !== null) return null;
   if (score.type === "contrast" && score.negative === "reference") return null;
   if (wantsConsensus(score) || score.unfinished === "last" || score.copied === "last") return null;
-  const scorer = score.type === "likelihood" ? "likelihood" : score.negative === "rejected" ? "Ŝ" : "S";
+  // A pool's C⁻ shows what the policy's does, near negatives too.
+  const scorer = score.type === "likelihood" ? "likelihood" : score.negative === "base" ? "S" : "Ŝ";
   return `${scorer}${formOf[score.normalize]}`;
 }
 

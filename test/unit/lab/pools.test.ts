@@ -294,6 +294,7 @@ describe("arms from a pool", () => {
     expect(armOfScore({ type: "contrast", negative: "rejected", normalize: "sum" })).toBe("Ŝ");
     expect(armOfScore({ type: "contrast", negative: "base", normalize: "token" })).toBe("S per token");
     expect(armOfScore({ type: "likelihood", normalize: "sum" })).toBe("likelihood");
+    expect(armOfScore({ type: "contrast", negative: "near", normalize: "token" })).toBe("Ŝ per token");
     expect(armOfScore({ type: "contrast", negative: "rejected", normalize: "length" })).toBe("Ŝ less β·tokens");
     for (const more of [{ consensus: 1 }, { unfinished: "last" }, { copied: "last" }] as const)
       expect(armOfScore({ type: "contrast", negative: "rejected", normalize: "sum", ...more })).toBeNull();
