@@ -18,7 +18,9 @@ export interface MeasuredText {
 export interface AnswerMeasure {
   /** As tables call it. */
   readonly name: string;
-  /** Null: the prompt has not what it takes. */
+  /** The prompt has what it takes. */
+  appliesTo(prompt: CheckedPrompt): boolean;
+  /** Null: it has not. */
   of(answer: MeasuredText, signal: AbortSignal): Promise<number | null>;
 }
 
@@ -45,6 +47,7 @@ export async function answerMeasures(sources: MeasureSources): Promise<AnswerMea
 
 const checksMeasure: AnswerMeasure = {
   name: "checks passed",
+  appliesTo: ({ checks }) => checks.length > 0,
   of: async ({ prompt: { checks, messages }, text }) =>
     checks.length === 0 ? null : shareOfChecks(checks, text, messages),
 };
@@ -59,6 +62,7 @@ function referenceMeasures(embedder: Embedder): AnswerMeasure[] {
     measure: (text: string, reference: string, signal: AbortSignal) => number | Promise<number>,
   ): AnswerMeasure => ({
     name,
+    appliesTo: ({ reference }) => reference !== undefined,
     of: async ({ prompt: { reference }, text }, signal) =>
       reference === undefined ? null : measure(text, reference, signal),
   });
@@ -68,6 +72,7 @@ function referenceMeasures(embedder: Embedder): AnswerMeasure[] {
 function rewardMeasure(label: string, model: RewardModel): AnswerMeasure {
   return {
     name: `reward ${label}`,
+    appliesTo: () => true,
     of: ({ prompt: { messages }, text }, signal) => model.reward(messages, text, signal),
   };
 }
@@ -76,6 +81,7 @@ function rewardMeasure(label: string, model: RewardModel): AnswerMeasure {
 function judgeMeasure(engine: Engine, cache: ResultCache): AnswerMeasure {
   return {
     name: "judge's log-odds",
+    appliesTo: () => true,
     async of({ prompt: { messages, reference }, text, plain }, signal) {
       const opponent = reference ?? plain;
       if (text === opponent) return 0;

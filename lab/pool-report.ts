@@ -70,7 +70,7 @@ function measureSection(slice: string, { measure, arms, hypotheses }: MeasureSum
   return [`## ${slice}: ${measure}`, ...(hypotheses.length > 0 ? [hypothesisTable(hypotheses)] : []), table];
 }
 
-function hypothesisTable(hypotheses: readonly Hypothesis[]): string {
+export function hypothesisTable(hypotheses: readonly Hypothesis[]): string {
   return markdownTable({
     columns: ["", "difference", "p", "p, Holm", "holds", "sd", "found with 80 %", "prompts for 80 %"],
     rows: hypotheses.map(({ name, arm, than, estimate, p, adjusted, holds, sd, detectable, needed }) => [
@@ -91,7 +91,7 @@ function figure(value: number): string {
   return Number.isNaN(value) ? "–" : fixed(value, digits);
 }
 
-function probability(p: number | undefined): string {
+export function probability(p: number | undefined): string {
   if (p === undefined) return "–";
   return p < 0.001 ? "< 0.001" : fixed(p, digits);
 }

@@ -34,10 +34,10 @@ export interface ArmMeasured {
 }
 
 export interface Hypothesis extends Difference {
-  readonly name: "H1" | "H2" | "H3";
+  readonly name: string;
   readonly arm: string;
   readonly than: string;
-  /** By Holm, over the three. */
+  /** By Holm, over all that are tested together. */
   readonly adjusted: number;
   /** The interval's lower end is above 0, and the adjusted p-value below 0.05. */
   readonly holds: boolean;
@@ -148,7 +148,8 @@ function pairedDifferences(own: readonly (number | null)[], others: readonly (nu
   });
 }
 
-function differenceOf(own: readonly (number | null)[], others: readonly (number | null)[]): Difference | null {
+/** `[prompts]`, null where an arm has no value. Null where no prompt has both. */
+export function differenceOf(own: readonly (number | null)[], others: readonly (number | null)[]): Difference | null {
   const differences = pairedDifferences(own, others);
   const estimate = bootstrapMean([differences]);
   return estimate && { prompts: differences.length, estimate, p: signFlip(differences) };
@@ -167,11 +168,12 @@ function gainOf(
   );
 }
 
-interface Claim extends Pick<Hypothesis, "name" | "arm" | "than"> {
+export interface Claim extends Pick<Hypothesis, "name" | "arm" | "than"> {
   readonly others: readonly (number | null)[];
 }
 
-function hypothesesOf(chosen: readonly (number | null)[], claims: readonly Claim[]): Hypothesis[] {
+/** Hypotheses about the chosen arm, by its values `[prompts]` and those of what it is compared with. */
+export function hypothesesOf(chosen: readonly (number | null)[], claims: readonly Claim[]): Hypothesis[] {
   const tested = claims.flatMap(({ others, ...claim }) => {
     const difference = differenceOf(chosen, others);
     return difference === null ? [] : [{ ...claim, ...difference, sd: deviation(pairedDifferences(chosen, others)) }];

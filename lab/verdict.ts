@@ -41,6 +41,6 @@ export function verdictOf({ hypotheses, arms }: MeasureSummary, chosen: string):
 }
 
 /** What is not found may be there. */
-function powerOf({ prompts, detectable }: Hypothesis): string {
+export function powerOf({ prompts, detectable }: Hypothesis): string {
   return ` (of 100 samples of ${prompts} prompts, 80 find a difference of ${fixed(detectable, 3)})`;
 }

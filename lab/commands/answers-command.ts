@@ -1,7 +1,7 @@
 /** @module `icdpo eval answers`: is the chosen answer better than a plain one, and what chooses well? From one pool. */
-import { Command, InvalidArgumentError, Option } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { GatewayError, inPool, mostCandidates, type World, whole } from "icdpo-gateway/laboratory";
-import { type AnswerMeasure, answerMeasures } from "../answer-measures.ts";
+import { answerMeasures } from "../answer-measures.ts";
 import { type Arm, changedArm } from "../arms.ts";
 import { poolArms } from "../pool-arms.ts";
 import { armsFigure, armsFile, gainFigure, gainFile, type PoolReport, poolReport } from "../pool-report.ts";
@@ -9,13 +9,24 @@ import { type AskedPrompt, poolRow, poolSources } from "../pool-rows.ts";
 import { armOfScore, choosingArms, type OptionalArm, optionalArms } from "../pool-rules.ts";
 import { summarize } from "../pool-summary.ts";
 import { verdictOf } from "../verdict.ts";
-import { describeNearest, heldApart, type PromptOptions, readAll } from "./asked-prompts.ts";
-import { addRewardOptions, checkRewards, engineNamed, labelled, type RewardOptions, withRewards } from "./measures.ts";
+import { addPromptOptions, describeNearest, heldApart, type PromptOptions, readAll } from "./asked-prompts.ts";
+import {
+  addDecisionOptions,
+  addRewardOptions,
+  checkRewards,
+  type DecisionOptions,
+  decisiveFirst,
+  judgeEngineOf,
+  labelled,
+  type RewardOptions,
+  withRewards,
+} from "./measures.ts";
 import { addRunOptions, type RunOptions } from "./options.ts";
 import { openArms, progressOf, type Run, withRun, writeResults } from "./run.ts";
 
 type AnswersOptions = RunOptions &
   RewardOptions &
+  DecisionOptions &
   PromptOptions & {
     readonly pool: number;
     readonly plainSamples: number;
@@ -23,8 +34,6 @@ type AnswersOptions = RunOptions &
     readonly maxTokens?: number;
     readonly arms: readonly OptionalArm[];
     readonly chosen?: string;
-    readonly by?: string;
-    readonly judgeEngine?: string;
     readonly prompt?: NonNullable<RunOptions["prompt"]>;
   };
 
@@ -48,14 +57,7 @@ export function answersCommand(world: World): Command {
 }
 
 function addAnswersOptions(command: Command): Command {
-  const repeated = (text: string, before: readonly string[]): readonly string[] => [...before, text];
-  return addRewardOptions(addRunOptions(command, defaults))
-    .addOption(
-      new Option("--prompts <label=file>", "prompts with checks or references, JSONL; again for another set")
-        .argParser(repeated)
-        .default([], "the project's own"),
-    )
-    .option("--limit <number>", "of each set, drawn without replacement (default: all)", whole)
+  return addDecisionOptions(addPromptOptions(addRewardOptions(addRunOptions(command, defaults))))
     .option("--pool <number>", "candidates of the first policy for each prompt", whole, 6)
     .option("--plain-samples <number>", "plain answers for each prompt, and answers with instructions only", whole, 3)
     .option("--candidates <numbers>", "n of the arms, the first for all of them (default: the policy's)", sizes)
@@ -63,13 +65,7 @@ function addAnswersOptions(command: Command): Command {
     .option("--arms <names>", `beside those that are always there: ${optionalArms.join(",")}`, families, [
       ...optionalArms,
     ])
-    .option("--chosen <arm>", "the arm that the hypotheses are about (default: that of the policy's score)")
-    .option("--by <measure>", "the measure that decides (default: the first that there is)")
-    .option(
-      "--judge-engine <name>",
-      "an engine of the engines file as judge, by the log-odds of A and B in both orders",
-    )
-    .option("--strict", "fail where a prompt is not held apart from the demonstrations");
+    .option("--chosen <arm>", "the arm that the hypotheses are about (default: that of the policy's score)");
 }
 
 function sizes(text: string): readonly number[] {
@@ -96,8 +92,9 @@ async function answerAll(
   const nearest = await heldApart(run, options, prompts, policy);
   await withRewards(run, options, async (rewards) => {
     const embedder = (): ReturnType<typeof run.models.embedder> => run.models.embedder();
-    const judge = options.judgeEngine === undefined ? undefined : await engineNamed(run, options.judgeEngine);
-    const measures = ordered(await answerMeasures({ prompts, embedder, rewards, judge, cache: run.cache }), options.by);
+    const judge = await judgeEngineOf(run, options);
+    const sources = { prompts, embedder, rewards, judge, cache: run.cache };
+    const measures = decisiveFirst(await answerMeasures(sources), options.by);
     const rowOptions = {
       sources: await poolSources(policy, policies, options.arms),
       pool: options.pool,
@@ -164,14 +161,6 @@ function choiceOf({ chosen, candidates, pool, reward }: AnswersOptions, { policy
   if (!arms.includes(name))
     throw new GatewayError("invalid_request", `--chosen ${name}: no arm is called so. Known: ${arms.join(", ")}.`);
   return { chosen: name, sizes: known, size: known[0] as number };
-}
-
-/** The one that decides first. Throws "invalid_request" where there is none. */
-function ordered(measures: readonly AnswerMeasure[], by: string | undefined): AnswerMeasure[] {
-  const known = measures.map(({ name }) => name);
-  if (by !== undefined && !known.includes(by))
-    throw new GatewayError("invalid_request", `--by ${by}: there is no such measure. Known: ${known.join(", ")}.`);
-  return measures.toSorted((a, b) => Number(b.name === by) - Number(a.name === by));
 }
 
 function describe(options: AnswersOptions, policy: Arm, policies: readonly Arm[]): string[] {

@@ -1,7 +1,8 @@
-/** @module The prompts that `icdpo eval answers` asks: read, drawn, and held apart from the demonstrations. */
+/** @module The prompts that answers are measured on: read, drawn, and held apart from the demonstrations. */
 import path from "node:path";
 import { fileURLToPath } from "node:url";
-import { candidateSeed, GatewayError } from "icdpo-gateway/laboratory";
+import { type Command, Option } from "commander";
+import { candidateSeed, GatewayError, whole } from "icdpo-gateway/laboratory";
 import type { Arm } from "../arms.ts";
 import { contentHash } from "../cache.ts";
 import { readPrompts } from "../checked-prompts.ts";
@@ -18,6 +19,18 @@ export interface PromptOptions {
   readonly limit?: number;
   readonly seed: number;
   readonly strict?: boolean;
+}
+
+export function addPromptOptions(command: Command): Command {
+  const repeated = (text: string, before: readonly string[]): readonly string[] => [...before, text];
+  return command
+    .addOption(
+      new Option("--prompts <label=file>", "prompts with checks or references, JSONL; again for another set")
+        .argParser(repeated)
+        .default([], "the project's own"),
+    )
+    .option("--limit <number>", "of each set, drawn without replacement (default: all)", whole)
+    .option("--strict", "fail where a prompt is not held apart from the demonstrations");
 }
 
 const ownPrompts = fileURLToPath(new URL("../../prompts/", import.meta.url));

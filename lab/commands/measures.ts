@@ -12,6 +12,7 @@ import {
   pause,
   whole,
 } from "icdpo-gateway/laboratory";
+import type { AnswerMeasure } from "../answer-measures.ts";
 import { type CountedTeacher, cachedTeacher } from "../cached-teacher.ts";
 import { openLlamaReward, type RewardTemplate } from "../ranking-head.ts";
 import { cachedReward, engineReward, httpReward, type RewardModel } from "../reward.ts";
@@ -45,6 +46,33 @@ export function addRewardOptions(command: Command): Command {
       "ICDPO_REWARD_KEY",
     )
     .option("--retries <number>", "of a call that failed for a reason that may pass", whole, 5);
+}
+
+export interface DecisionOptions {
+  readonly by?: string;
+  readonly judgeEngine?: string;
+}
+
+export function addDecisionOptions(command: Command): Command {
+  return command
+    .option("--by <measure>", "the measure that decides (default: the first that there is)")
+    .option(
+      "--judge-engine <name>",
+      "an engine of the engines file as judge, by the log-odds of A and B in both orders",
+    );
+}
+
+/** Undefined where none is asked for. */
+export async function judgeEngineOf(run: Run, { judgeEngine }: DecisionOptions): Promise<Engine | undefined> {
+  return judgeEngine === undefined ? undefined : engineNamed(run, judgeEngine);
+}
+
+/** The one that decides first. Throws "invalid_request" where there is none. */
+export function decisiveFirst(measures: readonly AnswerMeasure[], by: string | undefined): AnswerMeasure[] {
+  const known = measures.map(({ name }) => name);
+  if (by !== undefined && !known.includes(by))
+    throw new GatewayError("invalid_request", `--by ${by}: there is no such measure. Known: ${known.join(", ")}.`);
+  return measures.toSorted((a, b) => Number(b.name === by) - Number(a.name === by));
 }
 
 export function addMeasureOptions(command: Command): Command {

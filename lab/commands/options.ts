@@ -22,14 +22,14 @@ export interface DataOptions {
   readonly holdOut: number;
 }
 
-/** `policies`: what is used where none is named. */
-export function addRunOptions(command: Command, policies: readonly string[]): Command {
+/** `policies`: what is used where none is named; `meaning`: what they are for. */
+export function addRunOptions(
+  command: Command,
+  policies: readonly string[],
+  meaning = "policies, the arms; several with commas or again",
+): Command {
   return command
-    .addOption(
-      new Option("--policy <names>", "policies, the arms; several with commas or again")
-        .argParser(names)
-        .default([], policies.join(",")),
-    )
+    .addOption(new Option("--policy <names>", meaning).argParser(names).default([], policies.join(",")))
     .addOption(new Option("--prompt <format>", "prompt format (default: the policy's)").choices(promptFormats))
     .option("--seed <number>", "decides the sample of the data, the answers and random demonstrations", count, 0)
     .option("--concurrency <number>", "how many at once", whole, 2)
