@@ -5,6 +5,7 @@
 import { type Engine, GatewayError, type Prompt, type ScoreEvent, type Token } from "icdpo-gateway/laboratory";
 import { z } from "zod";
 import type { Kind, ResultCache } from "./cache.ts";
+import { engineWith } from "./engine-with.ts";
 import { versions } from "./versions.ts";
 
 /** `[tokens]`, in nats, to a millionth. */
@@ -16,19 +17,12 @@ const millionth = 1e6;
  * not wait for all of it.
  */
 export function cachedEngine(engine: Engine, cache: ResultCache): Engine {
-  return {
-    info: (signal) => engine.info(signal),
-    tokenize: (texts, signal) => engine.tokenize(texts, signal),
-    describe: (tokens, signal) => engine.describe(tokens, signal),
-    detokenize: (tokens, signal) => engine.detokenize(tokens, signal),
-    textPrompt: (text, signal) => engine.textPrompt(text, signal),
-    chatPrompt: (messages, signal, tools) => engine.chatPrompt(messages, signal, tools),
-    sample: (prompt, request, signal) => engine.sample(prompt, request, signal),
+  return engineWith(engine, {
     score: (prompt, completions, signal, topLogprobs) =>
       topLogprobs === undefined
         ? cachedScores(engine, cache, prompt, completions, signal)
         : engine.score(prompt, completions, signal, topLogprobs),
-  };
+  });
 }
 
 async function* cachedScores(

@@ -13,9 +13,9 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "c8ea1e3ac36d7bed" },
+  answers: { version: 3, sources: "b290d9876e9f9412" },
   /** Log-probabilities of given tokens after given tokens. */
-  scores: { version: 1, sources: "9e229b0d03b8a0b1" },
+  scores: { version: 1, sources: "13e6cbd6658485f8" },
   rewards: { version: 1, sources: "1a2c7bff10662086" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "121165f12e80cc81" },

@@ -14,7 +14,7 @@ export { detectFormat, type Example, readExample } from "./demonstrations/datase
 export { openJournal, readLines, writeLines } from "./demonstrations/demonstration-files.ts";
 export { judgePair } from "./demonstrations/judge.ts";
 export { costOf, openTeacher, type Teacher, type TeacherAnswer } from "./demonstrations/teacher.ts";
-export type { Engine, Prompt, ScoreEvent, Token } from "./engine/engine.ts";
+export type { Engine, Prompt, Sample, SampleEvent, SampleRequest, ScoreEvent, Token } from "./engine/engine.ts";
 export { LlamaEngine } from "./engine/llama-cpp/index.ts";
 export type { ExperimentDescription } from "./experiment/report.ts";
 export type { Estimate } from "./experiment/sequence.ts";
@@ -25,15 +25,22 @@ export { type IcdpoOutcome, icdpo } from "./icdpo/pipeline.ts";
 export { baseContext, encodeContext } from "./icdpo/prompt.ts";
 export { tokenizeResponse } from "./icdpo/response.ts";
 export { candidateSeed, randomFrom } from "./icdpo/seed.ts";
-export { noUsage } from "./icdpo/token-usage.ts";
+export { computedTokens, counted, noUsage, type TokenUsage } from "./icdpo/token-usage.ts";
 export { readAccess } from "./node/open-access.ts";
 export type { ModelRuntime } from "./node/runtime.ts";
 export { serve } from "./node/serve.ts";
 export { buildPolicySet, policyId } from "./policy/build.ts";
 export { defaultEngine } from "./policy/engines-file.ts";
-export { parseDemonstrations } from "./policy/parse.ts";
-export { demonstrationSet, type PolicyFiles } from "./policy/parsed-policies.ts";
+export { complaintAt, parseDemonstrations, parseYaml } from "./policy/parse.ts";
+export {
+  type CapabilitiesOf,
+  demonstrationSet,
+  type ParsedPolicy,
+  type PolicyFiles,
+  parsePolicyFiles,
+} from "./policy/parsed-policies.ts";
 export type { Policy, PromptedModel } from "./policy/policy.ts";
+export { type FieldChanges, fieldIn, withFields } from "./policy/policy-document.ts";
 export { contradiction } from "./policy/policy-models.ts";
 export { boundedSampling } from "./policy/policy-sampling.ts";
 export { PolicyStore } from "./policy/policy-store.ts";

@@ -85,7 +85,7 @@ export async function openArms(
   demonstrations: readonly Demonstration[] | null,
 ): Promise<Arm[]> {
   const names = options.policy.length > 0 ? options.policy : defaults;
-  const files = await filesOf(models, names, demonstrations);
+  const files = await policyFiles(models, names, demonstrations);
   const { policies } = await models.whenReachable(() => buildPolicySet(files, models, names));
   return Promise.all(
     names.map((name) => {
@@ -97,8 +97,9 @@ export async function openArms(
 
 const papersPolicies = fileURLToPath(new URL("../../../paper/policies", import.meta.url));
 
-async function filesOf(
-  { policyFolder }: ModelRuntime,
+/** The named policies' files, each with a route, and all sets of demonstrations. Throws as `openArms` does. */
+export async function policyFiles(
+  { policyFolder }: Pick<ModelRuntime, "policyFolder">,
   names: readonly string[],
   demonstrations: readonly Demonstration[] | null,
 ): Promise<PolicyFiles> {

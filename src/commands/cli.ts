@@ -12,7 +12,7 @@ import { demosCommand } from "./demos-command.ts";
 import { experimentsCommand } from "./experiments-command.ts";
 import { judgeCommand } from "./judge-command.ts";
 import { keysCommand } from "./keys-command.ts";
-import { benchCommand, evalCommand } from "./laboratory-command.ts";
+import { benchCommand, evalCommand, tuneCommand } from "./laboratory-command.ts";
 import { modelsCommand } from "./models-command.ts";
 import { policiesCommand } from "./policies-command.ts";
 import { scoreCommand } from "./score-command.ts";
@@ -45,6 +45,7 @@ async function main(): Promise<void> {
     experimentsCommand,
     judgeCommand,
     evalCommand,
+    tuneCommand,
     benchCommand,
     bundleCommand,
   ])

@@ -14,6 +14,11 @@ export function evalCommand(world: World): Command {
   return laboratoryCommand("eval", "measure the method (in a checkout)", door, world);
 }
 
+export function tuneCommand(world: World): Command {
+  const door = new URL("../../lab/dist/tune.js", import.meta.url);
+  return laboratoryCommand("tune", "find the policy for your model and prompts (in a checkout)", door, world);
+}
+
 export function benchCommand(world: World): Command {
   const door = new URL("../../bench/dist/index.js", import.meta.url);
   return laboratoryCommand("bench", "measure speed (in a checkout)", door, world);

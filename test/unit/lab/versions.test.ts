@@ -32,12 +32,15 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
     "lab/answers.ts",
     "lab/arms.ts",
     "lab/pools.ts",
+    "lab/shared-samples.ts",
+    "lab/engine-with.ts",
   ],
   scores: [
     "engine/llama-cpp/sampler.ts",
     "engine/vllm/vllm-scoring.ts",
     "engine/llama-server/llama-server-scoring.ts",
     "lab/cached-engine.ts",
+    "lab/engine-with.ts",
   ],
   rewards: [
     ...prompts,
@@ -91,7 +94,7 @@ describe("the version of what evaluations keep", () => {
     const kinds = files.flatMap(
       (file) => readSource(`lab/${file}`).match(/: Kind<[^=]*> = \{[^}]*?version: [^,]*/gu) ?? [],
     );
-    expect(kinds).toHaveLength(6);
+    expect(kinds).toHaveLength(8);
     for (const kind of kinds) expect(kind).toMatch(/version: versions\.\w+\.version$/u);
   });
 
