@@ -6,8 +6,14 @@ import { GatewayError } from "../types/error.ts";
 /** A path may go through a client's own words. */
 const longestPath = 200;
 
-/** The request's body against a schema. Throws "unsupported_media_type", or "invalid_request" naming the field. */
-export async function readBody<Schema extends z.ZodType>(c: Context, schema: Schema): Promise<z.output<Schema>> {
+/**
+ * The request's body against a schema, or the one that is for such a body. Throws "unsupported_media_type", or
+ * "invalid_request" naming the field.
+ */
+export async function readBody<Body>(
+  c: Context,
+  schema: z.ZodType<Body> | ((body: unknown) => z.ZodType<Body>),
+): Promise<Body> {
   const type = c.req.header("content-type");
   // A page of another site cannot say so without being asked first whether it may.
   if (type === undefined || !/^application\/(?:[\w.+-]+\+)?json\b/iu.test(type)) {
@@ -18,7 +24,8 @@ export async function readBody<Schema extends z.ZodType>(c: Context, schema: Sch
   const text = decodeBody(await body.bytes());
   const values = countValues(text);
   if (values > quicklyRead) await body.turn();
-  const parsed = schema.safeParse(parseJson(text, values));
+  const given = parseJson(text, values);
+  const parsed = (typeof schema === "function" ? schema(given) : schema).safeParse(given);
   if (parsed.success) return parsed.data;
   const issue = parsed.error.issues[0];
   const path = (issue?.path.join(".") ?? "").slice(0, longestPath);

@@ -6,16 +6,16 @@ import { setHeaders } from "../../gateway/headers.ts";
 import { assignedRoute } from "../../gateway/route.ts";
 import { readBody } from "../json-body.ts";
 import { type ChatCall, chatCompletion } from "./chat-answer.ts";
-import { chatBodySchema, toGeneration } from "./chat-request.ts";
+import { chatBodySchema, chatSchemaFor, toGeneration } from "./chat-request.ts";
 import { streamChatCompletion } from "./chat-stream.ts";
 import { inVain } from "./chat-tools.ts";
-import { modernised } from "./legacy-functions.ts";
+import { isLegacy, modernised } from "./legacy-functions.ts";
 
-const chatRequest = modernised.pipe(chatBodySchema);
+const legacyRequest = modernised.pipe(chatBodySchema);
 
 export function chatCompletions(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const body = await readBody(c, chatRequest);
+    const body = await readBody(c, (given) => (isLegacy(given) ? legacyRequest : chatSchemaFor(given)));
     setHeaders(c, inVain(body));
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);

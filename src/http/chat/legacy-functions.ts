@@ -28,6 +28,17 @@ export const modernised = z.unknown().transform((body, context): unknown => {
   };
 });
 
+/** Whether a body says anything in those words. */
+export function isLegacy(body: unknown): boolean {
+  if (!isRecord(body)) return false;
+  const { messages } = body;
+  const isOld = (message: unknown): boolean =>
+    isRecord(message) && (isGiven(message["function_call"]) || message["role"] === "function");
+  return (
+    isGiven(body["functions"]) || isGiven(body["function_call"]) || (Array.isArray(messages) && messages.some(isOld))
+  );
+}
+
 export function speaksOfFunctions(body: Readonly<Record<string, unknown>>): boolean {
   const { functions } = body;
   return Array.isArray(functions) && functions.length > 0;
