@@ -4,7 +4,7 @@ import type { LooseRules } from "../constraint/loose-call-reader.ts";
 import { checkLength } from "../icdpo/contexts.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import type { ResponseCheck } from "../icdpo/response.ts";
-import { candidateCount } from "../icdpo/strategy.ts";
+import { candidateCount, leastCandidates } from "../icdpo/strategy.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
@@ -88,7 +88,8 @@ export async function prepare(
   const mustCall = tools.length > 0 && generation.toolChoice !== "auto";
   // What a JSON format asks for is no call, whatever it looks like.
   const isLoose = tools.length > 0 && !mustCall && generation.format.type === "text";
-  const loose = isLoose ? looseRules(generation) : null;
+  const check = new AnswerCheck(generation);
+  const loose = isLoose ? looseRules(generation, check) : null;
   const readerOf = (index: number, newCallId: () => string): AnswerReader =>
     new AnswerReader({
       index,
@@ -104,7 +105,7 @@ export async function prepare(
     tools,
     variables,
     grammar: gbnf,
-    check: gbnf === undefined ? undefined : checkOf(generation, () => readerOf(0, () => "")),
+    check: gbnf === undefined ? undefined : checkOf(check, () => readerOf(0, () => "")),
     topLogprobs: topLogprobs ?? undefined,
     answers,
     seed: (generation.seed ?? dependencies.randomSeed()) >>> 0,
@@ -116,26 +117,27 @@ export async function prepare(
     now: dependencies.now,
     onStage: enter,
   };
-  observer.note({ answers, candidates: candidateCount(policy, request) });
+  observer.note({ answers });
   observer.text("request", conversation);
   observer.text("settings", recordedSettings(generation, request.seed));
-  setHeaders(c, { ...routeHeaders(resolved, candidateCount(policy, request)), ...schemaHeaders(relaxed) });
+  const candidates = { least: leastCandidates(policy, request), most: candidateCount(policy, request) };
+  setHeaders(c, { ...routeHeaders(resolved, candidates), ...schemaHeaders(relaxed) });
   const reader = (index: number): AnswerReader => readerOf(index, () => dependencies.newId("call_"));
   return { policy, bypassed, request, reader };
 }
 
 /** Calls in the model's own way: those of strict tools must fit, for there is no grammar that keeps them to it. */
-function looseRules(generation: Generation): Omit<LooseRules, "trigger"> {
-  const { tools, parallelToolCalls: parallel } = generation;
-  const check = new AnswerCheck(generation);
+function looseRules(
+  { tools, parallelToolCalls: parallel }: Generation,
+  check: AnswerCheck,
+): Omit<LooseRules, "trigger"> {
   const strict = new Set(tools.filter((tool) => tool.strict === true).map(({ name }) => name));
   const accepts = (name: string, text: string): boolean => !strict.has(name) || check.fitsTool(name, text) === true;
   return { names: new Set(tools.map(({ name }) => name)), accepts, parallel };
 }
 
 /** Candidates are held against the whole schemas, as they would be answered. */
-function checkOf(generation: Generation, newReader: () => AnswerReader): ResponseCheck {
-  const check = new AnswerCheck(generation);
+function checkOf(check: AnswerCheck, newReader: () => AnswerReader): ResponseCheck {
   return ({ text, finish }) => {
     const reader = newReader();
     reader.push(text, []);

@@ -113,6 +113,16 @@ describe("what is told of a request", () => {
     await expect.poll(() => records).toEqual([expect.objectContaining({ status: 499, error: "request_cancelled" })]);
   });
 
+  it("tells no number of candidates where sampling failed", async () => {
+    const pause = async () => {
+      throw new Error("broken");
+    };
+    const { chat, records } = await watched({ pause });
+    await chat({});
+    expect(records).toEqual([expect.objectContaining({ status: 500, answers: 1 })]);
+    expect(records[0]).not.toHaveProperty("candidates");
+  });
+
   it("harms nobody when it fails", async () => {
     const failures: unknown[] = [];
     const broken: Recorder = {
