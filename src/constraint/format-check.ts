@@ -19,6 +19,7 @@ const formats: Readonly<Record<string, (text: string) => boolean>> = {
   hostname: isHostname,
   ipv4: (text) => ipv4.test(text),
   ipv6: isIpv6,
+  ip: (text) => ipv4.test(text) || isIpv6(text),
   "json-pointer": (text) => /^(?:\/(?:[^~/]|~[01]){0,4096}){0,4096}$/u.test(text),
   uuid: (text) => /^[\da-f]{8}-[\da-f]{4}-[\da-f]{4}-[\da-f]{4}-[\da-f]{12}$/iu.test(text),
   uri: (text) => /^[a-z][a-z\d+.-]{0,30}:[^\s<>"{}|\\^`]{1,4000}$/iu.test(text),

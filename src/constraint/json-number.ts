@@ -9,8 +9,8 @@ export interface Bounds {
 
 /** Digits before the point that a number without bounds may have: what a double holds exactly. */
 const mostDigits = 15;
-const mostDecimals = 6;
-const largest = 10 ** mostDigits - 1;
+export const mostDecimals = 6;
+export const largest = 10 ** mostDigits - 1;
 
 /** GBNF of the integers within the bounds; null where there are none. */
 export function integersWithin({ minimum = -largest, maximum = largest }: Bounds): string | null {

@@ -23,10 +23,10 @@ import {
 import { arrayBody } from "./schema-arrays.ts";
 import { SchemaCheck } from "./schema-check.ts";
 import { Combinations } from "./schema-combinations.ts";
-import { constantTexts } from "./schema-constants.ts";
+import { constantTexts, listedTexts } from "./schema-constants.ts";
 import { Dialect } from "./schema-dialect.ts";
 import { assertions, combinations, typeKeywords, unsupportedKeywords } from "./schema-keywords.ts";
-import { asList, own, type Schema } from "./schema-merge.ts";
+import { asList, asObject, own, type Schema } from "./schema-merge.ts";
 import { numberRule } from "./schema-number.ts";
 import { objectBody } from "./schema-objects.ts";
 import { SchemaReferences } from "./schema-references.ts";
@@ -242,6 +242,22 @@ class SchemaRules {
     return others;
   }
 
+  /** The values that a schema, or what it refers to, lists. */
+  readonly #texts = (schema: unknown, place: Place): readonly string[] | null => {
+    const read = this.#dialect.read(schema, place);
+    if (typeof read === "boolean") return null;
+    const [said, ...more] = assertions(read);
+    const reference = own(read, "$ref");
+    if (said === "$ref" && more.length === 0 && typeof reference === "string") {
+      const target = this.#targets.resolve(reference, place);
+      // What leads on is not followed: it may lead to itself.
+      return target === schema || own(asObject(target), "$ref") !== undefined ? null : this.#texts(target, place);
+    }
+    if (said === "type" && more.length === 0 && read["type"] === "boolean") return ["true", "false"];
+    const lose = this.#loserAt(place);
+    return listedTexts(read, { budget: this.#grammar.budget, check: this.#check, place, lose });
+  };
+
   #combination(keyword: (typeof combinations)[number], schema: Schema, place: Place, hint: string): string {
     const { [keyword]: combined, ...siblings } = schema;
     const isAlone = assertions(siblings).length === 0;
@@ -342,7 +358,7 @@ class SchemaRules {
     const grammar = this.#grammar;
     const lose = this.#loserAt(place);
     const fits = (text: string, names: unknown): boolean | null => this.#check.evaluate(text, names);
-    const container = { grammar, place, hint, value: this.value, needed: this.#needed, lose, fits };
+    const container = { grammar, place, hint, value: this.value, needed: this.#needed, texts: this.#texts, lose, fits };
     switch (type) {
       case "object":
         return objectBody(schema, container);

@@ -1,7 +1,7 @@
 /** @module JSON strings of a length, a format or a pattern, as grammars. */
 import { z } from "zod";
 import { type Grammar, literal, repeat } from "./gbnf.ts";
-import { anyCharacter, patternGrammar } from "./pattern.ts";
+import { anyCharacter, exactPatternGrammar, patternGrammar } from "./pattern.ts";
 import { anyLength, type Lengths, mostRepetitions } from "./pattern-length.ts";
 
 const octet = "(?:25[0-5]|2[0-4][0-9]|1[0-9][0-9]|[1-9]?[0-9])";
@@ -10,6 +10,8 @@ const domain = `${label}(?:\\.${label}){0,3}\\.[a-z]{2,8}`;
 const date = "(?:19|20)[0-9]{2}-(?:0[1-9]|1[0-2])-(?:0[1-9]|1[0-9]|2[0-8])";
 const time = "(?:[01][0-9]|2[0-3]):[0-5][0-9]:[0-5][0-9](?:\\.[0-9]{1,3})?Z";
 
+const ipv4 = `${octet}(?:\\.${octet}){3}`;
+const ipv6 = "(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}";
 const email = `[a-z0-9]{1,40}(?:[._-][a-z0-9]{1,10}){0,2}@${domain}`;
 const uuid = "[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}";
 const uri = `https?://${domain}(?:/[A-Za-z0-9._~-]{1,40}){0,6}`;
@@ -24,8 +26,10 @@ const formats: Readonly<Record<string, string>> = {
   "idn-email": email,
   hostname: domain,
   "idn-hostname": domain,
-  ipv4: `${octet}(?:\\.${octet}){3}`,
-  ipv6: "(?:[0-9a-f]{1,4}:){7}[0-9a-f]{1,4}",
+  ipv4,
+  ipv6,
+  // What Rust calls either.
+  ip: `(?:${ipv4}|${ipv6})`,
   uuid,
   uuid4: uuid,
   uri,
@@ -57,9 +61,22 @@ export function stringOfPattern(grammar: Grammar, pattern: string, within: Lengt
   return quoted(patternGrammar(grammar, pattern, within));
 }
 
+/**
+ * As `stringOfPattern`, whatever the length; with a format, which is one of the known ones, its texts that match. Null
+ * where there are none. Throws UnsupportedPattern, LargeAutomaton.
+ */
+export function stringOfAll(grammar: Grammar, pattern: string, format: string | null, within: Lengths): string | null {
+  const body = exactPatternGrammar(grammar, pattern, format === null ? null : wholePattern(format), within);
+  return body === null ? null : grammar.same("text", quoted(body));
+}
+
+function wholePattern(format: string): string {
+  return `^${formats[format] ?? ""}$`;
+}
+
 /** `format` is one of the known ones. Throws UnmetLength. */
 export function stringOfFormat(grammar: Grammar, format: string, within: Lengths): string {
-  const pattern = `^${formats[format] ?? ""}$`;
+  const pattern = wholePattern(format);
   const isAny = within.least === anyLength.least && within.most === anyLength.most;
   if (isAny) return grammar.shared(`format-${format}`, () => quoted(patternGrammar(grammar, pattern)));
   return grammar.same(`format-${format}`, quoted(patternGrammar(grammar, pattern, within)));
@@ -77,7 +94,9 @@ const { regexes } = z;
 const zodPatterns: Readonly<Record<string, readonly RegExp[]>> = {
   date: [regexes.date],
   "date-time": [regexes.datetime({})],
+  duration: [regexes.duration],
   email: [regexes.email, regexes.html5Email, regexes.rfc5322Email, regexes.unicodeEmail],
+  hostname: [regexes.hostname],
   ipv4: [regexes.ipv4],
   ipv6: [regexes.ipv6],
   uuid: [regexes.uuid(), regexes.uuid(4), regexes.guid],

@@ -1,6 +1,8 @@
 /** @module Regular expressions as grammars of what stands between the quotes of a JSON string. */
+import { automatonGrammar, bothOf, ofLength } from "./automaton.ts";
 import { contains, everything, intersect, notLineEnds, type Ranges } from "./character-ranges.ts";
 import { alternatives, type Grammar, literal, repeat } from "./gbnf.ts";
+import { shapeAutomaton } from "./pattern-automaton.ts";
 import {
   anyLength,
   anything,
@@ -48,6 +50,25 @@ export function anyCharacter(grammar: Grammar): string {
 export function patternGrammar(grammar: Grammar, source: string, within: Lengths = anyLength): string {
   checkPattern(source, grammar.budget);
   return new PatternReader(grammar, source, within, characterIn).read();
+}
+
+/**
+ * GBNF of the texts of the given lengths that match the pattern, and another one where there is one; null where there
+ * are none. Throws UnsupportedPattern, and LargeAutomaton.
+ */
+export function exactPatternGrammar(
+  grammar: Grammar,
+  source: string,
+  other: string | null,
+  { least, most }: Lengths,
+): string | null {
+  const automatonOf = (one: string) => {
+    checkPattern(one, grammar.budget);
+    return shapeAutomaton(new PatternReader(grammar, one, anyLength, characterIn).shape(), grammar.budget);
+  };
+  const ofOne = bothOf(automatonOf(source), ofLength(least, most));
+  if (other === null) return automatonGrammar(grammar, ofOne, characterIn);
+  return automatonGrammar(grammar, bothOf(automatonOf(other), ofOne), characterIn);
 }
 
 /** GBNF of the texts that match as a whole, as they are. Throws UnsupportedPattern. */
@@ -107,6 +128,14 @@ class PatternReader {
         `more than ${mostOverlapping} repetitions in a row may take the same characters; put what they do not take between them`,
       );
     return alternatives(parts.map(({ text }) => text || '""'));
+  }
+
+  /** Of what matches, whatever its length. */
+  shape(): Shape {
+    const parts: Shape[] = [];
+    do parts.push(joined(this.#anchoredAlternative()).shape);
+    while (this.#text.skip("|"));
+    return { type: "choice", parts };
   }
 
   #anchoredAlternative(): Part[] {

@@ -1,10 +1,13 @@
 /** @module The arrays that a schema allows, as grammars. */
-import { literal, repeat } from "./gbnf.ts";
-import { mostRepetitions } from "./pattern-length.ts";
+import { alternatives, literal, repeat } from "./gbnf.ts";
+import { type Lengths, mostRepetitions } from "./pattern-length.ts";
 import { impossible, inside, malformed, unlessImpossible } from "./place.ts";
 import { asList, own, type Schema } from "./schema-merge.ts";
 import { countOf } from "./schema-number.ts";
 import { type Container, hintOf } from "./schema-objects.ts";
+
+/** Constants of which an array may hold each once. */
+const mostDifferent = 8;
 
 export function arrayBody(schema: Schema, container: Container): string {
   const { grammar, place, hint, lose } = container;
@@ -18,6 +21,15 @@ export function arrayBody(schema: Schema, container: Container): string {
   const reason = "no array of so many items can be written";
   if (least > most) throw impossible(inside(place, "minItems"), reason);
   if (least > mostRepetitions) lose("minItems", reason);
+  if (own(schema, "uniqueItems") === true && most > 1) {
+    const body = differentItems(schema, { least, most }, container);
+    if (body !== null) return body;
+    lose(
+      "uniqueItems",
+      `'uniqueItems' can be kept to where the items are up to ${mostDifferent} constants; leave it out`,
+      null,
+    );
+  }
   const item =
     most <= given.length
       ? null
@@ -32,6 +44,31 @@ export function arrayBody(schema: Schema, container: Container): string {
     parts.push(moreItems({ item, next, ...bounds, areFirst: given.length === 0 }));
   }
   return [...parts, '"]"'].filter((part) => part !== "").join(" ");
+}
+
+/**
+ * GBNF of arrays of different constants, in any order; null where the items are others, or too many. What may follow
+ * goes by the set of those that stand there, of which there are 2ⁿ.
+ */
+function differentItems(schema: Schema, { least, most }: Lengths, container: Container): string | null {
+  const { grammar, place, hint } = container;
+  if (own(schema, "prefixItems") !== undefined) return null;
+  const texts = container.texts(own(schema, "items") ?? true, inside(place, "items"));
+  if (texts === null || texts.length > mostDifferent) return null;
+  if (texts.length < least) throw impossible(inside(place, "minItems"), `its items are ${texts.length} constants`);
+  const rules = new Map<string, string>();
+  const after = (taken: readonly number[]): string => {
+    const key = taken.toSorted().join();
+    const known = rules.get(key);
+    if (known !== undefined) return known;
+    const separator = taken.length === 0 ? "" : ", ";
+    const next = taken.length < most ? [...texts.entries()].filter(([i]) => !taken.includes(i)) : [];
+    const ways = next.map(([i, text]) => `${literal(separator + text)} ${after([...taken, i])}`);
+    const rule = grammar.same(hintOf(hint, "other"), alternatives([...ways, ...(taken.length < least ? [] : ['""'])]));
+    rules.set(key, rule);
+    return rule;
+  };
+  return `"[" ${after([])} "]"`;
 }
 
 /** The rules of the items that have schemas of their own, up to the first that is impossible. */

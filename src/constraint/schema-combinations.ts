@@ -18,6 +18,8 @@ interface Setting {
 
 /** References that lead to each other, where only types are asked for. */
 const longestWay = 16;
+/** Unions in unions. */
+const deepestUnion = 8;
 const unevaluated = ["unevaluatedProperties", "unevaluatedItems"] as const;
 
 export class Combinations {
@@ -82,13 +84,27 @@ export class Combinations {
     if (keyword === "anyOf" && isAlone) return { branches: [], areAsWritten: true };
     const branches = list.map((branch) => this.merged([siblings, branch], place));
     if (keyword === "anyOf" || areDisjoint(branches, budget)) return { branches, areAsWritten: isAlone };
-    const marked = byDiscriminator(branches, budget) ?? byRequired(branches, budget);
+    const flat = this.#flattened(branches, place);
+    if (flat.length > branches.length && areDisjoint(flat, budget)) return { branches: flat, areAsWritten: false };
+    const marked = byDiscriminator(flat, budget) ?? byRequired(flat, budget);
     if (marked !== null) return { branches: marked, areAsWritten: false };
     lose(place)(
       "oneOf",
       "its alternatives may hold at once; use anyOf, or tell them apart by a property with a constant",
     );
     return { branches, areAsWritten: isAlone };
+  }
+
+  /** With the alternatives of each alternative that has some, as where unions of objects hold each other. */
+  #flattened(branches: readonly (Schema | boolean)[], place: Place, depth = 0): readonly (Schema | boolean)[] {
+    return branches.flatMap((branch) => {
+      const keyword = (["oneOf", "anyOf"] as const).find((one) => typeof branch === "object" && own(branch, one));
+      if (keyword === undefined || typeof branch !== "object" || depth >= deepestUnion) return [branch];
+      const { [keyword]: inner, ...others } = branch;
+      if (!Array.isArray(inner)) return [branch];
+      const merged = inner.map((one) => this.merged([others, one], place));
+      return this.#flattened(merged, place, depth + 1);
+    });
   }
 
   /** The types that a schema says, as far as that is seen at once; none where it is not. */

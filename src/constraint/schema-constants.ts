@@ -15,7 +15,13 @@ interface Setting {
 }
 
 /** GBNF of the constants that keep to what else the schema says; null where it lists none. */
-export function constantTexts(schema: Schema, { budget, check, place, lose }: Setting): string | null {
+export function constantTexts(schema: Schema, setting: Setting): string | null {
+  const texts = listedTexts(schema, setting);
+  return texts === null ? null : oneText(texts);
+}
+
+/** The constants themselves, each once, as JSON. */
+export function listedTexts(schema: Schema, { budget, check, place, lose }: Setting): readonly string[] | null {
   const { const: constant, enum: listed, ...others } = schema;
   const hasConstant = Object.hasOwn(schema, "const");
   if (listed === undefined && !hasConstant) return null;
@@ -34,5 +40,5 @@ export function constantTexts(schema: Schema, { budget, check, place, lose }: Se
   }
   const texts = new Set(values.map((value) => writeJson(value, budget)));
   if (texts.size === 0) throw impossible(place, "no value is possible");
-  return oneText([...texts]);
+  return [...texts];
 }

@@ -14,7 +14,7 @@ export const typeKeywords = {
     "maxProperties",
     "unevaluatedProperties",
   ],
-  array: ["items", "prefixItems", "minItems", "maxItems", "unevaluatedItems"],
+  array: ["items", "prefixItems", "minItems", "maxItems", "uniqueItems", "unevaluatedItems"],
   string: ["minLength", "maxLength", "pattern", "format"],
   number: ["minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"],
 } as const;
@@ -37,7 +37,6 @@ const unsupported: ReadonlyMap<string, (value: unknown, schema: Keywords) => boo
   (value: unknown, schema: Keywords) => boolean
 >([
   ["if", (_, schema) => schema["then"] === undefined && schema["else"] === undefined],
-  ["uniqueItems", (value, { maxItems }) => value === false || (typeof maxItems === "number" && maxItems <= 1)],
   ["contains", (_, { minContains, maxContains }) => minContains === 0 && maxContains === undefined],
   ["dependentRequired", isEmptyObject],
   ["dependentSchemas", isEmptyObject],
@@ -56,5 +55,7 @@ export function unsupportedKeywords(schema: Keywords): string[] {
 
 /** The keywords that say something about a value, and are not left to a check: others only describe it. */
 export function assertions(schema: Keywords): string[] {
-  return Object.keys(schema).filter((keyword) => implemented.has(keyword));
+  return Object.keys(schema).filter(
+    (keyword) => implemented.has(keyword) && (keyword !== "uniqueItems" || schema[keyword] === true),
+  );
 }

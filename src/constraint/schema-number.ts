@@ -1,22 +1,60 @@
 /** @module The numbers that a schema allows, as grammars. */
+import { LargeAutomaton } from "./automaton.ts";
 import type { Grammar } from "./gbnf.ts";
-import { type Bounds, integersWithin, numbersWithin } from "./json-number.ts";
+import { type Bounds, mostDecimals, numbersWithin } from "./json-number.ts";
+import { type Divisor, divisorOf, multiplesWithin, wholeDivisor } from "./number-multiples.ts";
 import { impossible, inside, type Lose, malformed, type Place, unkeepable } from "./place.ts";
 import { own, type Schema } from "./schema-merge.ts";
 
 type NumberType = "number" | "integer";
-const mostDecimals = 6;
 
 /** The rule of its numbers; schemas of the same bounds share it. */
 export function numberRule(grammar: Grammar, type: NumberType, schema: Schema, place: Place, lose: Lose): string {
-  const decimals = decimalsOf(schema, type, place, lose);
-  const bounds = boundsOf(schema, type, place);
+  const divisor = divisorIn(schema, type, place, lose);
+  const bounds = readable(boundsOf(schema, type, place), divisor);
+  const decimals = divisor?.decimals ?? (type === "integer" ? 0 : mostDecimals);
   const { minimum: least = Number.NEGATIVE_INFINITY, maximum: most = Number.POSITIVE_INFINITY } = bounds;
   if (decimals > 0 && least <= most && Math.ceil(least) > Math.floor(most))
     throw unkeepable(place, "no integer lies within its bounds; widen them to integers");
-  const body = decimals === 0 ? integersWithin(bounds) : numbersWithin(bounds, decimals);
+  const body =
+    divisor === null || divisor.count === 1
+      ? numbersWithin(bounds, decimals)
+      : multiples(grammar, bounds, divisor, lose);
   if (body === null) throw impossible(place, "no number can be written within its bounds");
   return grammar.same(type, body);
+}
+
+/** Of multiples with decimals: so many digits in all, whose division by the divisor any reader can still judge. */
+const mostDigitsDivided = 14;
+
+function readable(bounds: Bounds, divisor: Divisor | null): Bounds {
+  if (divisor === null || divisor.decimals === 0) return bounds;
+  const { minimum = Number.NEGATIVE_INFINITY, maximum = Number.POSITIVE_INFINITY } = bounds;
+  const largest = 10 ** (mostDigitsDivided - divisor.decimals) - 1;
+  return { minimum: Math.max(minimum, -largest), maximum: Math.min(maximum, largest) };
+}
+
+/** Null: no multiple lies within the bounds. */
+function multiples(grammar: Grammar, bounds: Bounds, divisor: Divisor, lose: Lose): string | null {
+  try {
+    return multiplesWithin(grammar, bounds, divisor);
+  } catch (error) {
+    if (!(error instanceof LargeAutomaton)) throw error;
+    lose("multipleOf", "its multiples are too many to tell from other numbers; leave it out, or narrow the bounds");
+    return numbersWithin(bounds, divisor.decimals);
+  }
+}
+
+/** What its numbers are multiples of; null: nothing, or what cannot be kept to. */
+function divisorIn(schema: Schema, type: NumberType, place: Place, lose: Lose): Divisor | null {
+  const multiple = own(schema, "multipleOf");
+  if (multiple === undefined) return null;
+  if (typeof multiple !== "number" || multiple <= 0)
+    throw malformed(inside(place, "multipleOf"), "must be a number above 0");
+  const divisor = divisorOf(multiple, mostDecimals);
+  if (divisor !== null) return type === "integer" ? wholeDivisor(divisor) : divisor;
+  lose("multipleOf", `only multiples of numbers with up to ${mostDecimals} decimals can be kept to; leave it out`);
+  return null;
 }
 
 function boundsOf(schema: Schema, type: NumberType, place: Place): Bounds {
@@ -38,20 +76,6 @@ function boundsOf(schema: Schema, type: NumberType, place: Place): Bounds {
 function maximumOf(values: readonly (number | undefined)[]): number | undefined {
   const given = values.filter((value) => value !== undefined);
   return given.length === 0 ? undefined : Math.max(...given);
-}
-
-/** How many decimals a number may have. */
-function decimalsOf(schema: Schema, type: NumberType, place: Place, lose: Lose): number {
-  const most = type === "integer" ? 0 : mostDecimals;
-  const multiple = own(schema, "multipleOf");
-  if (multiple === undefined) return most;
-  if (typeof multiple !== "number" || multiple <= 0)
-    throw malformed(inside(place, "multipleOf"), "must be a number above 0");
-  const decimals = Math.round(-Math.log10(multiple));
-  const isDecimal = decimals >= 0 && decimals <= mostDecimals && Number(`1e-${decimals}`) === multiple;
-  if (multiple === 1 || (type === "integer" && isDecimal)) return 0;
-  lose("multipleOf", "only multiples of 1 can be kept to; leave it out");
-  return isDecimal ? decimals : Number.isInteger(multiple) ? 0 : most;
 }
 
 export function countOf(schema: Schema, keyword: string, place: Place): number | undefined {

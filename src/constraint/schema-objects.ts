@@ -14,6 +14,8 @@ export interface Container {
   /** As `value`, for what must be there: where it is impossible, and the schema is not strict, any value. */
   readonly needed: (schema: unknown, place: Place, hint: string) => string;
   readonly lose: Lose;
+  /** The values that a schema lists, as JSON; null: it does not. */
+  readonly texts: (schema: unknown, place: Place) => readonly string[] | null;
   /** Whether a text keeps to a schema; null: that cannot be seen. */
   readonly fits: (text: string, schema: unknown) => boolean | null;
 }

@@ -1,6 +1,14 @@
 /** @module The strings that a schema allows, as grammars. */
+import { LargeAutomaton } from "./automaton.ts";
 import type { Grammar } from "./gbnf.ts";
-import { formatImplies, knownFormats, stringOfFormat, stringOfLength, stringOfPattern } from "./json-string.ts";
+import {
+  formatImplies,
+  knownFormats,
+  stringOfAll,
+  stringOfFormat,
+  stringOfLength,
+  stringOfPattern,
+} from "./json-string.ts";
 import { anyLength, type Lengths, mostRepetitions, UnmetLength, UnsupportedPattern } from "./pattern-length.ts";
 import { splitLookaheads } from "./pattern-lookahead.ts";
 import { clipped, impossible, inside, type Lose, malformed, type Place } from "./place.ts";
@@ -16,7 +24,7 @@ export function stringBody(grammar: Grammar, schema: Schema, place: Place, lose:
   grammar.budget.at = pattern === undefined ? place : inside(place, "pattern");
   const strings = { grammar, within, lose };
   return (
-    (format !== undefined && knownFormat(format, lose) ? formatBody(strings, format, pattern) : null) ??
+    (format !== undefined && isKept(format, pattern, lose) ? formatBody(strings, format, pattern) : null) ??
     (pattern === undefined ? null : patternBody(strings, pattern)) ??
     lengthBody(strings, place)
   );
@@ -35,16 +43,19 @@ function boundOf({ most }: Lengths): string {
   return Number.isFinite(most) ? "maxLength" : "minLength";
 }
 
-function knownFormat(format: string, lose: Lose): boolean {
+/** Where a format is not known and a pattern stands beside it, it is the pattern's name, as zod's `starts_with`. */
+function isKept(format: string, pattern: string | undefined, lose: Lose): boolean {
   if (knownFormats.includes(format)) return true;
-  if (hints.has(format)) return false;
+  if (hints.has(format) || pattern !== undefined) return false;
   lose("format", `the format '${clipped(format)}' is not known; known are ${knownFormats.join(", ")}`);
   return false;
 }
 
-/** Null where its pattern says more. */
+/** Null where its pattern says more, and both cannot be kept to. */
 function formatBody({ grammar, within, lose }: Strings, format: string, pattern: string | undefined): string | null {
   if (pattern !== undefined && !formatImplies(format, pattern)) {
+    const both = unlessUnsupported(() => stringOfAll(grammar, pattern, format, within));
+    if (both !== null) return both;
     // The pattern tells more.
     lose("format", "a format and a pattern cannot be kept to at once; leave out one of them");
     return null;
@@ -63,6 +74,8 @@ function patternBody({ grammar, within, lose }: Strings, pattern: string): strin
     return withinLengths(pattern, within);
   } catch (error) {
     if (error instanceof UnmetLength) {
+      const exact = unlessUnsupported(() => stringOfAll(grammar, pattern, null, within));
+      if (exact !== null) return exact;
       const reason = "a pattern and a length cannot be kept to at once; write the length into the pattern";
       lose(boundOf(within), reason, "pattern");
       return withinLengths(pattern, anyLength);
@@ -88,7 +101,7 @@ function unlessUnsupported<Made>(make: () => Made): Made | null {
   try {
     return make();
   } catch (error) {
-    if (error instanceof UnsupportedPattern) return null;
+    if (error instanceof UnsupportedPattern || error instanceof LargeAutomaton) return null;
     throw error;
   }
 }
