@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "1b6e3ce9221cd839" },
+  answers: { version: 3, sources: "b290d9876e9f9412" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
   rewards: { version: 1, sources: "1a2c7bff10662086" },

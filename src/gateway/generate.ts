@@ -96,11 +96,9 @@ function showing(
   readers: readonly AnswerReader[],
   { begin, push }: Outlet<GenerationEvent>,
 ): Pick<IcdpoRequest, "onSampling" | "onText"> {
-  const onSampling = (beginning: Beginning): void => {
-    const { retrieveMs, basePromptTokens: promptTokens, leastCandidates: least, candidates: most } = beginning;
+  const onSampling = ({ retrieveMs, basePromptTokens: promptTokens, candidates }: Beginning): void => {
     c.get("observer").note({ promptTokens });
-    const expected = candidatesHeader({ least, most });
-    if (!c.finalized) setHeaders(c, { ...expected, "server-timing": retrieveTiming(retrieveMs) });
+    if (!c.finalized) setHeaders(c, { ...candidatesHeader(candidates), "server-timing": retrieveTiming(retrieveMs) });
     begin({ type: "begin", promptTokens });
   };
   const onText = (index: number, text: string, details: readonly TokenDetail[]): void => {

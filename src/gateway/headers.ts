@@ -11,10 +11,7 @@ export function setHeaders(c: Context, headers: Readonly<Record<string, string>>
 }
 
 /** Known before the work begins. */
-export function routeHeaders(
-  { route, policy, arm }: ResolvedRoute,
-  candidates: number | Expected,
-): Record<string, string> {
+export function routeHeaders({ route, policy, arm }: ResolvedRoute, candidates: number): Record<string, string> {
   return {
     "x-icdpo-route": route,
     "x-icdpo-policy": policy.id,
@@ -23,16 +20,12 @@ export function routeHeaders(
   };
 }
 
-/** How many candidates there will be; a policy that samples in waves finds that out as it does. */
-export interface Expected {
-  readonly least: number;
-  readonly most: number;
-}
-
-/** Of a whole answer, as many as were sampled; of a stream, whose headers go out before, as many as there may be. */
-export function candidatesHeader(candidates: number | Expected): Record<string, string> {
-  const { least, most } = typeof candidates === "number" ? { least: candidates, most: candidates } : candidates;
-  return { "x-icdpo-candidates": least === most ? String(most) : `${least}-${most}` };
+/**
+ * As many as the policy has at most, until it is known that a request is answered plainly; of a whole answer, as many as
+ * were sampled.
+ */
+export function candidatesHeader(candidates: number): Record<string, string> {
+  return { "x-icdpo-candidates": String(candidates) };
 }
 
 const mostPlaces = 16;

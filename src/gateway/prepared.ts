@@ -4,7 +4,7 @@ import type { LooseRules } from "../constraint/loose-call-reader.ts";
 import { checkLength } from "../icdpo/contexts.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import type { ResponseCheck } from "../icdpo/response.ts";
-import { candidateCount, leastCandidates } from "../icdpo/strategy.ts";
+import { candidateCount } from "../icdpo/strategy.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
@@ -120,8 +120,7 @@ export async function prepare(
   observer.note({ answers });
   observer.text("request", conversation);
   observer.text("settings", recordedSettings(generation, request.seed));
-  const candidates = { least: leastCandidates(policy, request), most: candidateCount(policy, request) };
-  setHeaders(c, { ...routeHeaders(resolved, candidates), ...schemaHeaders(relaxed) });
+  setHeaders(c, { ...routeHeaders(resolved, candidateCount(policy, request)), ...schemaHeaders(relaxed) });
   const reader = (index: number): AnswerReader => readerOf(index, () => dependencies.newId("call_"));
   return { policy, bypassed, request, reader };
 }

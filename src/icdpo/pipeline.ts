@@ -17,7 +17,6 @@ import { negativesRandom, withShownNegative } from "./shown-negative.ts";
 import {
   candidateCount,
   choosesAmong,
-  leastCandidates,
   type Run,
   type Strategy,
   samplingWithin,
@@ -78,8 +77,6 @@ export interface Course {
 
 export interface Beginning extends Course {
   readonly retrieveMs: number;
-  /** As many candidates as there will be at least. */
-  readonly leastCandidates: number;
   /** Tokens of C⁰, as a plain request would have them. */
   readonly basePromptTokens: number;
 }
@@ -220,7 +217,6 @@ async function encodeContexts(run: Run, retrieved: readonly Retrieved[]): Promis
   timings.retrieve = run.lap();
   request.onSampling?.({
     retrieveMs: timings.retrieve,
-    leastCandidates: leastCandidates(policy, request),
     basePromptTokens: contexts.base.prompt.tokens.length,
     ...courseOf(run),
   });

@@ -9,7 +9,6 @@ import type { ScoredResponse } from "./response.ts";
 import type { Candidate } from "./sample.ts";
 import type { TimeBudget } from "./time-budget.ts";
 import type { TokenUsage } from "./token-usage.ts";
-import { wavesOf } from "./waves.ts";
 
 export type StrategyChoice =
   /** n whole candidates compete by their scores: `whole-answers.ts`. */
@@ -89,11 +88,6 @@ export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
  */
 export function candidateCount(policy: Policy, asked: Pick<Asked, "sampling" | "answers">): number {
   return asked.sampling.temperature === 0 ? 1 : Math.max(mostCandidates(policy.settings.candidates), asked.answers);
-}
-
-/** As many as are sampled whatever they are: those of the first wave, or all. */
-export function leastCandidates(policy: Policy, asked: Pick<Asked, "sampling" | "answers">): number {
-  return wavesOf(policy.settings.candidates, asked.answers, candidateCount(policy, asked))[0].count;
 }
 
 /** Whether whole candidates compete. If not, each is an answer as it is sampled, and can be streamed. */
