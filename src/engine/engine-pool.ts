@@ -4,7 +4,7 @@
  */
 import type { Capabilities, EngineLoad, EngineState, RunningEngine } from "./engine.ts";
 import { type EnginesState, engineName, type ModelReference, type OwnedEngines } from "./engines.ts";
-import { EngineLease } from "./lease.ts";
+import { EngineLease } from "./engine-lease.ts";
 
 /** What an engine tells the pool that it belongs to. */
 export interface PoolEvents {
