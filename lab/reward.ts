@@ -49,12 +49,6 @@ export function cachedReward(model: RewardModel, cache: ResultCache): RewardMode
   };
 }
 
-/** log(p / (1 − p)), at most ±36, where a probability can say no more. */
-export function logit(probability: number): number {
-  const most = 36;
-  return Math.max(-most, Math.min(most, Math.log(probability / (1 - probability))));
-}
-
 export interface RewardEndpoint {
   readonly url: string;
   readonly apiKey?: string | undefined;

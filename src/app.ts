@@ -21,8 +21,11 @@ const bases = ["/v1", "/routes/:route/v1"];
 export function createApp(given: AppDependencies): Hono {
   const app = new Hono({ getPath: routedPath });
   // Not a copy: some of what is given is made anew each time that it is asked for.
-  const engineState = { value: remembered(given.engineState, given.now, given.isolated) };
-  const dependencies: AppDependencies = Object.create(given, { engineState });
+  const held = <Value>(ask: () => Promise<Value>) => ({ value: remembered(ask, given.now, given.isolated) });
+  const dependencies: AppDependencies = Object.create(given, {
+    engineState: held(given.engineState),
+    ...(given.rewardStates && { rewardStates: held(given.rewardStates) }),
+  });
   app.use(observe(dependencies));
   for (const base of bases) app.use(`${base}/messages/*`, inAnthropicsWords());
   for (const rule of browserRules(dependencies)) app.use(rule);

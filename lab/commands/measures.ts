@@ -14,13 +14,12 @@ import {
 } from "icdpo-gateway/laboratory";
 import type { AnswerMeasure } from "../answer-measures.ts";
 import { type CountedTeacher, cachedTeacher } from "../cached-teacher.ts";
-import { openLlamaReward, type RewardTemplate } from "../ranking-head.ts";
 import { cachedReward, engineReward, httpReward, type RewardModel } from "../reward.ts";
 import type { Run } from "./run.ts";
 
 export interface RewardOptions {
   readonly reward: readonly string[];
-  readonly rewardTemplate?: RewardTemplate;
+  readonly rewardTemplate?: string;
   readonly rewardKeyVariable: string;
   readonly retries: number;
   readonly prompt?: PromptFormat;
@@ -35,7 +34,7 @@ export interface MeasureOptions extends RewardOptions, Priced {
 
 export function addRewardOptions(command: Command): Command {
   const rewardHelp =
-    "llama:FILE.gguf (a ranking head), an http(s) URL that takes {messages, response} and returns {reward}, or vLLM's …/classify; engine:NAME (its " +
+    "llama:FILE.gguf (or hf: URI; a ranking head), an http(s) URL that takes {messages, response} and returns {reward}, or vLLM's …/classify; engine:NAME (its " +
     "log-probability; engine:NAME/token per token); again for another, with a label before =";
   return command
     .option("--reward <label=model>", rewardHelp, (text: string, before: readonly string[]) => [...before, text], [])
@@ -119,7 +118,8 @@ export function labelled(spec: string): { readonly label: string; readonly model
 }
 
 async function openReward(run: Run, spec: string, options: RewardOptions): Promise<RewardModel> {
-  if (spec.startsWith("llama:")) return openLlamaReward(spec.slice("llama:".length), options.rewardTemplate);
+  if (spec.startsWith("llama:"))
+    return run.models.openReward({ model: spec.slice("llama:".length), template: options.rewardTemplate });
   if (spec.startsWith("engine:")) {
     const [, name = "", perToken] = /^engine:(.*?)(\/token)?$/u.exec(spec) ?? [];
     const engine = await engineNamed(run, name);

@@ -1,6 +1,7 @@
 /** @module `icdpo bundle`: policies, routes, demonstrations and engines in one file, for a worker. */
 import { Command } from "commander";
-import { readEngines, readRewards } from "../node/open-engines.ts";
+import { readEngines } from "../node/open-engines.ts";
+import { readRewards } from "../node/open-reward-models.ts";
 import { declaredBy } from "../policy/engines-file.ts";
 import { parsePolicyFiles } from "../policy/parsed-policies.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";

@@ -7,7 +7,8 @@ import {
   leftOutSentence,
   type MetricReport,
 } from "../experiment/report.ts";
-import { readEngines, readRewards } from "../node/open-engines.ts";
+import { readEngines } from "../node/open-engines.ts";
+import { readRewards } from "../node/open-reward-models.ts";
 import { declaredBy } from "../policy/engines-file.ts";
 import { feedbackRanges, verdictMetrics } from "../policy/feedback-metrics.ts";
 import { parsePolicyFiles } from "../policy/parsed-policies.ts";

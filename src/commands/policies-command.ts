@@ -1,7 +1,8 @@
 /** @module `icdpo policies`. */
 import { Command, Option } from "commander";
 import { z } from "zod";
-import { readEngines, readRewards } from "../node/open-engines.ts";
+import { readEngines } from "../node/open-engines.ts";
+import { readRewards } from "../node/open-reward-models.ts";
 import { declaredBy, enginesSchema } from "../policy/engines-file.ts";
 import { type ParsedFiles, parsePolicyFiles } from "../policy/parsed-policies.ts";
 import { PolicyFolder } from "../policy/policy-files.ts";

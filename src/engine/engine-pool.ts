@@ -3,8 +3,8 @@
  * it.
  */
 import type { Capabilities, EngineLoad, EngineState, RunningEngine } from "./engine.ts";
-import { type EnginesState, engineName, type ModelReference, type OwnedEngines } from "./engines.ts";
 import { EngineLease } from "./engine-lease.ts";
+import { type EnginesState, engineName, type ModelReference, type OwnedEngines } from "./engines.ts";
 
 /** What an engine tells the pool that it belongs to. */
 export interface PoolEvents {

@@ -18,6 +18,8 @@ import type { TenantUnit } from "./tenant.ts";
 export interface AppDependencies extends AccessDependencies, BrowserSettings {
   /** What /health and /ready show; "ready" is the status of an engine that can answer. */
   readonly engineState: () => Promise<{ readonly status: string }>;
+  /** The same of the reward models that policies in force need, by name; absent: there are none. Never throws. */
+  readonly rewardStates?: () => Promise<Readonly<Record<string, { readonly status: string }>>>;
   /** Requests are apart: none may wait for what another one began. */
   readonly isolated?: boolean;
   /** Every request that needs the engine goes through it. */

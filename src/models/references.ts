@@ -22,7 +22,7 @@ export async function userFile(place: string): Promise<ReadyModel> {
   if (problem !== undefined)
     throw new GatewayError(
       "model_unavailable",
-      `The model ${place} cannot be used: ${problem}. Set ICDPO_MODEL to a GGUF file or to hf:owner/repo/file.gguf, or leave it unset.`,
+      `The model ${place} cannot be used: ${problem}. Set ICDPO_MODEL, or model in the engines file, to a GGUF file or to hf:owner/repo/file.gguf.`,
     );
   // Not a hash: that would read gigabytes at each start.
   const { size, mtimeMs } = await stat(place);

@@ -15,14 +15,10 @@ import {
   engineDefinition,
   type LlamaDefinition,
   parseEngines,
-  parseRewards,
   type RemoteDefinition,
-  type RewardDefinitions,
   remoteSettings,
   withDefault,
 } from "../policy/engines-file.ts";
-import { openRewards } from "../policy/open-rewards.ts";
-import type { Rewards } from "../reward/reward-model.ts";
 import { readText } from "../system/text-files.ts";
 import type { Report } from "../types/operator.ts";
 import type { Settings } from "./settings.ts";
@@ -41,9 +37,11 @@ export interface NodeEnginesOptions {
   readonly lingerMs?: number;
   /** The compiled module of an embedded engine's process. */
   readonly childModule?: URL;
+  /** Shared with the reward models that are loaded here; absent: there are none. */
+  readonly cores?: Cores;
 }
 
-const usualLingerMs = 10_000;
+export const usualLingerMs = 10_000;
 
 /** None is begun yet. */
 export function openEngines({ lingerMs = usualLingerMs, ...options }: NodeEnginesOptions): EnginePool {
@@ -55,10 +53,11 @@ class NodeOpener implements EngineOpener {
   /** Fires when the engines are closed, too. */
   readonly #signal: LinkedSignal;
   readonly #connections = openConnections();
-  readonly #cores = new Cores();
+  readonly #cores: Cores;
 
   constructor(options: Omit<NodeEnginesOptions, "lingerMs">) {
     this.#options = options;
+    this.#cores = options.cores ?? new Cores();
     this.#signal = new LinkedSignal([options.signal]);
   }
 
@@ -100,7 +99,7 @@ export async function openLlama(
     childModule,
     onRestart,
     cores,
-  }: Omit<NodeEnginesOptions, "definitions" | "lingerMs"> & Pick<LlamaEngineOptions, "onRestart" | "cores">,
+  }: Omit<NodeEnginesOptions, "definitions" | "lingerMs"> & Pick<LlamaEngineOptions, "onRestart">,
 ): Promise<LlamaEngine> {
   const reference = definition.model ?? settings.ICDPO_MODEL;
   const model =
@@ -130,19 +129,4 @@ export async function readEngines(settings: Settings): Promise<EngineDefinitions
   const { enginesFile } = settings;
   if (enginesFile === null) return withDefault(new Map());
   return parseEngines(enginesFile, await readText(enginesFile), process.env);
-}
-
-/** The reward models that the settings name. Throws "configuration". */
-export async function readRewards({ enginesFile }: Settings): Promise<RewardDefinitions> {
-  return enginesFile === null ? new Map() : parseRewards(enginesFile, await readText(enginesFile), process.env);
-}
-
-/** None is called yet. */
-export function openNodeRewards(
-  definitions: RewardDefinitions,
-  report: Report,
-): { readonly rewards: Rewards; close(): Promise<void> } {
-  const connections = openConnections();
-  const world = { fetch: connections.fetch, now: () => performance.now(), log: report };
-  return { rewards: openRewards(definitions, process.env, world), close: () => connections.close() };
 }

@@ -3,6 +3,7 @@ import path from "node:path";
 import { once } from "../async/once.ts";
 import { retry } from "../async/retry.ts";
 import type { EnginePool } from "../engine/engine-pool.ts";
+import { Cores } from "../engine/llama-cpp/cores.ts";
 import { embeddingModel } from "../models/catalog.ts";
 import type { EmbeddingFolder } from "../models/embedding-folder.ts";
 import { ModelStore } from "../models/model-store.ts";
@@ -13,17 +14,23 @@ import { rememberEmbeddings } from "../retrieval/embedding-file.ts";
 import { openArtifacts } from "../retrieval/index-files.ts";
 import { loadEmbedder } from "../retrieval/local-embedder.ts";
 import { type EmbeddingModel, prefixed } from "../retrieval/retriever.ts";
-import type { Rewards } from "../reward/reward-model.ts";
+import type { Rewards, RunningReward } from "../reward/reward-model.ts";
+import type { RewardPool } from "../reward/reward-pool.ts";
 import { cancelled, GatewayError, messageOf } from "../types/error.ts";
 import type { Report } from "../types/operator.ts";
-import { openEngines, openNodeRewards, readEngines, readRewards } from "./open-engines.ts";
+import { openEngines, readEngines } from "./open-engines.ts";
+import { openLlamaReward, openNodeRewards, type RewardFile, readRewards } from "./open-reward-models.ts";
 import type { Settings } from "./settings.ts";
 
 /** Models, each begun when it is first asked for. */
 export interface ModelRuntime {
   readonly engines: EnginePool;
-  /** Reward models, which servers are. */
+  /** Reward models: files that are loaded here, and servers. */
   readonly rewards: Rewards;
+  /** What they say of themselves, and which of them are needed. */
+  readonly rewardPool: RewardPool;
+  /** A file that no engines file names, which whoever opens it closes. Throws as `openLlamaReward` does. */
+  readonly openReward: (file: RewardFile) => Promise<RunningReward>;
   /** Where policies come from. */
   readonly policyFolder: PolicyFolder;
   /** Loads the sentence-embedding model when it is first asked for; a load that failed is begun anew. */
@@ -68,15 +75,18 @@ function retrievalDirectory({ cacheDirectory }: Settings): string {
 /** Nothing is begun but what is asked for. Throws "configuration" where the engines file is wrong. */
 export async function openModels(settings: Settings, report: Report, signal?: AbortSignal): Promise<ModelRuntime> {
   const store = openModelStore(settings, report);
-  const engines = openEngines({ settings, definitions: await readEngines(settings), store, report, signal });
-  const { rewards, close: closeRewards } = openNodeRewards(await readRewards(settings), report);
+  const shared = { settings, store, report, signal, cores: new Cores() };
+  const engines = openEngines({ ...shared, definitions: await readEngines(settings) });
+  const rewardPool = openNodeRewards(await readRewards(settings), shared);
   const close = async (): Promise<void> => {
-    await Promise.all([engines.close(), closeRewards()]);
+    await Promise.all([engines.close(), rewardPool.close()]);
   };
   const folders = { policies: settings.policiesDirectory, demonstrations: settings.demonstrationsDirectory };
   return {
     engines,
-    rewards,
+    rewards: rewardPool.rewards,
+    rewardPool,
+    openReward: (file) => openLlamaReward(file, shared),
     policyFolder: new PolicyFolder(folders),
     embedder: once(() => openKeptEmbedder(settings, store, report, signal)),
     whenReachable: (open) => unlessAborted(whenReachable(open, report, signal), close, signal),
@@ -95,7 +105,7 @@ export async function openRuntime(
   also: readonly string[] = [],
 ): Promise<Runtime> {
   const models = await openModels(settings, report, signal);
-  const { engines, rewards, policyFolder, embedder } = models;
+  const { engines, rewards, rewardPool, policyFolder, embedder } = models;
   try {
     const artifacts = openArtifacts(retrievalDirectory(settings), report);
     const builder = new PolicyBuilder({ engines, rewards, embedder, artifacts });
@@ -103,7 +113,10 @@ export async function openRuntime(
       PolicyStore.open({
         read: () => policyFolder.read(),
         build: (files) => builder.build(files, also),
-        retain: (needed) => engines.retain(needed),
+        retain: (needed, neededRewards) => {
+          engines.retain(needed);
+          rewardPool.retain(neededRewards);
+        },
         unixTime: () => Math.floor(Date.now() / 1000),
       });
     return { ...models, policies: await models.whenReachable(open) };

@@ -60,10 +60,10 @@ export async function serve(
   const admission = new Admission({ limit: settings.ICDPO_MAX_REQUESTS, now });
   const bodyRoom = new BodyRoom(settings.bodiesBytes);
   const doors = new Doors(settings, readerMs);
-  const state = () => runtime.engines.state();
+  const states = statesOf(runtime);
   const records = openRecords(settings, report);
   const sources = {
-    engineState: remembered(state, now),
+    engineState: remembered(states.engineState, now),
     admitted: () => admission.admitted,
     records: () => records.state(),
     doors: () => doors.state,
@@ -78,7 +78,7 @@ export async function serve(
     ...fromSettings(settings, report),
     limiter: telling(access.limiter, telemetry.charged),
     admission,
-    engineState: state,
+    ...states,
     policies: () => runtime.policies.current,
     policyState: () => runtime.policies.state,
     keysState: () => access.ring.state,
@@ -121,6 +121,11 @@ export async function serve(
       access.close();
     },
   };
+}
+
+/** For /health and /ready. */
+function statesOf({ engines, rewardPool }: Runtime) {
+  return { engineState: () => engines.state(), rewardStates: () => rewardPool.state() };
 }
 
 /** What the app is told as it was set. */

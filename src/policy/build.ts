@@ -65,7 +65,7 @@ export class PolicyBuilder {
       if (!wanted.has(name)) continue;
       const models = await openModels(engines, settings, formats);
       const embedder = await this.#embedderOf(name, settings, files);
-      const reward = this.#rewardOf(name, settings, files);
+      const reward = await this.#rewardOf(name, settings, files);
       const { engine } = models.sampler;
       const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
       // A retriever goes on with the engine that it was made with: of two with the same weights, one may be closed.
@@ -122,10 +122,10 @@ export class PolicyBuilder {
   }
 
   /** Undefined where the policy asks for none. Throws "configuration" by the line that does. */
-  #rewardOf(name: string, { score }: PolicySettings, files: PolicyFiles): RewardModel | undefined {
+  async #rewardOf(name: string, { score }: PolicySettings, files: PolicyFiles): Promise<RewardModel | undefined> {
     const asked = rewardAsked(score);
     try {
-      return asked === null ? undefined : this.#dependencies.rewards?.get(asked.model)?.();
+      return asked === null ? undefined : await this.#dependencies.rewards?.get(asked.model)?.();
     } catch (error) {
       throw atField(name, files, asked?.path ?? [], error);
     }

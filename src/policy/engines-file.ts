@@ -66,6 +66,23 @@ const takes = z
 
 const rewardSchema = z.discriminatedUnion("type", [
   z.strictObject({
+    type: z.literal("llama"),
+    model: z.string().min(1).describe("a GGUF file or hf: URI of a model with a ranking head"),
+    template: z
+      .string()
+      .refine((text) => text.includes("{{query}}") && text.includes("{{document}}"), {
+        message: "must hold {{query}} and {{document}}",
+      })
+      .optional()
+      .describe("what the model reads, with {{query}} and {{document}}; absent: as its file says"),
+    context_size: count
+      .optional()
+      .describe(
+        "tokens of a conversation and a response together; absent: what the model was trained with, at most 4096",
+      ),
+    threads: count.optional(),
+  }),
+  z.strictObject({
     type: z.literal("http"),
     urls: z
       .array(z.url({ protocol: /^https?$/u }))
@@ -104,6 +121,8 @@ export type RemoteDefinition = Exclude<EngineDefinition, LlamaDefinition>;
 export type EngineDefinitions = ReadonlyMap<string, EngineDefinition>;
 
 export type RewardDefinition = z.output<typeof rewardSchema>;
+export type LlamaRewardDefinition = Extract<RewardDefinition, { type: "llama" }>;
+export type RemoteRewardDefinition = Exclude<RewardDefinition, LlamaRewardDefinition>;
 export type RewardDefinitions = ReadonlyMap<string, RewardDefinition>;
 
 /** What policies use that name no engine. */
@@ -194,7 +213,7 @@ export function remoteSettings(
 }
 
 /** Throws as `remoteSettings` does. */
-export function rewardSettings(definition: RewardDefinition, environment: Environment): RemoteSettings {
+export function rewardSettings(definition: RemoteRewardDefinition, environment: Environment): RemoteSettings {
   const settings = callSettings(definition, environment);
   return definition.type === "classify" ? { ...settings, model: definition.model } : settings;
 }

@@ -1,25 +1,40 @@
 /** @module The engines file's reward models, as policies open them. */
 import type { RemoteWorld } from "../engine/engines.ts";
 import { remoteReward } from "../reward/remote-reward.ts";
-import type { RewardModel, Rewards } from "../reward/reward-model.ts";
-import { type RewardDefinition, type RewardDefinitions, rewardSettings } from "./engines-file.ts";
+import type { RunningReward } from "../reward/reward-model.ts";
+import { type OpenReward, RewardPool } from "../reward/reward-pool.ts";
+import { type LlamaRewardDefinition, type RewardDefinitions, rewardSettings } from "./engines-file.ts";
+
+export interface RewardWorld {
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  readonly remote: RemoteWorld;
+  /** Opens a reward model of a file. Throws "configuration" where none can run here. */
+  readonly embedded: (
+    name: string,
+    definition: LlamaRewardDefinition,
+    log: (line: string) => void,
+  ) => RunningReward | Promise<RunningReward>;
+  /** As `RewardPool` has them. */
+  readonly lingerMs: number | null;
+  readonly close: () => Promise<void>;
+}
 
 /**
- * None is called yet. Each is opened once, for all policies: what is known of its servers stays known. Opening one
- * throws "configuration" where its key's variable is not set.
+ * None is called or loaded yet. Each is opened once, for all policies: what is known of its servers stays known. Opening
+ * one throws "configuration" where its key's variable is not set.
  */
 export function openRewards(
   definitions: RewardDefinitions,
-  environment: Readonly<Record<string, string | undefined>>,
-  world: RemoteWorld,
-): Rewards {
-  const opened = new Map<string, RewardModel>();
-  const open = (name: string, definition: RewardDefinition): RewardModel => {
-    const log = (line: string): void => world.log(`reward ${name}: ${line}`);
-    const reward =
-      opened.get(name) ?? remoteReward(definition.type, rewardSettings(definition, environment), { ...world, log });
-    opened.set(name, reward);
-    return reward;
-  };
-  return new Map([...definitions].map(([name, definition]) => [name, () => open(name, definition)]));
+  { environment, remote, embedded, lingerMs, close }: RewardWorld,
+): RewardPool {
+  const openers = new Map<string, OpenReward>();
+  for (const [name, definition] of definitions) {
+    const log = (line: string): void => remote.log(`reward ${name}: ${line}`);
+    openers.set(name, () =>
+      definition.type === "llama"
+        ? embedded(name, definition, log)
+        : remoteReward(definition.type, rewardSettings(definition, environment), { ...remote, log }),
+    );
+  }
+  return new RewardPool(openers, { report: remote.log, lingerMs, close });
 }

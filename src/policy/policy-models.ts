@@ -35,6 +35,11 @@ export function modelsOf({ policies }: PolicySet): ModelReference[] {
   });
 }
 
+/** The reward models that the policies of a set name. */
+export function rewardsOf({ policies }: PolicySet): string[] {
+  return [...policies.values()].flatMap(({ settings }) => rewardAsked(settings.score)?.model ?? []);
+}
+
 /** Something about each model of a policy. */
 export interface Named<Value> {
   readonly sampler: Value;

@@ -6,7 +6,7 @@ import type { ModelReference } from "../engine/engines.ts";
 import { GatewayError } from "../types/error.ts";
 import type { PolicyFiles } from "./parsed-policies.ts";
 import type { PolicySet } from "./policy.ts";
-import { modelsOf } from "./policy-models.ts";
+import { modelsOf, rewardsOf } from "./policy-models.ts";
 
 export interface PolicyState {
   /** Seconds since 1970, of the set in force. */
@@ -29,10 +29,10 @@ export interface PolicyStoreOptions {
   readonly read: () => Promise<PolicyFiles>;
   readonly build: (files: PolicyFiles) => Promise<PolicySet>;
   /**
-   * Told which models the set in force needs, when one has been taken or refused: whatever else was begun can be let go
-   * of.
+   * Told which models and reward models the set in force needs, when one has been taken or refused: whatever else was
+   * begun can be let go of.
    */
-  readonly retain: (models: readonly ModelReference[]) => void;
+  readonly retain: (models: readonly ModelReference[], rewards: readonly string[]) => void;
   /** Seconds since 1970. */
   readonly unixTime: () => number;
 }
@@ -52,7 +52,7 @@ export class PolicyStore {
     this.#options = options;
     this.#current = first;
     this.#state = { loadedAt: options.unixTime(), reloads: 0, error: null };
-    options.retain(modelsOf(first));
+    options.retain(modelsOf(first), rewardsOf(first));
   }
 
   /** Requests keep the set they began with. */
@@ -87,7 +87,7 @@ export class PolicyStore {
       this.#state = { ...this.#state, error: { message, at: unixTime(), mayPass } };
       return message;
     } finally {
-      retain(modelsOf(this.#current));
+      retain(modelsOf(this.#current), rewardsOf(this.#current));
     }
   }
 }

@@ -5,7 +5,7 @@ import type { RemoteSettings, RemoteWorld } from "../engine/engines.ts";
 import type { RemoteServer } from "../engine/server/remote.ts";
 import { Replicas } from "../engine/server/replicas.ts";
 import { GatewayError } from "../types/error.ts";
-import { type RewardModel, rewardProtocols } from "./reward-model.ts";
+import { type RunningReward, rewardProtocols } from "./reward-model.ts";
 
 const probeTimeoutMs = 5_000;
 
@@ -18,7 +18,7 @@ export function remoteReward(
   type: keyof typeof rewardProtocols,
   settings: RemoteSettings,
   world: RemoteWorld,
-): RewardModel {
+): RunningReward {
   const { path, body, answer } = rewardProtocols[type];
   const replicas = new Replicas(settings, world, answersAtAll);
   const { model } = settings;
@@ -32,6 +32,8 @@ export function remoteReward(
           if (!(error instanceof GatewayError) || error.code !== "invalid_request") throw error;
           throw new GatewayError("engine_failure", `No reward: ${error.message}`, { cause: error, isInternal: true });
         }),
+    state: () => replicas.state(),
+    close: async () => {},
   };
 }
 

@@ -3,6 +3,7 @@
  * answer.
  */
 import { z } from "zod";
+import type { EngineState } from "../engine/engine.ts";
 import type { Conversation } from "../types/conversation.ts";
 
 export interface RewardModel {
@@ -12,8 +13,18 @@ export interface RewardModel {
   reward(conversation: Conversation, response: string, signal?: AbortSignal): Promise<number>;
 }
 
-/** By name: each is opened when a policy first asks for it. Opening throws "configuration". */
-export type Rewards = ReadonlyMap<string, () => RewardModel>;
+/** A reward model that runs as long as somebody needs it, or is reached over the network as long. */
+export interface RunningReward extends RewardModel {
+  /** For /health and /ready; "ready": it can answer. Never throws. */
+  state(): Promise<EngineState>;
+  close(): Promise<void>;
+}
+
+/**
+ * By name: each is opened when a policy first asks for it. Opening throws "configuration", and "model_unavailable"
+ * where it is a file that cannot be loaded.
+ */
+export type Rewards = ReadonlyMap<string, () => RewardModel | Promise<RewardModel>>;
 
 export interface RewardProtocol {
   /** Behind the server's URL. */

@@ -75,6 +75,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
       return new AbortController().signal;
     },
     engineState: () => policies.engines.state(),
+    rewardStates: () => policies.rewards.state(),
     isolated: true,
     policies: () => policies.current,
     policyState: () => policies.state,

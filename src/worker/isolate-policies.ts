@@ -8,6 +8,7 @@ import { PolicyBuilder, type PolicyDependencies } from "../policy/build.ts";
 import type { PolicySet } from "../policy/policy.ts";
 import { type PolicyState, PolicyStore } from "../policy/policy-store.ts";
 import { Retries } from "../policy/retries.ts";
+import type { RewardPool } from "../reward/reward-pool.ts";
 import { GatewayError } from "../types/error.ts";
 import { type Bundle, type BundleText, parseBundle, policyFiles, readBundle } from "./bundle.ts";
 import { openEngines, openRemoteRewards } from "./remote-engines.ts";
@@ -65,6 +66,10 @@ export class WorkerPolicies {
     return this.#bundle.engines;
   }
 
+  get rewards(): RewardPool {
+    return this.#bundle.rewards;
+  }
+
   /** The gateway's, as the bundle has it. */
   get version(): string {
     return this.#bundle.version;
@@ -108,20 +113,36 @@ export class WorkerPolicies {
   }
 }
 
+interface InForce {
+  /** The engines file's. */
+  readonly text: string;
+  readonly engines: EnginePool;
+  readonly rewards: RewardPool;
+  readonly builder: PolicyBuilder;
+}
+
 /** The bundle, with the engines that it names, and a builder that remembers what it has built for them. */
 class LiveBundle {
   readonly #options: WorkerPoliciesOptions;
   #seen = "";
   #version = "";
-  #inForce: { readonly text: string; readonly engines: EnginePool; readonly builder: PolicyBuilder } | undefined;
+  #inForce: InForce | undefined;
 
   constructor(options: WorkerPoliciesOptions) {
     this.#options = options;
   }
 
   get engines(): EnginePool {
+    return this.#begun.engines;
+  }
+
+  get rewards(): RewardPool {
+    return this.#begun.rewards;
+  }
+
+  get #begun(): InForce {
     if (this.#inForce === undefined) throw new GatewayError("engine_unavailable", "No engine has been begun yet.");
-    return this.#inForce.engines;
+    return this.#inForce;
   }
 
   get version(): string {
@@ -140,28 +161,26 @@ class LiveBundle {
   }
 
   async build(bundle: Bundle): Promise<PolicySet> {
-    const { variables, world, embedder, artifacts, background } = this.#options;
     const text = this.#options.engines ?? bundle.engines;
     if (text === undefined)
       throw new GatewayError(
         "configuration",
         "No engines: set ICDPO_ENGINES, or make the bundle where there is an engines.yaml.",
       );
-    const engines = text === this.#inForce?.text ? this.#inForce.engines : openEngines(text, variables, world);
-    const builder =
-      engines === this.#inForce?.engines
-        ? this.#inForce.builder
-        : new PolicyBuilder({
-            engines,
-            rewards: openRemoteRewards(text, variables, world),
-            embedder,
-            artifacts,
-            background,
-          });
-    const set = await builder.build(policyFiles(bundle));
-    this.#inForce = { text, engines, builder };
+    const inForce = text === this.#inForce?.text ? this.#inForce : this.#openAll(text);
+    const set = await inForce.builder.build(policyFiles(bundle));
+    this.#inForce = inForce;
     this.#version = bundle.version;
     return set;
+  }
+
+  /** `text`: the engines file's. Nothing is called yet. Throws "configuration". */
+  #openAll(text: string): InForce {
+    const { variables, world, embedder, artifacts, background } = this.#options;
+    const engines = openEngines(text, variables, world);
+    const rewards = openRemoteRewards(text, variables, world);
+    const builder = new PolicyBuilder({ engines, rewards: rewards.rewards, embedder, artifacts, background });
+    return { text, engines, rewards, builder };
   }
 }
 
@@ -173,7 +192,10 @@ function openStore(bundle: LiveBundle): Promise<PolicyStore> {
       return policyFiles(latest);
     },
     build: () => bundle.build(latest as Bundle),
-    retain: (models) => bundle.engines.retain(models),
+    retain: (models, rewards) => {
+      bundle.engines.retain(models);
+      bundle.rewards.retain(rewards);
+    },
     unixTime: () => Math.floor(Date.now() / 1000),
   });
 }

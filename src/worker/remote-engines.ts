@@ -10,7 +10,7 @@ import {
   remoteSettings,
 } from "../policy/engines-file.ts";
 import { openRewards } from "../policy/open-rewards.ts";
-import type { Rewards } from "../reward/reward-model.ts";
+import type { RewardPool } from "../reward/reward-pool.ts";
 import { GatewayError } from "../types/error.ts";
 
 type Variables = Readonly<Record<string, string>>;
@@ -47,6 +47,15 @@ export function openEngines(text: string, variables: Variables, world: RemoteWor
 }
 
 /** The reward models of the same file. Throws "configuration". */
-export function openRemoteRewards(text: string, variables: Variables, world: RemoteWorld): Rewards {
-  return openRewards(parseRewards(fileName, text, variables), variables, world);
+export function openRemoteRewards(text: string, variables: Variables, world: RemoteWorld): RewardPool {
+  return openRewards(parseRewards(fileName, text, variables), {
+    environment: variables,
+    remote: world,
+    embedded: (name) => {
+      const needs = "a file: a worker needs one that it reaches over the network, of type http or classify";
+      throw new GatewayError("configuration", `the reward model "${name}" is ${needs}`);
+    },
+    lingerMs: null,
+    close: async () => {},
+  });
 }

@@ -16,10 +16,13 @@ const vocabulary = [
   ..."abcdefghijklmnopqrstuvwxyz.,:?!'".split("").flatMap((letter) => [`\u2581${letter}`, letter]),
 ];
 
-/** `head`: the output layer's weights are random, or zero, so that every reward is the bias. */
+/**
+ * `head`: the output layer's weights are random, or zero, so that every reward is the bias; or there is no head. With a chat template it reads
+ * what that writes, without one a query and a document.
+ */
 export function writeTinyRewardModel(
   file: string,
-  head: { readonly bias: number; readonly weights: "random" | "zero" },
+  head: { readonly bias: number; readonly weights: "random" | "zero" | "none"; readonly chatTemplate?: string },
 ): void {
   const random = randomFrom(1);
   const weights = (name: string, dimensions: readonly number[]) => tensorOf(name, dimensions, () => random() - 0.5);
@@ -41,17 +44,22 @@ export function writeTinyRewardModel(
     ...linear("blk.0.ffn_up", width, hidden),
     ...linear("blk.0.ffn_down", hidden, width),
     ...norm("blk.0.layer_output_norm"),
-    ...linear("cls", width, width),
-    tensorOf("cls.output.weight", [width, 1], () => (head.weights === "zero" ? 0 : random() - 0.5)),
-    tensorOf("cls.output.bias", [1], () => head.bias),
+    ...(head.weights === "none"
+      ? []
+      : [
+          ...linear("cls", width, width),
+          tensorOf("cls.output.weight", [width, 1], () => (head.weights === "zero" ? 0 : random() - 0.5)),
+          tensorOf("cls.output.bias", [1], () => head.bias),
+        ]),
   ];
-  writeFileSync(file, gguf(metadata(), tensors));
+  writeFileSync(file, gguf(metadata(head.chatTemplate), tensors));
 }
 
-function metadata(): Buffer[] {
+function metadata(chatTemplate: string | undefined): Buffer[] {
   return [
     text("general.architecture", "bert"),
     text("general.name", "tiny reward model"),
+    ...(chatTemplate === undefined ? [] : [text("tokenizer.chat_template", chatTemplate)]),
     ...Object.entries({
       context_length: context,
       embedding_length: width,

@@ -14,8 +14,20 @@ import type {
 } from "../engine.ts";
 import type { EngineSize, NativeOptions } from "./native.ts";
 
+export interface LoadOptions extends NativeOptions {
+  /** Identifies the weights in policy hashes. */
+  readonly model: string;
+  /** The model has a ranking head, and gives rewards instead of text; absent: it is a language model. */
+  readonly ranking?: RankingOptions | undefined;
+}
+
+export interface RankingOptions {
+  /** How it reads query and response, with {{query}} and {{document}}; absent: as its file says. */
+  readonly template?: string | undefined;
+}
+
 export type Call =
-  | { readonly type: "load"; readonly options: NativeOptions & { readonly model: string } }
+  | { readonly type: "load"; readonly options: LoadOptions }
   | { readonly type: "tokenize"; readonly texts: readonly string[] }
   | { readonly type: "describe"; readonly tokens: readonly Token[] }
   | { readonly type: "detokenize"; readonly tokens: readonly Token[] }
@@ -28,6 +40,8 @@ export type Call =
     }
   | { readonly type: "sample"; readonly prompt: Prompt; readonly request: SampleRequest }
   | { readonly type: "score"; readonly prompt: Prompt; readonly topLogprobs?: number | undefined }
+  /** Of a model with a ranking head. */
+  | { readonly type: "reward"; readonly conversation: Conversation; readonly response: string }
   | { readonly type: "load-report" };
 
 export type ParentMessage =
@@ -43,7 +57,8 @@ export interface Loaded {
   readonly size: EngineSize;
 }
 
-export type Result = Loaded | Token[][] | TokenText[] | string | Prompt | EngineLoad | null;
+/** A number is a reward. */
+export type Result = Loaded | Token[][] | TokenText[] | string | number | Prompt | EngineLoad | null;
 
 export type ChildMessage =
   | { readonly id: number; readonly fed: number }

@@ -6,10 +6,11 @@ import { EventQueue } from "../../async/event-queue.ts";
 import { cancelled, GatewayError } from "../../types/error.ts";
 import { noSuchToken, tooLong } from "../characters.ts";
 import type { Contrast, EngineLoad, Prompt, SampleRequest, Token } from "../engine.ts";
-import type { Call, ChildMessage, ParentMessage, Result } from "./child-messages.ts";
+import type { Call, ChildMessage, Loaded, LoadOptions, ParentMessage, Result } from "./child-messages.ts";
 import { CompletionText } from "./completion-text.ts";
 import { ContrastSequences } from "./contrast-sequences.ts";
 import { type LoadedModel, loadModel } from "./loaded-model.ts";
+import { loadRanking, type RankingModel } from "./ranking-model.ts";
 import { Schedulers } from "./schedulers.ts";
 import { type Ownership, undivided } from "./slots.ts";
 import type { TaskRequest } from "./task.ts";
@@ -29,6 +30,8 @@ interface Running {
 
 const running = new Map<number, Running>();
 let loaded: { model: LoadedModel; schedulers: Schedulers } | undefined;
+/** Instead of a language model. */
+let ranking: RankingModel | undefined;
 
 process.on("message", (message: ParentMessage) => {
   if ("threads" in message) return limitThreads(message.threads);
@@ -72,13 +75,11 @@ async function perform(
   completions: EventQueue<readonly Token[]>,
   signal: AbortSignal,
 ): Promise<Result> {
-  if (call.type === "load") {
-    const model = await loadModel(call.options);
-    loaded = { model, schedulers: new Schedulers(model.backend, { longer: model.longer, open: model.openLonger }) };
-    return { info: model.info, size: model.size };
-  }
+  if (call.type === "load") return load(call.options);
   if (call.type === "load-report") return loadReport();
-  if (loaded === undefined) throw new GatewayError("engine_unavailable", "The engine has not loaded its model yet.");
+  if (call.type === "reward" && ranking !== undefined) return ranking.reward(call.conversation, call.response, signal);
+  if (call.type === "reward" || loaded === undefined)
+    throw new GatewayError("engine_unavailable", "The engine has not loaded its model yet.");
   const { model, schedulers } = loaded;
   switch (call.type) {
     case "tokenize":
@@ -105,12 +106,25 @@ async function perform(
   }
 }
 
+async function load(options: LoadOptions): Promise<Loaded> {
+  if (options.ranking !== undefined) {
+    ranking = await loadRanking(options, options.ranking);
+    const { info, size } = ranking;
+    return { info, size };
+  }
+  const model = await loadModel(options);
+  loaded = { model, schedulers: new Schedulers(model.backend, { longer: model.longer, open: model.openLonger }) };
+  return { info: model.info, size: model.size };
+}
+
 function limitThreads(threads: number): void {
+  ranking?.limitThreads(threads);
   loaded?.model.threads.limit(threads);
   loaded?.schedulers.limitThreads(threads);
 }
 
 function loadReport(): EngineLoad {
+  if (ranking !== undefined) return ranking.load();
   if (loaded === undefined) return { active: 0, waiting: 0, freeSequences: 0, stepMs: 0, threads: 0 };
   return { ...loaded.schedulers.load, threads: loaded.model.threads.settled };
 }

@@ -39,3 +39,19 @@ export function contextBytes(
   });
   return gpu ? gpuVram : cpuRam;
 }
+
+/** Of one sequence of a model with a ranking head; `batchSize`: tokens in a step. */
+export function rankingBytes(
+  insights: GgufInsights,
+  contextSize: number,
+  { batchSize, gpu }: { readonly batchSize: number; readonly gpu: boolean },
+): number {
+  const { cpuRam, gpuVram } = insights.estimateContextResourceRequirements({
+    contextSize,
+    sequences: 1,
+    batchSize,
+    isEmbeddingContext: true,
+    modelGpuLayers: gpu ? insights.totalLayers : 0,
+  });
+  return gpu ? gpuVram : cpuRam;
+}

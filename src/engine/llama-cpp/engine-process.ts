@@ -4,15 +4,13 @@ import { engineEnvironment } from "../../system/child-environment.ts";
 import type { GatewayError } from "../../types/error.ts";
 import type { EngineLoad } from "../engine.ts";
 import type { End, SentCall } from "../suspects.ts";
-import type { Call, Loaded, ParentMessage, Result } from "./child-messages.ts";
+import type { Call, Loaded, LoadOptions, ParentMessage, Result } from "./child-messages.ts";
 import { CoreShare, type Cores } from "./cores.ts";
-import type { EngineSize, NativeOptions } from "./native.ts";
+import type { EngineSize } from "./native.ts";
 import { type CallOptions, ProcessCalls, ProcessDied } from "./process-calls.ts";
 import { Watchdog } from "./watchdog.ts";
 
-export interface ProcessOptions extends NativeOptions {
-  /** Identifies the weights in policy hashes. */
-  readonly model: string;
+export interface ProcessOptions extends LoadOptions {
   readonly log: (line: string) => void;
   /** The compiled child module. */
   readonly childModule?: URL;
@@ -75,9 +73,9 @@ export class EngineProcess {
 
   /** Throws where it cannot load the model; it has ended then. */
   async load(): Promise<Loaded> {
-    const { model, modelPath, adapterPath, contextSize, sequences, threads, gpu } = this.#options;
+    const { model, modelPath, adapterPath, contextSize, sequences, threads, gpu, ranking } = this.#options;
     try {
-      const options = { model, modelPath, adapterPath, contextSize, sequences, threads, gpu };
+      const options = { model, modelPath, adapterPath, contextSize, sequences, threads, gpu, ranking };
       const loaded = (await this.send({ type: "load", options })) as Loaded;
       this.#share = this.#shareOf(loaded.size);
       return loaded;

@@ -1,7 +1,6 @@
 /** @module The embedded engine: llama.cpp in a process of its own, which is started again whenever it dies. */
 import { EventQueue } from "../../async/event-queue.ts";
 import type { Conversation, Tool } from "../../types/conversation.ts";
-import { cancelled, GatewayError } from "../../types/error.ts";
 import type {
   EngineInfo,
   EngineLoad,
@@ -15,44 +14,24 @@ import type {
   TokenText,
 } from "../engine.ts";
 import type { Call, Result } from "./child-messages.ts";
+import { type LlamaState, startSupervised, stateOf } from "./lifecycle.ts";
 import type { Completions } from "./process-calls.ts";
-import { type LlamaLifecycle, messageOf, Supervisor, type SupervisorOptions } from "./supervisor.ts";
+import type { LlamaLifecycle, Supervisor, SupervisorOptions } from "./supervisor.ts";
 
 export type LlamaEngineOptions = SupervisorOptions;
-
-export type LlamaState = Omit<LlamaLifecycle, "status"> & {
-  readonly status: LlamaLifecycle["status"] | "unresponsive";
-} & Partial<EngineLoad>;
-
-/** After so long without an account of its work, a running engine is no longer ready. */
-const loadReportMs = 1_000;
 
 export class LlamaEngine implements RunningEngine {
   readonly modelPath: string;
   readonly #supervisor: Supervisor;
 
-  private constructor(options: LlamaEngineOptions) {
-    this.modelPath = options.modelPath;
-    this.#supervisor = new Supervisor(options);
+  private constructor(modelPath: string, supervisor: Supervisor) {
+    this.modelPath = modelPath;
+    this.#supervisor = supervisor;
   }
 
   /** Loads the model. Throws "model_unavailable" when llama.cpp cannot load it, "cancelled" when the signal fires. */
   static async start(options: LlamaEngineOptions, signal?: AbortSignal): Promise<LlamaEngine> {
-    const engine = new LlamaEngine(options);
-    try {
-      await engine.info(signal);
-    } catch (error) {
-      await engine.close();
-      if (signal?.aborted) throw cancelled(signal);
-      throw new GatewayError(
-        "model_unavailable",
-        `The model ${options.modelPath} could not be loaded: ${messageOf(error)}`,
-        {
-          cause: error,
-        },
-      );
-    }
-    return engine;
+    return new LlamaEngine(options.modelPath, await startSupervised(options, signal));
   }
 
   get lifecycle(): LlamaLifecycle {
@@ -60,14 +39,8 @@ export class LlamaEngine implements RunningEngine {
   }
 
   /** With the engine's own account of its work. */
-  async state(): Promise<LlamaState> {
-    if (this.lifecycle.status !== "ready") return this.lifecycle;
-    try {
-      const load = await this.load(AbortSignal.timeout(loadReportMs));
-      return { ...this.lifecycle, ...load, threads: this.#supervisor.within(load.threads) };
-    } catch {
-      return this.lifecycle.status === "ready" ? { ...this.lifecycle, status: "unresponsive" } : this.lifecycle;
-    }
+  state(): Promise<LlamaState> {
+    return stateOf(this.#supervisor);
   }
 
   info(signal?: AbortSignal): Promise<EngineInfo> {

@@ -3,11 +3,11 @@ import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { charactersOf, checkCharacters } from "../characters.ts";
 import type { EngineInfo, Prompt, TemplateVariables, Token } from "../engine.ts";
-import { ChatTemplate, renderedTokens, type Vocabulary } from "../template/chat-template.ts";
+import { ChatTemplate, renderedTokens } from "../template/chat-template.ts";
 import type { Backend } from "./backend.ts";
 import type { Detokenize } from "./completion-text.ts";
 import { type EngineSize, loadNative, type Native, type NativeOptions } from "./native.ts";
-import type { NativeModel } from "./native-model.ts";
+import { readVocabulary } from "./native-model.ts";
 import type { Describe } from "./task-sequences.ts";
 import type { ThreadControl } from "./threads.ts";
 
@@ -94,25 +94,5 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
         end: template.end,
       };
     },
-  };
-}
-
-function readVocabulary(model: NativeModel): Vocabulary {
-  if (model.eos === undefined) throw new GatewayError("configuration", "This model names no end-of-sequence token.");
-  const control = new Map<string, Token>();
-  const userDefined: string[] = [];
-  for (let token = 0; token < model.vocabularySize; token++) {
-    const kind = model.kind(token);
-    if (kind === "control" && model.spelling(token) !== "") control.set(model.spelling(token), token);
-    if (kind === "user-defined") userDefined.push(model.spelling(token));
-  }
-  return {
-    bos: model.bos === undefined ? "" : model.spelling(model.bos),
-    eos: model.spelling(model.eos),
-    endOfSequence: model.eos,
-    control,
-    userDefined,
-    tokenize: (text) => model.tokenize(text, false),
-    tokenizeSpecial: (text) => model.tokenize(text, true),
   };
 }

@@ -3,7 +3,7 @@
  * package.json. A batch may hold decode tokens, scored tokens and prefill chunks of many sequences. Which sequence
  * holds what is the scheduler's business; the library's own `LlamaContextSequence` must never be used on this context.
  */
-import type { Llama, LlamaContext, LlamaModel } from "node-llama-cpp";
+import type { Llama, LlamaContext, LlamaModel, LlamaRankingContext } from "node-llama-cpp";
 import { GatewayError } from "../../types/error.ts";
 import type { GrammarState, NativeSampler, SamplerConfig, TokenSampling } from "./sampler.ts";
 
@@ -15,6 +15,13 @@ export interface NativeContext extends TokenSampling {
   removeTokenCellsFromSequence(sequence: number, start: number, end: number): boolean;
   copySequenceStateFromOtherSequence(target: number, source: number): Promise<number>;
   setThreads(threads: number): void;
+}
+
+/** Of a model with a ranking head. */
+export interface NativeRankingContext
+  extends Pick<NativeContext, "initBatch" | "addToBatch" | "decodeBatch" | "disposeSequence" | "setThreads"> {
+  /** `[outputs]` of the head for the tokens of the last batch. */
+  getEmbedding(tokens: number): Float64Array;
 }
 
 interface NativeInternals {
@@ -43,6 +50,12 @@ export interface NativeLibrary {
 /** Private to the library, as all of these: the integration tests fail loudly where a version changes them. */
 export function nativeContext(context: LlamaContext): NativeContext {
   return (context as unknown as { readonly _ctx: NativeContext })._ctx;
+}
+
+/** A context that the library has opened for ranking: its own `rank` tokenises and squashes, and takes no chat template. */
+export function nativeRankingContext(context: LlamaRankingContext): NativeRankingContext {
+  const { _llamaContext } = context as unknown as { readonly _llamaContext: { readonly _ctx: NativeRankingContext } };
+  return _llamaContext._ctx;
 }
 
 export function openInternals(llama: Llama, model: LlamaModel): NativeLibrary {

@@ -1,6 +1,8 @@
 /** @module The tokenizer's side of a model that node-llama-cpp has loaded, without the library's types. */
 import type { LlamaModel, Token as LlamaToken } from "node-llama-cpp";
+import { GatewayError } from "../../types/error.ts";
 import type { InfillTokens, Token } from "../engine.ts";
+import type { Vocabulary } from "../template/chat-template.ts";
 import type { Detokenize } from "./completion-text.ts";
 import { tokenBytes } from "./token-bytes.ts";
 
@@ -60,5 +62,26 @@ export function describeModel(model: LlamaModel): NativeModel {
     tokenize: (text, special) => model.tokenize(text, special),
     tokenizeContinuation: (text) => model.tokenize(text, false, addsSpace ? "trimLeadingSpace" : undefined),
     detokenize: (tokens, previous) => model.detokenize(tokens as LlamaToken[], false, previous as LlamaToken[]),
+  };
+}
+
+/** What a chat template and its tokens need. Throws "configuration" where the model names no end. */
+export function readVocabulary(model: NativeModel): Vocabulary {
+  if (model.eos === undefined) throw new GatewayError("configuration", "This model names no end-of-sequence token.");
+  const control = new Map<string, Token>();
+  const userDefined: string[] = [];
+  for (let token = 0; token < model.vocabularySize; token++) {
+    const kind = model.kind(token);
+    if (kind === "control" && model.spelling(token) !== "") control.set(model.spelling(token), token);
+    if (kind === "user-defined") userDefined.push(model.spelling(token));
+  }
+  return {
+    bos: model.bos === undefined ? "" : model.spelling(model.bos),
+    eos: model.spelling(model.eos),
+    endOfSequence: model.eos,
+    control,
+    userDefined,
+    tokenize: (text) => model.tokenize(text, false),
+    tokenizeSpecial: (text) => model.tokenize(text, true),
   };
 }

@@ -26,7 +26,7 @@ interface Pending {
   readonly type: Call["type"];
   readonly sent: SentCall | undefined;
   readonly events: EventQueue<SampleEvent | ScoreEvent>;
-  /** What the process has steps to do for: samples, or a prompt and completions to score. */
+  /** What the process has steps to do for: samples, a prompt and completions to score, or a reward. */
   due: number;
   readonly resolve: (result: Result) => void;
   readonly reject: (error: GatewayError) => void;
@@ -81,7 +81,7 @@ export class ProcessCalls {
       if (signal !== undefined) reject(cancelled(signal));
     };
     this.#pending.set(id, pending);
-    if (call.type === "sample" || call.type === "score") this.#addDue(pending, 1);
+    if (call.type === "sample" || call.type === "score" || call.type === "reward") this.#addDue(pending, 1);
     signal?.addEventListener("abort", abort, { once: true });
     post({ id, call });
     if (call.type === "score") this.#passOn(id, pending, completions, post).catch(reject);

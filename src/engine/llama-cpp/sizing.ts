@@ -75,6 +75,26 @@ export function chooseSize({ weights, trainContext, bytesOf }: ModelNeeds, room:
 }
 
 /**
+ * The one sequence of a model that reads texts and writes none; `wanted`: its tokens, 0: what the model was trained with,
+ * at most the usual, as far as there is memory. Throws "model_unavailable" where it does not fit.
+ */
+export function chooseContext({ weights, trainContext, bytesOf }: ModelNeeds, room: Room, wanted: number): Size {
+  const needed = (tokens: number): number => weights + bytesOf({ contextSize: tokens, sequences: 1 });
+  let contextSize = Math.min(trainContext, wanted || usualContext);
+  if (wanted === 0)
+    while (contextSize > shortestContext && needed(contextSize) > room.bytes)
+      contextSize = Math.max(shortestContext, Math.floor(contextSize / 2));
+  const bytes = needed(contextSize);
+  const sum = `${gib(weights)} for the weights and ${gib(bytes - weights)} for a text of ${contextSize} tokens`;
+  if (bytes > room.bytes)
+    throw new GatewayError(
+      "model_unavailable",
+      `The model needs ${gib(bytes)} of ${room.where} (${sum}), but ${gib(room.bytes)} are free. Use a smaller model or quantisation, or lower its context_size.`,
+    );
+  return { contextSize, sequences: 1, why: `${sum}, of ${gib(room.bytes)} free ${room.where}` };
+}
+
+/**
  * `[lengths]`, the shortest first: sequences longer than the usual ones, up to what the model was trained with, each
  * length as often as there is room for it beside the usual ones. Empty where a setting says how long a sequence is.
  */

@@ -5,7 +5,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { growingPause } from "../../async/growing-pause.ts";
 import { untilAborted } from "../../async/until-aborted.ts";
-import { cancelled, GatewayError } from "../../types/error.ts";
+import { cancelled, GatewayError, messageOf } from "../../types/error.ts";
 import type { EngineInfo, EngineLoad } from "../engine.ts";
 import { contentOf, type SentCall, Suspects } from "../suspects.ts";
 import type { Call, Result } from "./child-messages.ts";
@@ -133,7 +133,8 @@ export class Supervisor {
     this.#status = "ready";
     for (const line of size.why) log(`engine: ${line}`);
     const threads = `${size.threads} ${size.threads === 1 ? "thread" : "threads"} of ${size.mostThreads} at most`;
-    log(`engine: ${size.sequences} sequences of ${size.sequenceTokens} tokens, ${threads}, ${size.gpu ?? "no GPU"}`);
+    const sequences = `${size.sequences} ${size.sequences === 1 ? "sequence" : "sequences"}`;
+    log(`engine: ${sequences} of ${size.sequenceTokens} tokens, ${threads}, ${size.gpu ?? "no GPU"}`);
     return info;
   }
 
@@ -227,8 +228,4 @@ function notYet(pauseMs: number): GatewayError {
 
 function shutDown(): GatewayError {
   return new GatewayError("engine_unavailable", "The engine is shut down.");
-}
-
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

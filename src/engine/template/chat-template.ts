@@ -72,10 +72,29 @@ export class ChatTemplate {
    * "invalid_request" with the template's own words where it refuses.
    */
   render(conversation: Conversation, tools: readonly Tool[] = [], variables: TemplateVariables = {}): Rendering {
+    return this.#rendering(conversation, tools, true, variables);
+  }
+
+  /** The conversation, over: its last message is the assistant's. Throws as `render` does. */
+  renderWhole(conversation: Conversation): Rendering {
+    return this.#rendering(conversation, [], false);
+  }
+
+  #rendering(
+    conversation: Conversation,
+    tools: readonly Tool[],
+    addGenerationPrompt: boolean,
+    variables: TemplateVariables = {},
+  ): Rendering {
     const messages = fittingTurns(conversation, this.#rules);
     const mark = unusedMark(JSON.stringify([messages, tools, variables]));
     const disarm = (text: string): string => this.#disarm(text, mark);
-    const text = this.#render(mapTexts(messages, disarm), mapTexts(tools, disarm), true, mapTexts(variables, disarm));
+    const text = this.#render(
+      mapTexts(messages, disarm),
+      mapTexts(tools, disarm),
+      addGenerationPrompt,
+      mapTexts(variables, disarm),
+    );
     if (!text.includes(mark)) return { type: "text", text };
     const runs = text.split(this.#control).filter((run) => run !== "");
     return { type: "runs", runs: runs.map((run) => this.#vocabulary.control.get(run) ?? run.replaceAll(mark, "")) };

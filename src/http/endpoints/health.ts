@@ -64,7 +64,7 @@ async function stateOf({ engineState, report }: AppDependencies): Promise<{ read
 }
 
 async function describe(dependencies: AppDependencies) {
-  const { admission, policies, policyState, keysState, records, version } = dependencies;
+  const { admission, policies, policyState, keysState, records, rewardStates, version } = dependencies;
   const { routes } = policies();
   const { loadedAt, reloads, error } = policyState();
   const requests = admission.admitted;
@@ -72,6 +72,7 @@ async function describe(dependencies: AppDependencies) {
     version,
     requests,
     engine: await stateOf(dependencies),
+    ...(rewardStates && { rewards: await rewardStates() }),
     routes: Object.fromEntries([...routes].map(([name, route]) => [name, describeRoute(route)])),
     records: records.state(),
     policies: { loaded_at: loadedAt, reloads, error: error?.message ?? null },

@@ -15,7 +15,7 @@ import { paperTable } from "../../../lab/paper-table.ts";
 import { dotPlot, linePlot, shareBars } from "../../../lab/plots.tsx";
 import { samplesOf } from "../../../lab/pools.ts";
 import { rankingReport } from "../../../lab/ranking-report.ts";
-import { cachedReward, engineReward, httpReward, logit } from "../../../lab/reward.ts";
+import { cachedReward, engineReward, httpReward } from "../../../lab/reward.ts";
 import { verdictForm } from "../../../src/demonstrations/judge.ts";
 import { onlyEngine } from "../../../src/engine/engines.ts";
 import { buildPolicySet } from "../../../src/policy/build.ts";
@@ -401,11 +401,6 @@ describe("rewards", () => {
     const engine = new ScriptedEngine({ sum: () => -12 });
     expect(await (await engineReward(engine, "chat", "sum")).reward(conversation, "hot", signal)).toBeCloseTo(-12, 9);
     expect(await (await engineReward(engine, "chat", "token")).reward(conversation, "hot", signal)).toBeCloseTo(-3, 9);
-  });
-
-  it("undo a sigmoid, as far as a probability tells", () => {
-    expect(logit(1 / (1 + Math.exp(-3.25)))).toBeCloseTo(3.25, 9);
-    expect([logit(0.5), logit(1), logit(0)]).toEqual([0, 36, -36]);
   });
 });
 

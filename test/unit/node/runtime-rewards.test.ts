@@ -24,9 +24,8 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-async function open() {
+async function open(definition = `{ type: http, urls: ["${judge.url}/judge"], retries: 0 }`) {
   const file = path.join(folder, "engines.yaml");
-  const definition = `{ type: http, urls: ["${judge.url}/judge"], retries: 0 }`;
   await writeFile(file, `engines: {}\nrewards:\n  judge: ${definition}\n`);
   const said: string[] = [];
   const settings = readSettings({ ICDPO_ENGINES: file, ICDPO_CACHE: folder }, folder);
@@ -36,8 +35,13 @@ async function open() {
     routes: "routes: { a: { policy: a }, b: { policy: b } }",
     demonstrations: new Map(),
   };
-  const set = await buildPolicySet(files, { ...models, engines: onlyEngine(new ScriptedEngine()) });
-  return { models, set, said };
+  try {
+    const set = await buildPolicySet(files, { ...models, engines: onlyEngine(new ScriptedEngine()) });
+    return { models, set, said };
+  } catch (error) {
+    await models.close();
+    throw error;
+  }
 }
 
 it("are one for all policies that name it, and called when a request needs it", async () => {
@@ -62,4 +66,11 @@ it("are named to who runs the gateway where their server is ill", async () => {
   } finally {
     await models.close();
   }
+});
+
+it("of files are named where the file is missing, whatever the model that samples", async () => {
+  await expect(open("{ type: llama, model: missing.gguf }")).rejects.toMatchObject({
+    code: "model_unavailable",
+    message: expect.stringMatching(/^reward judge: The model .*missing\.gguf cannot be used: there is no such file/u),
+  });
 });

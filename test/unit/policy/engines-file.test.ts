@@ -22,7 +22,7 @@ describe("reward models in the engines file", () => {
   const text = (more: string) => `engines: {}\nrewards:\n${more}`;
   const parseOne = (definition: string, environment: Record<string, string> = {}) => {
     const found = parseRewards("engines.yaml", text(`  judge: ${definition}`), environment).get("judge");
-    if (found === undefined) throw new Error("there is none");
+    if (found === undefined || found.type === "llama") throw new Error("there is none of a server");
     return rewardSettings(found, environment);
   };
 
@@ -47,7 +47,26 @@ describe("reward models in the engines file", () => {
     ).toMatchObject({ urls: ["http://a", "http://a"], model: "rm", timeoutMs: 9, retries: 0 });
   });
 
+  it("may be files with a ranking head, and how these are read", () => {
+    const read = (definition: string) => parseRewards("engines.yaml", text(`  own: ${definition}`), {}).get("own");
+    expect(read("{ type: llama, model: reward.gguf }")).toEqual({ type: "llama", model: "reward.gguf" });
+    const template = '"Q: {{query}} A: {{document}}"';
+    expect(read(`{ type: llama, model: hf:a/b, template: ${template}, context_size: 512, threads: 2 }`)).toEqual({
+      type: "llama",
+      model: "hf:a/b",
+      template: "Q: {{query}} A: {{document}}",
+      context_size: 512,
+      threads: 2,
+    });
+  });
+
   it.each([
+    ["  judge: { type: llama }", "engines.yaml:3: rewards.judge.model"],
+    [
+      '  judge: { type: llama, model: a.gguf, template: "{{query}}" }',
+      "rewards.judge.template: must hold {{query}} and {{document}}",
+    ],
+    ["  judge: { type: llama, model: a.gguf, urls: [http://a] }", "rewards.judge.urls: Unrecognized key"],
     ["  judge: { type: http, urls: [] }", "engines.yaml:3: rewards.judge.urls"],
     ["  judge: { type: http, urls: [ftp://a] }", "engines.yaml:3: rewards.judge.urls.0"],
     ["  judge: { type: gguf, urls: [http://a] }", "engines.yaml:3: rewards.judge.type"],

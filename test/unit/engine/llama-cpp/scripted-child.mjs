@@ -4,7 +4,7 @@
  * of all processes that loaded it, and the environment of the last. A sample goes on until a text "release" is
  * tokenised; a text "die" ends the process, as does a sample with the grammar "deadly"; a text "part" cuts its channel a
  * moment before it ends; a sample with the grammar "endless" hangs it; one with "waits …" shows nothing until its end. Beside the model, `.samples` has a line for each sample
- * that was begun: its grammar.
+ * that was begun: its grammar. A reward is the response's length; the response "die" ends the process, and "waits" has no answer.
  */
 import { appendFileSync, readFileSync, writeFileSync } from "node:fs";
 
@@ -56,6 +56,9 @@ function perform(id, call) {
       if (call.texts.includes("part")) part();
       if (call.texts.includes("release")) for (const sample of held.keys()) end(sample);
       return call.texts.map(() => [1]);
+    case "reward":
+      if (call.response === "die") process.exit(7);
+      return call.response === "waits" ? undefined : call.response.length;
     case "chat-prompt":
       return { tokens: [1, 2], end: 0 };
     case "sample":

@@ -5,6 +5,7 @@
 import { describe, expect, it } from "vitest";
 import {
   adviceForMore,
+  chooseContext,
   chooseSize,
   fewerThatFit,
   longerSequences,
@@ -317,5 +318,24 @@ describe("any model, room and settings", () => {
       if (settings.contextSize > 0 || model.trainContext <= 1024 || model.trainContext >= 4096)
         expect(model.weights + smallest).toBeGreaterThan(given.bytes);
     }
+  });
+});
+
+describe("the context of a model that only reads", () => {
+  it.each([
+    ["the usual length", 0, 4 * gib, 4096],
+    ["less where there is less room", 0, 1.2 * gib, 2048],
+    ["what was asked for", 512, 4 * gib, 512],
+    ["no more than the model was trained with", 100_000, 8 * gib, 32_768],
+  ])("is %s", (_, wanted, bytes, contextSize) => {
+    expect(chooseContext(needs(), room(bytes), wanted)).toMatchObject({ contextSize, sequences: 1 });
+  });
+
+  it("is refused with numbers where it does not fit, with the weights beside it", () => {
+    const fitting = (wanted: number) => () => chooseContext(needs(), room(gib), wanted);
+    expect(fitting(0)).toThrow(
+      "needs 1.10 GiB of memory (1.00 GiB for the weights and 0.10 GiB for a text of 1024 tokens)",
+    );
+    expect(fitting(8192)).toThrow("lower its context_size");
   });
 });
