@@ -48,6 +48,10 @@ export const supplies = {
     isAtHand: () => spawnSync("python3", ["-c", "import zipfile"]).status === 0,
     broughtBy: "apt-get install python3",
   },
+  "python-gguf": {
+    isAtHand: () => spawnSync("python3", ["-c", "import gguf, numpy"]).status === 0,
+    broughtBy: "pip install gguf numpy, for the python3 in PATH",
+  },
   workerd: {
     isAtHand: () => missingWorkerd() === null,
     broughtBy: "Linux with glibc, macOS or Windows on x64 or arm64",
