@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "b290d9876e9f9412" },
+  answers: { version: 3, sources: "39a48672e3272c73" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
-  rewards: { version: 1, sources: "1a2c7bff10662086" },
+  rewards: { version: 1, sources: "65ed4872177bf037" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "121165f12e80cc81" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;
