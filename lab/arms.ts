@@ -82,7 +82,7 @@ function changedSettings(settings: PolicySettings, changes: ArmChanges): PolicyS
       ...(maxTokens !== undefined && { max_tokens: maxTokens }),
       ...(temperature !== undefined && { temperature }),
     },
-    ...(unscored && { score: { type: "none", pick: "first" } as const, block: undefined, decode: undefined }),
+    ...(unscored && { score: { type: "none", pick: "first" } as const, block: undefined, stream: undefined, decode: undefined }),
     ...(plain && { instructions: undefined }),
   };
 }

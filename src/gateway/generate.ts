@@ -95,7 +95,7 @@ function showing(
   c: Context,
   readers: readonly AnswerReader[],
   { begin, push }: Outlet<GenerationEvent>,
-): Pick<IcdpoRequest, "onSampling" | "onText"> {
+): Pick<IcdpoRequest, "isStreamed" | "onSampling" | "onText"> {
   const onSampling = ({ retrieveMs, basePromptTokens: promptTokens, candidates }: Beginning): void => {
     c.get("observer").note({ promptTokens });
     if (!c.finalized) setHeaders(c, { ...candidatesHeader(candidates), "server-timing": retrieveTiming(retrieveMs) });
@@ -104,7 +104,7 @@ function showing(
   const onText = (index: number, text: string, details: readonly TokenDetail[]): void => {
     for (const event of readers[index]?.push(text, details) ?? []) push(event, sizeOfEvent(event));
   };
-  return { onSampling, onText };
+  return { isStreamed: true, onSampling, onText };
 }
 
 async function run(

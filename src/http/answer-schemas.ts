@@ -76,6 +76,10 @@ export const explanationSchema = z
       })
       .optional()
       .describe("where the policy decodes by contrast"),
+    blocks: z
+      .array(z.int().min(0))
+      .optional()
+      .describe("how many tokens each block had, where the answer was chosen block by block"),
     max_tokens: z.int().describe("that a candidate could have"),
     tokens: work,
     timings_ms: z.strictObject({ retrieve: z.number(), sample: z.number(), score: z.number() }),

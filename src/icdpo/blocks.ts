@@ -27,9 +27,11 @@ export class BlockwiseAnswer implements Strategy {
   #totals = noTotals;
   #natsPerToken: number | null = null;
   #isSpent = false;
+  /** `[blocks]`: tokens of those so far. */
+  readonly #lengths: number[] = [];
 
-  /** `tokens`: k, of a block. */
-  constructor(run: Run, contexts: Contexts, sources: CopySources | null, tokens: number) {
+  /** `tokens`: k, of each block, the last number repeating. */
+  constructor(run: Run, contexts: Contexts, sources: CopySources | null, tokens: readonly number[]) {
     const { count, usage, signal, budget } = run;
     const { seed, onStage } = run.request;
     this.#run = run;
@@ -57,6 +59,7 @@ export class BlockwiseAnswer implements Strategy {
     const text = new CutText(stopsOf(sampled, this.#options));
     for (let step = 0; this.#prefix.finish === null; step++) {
       const next = await this.#longer(step);
+      if (next.tokens !== this.#prefix.tokens) this.#lengths.push(next.tokens.length - this.#prefix.tokens.length);
       candidate.push(text.push(next.text.slice(this.#prefix.text.length)), []);
       this.#prefix = text.stopString !== undefined ? { ...next, finish: "stop" } : next;
     }
@@ -86,7 +89,8 @@ export class BlockwiseAnswer implements Strategy {
 
   choose(scored: readonly ScoredResponse[]): Chosen {
     this.#run.policy.rate?.add(this.#totals);
-    return { ranked: scored, isSpent: this.#isSpent, natsPerToken: this.#natsPerToken, waves: null };
+    const blocks = this.#lengths;
+    return { ranked: scored, isSpent: this.#isSpent, natsPerToken: this.#natsPerToken, waves: null, blocks };
   }
 
   /** By the best block; or as it is, where the budget is spent. */

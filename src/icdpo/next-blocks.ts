@@ -12,8 +12,8 @@ import { counted, type TokenUsage } from "./token-usage.ts";
 
 export interface BlockOptions {
   readonly score: Score;
-  /** k: tokens of a block. */
-  readonly tokens: number;
+  /** `[blocks]`, k: tokens of each; the last number is that of all further ones. */
+  readonly tokens: readonly number[];
   /** n: blocks to choose from. */
   readonly count: number;
   readonly parameters: SamplingParameters;
@@ -51,7 +51,8 @@ export async function longerByABlock(
 ): Promise<Prefix[]> {
   const { budget, parameters, usage } = options;
   const signal = step === 0 ? options.signal : (budget.signal ?? options.signal);
-  const limit = Math.min(options.tokens, parameters.maxTokens - prefix.tokens.length);
+  const block = options.tokens[Math.min(step, options.tokens.length - 1)] as number;
+  const limit = Math.min(block, parameters.maxTokens - prefix.tokens.length);
   const samples = await sampleBlocks(contexts, prefix, limit, step, { ...options, signal });
   const { blocks, texts } = await openBlocks(contexts, prefix, samples, step, { ...options, signal });
   const next = { contexts, prefix, blocks, texts, usage, signal };

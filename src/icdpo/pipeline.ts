@@ -44,6 +44,8 @@ export interface IcdpoRequest extends Tenancy {
   readonly topLogprobs?: number | undefined;
   /** How many answers are wanted, best first. */
   readonly answers: number;
+  /** The answer is read as it comes: a policy may choose it otherwise than one that is read whole. Absent: no. */
+  readonly isStreamed?: boolean | undefined;
   /** Unsigned 32-bit; decides every chance in the request. */
   readonly seed: number;
   readonly signal?: AbortSignal | undefined;
@@ -98,6 +100,8 @@ export interface IcdpoOutcome extends Course {
   readonly waves: readonly number[] | null;
   /** How the answer's tokens were drawn; null: from C⁺ alone. */
   readonly contrast: DrawnByContrast | null;
+  /** `[blocks]`: how many tokens each had; absent: the answer was not chosen by blocks. */
+  readonly blocks?: readonly number[] | undefined;
   readonly fallback: string | null;
 }
 
@@ -141,7 +145,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const strategy = strategyOf(run, contexts, sourcesOf(demonstrations.map(({ demonstration }) => demonstration)));
   const candidates = strategy.sample();
   const scored = await strategy.score(candidates);
-  const { ranked, isSpent, natsPerToken, waves } = strategy.choose(scored);
+  const { ranked, isSpent, natsPerToken, waves, blocks } = strategy.choose(scored);
   return {
     ranked,
     demonstrations,
@@ -152,6 +156,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     natsPerToken,
     waves,
     contrast: contrastOf(run, ranked[0]),
+    blocks,
     fallback: isSpent ? "budget" : run === begun ? contexts.fallback : "no-demonstration",
     ...courseOf(run),
     ...(waves !== null && { candidates: ranked.length }),

@@ -1,5 +1,6 @@
 /** @module Which way a request's answers are sampled, scored and chosen: by the policy, and by what is asked for. */
 import type { SamplingParameters } from "../engine/engine.ts";
+import { blocksOf } from "../policy/choice-schema.ts";
 import { competingAt } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { mostCandidates } from "../policy/schema.ts";
@@ -17,8 +18,8 @@ export type StrategyChoice =
   | { readonly type: "unscored" }
   /** One answer, likewise, each of its tokens drawn by the contrast of C⁺ and C⁻ among C⁺'s `top` likeliest. */
   | { readonly type: "contrast"; readonly alpha: number; readonly top: number }
-  /** The answer is chosen block by block, of so many tokens: `blocks.ts`. */
-  | { readonly type: "blocks"; readonly tokens: number };
+  /** The answer is chosen block by block, of so many tokens each, the last number repeating: `blocks.ts`. */
+  | { readonly type: "blocks"; readonly tokens: readonly number[] };
 
 /** The last three steps of Algorithm 1, after the contexts of one request. */
 export interface Strategy {
@@ -38,6 +39,8 @@ export interface Chosen {
   readonly natsPerToken: number | null;
   /** `[waves]`: how many candidates each had; null: their number is fixed. */
   readonly waves: readonly number[] | null;
+  /** `[blocks]`: how many tokens each had; absent: the answer was not chosen by blocks. */
+  readonly blocks?: readonly number[];
 }
 
 /** One request under way, as its strategy needs it. */
@@ -67,17 +70,18 @@ export interface Timings {
   score: number;
 }
 
-type Asked = Pick<IcdpoRequest, "sampling" | "answers" | "grammar" | "tools" | "topLogprobs">;
+type Asked = Pick<IcdpoRequest, "sampling" | "answers" | "isStreamed" | "grammar" | "tools" | "topLogprobs">;
 
 /** Several answers, grammars and log-probabilities are about whole answers: a policy's blocks do not count for them. */
 export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
-  const { block, candidates, score, decode } = policy.settings;
-  if (decode !== undefined) return { type: decode.type, alpha: decode.alpha, top: competingAt(policy.settings) };
-  const { answers, grammar, tools = [], topLogprobs, sampling } = asked;
+  const { settings } = policy;
+  const { decode } = settings;
+  if (decode !== undefined) return { type: decode.type, alpha: decode.alpha, top: competingAt(settings) };
+  const { answers, isStreamed = false, grammar, tools = [], topLogprobs } = asked;
+  if (settings.score.type === "none" || candidateCount(policy, asked) === 1) return { type: "unscored" };
   const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
-  if (block !== undefined && mostCandidates(candidates) > 1 && sampling.temperature > 0 && answers === 1 && isPlainText)
-    return { type: "blocks", tokens: block.tokens };
-  return { type: score.type !== "none" && candidateCount(policy, asked) > 1 ? "scored" : "unscored" };
+  const tokens = blocksOf(settings, isStreamed);
+  return tokens !== null && answers === 1 && isPlainText ? { type: "blocks", tokens } : { type: "scored" };
 }
 
 /**

@@ -12,7 +12,7 @@ export function misfitOfDecoding(
   settings: PolicySettings,
   capabilities: Pick<Capabilities, "contrast">,
 ): { readonly path: readonly string[]; readonly reason: string } | null {
-  const { decode, score, candidates, block, scorer } = settings;
+  const { decode, score, candidates, block, stream, scorer } = settings;
   if (decode === undefined) return null;
   const at = (path: string, reason: string) => ({ path: path.split("."), reason });
   if (capabilities.contrast !== true)
@@ -30,6 +30,7 @@ export function misfitOfDecoding(
   if (scorer !== undefined) return at("scorer", "decode: contrast is between two contexts of the model that samples");
   if (candidates !== 1) return at("candidates", "decode: contrast makes one answer: write candidates: 1");
   if (block !== undefined) return at("block", "decode: contrast makes one answer, of which no block is chosen");
+  if (stream !== undefined) return at("stream", "decode: contrast makes one answer, which streams token by token");
   if (score.reward !== undefined)
     return at("score.reward", "decode: contrast makes one answer, which no reward is needed to choose");
   if (competingAt(settings) === 0)

@@ -3,6 +3,7 @@ import type { Capabilities } from "../engine/engine.ts";
 import type { Engines, ModelReference } from "../engine/engines.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
+import { blockField } from "./choice-schema.ts";
 import { misfitOfDecoding } from "./decoding.ts";
 import { defaultEngine } from "./engines-file.ts";
 import { complaintAt } from "./parse.ts";
@@ -142,11 +143,11 @@ export function contradiction(
     return at(`sampling.${lacked[0]}`, `this engine does not have it: ${sampler.capabilities.lacks?.[lacked[1]]}`);
   const isReferring = score.type === "contrast" && score.negative === "reference";
   if (isReferring && reference === null) return at("score.negative", `this policy has no reference model`);
-  if (settings.block !== undefined && !sampler.capabilities.score)
-    return at("block", "this engine cannot go on from tokens");
+  const inBlocks = blockField(settings);
+  if (inBlocks !== null && !sampler.capabilities.score) return at(inBlocks, "this engine cannot go on from tokens");
   const lack = score.type === "contrast" ? lackOf(score.negative, demonstrations, settings.demonstrations) : null;
   if (lack !== null) return at("score.negative", lack);
-  if (settings.block !== undefined && wantsConsensus(score))
+  if (inBlocks !== null && wantsConsensus(score))
     return at(
       "score.consensus",
       "blocks of one answer have its beginning in common: embeddings hardly tell them apart",
@@ -154,7 +155,7 @@ export function contradiction(
   const misfit = misfitOfEffort(settings);
   if (misfit !== null) return at("candidates", misfit);
   const reward = rewardAsked(score);
-  if (settings.block !== undefined && reward !== null)
+  if (inBlocks !== null && reward !== null)
     return at(reward.path.join("."), "reward models judge whole answers: a policy with blocks cannot ask one");
   const undecodable = misfitOfDecoding(settings, sampler.capabilities);
   if (undecodable !== null) return undecodable;
@@ -168,10 +169,11 @@ export function contradiction(
 }
 
 /** Why candidates cannot come in waves; null: they can, or are not to. */
-function misfitOfEffort({ candidates, score, block }: PolicySettings): string | null {
+function misfitOfEffort(settings: PolicySettings): string | null {
+  const { candidates, score } = settings;
   if (typeof candidates === "number") return null;
   if (score.type === "none") return "a margin is one of scores, and this policy has none; give a number";
-  return block === undefined ? null : "each block has the same number of candidates; give a number";
+  return blockField(settings) === null ? null : "each block has the same number of candidates; give a number";
 }
 
 /** What the demonstrations lack for that negative context, if anything. */

@@ -1,6 +1,7 @@
 /** @module What stands in policies/*.yaml. zod checks; the rest of the program uses the inferred types. */
 import { z } from "zod";
 import type { DeepReadonly } from "../types/deep-readonly.ts";
+import { blockField, blockSchema, streamSchema } from "./choice-schema.ts";
 import { hasOneContext, oneContext, scoreSchema, wantsConsensus } from "./score-schema.ts";
 import { problemWith } from "./user-pattern.ts";
 
@@ -186,10 +187,8 @@ export const policySchema = z
     ...changeable,
     prompt: z.enum(["auto", ...promptFormats]).default("auto"),
     sampling: samplingSchema.prefault({}),
-    block: z
-      .strictObject({ tokens: z.int().min(1).max(1024).default(16) })
-      .optional()
-      .describe("choose while sampling: of n blocks of so many tokens the best is kept and sent at once"),
+    block: blockSchema,
+    stream: streamSchema,
     decode: decodeSchema.optional().describe("how tokens are drawn; absent: from C⁺, as sampling says"),
     bypass: bypassSchema.optional(),
   })
@@ -207,13 +206,12 @@ export const policySchema = z
         path: ["retriever"],
         message: "demonstrations are named, but no retriever chooses among them",
       });
-    if (policy.block !== undefined && policy.score.type === "none")
-      context.addIssue({
-        code: "custom",
-        path: ["block"],
-        message: "blocks are chosen by a score, and this policy has none",
-      });
     const complain = (path: string, message: string) => context.addIssue({ code: "custom", path: [path], message });
+    const inBlocks = blockField(policy);
+    if (inBlocks !== null && policy.score.type === "none")
+      complain(inBlocks, "blocks are chosen by a score, and this policy has none");
+    if (policy.block !== undefined && policy.stream === "whole")
+      complain("block", "no request would be answered in blocks: leave out stream, or say stream: blocks");
     if (policy.candidates === 1 && wantsConsensus(policy.score))
       context.addIssue({
         code: "custom",

@@ -122,6 +122,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
     ...(outcome.natsPerToken !== null && { nats_per_token: outcome.natsPerToken }),
     ...(outcome.waves !== null && { waves: outcome.waves }),
     ...(outcome.contrast !== null && { contrast: explainedContrast(outcome.contrast) }),
+    ...(outcome.blocks && { blocks: outcome.blocks }),
     max_tokens: outcome.maxTokens,
     tokens: outcome.tokens,
     timings_ms: { retrieve: rounded(retrieve), sample: rounded(sample), score: rounded(score) },

@@ -146,10 +146,80 @@ describe("block-wise ICDPO", () => {
     }
   });
 
+  it("grow by the policy's list, whose last number repeats, and explain says so", async () => {
+    const { chat, engine } = await gateway(
+      letters(11, () => "b"),
+      {},
+      { blocks: policy().replace("tokens: 4", "tokens: [1, 2, 4]") },
+    );
+    const { chunks } = await readStream(await chat({ model: "blocks", stream: true, icdpo: { explain: true } }));
+    const pieces = chunks.map(({ choices }) => choices[0]?.delta?.content).filter((text) => text);
+    expect(pieces).toEqual(["b", "bb", "bbbb", "bbbb"]);
+    const limits = engine.calls.flatMap((call) => (call.type === "sample" ? [call.request.maxTokens] : []));
+    expect(limits).toEqual([1, 2, 4, 4, 4]);
+    const { icdpo } = await json(await chat({ model: "blocks", max_tokens: 5, icdpo: { explain: true } }));
+    expect(icdpo.blocks).toEqual([1, 2, 2]);
+    expect(icdpo.candidates).toHaveLength(1);
+  });
+
   it("needs a score", () => {
     expect(policySchema.safeParse({ score: { type: "none" }, block: {} }).error?.issues[0]?.message).toContain(
       "blocks are chosen by a score",
     );
     expect(policySchema.parse({ score: { type: "likelihood" }, block: {} }).block).toEqual({ tokens: 16 });
+  });
+
+  it("are chosen by no score that a request has put away", async () => {
+    const routes = "routes: { blocks: { policy: blocks, allow_overrides: true } }\n";
+    const { chat, engine } = await gateway(
+      letters(10, () => "b"),
+      {},
+      { blocks: policy() },
+      routes,
+    );
+    await chat({ model: "blocks", icdpo: { overrides: { candidates: 2, score: { type: "none" } } } });
+    expect(engine.calls.map(({ type }) => type)).toEqual(["sample"]);
+  });
+});
+
+describe("what a stream shows", () => {
+  const whole = policy().replace("block: { tokens: 4 }\n", "");
+  const limitsOf = async (settings: string, body: object) => {
+    const { chat, engine } = await gateway(
+      letters(130, () => "b"),
+      {},
+      { blocks: settings },
+    );
+    const response = await chat({ model: "blocks", ...body });
+    expect(response.status).toBe(200);
+    await response.text();
+    return engine.calls.flatMap((call) => (call.type === "sample" ? [call.request.maxTokens] : []));
+  };
+
+  it.each([
+    ["without either field the choice among whole answers", "", [1_024], [1_024]],
+    ["with block alone blocks, streamed or not", "block: { tokens: 100 }\n", [100, 100], [100, 100]],
+    ["with stream: blocks growing ones, where it is streamed", "stream: blocks\n", [8, 16, 32, 64, 64], [1_024]],
+    ["with both those that block says", "stream: blocks\nblock: { tokens: [70, 90] }\n", [70, 90], [1_024]],
+    ["with stream: whole the choice among whole answers", "stream: whole\n", [1_024], [1_024]],
+  ])("is %s", async (_, more, streamed, unstreamed) => {
+    expect(await limitsOf(whole + more, { stream: true })).toEqual(streamed);
+    expect(await limitsOf(whole + more, {})).toEqual(unstreamed);
+  });
+
+  it("is the whole choice where blocks cannot be, whatever the policy says", async () => {
+    expect(await limitsOf(`${whole}stream: blocks\n`, { stream: true, n: 2 })).toEqual([1_024]);
+  });
+
+  it.each([
+    ["stream: blocks without a score", { score: { type: "none" }, stream: "blocks" }, "blocks are chosen by a score"],
+    ["blocks for nobody", { stream: "whole", block: {} }, "no request would be answered in blocks"],
+    ["no blocks", { block: { tokens: [] } }, "expected array to have >=1 item"],
+    ["an empty block", { block: { tokens: [8, 0] } }, "expected number to be >=1"],
+    ["what is neither a number nor a list", { block: { tokens: "few" } }, "a list of such numbers"],
+    ["another word", { stream: "words" }, "expected one of"],
+  ])("refuses %s", (_, settings, message) => {
+    const parsed = policySchema.safeParse({ score: { type: "likelihood" }, ...settings });
+    expect(parsed.error?.issues.map((issue) => issue.message).join()).toContain(message);
   });
 });

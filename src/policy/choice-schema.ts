@@ -1,0 +1,48 @@
+/** @module What a policy says of how the choice goes: among whole answers or block by block, and what streams show. */
+import { z } from "zod";
+
+const tokensOfABlock = z.int().min(1).max(1024);
+
+export const blockSchema = z
+  .strictObject({
+    tokens: z
+      .union([tokensOfABlock, z.array(tokensOfABlock).min(1).max(64)], {
+        error: "must be a whole number from 1 to 1024, or a list of such numbers: one for each block, the last repeats",
+      })
+      .default(16)
+      .describe("of each block; a list: of the first, the second and so on, the last number of all further ones"),
+  })
+  .optional()
+  .describe("choose while sampling: of n blocks of so many tokens the best is kept and sent at once");
+
+export const streamSchema = z
+  .enum(["blocks", "whole"])
+  .optional()
+  .describe(
+    "what a streamed request is given: blocks as they are chosen (of 8, 16, 32, then 64 tokens, if block says nothing else), or the choice among whole answers; one that is not streamed is chosen whole. Absent: blocks for both where block is set, else whole for both",
+  );
+
+/** First words soon, then fewer stops. */
+const streamedTokens: readonly number[] = [8, 16, 32, 64];
+
+interface Choosing {
+  readonly block?: { readonly tokens: number | readonly number[] } | undefined;
+  readonly stream?: "blocks" | "whole" | undefined;
+}
+
+/**
+ * `[blocks]`: tokens of the blocks by which a request is answered, the last number for all further ones; null: it is
+ * chosen whole.
+ */
+export function blocksOf({ block, stream }: Choosing, isStreamed: boolean): readonly number[] | null {
+  const isInBlocks = stream === undefined ? block !== undefined : stream === "blocks" && isStreamed;
+  if (!isInBlocks) return null;
+  const tokens = block?.tokens ?? streamedTokens;
+  return typeof tokens === "number" ? [tokens] : tokens;
+}
+
+/** The field by which some requests, if not all, are answered in blocks; null: none are. */
+export function blockField(choosing: Choosing): "block" | "stream" | null {
+  if (blocksOf(choosing, true) === null) return null;
+  return choosing.stream === undefined ? "block" : "stream";
+}
