@@ -66,6 +66,9 @@ export async function changedArm(arm: Arm, changes: ArmChanges): Promise<Arm> {
   return { name: changes.name ?? arm.name, policy: { ...policy, ...models, id, settings, retriever } };
 }
 
+/** Nothing is chosen while it is sampled. */
+const asSampled = { block: undefined, stream: undefined, prune: undefined, decode: undefined };
+
 function changedSettings(settings: PolicySettings, changes: ArmChanges): PolicySettings {
   const { maxTokens, temperature, plain = false, unscored = plain } = changes;
   const { prompt = settings.prompt, shots = settings.shots } = changes;
@@ -82,7 +85,7 @@ function changedSettings(settings: PolicySettings, changes: ArmChanges): PolicyS
       ...(maxTokens !== undefined && { max_tokens: maxTokens }),
       ...(temperature !== undefined && { temperature }),
     },
-    ...(unscored && { score: { type: "none", pick: "first" } as const, block: undefined, stream: undefined, decode: undefined }),
+    ...(unscored && { score: { type: "none", pick: "first" } as const, ...asSampled }),
     ...(plain && { instructions: undefined }),
   };
 }

@@ -119,7 +119,7 @@ async function run(
 
 /** Tells what came of a request. */
 function tell(c: Context, { outcome, usage, answers }: Generated): void {
-  const [best, next] = outcome.ranked;
+  const [best, next] = outcome.ranked.filter(({ dropped }) => dropped === undefined);
   const observer = c.get("observer");
   observer.note({
     ...usage,

@@ -28,7 +28,7 @@ export const explanationSchema = z
         index: z.int(),
         content: z.string(),
         finish_reason: z.enum(["stop", "length"]),
-        tokens: z.int().describe("the closing token counts"),
+        tokens: z.int().describe("the closing token counts, where there is one: a dropped candidate has none"),
         positive: z.number().nullable().describe("log π(y ∣ C⁺), in nats"),
         negative: z.number().nullable().describe("log π(y ∣ C⁻) or log π(y ∣ C⁰), in nats"),
         score: z.number().nullable(),
@@ -54,6 +54,14 @@ export const explanationSchema = z
           .nullable()
           .optional()
           .describe("whether it fits the request's schemas whole; null: that cannot be seen"),
+        dropped: z
+          .strictObject({
+            after: z.int().describe("tokens of the candidates then"),
+            place: z.int().describe("1 was the best"),
+            among: z.int().describe("candidates that were compared"),
+          })
+          .optional()
+          .describe("where it was dropped, by a policy that prunes: it is a beginning, and so are its sums and score"),
         chosen: z.boolean(),
       }),
     ),
@@ -80,6 +88,10 @@ export const explanationSchema = z
       .array(z.int().min(0))
       .optional()
       .describe("how many tokens each block had, where the answer was chosen block by block"),
+    kept: z
+      .array(z.int().min(1))
+      .optional()
+      .describe("how many candidates went on after each comparison, where the policy drops the worst"),
     max_tokens: z.int().describe("that a candidate could have"),
     tokens: work,
     timings_ms: z.strictObject({ retrieve: z.number(), sample: z.number(), score: z.number() }),

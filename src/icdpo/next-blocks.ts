@@ -119,7 +119,10 @@ async function openBlocks(
 }
 
 /** What ends an answer's text wherever it comes up. */
-export function stopsOf({ format }: ScoringContext, { parameters: { stop } }: BlockOptions): readonly string[] {
+export function stopsOf(
+  { format }: ScoringContext,
+  { parameters: { stop } }: Pick<BlockOptions, "parameters">,
+): readonly string[] {
   return format === "chat" ? stop : [...stop, ...cuts];
 }
 

@@ -8,6 +8,7 @@ import type { Conversation, Tool } from "../types/conversation.ts";
 import { BlockwiseAnswer } from "./blocks.ts";
 import { buildContexts, type Contexts, checkLength, type Tenancy } from "./contexts.ts";
 import { type CopySources, sourcesOf } from "./copied.ts";
+import { PrunedAnswers } from "./pruned-answers.ts";
 import type { ResponseCheck, ScoredResponse } from "./response.ts";
 import type { OnText } from "./sample.ts";
 import { negativeOf } from "./score.ts";
@@ -102,6 +103,8 @@ export interface IcdpoOutcome extends Course {
   readonly contrast: DrawnByContrast | null;
   /** `[blocks]`: how many tokens each had; absent: the answer was not chosen by blocks. */
   readonly blocks?: readonly number[] | undefined;
+  /** `[checks]`: how many candidates went on after each; absent: none can be dropped. */
+  readonly kept?: readonly number[] | undefined;
   readonly fallback: string | null;
 }
 
@@ -145,7 +148,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const strategy = strategyOf(run, contexts, sourcesOf(demonstrations.map(({ demonstration }) => demonstration)));
   const candidates = strategy.sample();
   const scored = await strategy.score(candidates);
-  const { ranked, isSpent, natsPerToken, waves, blocks } = strategy.choose(scored);
+  const { ranked, isSpent, natsPerToken, waves, blocks, kept } = strategy.choose(scored);
   return {
     ranked,
     demonstrations,
@@ -157,6 +160,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     waves,
     contrast: contrastOf(run, ranked[0]),
     blocks,
+    kept,
     fallback: isSpent ? "budget" : run === begun ? contexts.fallback : "no-demonstration",
     ...courseOf(run),
     ...(waves !== null && { candidates: ranked.length }),
@@ -167,7 +171,7 @@ function begin(policy: Policy, request: IcdpoRequest): Run {
   const strategy = strategyChoice(policy, request);
   const stop = new AbortController();
   // Where nothing competes, nothing is done for the request that could fail beside what it waits for.
-  const competes = strategy.type === "scored" || strategy.type === "blocks";
+  const competes = strategy.type !== "unscored" && strategy.type !== "contrast";
   const signal = eitherOf(request.signal, competes ? stop.signal : undefined);
   return {
     policy,
@@ -240,6 +244,8 @@ function strategyOf(run: Run, contexts: Contexts, sources: CopySources | null): 
   switch (strategy.type) {
     case "scored":
       return new ScoredAnswers(run, contexts, sources);
+    case "pruned":
+      return new PrunedAnswers(run, contexts, sources, strategy.prune);
     case "unscored":
     case "contrast":
       return unscoredAnswers(run, contexts, sources);

@@ -3,6 +3,7 @@ import type { Engine, Token } from "../engine/engine.ts";
 import type { ScoringContext } from "./contexts.ts";
 import type { Copied } from "./copied.ts";
 import { responseTokens } from "./prompt.ts";
+import type { Dropped } from "./pruning.ts";
 import type { Candidate } from "./sample.ts";
 
 /** Null: it cannot be seen whether it fits. */
@@ -32,6 +33,8 @@ export interface ScoredResponse extends Response {
   readonly reward?: number | null;
   /** Eq. 8 or 11, in nats, or in nats per token, or a reward: see `scoreOf`. Null where it was not measured. */
   readonly score: number | null;
+  /** Why it was sampled no further: it is a beginning, and so are its sums. Absent: it was not dropped. */
+  readonly dropped?: Dropped | undefined;
 }
 
 /**

@@ -112,7 +112,10 @@ function sampleRequest(
 }
 
 /** Tells on what the engine tells of the context, until it is at hand. */
-function teller({ onPrefill, onBegin }: SampleOptions): (event: PrefillEvent | PromptEvent) => void {
+export function teller({
+  onPrefill,
+  onBegin,
+}: Pick<SampleOptions, "onPrefill" | "onBegin">): (event: PrefillEvent | PromptEvent) => void {
   let hasBegun = false;
   return ({ type }) => {
     if (!hasBegun) (type === "prompt" ? onBegin : onPrefill)?.();

@@ -1,6 +1,6 @@
 /** @module Which way a request's answers are sampled, scored and chosen: by the policy, and by what is asked for. */
 import type { SamplingParameters } from "../engine/engine.ts";
-import { blocksOf } from "../policy/choice-schema.ts";
+import { blocksOf, type Prune } from "../policy/choice-schema.ts";
 import { competingAt } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { mostCandidates } from "../policy/schema.ts";
@@ -14,6 +14,8 @@ import type { TokenUsage } from "./token-usage.ts";
 export type StrategyChoice =
   /** n whole candidates compete by their scores: `whole-answers.ts`. */
   | { readonly type: "scored" }
+  /** The same, but the worst are dropped while they are sampled: `pruned-answers.ts`. */
+  | { readonly type: "pruned"; readonly prune: Prune }
   /** Whole candidates, none of which is measured: `whole-answers.ts`. */
   | { readonly type: "unscored" }
   /** One answer, likewise, each of its tokens drawn by the contrast of C⁺ and C⁻ among C⁺'s `top` likeliest. */
@@ -41,6 +43,8 @@ export interface Chosen {
   readonly waves: readonly number[] | null;
   /** `[blocks]`: how many tokens each had; absent: the answer was not chosen by blocks. */
   readonly blocks?: readonly number[];
+  /** `[checks]`: how many candidates went on after each; absent: none can be dropped. */
+  readonly kept?: readonly number[];
 }
 
 /** One request under way, as its strategy needs it. */
@@ -72,7 +76,11 @@ export interface Timings {
 
 type Asked = Pick<IcdpoRequest, "sampling" | "answers" | "isStreamed" | "grammar" | "tools" | "topLogprobs">;
 
-/** Several answers, grammars and log-probabilities are about whole answers: a policy's blocks do not count for them. */
+/**
+ * Several answers, grammars and log-probabilities are about whole answers: a policy's blocks do not count for them. Where
+ * samples go on in another call, a grammar or a penalty on what the answer holds already would begin anew: none is dropped
+ * then.
+ */
 export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
   const { settings } = policy;
   const { decode } = settings;
@@ -81,7 +89,10 @@ export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
   if (settings.score.type === "none" || candidateCount(policy, asked) === 1) return { type: "unscored" };
   const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
   const tokens = blocksOf(settings, isStreamed);
-  return tokens !== null && answers === 1 && isPlainText ? { type: "blocks", tokens } : { type: "scored" };
+  if (tokens !== null && answers === 1 && isPlainText) return { type: "blocks", tokens };
+  const { presencePenalty = 0, frequencyPenalty = 0 } = asked.sampling;
+  const canGoOn = isPlainText && presencePenalty === 0 && frequencyPenalty === 0;
+  return settings.prune !== undefined && canGoOn ? { type: "pruned", prune: settings.prune } : { type: "scored" };
 }
 
 /**
@@ -97,7 +108,11 @@ export function candidateCount(policy: Policy, asked: Pick<Asked, "sampling" | "
 /** Whether whole candidates compete. If not, each is an answer as it is sampled, and can be streamed. */
 export function choosesAmong(policy: Policy, asked: Asked): boolean {
   const { type } = strategyChoice(policy, asked);
-  return type === "scored" || (type === "unscored" && candidateCount(policy, asked) > Math.max(1, asked.answers));
+  return (
+    type === "scored" ||
+    type === "pruned" ||
+    (type === "unscored" && candidateCount(policy, asked) > Math.max(1, asked.answers))
+  );
 }
 
 /** The request's parameters: a response must fit after all of its contexts, or it could not be scored. */

@@ -22,6 +22,29 @@ export const streamSchema = z
     "what a streamed request is given: blocks as they are chosen (of 8, 16, 32, then 64 tokens, if block says nothing else), or the choice among whole answers; one that is not streamed is chosen whole. Absent: blocks for both where block is set, else whole for both",
   );
 
+export const pruneSchema = z
+  .strictObject({
+    every: z.int().min(1).max(1024).default(32).describe("candidates are compared after each so many tokens"),
+    keep: z.number().gt(0).lt(1).default(0.5).describe("the share of them that goes on each time, rounded up"),
+  })
+  .optional()
+  .describe(
+    "drop candidates while they are sampled: those whose beginnings score worst; absent: all are sampled whole",
+  );
+
+export type Prune = Readonly<NonNullable<z.output<typeof pruneSchema>>>;
+
+/**
+ * How many stay in a race of so many: ⌈keep · among⌉, and as many as answers are wanted.
+ *
+ * @example [8, 4, 2, 1].map((among) => keptOf(among, 0.5, 1)) // 4, 2, 1, 1
+ */
+export function keptOf(among: number, keep: number, answers: number): number {
+  // Of 10 candidates 0.7 are 7, though 0.7 · 10 is a little more.
+  const share = Math.ceil(keep * among - 1e-9);
+  return Math.min(among, Math.max(share, answers));
+}
+
 /** First words soon, then fewer stops. */
 const streamedTokens: readonly number[] = [8, 16, 32, 64];
 

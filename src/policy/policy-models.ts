@@ -3,13 +3,13 @@ import type { Capabilities } from "../engine/engine.ts";
 import type { Engines, ModelReference } from "../engine/engines.ts";
 import type { Demonstration } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
-import { blockField } from "./choice-schema.ts";
+import { type Misfit, misfitOfChoice } from "./choice-misfits.ts";
 import { misfitOfDecoding } from "./decoding.ts";
 import { defaultEngine } from "./engines-file.ts";
 import { complaintAt } from "./parse.ts";
 import type { Models, PolicySet, PromptedModel } from "./policy.ts";
 import type { PolicySettings, PromptFormat } from "./schema.ts";
-import { isBySums, rewardAsked, type Score, wantsConsensus } from "./score-schema.ts";
+import { isBySums, type Score } from "./score-schema.ts";
 
 /** The models that a policy names. */
 export function modelReferences({
@@ -125,7 +125,7 @@ export function contradiction(
   settings: PolicySettings,
   { sampler, scorer, reference }: UsedModels,
   demonstrations: readonly Demonstration[],
-): { readonly path: readonly string[]; readonly reason: string } | null {
+): Misfit | null {
   const { score } = settings;
   const at = (path: string, reason: string) => ({ path: path.split("."), reason });
   const scoring = !isBySums(score) ? [] : [scorer, ...(reference === null ? [] : [reference])];
@@ -143,22 +143,12 @@ export function contradiction(
     return at(`sampling.${lacked[0]}`, `this engine does not have it: ${sampler.capabilities.lacks?.[lacked[1]]}`);
   const isReferring = score.type === "contrast" && score.negative === "reference";
   if (isReferring && reference === null) return at("score.negative", `this policy has no reference model`);
-  const inBlocks = blockField(settings);
-  if (inBlocks !== null && !sampler.capabilities.score) return at(inBlocks, "this engine cannot go on from tokens");
   const lack = score.type === "contrast" ? lackOf(score.negative, demonstrations, settings.demonstrations) : null;
   if (lack !== null) return at("score.negative", lack);
-  if (inBlocks !== null && wantsConsensus(score))
-    return at(
-      "score.consensus",
-      "blocks of one answer have its beginning in common: embeddings hardly tell them apart",
-    );
-  const misfit = misfitOfEffort(settings);
-  if (misfit !== null) return at("candidates", misfit);
-  const reward = rewardAsked(score);
-  if (inBlocks !== null && reward !== null)
-    return at(reward.path.join("."), "reward models judge whole answers: a policy with blocks cannot ask one");
   const undecodable = misfitOfDecoding(settings, sampler.capabilities);
   if (undecodable !== null) return undecodable;
+  const misfit = misfitOfChoice(settings, sampler.capabilities);
+  if (misfit !== null) return misfit;
   const dialogue = demonstrations.find(({ messages }) => messages.length > 1);
   if (sampler.format === "synthetic-gpt" && dialogue !== undefined)
     return at(
@@ -166,14 +156,6 @@ export function contradiction(
       `synthetic-gpt takes single user messages, and the demonstration "${dialogue.id}" has ${dialogue.messages.length}`,
     );
   return null;
-}
-
-/** Why candidates cannot come in waves; null: they can, or are not to. */
-function misfitOfEffort(settings: PolicySettings): string | null {
-  const { candidates, score } = settings;
-  if (typeof candidates === "number") return null;
-  if (score.type === "none") return "a margin is one of scores, and this policy has none; give a number";
-  return blockField(settings) === null ? null : "each block has the same number of candidates; give a number";
 }
 
 /** What the demonstrations lack for that negative context, if anything. */

@@ -1,7 +1,7 @@
 /** @module What stands in policies/*.yaml. zod checks; the rest of the program uses the inferred types. */
 import { z } from "zod";
 import type { DeepReadonly } from "../types/deep-readonly.ts";
-import { blockField, blockSchema, streamSchema } from "./choice-schema.ts";
+import { blockField, blockSchema, keptOf, pruneSchema, streamSchema } from "./choice-schema.ts";
 import { hasOneContext, oneContext, scoreSchema, wantsConsensus } from "./score-schema.ts";
 import { problemWith } from "./user-pattern.ts";
 
@@ -189,6 +189,7 @@ export const policySchema = z
     sampling: samplingSchema.prefault({}),
     block: blockSchema,
     stream: streamSchema,
+    prune: pruneSchema,
     decode: decodeSchema.optional().describe("how tokens are drawn; absent: from C⁺, as sampling says"),
     bypass: bypassSchema.optional(),
   })
@@ -212,6 +213,9 @@ export const policySchema = z
       complain(inBlocks, "blocks are chosen by a score, and this policy has none");
     if (policy.block !== undefined && policy.stream === "whole")
       complain("block", "no request would be answered in blocks: leave out stream, or say stream: blocks");
+    const { prune, candidates } = policy;
+    if (prune !== undefined && typeof candidates === "number" && keptOf(candidates, prune.keep, 1) === candidates)
+      complain("prune", `of ${candidates} candidates ${prune.keep} keeps all: nothing would ever be dropped`);
     if (policy.candidates === 1 && wantsConsensus(policy.score))
       context.addIssue({
         code: "custom",

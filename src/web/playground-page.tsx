@@ -162,7 +162,7 @@ function Candidate({
   readonly isChosen: boolean;
   readonly largest: number;
 }) {
-  const { index, text, score, reward, positive, negative, idsWithEos, finish } = response;
+  const { index, text, score, reward, positive, negative, idsWithEos, finish, dropped } = response;
   // A reward alone has units of its own.
   const unit = positive === null ? "" : " nats";
   return (
@@ -176,7 +176,8 @@ function Candidate({
         {score === null ? "not scored" : `score ${score.toFixed(3)}${unit}`}
         {typeof reward === "number" && ` · reward ${reward.toFixed(3)}`}
         {positive !== null && ` · with good examples ${positive.toFixed(2)}`}
-        {negative !== null && ` · against ${negative.toFixed(2)}`} · {idsWithEos.length} tokens · {finish}
+        {negative !== null && ` · against ${negative.toFixed(2)}`} · {idsWithEos.length} tokens ·{" "}
+        {dropped === undefined ? finish : `dropped as number ${dropped.place} of ${dropped.among}`}
       </p>
     </article>
   );

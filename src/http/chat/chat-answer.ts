@@ -116,6 +116,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         ...(response.consensus !== undefined && { consensus: response.consensus }),
         ...(response.copied && { copied: response.copied }),
         ...(response.fits !== undefined && { fits: response.fits }),
+        ...(response.dropped && { dropped: response.dropped }),
         chosen: place === 0,
       }))
       .toSorted((a, b) => a.index - b.index),
@@ -123,6 +124,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
     ...(outcome.waves !== null && { waves: outcome.waves }),
     ...(outcome.contrast !== null && { contrast: explainedContrast(outcome.contrast) }),
     ...(outcome.blocks && { blocks: outcome.blocks }),
+    ...(outcome.kept && { kept: outcome.kept }),
     max_tokens: outcome.maxTokens,
     tokens: outcome.tokens,
     timings_ms: { retrieve: rounded(retrieve), sample: rounded(sample), score: rounded(score) },

@@ -28,6 +28,7 @@ export interface PolicyOptions {
   readonly format?: PromptFormat;
   readonly maxTokens?: number;
   readonly decode?: PolicySettings["decode"];
+  readonly prune?: PolicySettings["prune"];
 }
 
 /** A policy whose retriever finds the demonstrations in the order given. */
@@ -38,6 +39,7 @@ export function policy(options: PolicyOptions): Policy & { readonly format: Prom
     demonstrations = [demonstration("one"), demonstration("two")],
     format = "chat",
     maxTokens = 20,
+    prune,
   } = options;
   const named = demonstrations.length > 0 ? { demonstrations: "set", retriever: { type: "random" } } : {};
   const guidance = options.instructions === null ? {} : { instructions: options.instructions ?? instructions };
@@ -47,6 +49,7 @@ export function policy(options: PolicyOptions): Policy & { readonly format: Prom
     score,
     candidates,
     ...(options.decode && { decode: options.decode }),
+    prune,
     sampling: { max_tokens: maxTokens },
   });
   const retrieve = async (_: Conversation, { shots }: { shots: number }) =>
