@@ -18,18 +18,26 @@ export type { Engine, Prompt, Sample, SampleEvent, SampleRequest, ScoreEvent, To
 export { LlamaEngine } from "./engine/llama-cpp/index.ts";
 export type { ExperimentDescription } from "./experiment/report.ts";
 export type { Estimate } from "./experiment/sequence.ts";
+export { rank } from "./icdpo/choose.ts";
+export { buildContexts, type ScoringContext } from "./icdpo/contexts.ts";
 export { muchCopied, sourcesOf } from "./icdpo/copied.ts";
+export { finalScores } from "./icdpo/final-scores.ts";
 export { forcedSums } from "./icdpo/forced-sums.ts";
 export { type Measurement, type MeasureRequest, measure } from "./icdpo/measure.ts";
 export { type IcdpoOutcome, icdpo } from "./icdpo/pipeline.ts";
-export { baseContext, encodeContext } from "./icdpo/prompt.ts";
+export { baseContext, encodeContext, responseTokens } from "./icdpo/prompt.ts";
+export { compareRace } from "./icdpo/pruning.ts";
 export { tokenizeResponse } from "./icdpo/response.ts";
+export { negativeOf, scoreOf } from "./icdpo/score.ts";
 export { candidateSeed, randomFrom } from "./icdpo/seed.ts";
+export { negativesRandom, withShownNegative } from "./icdpo/shown-negative.ts";
 export { computedTokens, counted, noUsage, type TokenUsage } from "./icdpo/token-usage.ts";
 export { readAccess } from "./node/open-access.ts";
 export type { ModelRuntime } from "./node/runtime.ts";
 export { serve } from "./node/serve.ts";
 export { buildPolicySet, policyId } from "./policy/build.ts";
+export { lacksDemonstrations } from "./policy/bypass.ts";
+export { keptOf, type Prune } from "./policy/choice-schema.ts";
 export { defaultEngine } from "./policy/engines-file.ts";
 export { complaintAt, parseDemonstrations, parseYaml } from "./policy/parse.ts";
 export {

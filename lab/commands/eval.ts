@@ -5,6 +5,7 @@ import { answersCommand } from "./answers-command.ts";
 import { nllCommand, referencesCommand } from "./data-responses.ts";
 import { mrrCommand } from "./mrr.ts";
 import { leaveOneOutCommand, pairsCommand } from "./pairs-and-leave-one-out.ts";
+import { pruneCommand } from "./prune-command.ts";
 import { quickCommand } from "./quick.ts";
 import { sweepCommand } from "./sweep.ts";
 import { systemsCommand } from "./systems.ts";
@@ -17,6 +18,7 @@ export function evalCommand(world: World): Command {
   for (const subcommand of [
     quickCommand,
     answersCommand,
+    pruneCommand,
     systemsCommand,
     pairsCommand,
     leaveOneOutCommand,

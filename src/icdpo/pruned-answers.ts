@@ -9,7 +9,7 @@ import { compare, mindsCopies, rank } from "./choose.ts";
 import type { Contexts } from "./contexts.ts";
 import type { CopySources } from "./copied.ts";
 import { finalScores, totalsOf } from "./final-scores.ts";
-import { type Dropped, judge } from "./pruning.ts";
+import { compareRace, type Dropped } from "./pruning.ts";
 import type { Response, ScoredResponse } from "./response.ts";
 import type { Candidate } from "./sample.ts";
 import { scoreOf } from "./score.ts";
@@ -187,7 +187,7 @@ export class PrunedAnswers implements Strategy {
     const { scores } = finalScores(policy, sized);
     const runners = race.map((of, i) => ({ ...of, finish: of.ended, score: scores[i] ?? null, of }));
     const after = Math.max(...race.filter(goesOn).map(({ idsWithEos }) => idsWithEos.length));
-    const { kept, dropped, aside } = judge(runners, after, { keep, answers, score: policy.settings.score });
+    const { kept, dropped, aside } = compareRace(runners, after, { keep, answers, score: policy.settings.score });
     this.#kept.push(kept.length);
     this.#out.push(
       ...dropped.map(({ runner, why }) => ({ ...runner.of, lost: { score: runner.score, dropped: why } })),

@@ -22,7 +22,7 @@ export interface Rules {
 }
 
 /** Whose `finish` is null goes on. */
-export interface Verdict<Runner extends Rankable> {
+export interface Comparison<Runner extends Rankable> {
   /** They stay in the race, best first. */
   readonly kept: readonly Runner[];
   /** They would go on, and must not. */
@@ -35,13 +35,13 @@ export interface Verdict<Runner extends Rankable> {
  * Compares a race whose candidates have `after` tokens each, or have ended: the best ⌈keep·n⌉ of n by their scores so
  * far stay in it, in the order in which a policy ranks whole answers (ties: the lower index).
  *
- * @example judge(eight, 32, { keep: 0.5, answers: 1, score }).dropped[0]?.why // { after: 32, place: 5, among: 8 }
+ * @example compareRace(eight, 32, { keep: 0.5, answers: 1, score }).dropped[0]?.why // { after: 32, place: 5, among: 8 }
  */
-export function judge<Runner extends Rankable>(
+export function compareRace<Runner extends Rankable>(
   race: readonly Runner[],
   after: number,
   { keep, answers, score }: Rules,
-): Verdict<Runner> {
+): Comparison<Runner> {
   const among = race.length;
   const count = keptOf(among, keep, answers);
   const ranked = rank(race, score);

@@ -1,11 +1,11 @@
 /** Candidates that are dropped while they are sampled. */
 import { describe, expect, it } from "vitest";
-import type { SampleRequest } from "../../../src/engine/engine.ts";
 import { chatCompletionSchema } from "../../../src/http/answer-schemas.ts";
 import type { IcdpoOutcome } from "../../../src/icdpo/pipeline.ts";
 import { GatewayError } from "../../../src/types/error.ts";
-import { type Script, ScriptedEngine } from "../scripted-engine.ts";
+import { ScriptedEngine } from "../scripted-engine.ts";
 import { gateway } from "../scripted-gateway.ts";
+import { said, writing } from "./lettered-answers.ts";
 import {
   demonstration,
   icdpo,
@@ -14,38 +14,9 @@ import {
   request,
   samplingBy,
   sHat,
-  signOf,
   states,
   unhandledRejections,
 } from "./scripted-policy.ts";
-
-/** What has been answered before. */
-const said = (context: string): string => context.split("<assistant>").at(-1) ?? "";
-
-interface Letter {
-  /** How much more C⁺ likes each of its letters than C⁻ does, in nats. */
-  readonly gain: number;
-  /** After which it ends. */
-  readonly length?: number;
-}
-
-/** Candidate i writes the i-th letter; each of its tokens, EOS among them, has −1 after C⁺, and −1 − gain after C⁻. */
-function writing(letters: Readonly<Record<string, Letter>>, more: Script = {}): Script {
-  const names = Object.keys(letters);
-  const of = (text: string): Letter => letters[text[0] ?? ""] ?? { gain: 0 };
-  return {
-    sample: (index, context, { maxTokens }: SampleRequest) => {
-      const name = said(context)[0] ?? names[index] ?? "?";
-      const left = (letters[name]?.length ?? 10) - said(context).length;
-      return { text: name.repeat(Math.min(left, maxTokens)), finish: left <= maxTokens ? "stop" : "length" };
-    },
-    sum: (context, response) => {
-      const { gain } = of(said(context) || response);
-      return -(response.length + 1) * (1 + (signOf(context) === "negative" ? gain : 0));
-    },
-    ...more,
-  };
-}
 
 const four = { a: { gain: 0.1 }, b: { gain: 0.4 }, c: { gain: 0.3 }, d: { gain: 0.2 } };
 const prune = { every: 4, keep: 0.5 };

@@ -1,6 +1,6 @@
 /** Which candidates a policy that prunes drops. */
 import { describe, expect, it } from "vitest";
-import { judge } from "../../../src/icdpo/pruning.ts";
+import { compareRace } from "../../../src/icdpo/pruning.ts";
 import { keptOf } from "../../../src/policy/choice-schema.ts";
 import { scoreSchema } from "../../../src/policy/score-schema.ts";
 
@@ -38,10 +38,10 @@ describe("how many stay in a race", () => {
   });
 });
 
-describe("the verdict over a race", () => {
+describe("the comparison of a race", () => {
   it("keeps the best, best first, and says of each other at what place it was dropped", () => {
     const race = [runner(0, -3), runner(1, -1), runner(2, -4), runner(3, -2)];
-    const { kept, dropped, aside } = judge(race, 32, { keep: 0.5, answers: 1, score });
+    const { kept, dropped, aside } = compareRace(race, 32, { keep: 0.5, answers: 1, score });
     expect(kept.map(({ index }) => index)).toEqual([1, 3]);
     expect(dropped.map(({ runner: { index }, why }) => [index, why])).toEqual([
       [0, { after: 32, place: 3, among: 4 }],
@@ -52,7 +52,7 @@ describe("the verdict over a race", () => {
 
   it("lets one that has ended take a place, or step aside, and never drops it", () => {
     const race = [runner(0, -1, { finish: "stop" }), runner(1, -2), runner(2, -9, { finish: "stop" }), runner(3, -3)];
-    const { kept, dropped, aside } = judge(race, 32, { keep: 0.5, answers: 1, score });
+    const { kept, dropped, aside } = compareRace(race, 32, { keep: 0.5, answers: 1, score });
     expect(kept.map(({ index }) => index)).toEqual([0, 1]);
     expect(dropped.map(({ runner: { index } }) => index)).toEqual([3]);
     expect(aside.map(({ index }) => index)).toEqual([2]);
@@ -62,7 +62,7 @@ describe("the verdict over a race", () => {
     const last = scoreSchema.parse({ type: "likelihood", copied: "last", unfinished: "last" });
     const copied = { share: 0.5, run: 30 };
     const race = [runner(0, 0, { text: "" }), { ...runner(1, -1), copied }, runner(2, -5), runner(3, -5)];
-    const { kept } = judge(race, 32, { keep: 0.7, answers: 1, score: last });
+    const { kept } = compareRace(race, 32, { keep: 0.7, answers: 1, score: last });
     expect(kept.map(({ index }) => index)).toEqual([2, 3, 1]);
   });
 });

@@ -34,6 +34,7 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
     "lab/pools.ts",
     "lab/shared-samples.ts",
     "lab/engine-with.ts",
+    "lab/token-values.ts",
   ],
   scores: [
     "engine/llama-cpp/sampler.ts",
@@ -95,7 +96,7 @@ describe("the version of what evaluations keep", () => {
     const kinds = files.flatMap(
       (file) => readSource(`lab/${file}`).match(/: Kind<[^=]*> = \{[^}]*?version: [^,]*/gu) ?? [],
     );
-    expect(kinds).toHaveLength(8);
+    expect(kinds).toHaveLength(9);
     for (const kind of kinds) expect(kind).toMatch(/version: versions\.\w+\.version$/u);
   });
 
