@@ -77,22 +77,26 @@ export interface Timings {
 type Asked = Pick<IcdpoRequest, "sampling" | "answers" | "isStreamed" | "grammar" | "tools" | "topLogprobs">;
 
 /**
- * Several answers, grammars and log-probabilities are about whole answers: a policy's blocks do not count for them. Where
- * samples go on in another call, a grammar or a penalty on what the answer holds already would begin anew: none is dropped
- * then.
+ * Where samples go on in another call, a grammar or a penalty on what the answer holds already would begin anew, and
+ * log-probabilities are of whole answers: neither blocks nor pruning count for such requests, nor blocks for several
+ * answers.
  */
 export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
   const { settings } = policy;
+  const { answers, isStreamed = false } = asked;
   const { decode } = settings;
   if (decode !== undefined) return { type: decode.type, alpha: decode.alpha, top: competingAt(settings) };
-  const { answers, isStreamed = false, grammar, tools = [], topLogprobs } = asked;
   if (settings.score.type === "none" || candidateCount(policy, asked) === 1) return { type: "unscored" };
-  const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
+  if (!goesOnInParts(asked)) return { type: "scored" };
   const tokens = blocksOf(settings, isStreamed);
-  if (tokens !== null && answers === 1 && isPlainText) return { type: "blocks", tokens };
-  const { presencePenalty = 0, frequencyPenalty = 0 } = asked.sampling;
-  const canGoOn = isPlainText && presencePenalty === 0 && frequencyPenalty === 0;
-  return settings.prune !== undefined && canGoOn ? { type: "pruned", prune: settings.prune } : { type: "scored" };
+  if (tokens !== null && answers === 1) return { type: "blocks", tokens };
+  return settings.prune === undefined ? { type: "scored" } : { type: "pruned", prune: settings.prune };
+}
+
+function goesOnInParts({ grammar, tools = [], topLogprobs, sampling }: Asked): boolean {
+  const { presencePenalty = 0, frequencyPenalty = 0 } = sampling;
+  const isPlainText = grammar === undefined && tools.length === 0 && topLogprobs === undefined;
+  return isPlainText && presencePenalty === 0 && frequencyPenalty === 0;
 }
 
 /**

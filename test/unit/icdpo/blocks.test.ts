@@ -136,9 +136,11 @@ describe("block-wise ICDPO", () => {
     expect(body.choices[0].message.content).toBe("aaaaaaaa");
   });
 
-  it("answers whole where several answers, a grammar or log-probabilities are asked for", async () => {
+  it("answers whole where several answers, a grammar, log-probabilities or penalties are asked for", async () => {
     const { chat, engine } = await open(letters(10, () => "a"));
-    for (const more of [{ n: 2 }, { response_format: { type: "json_object" } }, { logprobs: true }]) {
+    const penalties = [{ presence_penalty: 0.5 }, { frequency_penalty: -0.5 }];
+    const others = [{ n: 2 }, { response_format: { type: "json_object" } }, { logprobs: true }];
+    for (const more of [...others, ...penalties]) {
       const before = engine.calls.length;
       await chat({ model: "blocks", ...more });
       const [sample] = engine.calls.slice(before);
