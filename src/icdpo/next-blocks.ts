@@ -6,31 +6,32 @@ import { firstOf } from "./cut-text.ts";
 import { forcedSums } from "./forced-sums.ts";
 import { cuts, responseTokens } from "./prompt.ts";
 import { scoreOf } from "./score.ts";
-import { candidateSeed } from "./seed.ts";
-import type { TimeBudget } from "./time-budget.ts";
 import { counted, type TokenUsage } from "./token-usage.ts";
 
 export interface BlockOptions {
   readonly score: Score;
   /** `[blocks]`, k: tokens of each; the last number is that of all further ones. */
   readonly tokens: readonly number[];
-  /** n: blocks to choose from. */
-  readonly count: number;
   readonly parameters: SamplingParameters;
-  readonly seed: number;
   readonly usage: TokenUsage;
-  readonly signal: AbortSignal;
-  /** When it is spent, the answer ends with the blocks it has; the first one is waited for. */
-  readonly budget: TimeBudget;
   /** A part of the context has been fed; the first block is being sampled. */
   readonly onPrefill: () => void;
   readonly onBegin: () => void;
+}
+
+/** One step of sampling. */
+export interface NextOptions extends BlockOptions {
+  /** `[blocks]`: of those to choose from, one each. */
+  readonly seeds: readonly number[];
+  readonly signal: AbortSignal;
 }
 
 /** The blocks chosen so far. */
 export interface Prefix {
   readonly tokens: readonly Token[];
   readonly text: string;
+  /** `[blocks]`: tokens of each. */
+  readonly lengths: readonly number[];
   /** log π of all of it, in nats. */
   readonly positive: number;
   readonly negative: number | null;
@@ -42,19 +43,18 @@ export interface Prefix {
   readonly finish: FinishReason | null;
 }
 
-/** `[blocks]`: the answer, longer by each; of those that end before they begin only if all do. */
+/** `[blocks]`: an answer, longer by each; of those that end before they begin only if all do. */
 export async function longerByABlock(
   contexts: Contexts,
   prefix: Prefix,
   step: number,
-  options: BlockOptions,
+  options: NextOptions,
 ): Promise<Prefix[]> {
-  const { budget, parameters, usage } = options;
-  const signal = step === 0 ? options.signal : (budget.signal ?? options.signal);
+  const { parameters, usage, signal } = options;
   const block = options.tokens[Math.min(step, options.tokens.length - 1)] as number;
   const limit = Math.min(block, parameters.maxTokens - prefix.tokens.length);
-  const samples = await sampleBlocks(contexts, prefix, limit, step, { ...options, signal });
-  const { blocks, texts } = await openBlocks(contexts, prefix, samples, step, { ...options, signal });
+  const samples = await sampleBlocks(contexts, prefix, limit, step, options);
+  const { blocks, texts } = await openBlocks(contexts, prefix, samples, step, options);
   const next = { contexts, prefix, blocks, texts, usage, signal };
   const [positives, negatives] = await Promise.all([
     sampledSums(next) ?? sumsAfter(contexts.positive, next),
@@ -69,6 +69,7 @@ export async function longerByABlock(
     return {
       tokens,
       text: texts[i] as string,
+      lengths: [...prefix.lengths, block.tokens.length],
       ...sums,
       measured: scoreOf(options.score, sums, length),
       length,
@@ -82,10 +83,9 @@ async function sampleBlocks(
   prefix: Prefix,
   limit: number,
   step: number,
-  { parameters, count, seed, usage, signal, onPrefill, onBegin }: BlockOptions,
+  { parameters, seeds, usage, signal, onPrefill, onBegin }: NextOptions,
 ): Promise<Sample[]> {
   const prompt = { ...context.prompt, tokens: [...context.prompt.tokens, ...prefix.tokens] };
-  const seeds = Array.from({ length: count }, (_, index) => candidateSeed(seed, step * count + index));
   const samples: Sample[] = [];
   const minTokens = Math.max(0, (parameters.minTokens ?? 0) - prefix.tokens.length);
   const limits = { maxTokens: limit, ...(minTokens > 0 && { minTokens }) };
@@ -107,7 +107,7 @@ async function openBlocks(
   prefix: Prefix,
   samples: readonly Sample[],
   step: number,
-  options: BlockOptions,
+  options: NextOptions,
 ): Promise<Pick<NextBlocks, "blocks" | "texts">> {
   const distinct = samples.filter((block, i) => samples.findIndex((other) => isSame(block, other)) === i);
   const textOf = (block: Sample) => context.engine.detokenize([...prefix.tokens, ...block.tokens], options.signal);

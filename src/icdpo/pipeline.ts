@@ -250,7 +250,7 @@ function strategyOf(run: Run, contexts: Contexts, sources: CopySources | null): 
     case "contrast":
       return unscoredAnswers(run, contexts, sources);
     case "blocks":
-      return new BlockwiseAnswer(run, contexts, sources, strategy.tokens);
+      return new BlockwiseAnswer(run, contexts, sources, strategy.blocks);
   }
 }
 

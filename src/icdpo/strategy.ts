@@ -1,6 +1,6 @@
 /** @module Which way a request's answers are sampled, scored and chosen: by the policy, and by what is asked for. */
 import type { SamplingParameters } from "../engine/engine.ts";
-import { blocksOf, type Prune } from "../policy/choice-schema.ts";
+import { type Blocks, blocksOf, type Prune } from "../policy/choice-schema.ts";
 import { competingAt } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { mostCandidates } from "../policy/schema.ts";
@@ -20,8 +20,8 @@ export type StrategyChoice =
   | { readonly type: "unscored" }
   /** One answer, likewise, each of its tokens drawn by the contrast of C⁺ and C⁻ among C⁺'s `top` likeliest. */
   | { readonly type: "contrast"; readonly alpha: number; readonly top: number }
-  /** The answer is chosen block by block, of so many tokens each, the last number repeating: `blocks.ts`. */
-  | { readonly type: "blocks"; readonly tokens: readonly number[] };
+  /** The answer is chosen block by block: `blocks.ts`. */
+  | { readonly type: "blocks"; readonly blocks: Blocks };
 
 /** The last three steps of Algorithm 1, after the contexts of one request. */
 export interface Strategy {
@@ -88,8 +88,8 @@ export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
   if (decode !== undefined) return { type: decode.type, alpha: decode.alpha, top: competingAt(settings) };
   if (settings.score.type === "none" || candidateCount(policy, asked) === 1) return { type: "unscored" };
   if (!goesOnInParts(asked)) return { type: "scored" };
-  const tokens = blocksOf(settings, isStreamed);
-  if (tokens !== null && answers === 1) return { type: "blocks", tokens };
+  const blocks = blocksOf(settings, isStreamed);
+  if (blocks !== null && answers === 1) return { type: "blocks", blocks };
   return settings.prune === undefined ? { type: "scored" } : { type: "pruned", prune: settings.prune };
 }
 

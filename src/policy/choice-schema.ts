@@ -11,6 +11,18 @@ export const blockSchema = z
       })
       .default(16)
       .describe("of each block; a list: of the first, the second and so on, the last number of all further ones"),
+    keep: z
+      .int()
+      .min(1)
+      .max(16)
+      .optional()
+      .describe("so many of the best are kept, and all go on; streams show what they have in common; absent: 1"),
+    branch: z
+      .int()
+      .min(2)
+      .max(64)
+      .optional()
+      .describe("blocks that come next of each that is kept; absent: as many as make up the candidates together"),
   })
   .optional()
   .describe("choose while sampling: of n blocks of so many tokens the best is kept and sent at once");
@@ -49,19 +61,32 @@ export function keptOf(among: number, keep: number, answers: number): number {
 const streamedTokens: readonly number[] = [8, 16, 32, 64];
 
 interface Choosing {
-  readonly block?: { readonly tokens: number | readonly number[] } | undefined;
+  readonly block?:
+    | {
+        readonly tokens: number | readonly number[];
+        readonly keep?: number | undefined;
+        readonly branch?: number | undefined;
+      }
+    | undefined;
   readonly stream?: "blocks" | "whole" | undefined;
 }
 
-/**
- * `[blocks]`: tokens of the blocks by which a request is answered, the last number for all further ones; null: it is
- * chosen whole.
- */
-export function blocksOf({ block, stream }: Choosing, isStreamed: boolean): readonly number[] | null {
+/** How an answer is chosen block by block. */
+export interface Blocks {
+  /** `[blocks]`: tokens of each, the last number for all further ones. */
+  readonly tokens: readonly number[];
+  /** Beginnings of answers that are kept at each block's end. */
+  readonly keep: number;
+  /** Blocks that come next of each; null: as many as make up the candidates together. */
+  readonly branch: number | null;
+}
+
+/** By which blocks a request is answered; null: it is chosen whole. */
+export function blocksOf({ block, stream }: Choosing, isStreamed: boolean): Blocks | null {
   const isInBlocks = stream === undefined ? block !== undefined : stream === "blocks" && isStreamed;
   if (!isInBlocks) return null;
-  const tokens = block?.tokens ?? streamedTokens;
-  return typeof tokens === "number" ? [tokens] : tokens;
+  const { tokens = streamedTokens, keep = 1, branch = null } = block ?? {};
+  return { tokens: typeof tokens === "number" ? [tokens] : tokens, keep, branch };
 }
 
 /** The field by which some requests, if not all, are answered in blocks; null: none are. */

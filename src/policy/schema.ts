@@ -216,6 +216,12 @@ export const policySchema = z
     const { prune, candidates } = policy;
     if (prune !== undefined && typeof candidates === "number" && keptOf(candidates, prune.keep, 1) === candidates)
       complain("prune", `of ${candidates} candidates ${prune.keep} keeps all: nothing would ever be dropped`);
+    if (typeof candidates === "number" && (policy.block?.keep ?? 1) > 1 && (policy.block?.keep ?? 1) >= candidates)
+      context.addIssue({
+        code: "custom",
+        path: ["block", "keep"],
+        message: `of ${candidates} first blocks fewer must be kept: nothing would be chosen`,
+      });
     if (policy.candidates === 1 && wantsConsensus(policy.score))
       context.addIssue({
         code: "custom",

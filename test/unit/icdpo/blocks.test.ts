@@ -184,6 +184,70 @@ describe("block-wise ICDPO", () => {
   });
 });
 
+describe("several beginnings at a time", () => {
+  /** The best first block leads nowhere; what comes after the second one is liked best. */
+  const liked: Readonly<Record<string, number>> = { a: -1, b: -2, c: -4, bx: -0.5, by: -0.6, bxz: -0.5, byz: -10 };
+  const tree: Script = {
+    sample: (index, context, { maxTokens }) => {
+      const letters = ["abc", "xy", "zz"][said(context).length / 4] ?? "";
+      return { text: (letters[index] ?? "?").repeat(maxTokens), finish: "length" };
+    },
+    sum: (context, response) => {
+      const path = `${said(context)}${response}`.replace(/(.)\1+/gu, "$1");
+      return context.includes("Good.") ? (liked[path] ?? -4) : -5;
+    },
+  };
+  const trees = (more: string) => gateway(tree, {}, { blocks: policy().replace("tokens: 4", `tokens: 4${more}`) });
+
+  it("are kept and go on, so that a better answer is found than by the best block each time", async () => {
+    const answer = async (more: string) => {
+      const { chat, engine } = await trees(more);
+      const body = await json(await chat({ model: "blocks", max_tokens: 8, icdpo: { explain: true } }));
+      expect(body.icdpo.blocks).toEqual([4, 4]);
+      const calls = engine.calls.flatMap((call) => (call.type === "sample" ? [call] : []));
+      const seeds = calls.flatMap(({ request }) => request.seeds);
+      expect(new Set(seeds).size).toBe(seeds.length);
+      const places = calls.map(({ context, request }) => `${said(context)} ${request.seeds.length}`);
+      return [body.choices[0].message.content, ...places];
+    };
+    expect(await answer("")).toEqual(["aaaaxxxx", " 3", "aaaa 3"]);
+    expect(await answer(", keep: 2")).toEqual(["bbbbxxxx", " 3", "aaaa 2", "bbbb 2"]);
+    expect(await answer(", keep: 2, branch: 3")).toEqual(["bbbbxxxx", " 3", "aaaa 3", "bbbb 3"]);
+  });
+
+  it("are given as far as they agree, and the rest when the answer is known", async () => {
+    const { chat } = await trees(", keep: 2");
+    const { chunks } = await readStream(await chat({ model: "blocks", max_tokens: 12, stream: true }));
+    const pieces = chunks.map(({ choices }) => choices[0]?.delta?.content).filter((text) => text);
+    expect(pieces[0]).toBe("bbbb");
+    expect(pieces.join("")).toBe("bbbbxxxxzzzz");
+  });
+
+  it("end at a stop string each for itself", async () => {
+    const { chat } = await trees(", keep: 2");
+    const body = await json(await chat({ model: "blocks", max_tokens: 12, stop: ["bx"] }));
+    // The other one goes on to the end, and is liked less.
+    expect(body.choices[0]).toMatchObject({ message: { content: "bbb" }, finish_reason: "stop" });
+  });
+
+  it("are given whole characters", async () => {
+    const halves: Script = {
+      ...tree,
+      sample: (index) => ({ text: index === 0 ? "\u{1F600}no" : "\u{1F601}no", finish: "length" }),
+    };
+    const { chat } = await gateway(halves, {}, { blocks: policy().replace("tokens: 4", "tokens: 4, keep: 2") });
+    const { chunks } = await readStream(await chat({ model: "blocks", max_tokens: 8, stream: true }));
+    for (const { choices } of chunks) expect((choices[0]?.delta?.content ?? "").isWellFormed()).toBe(true);
+  });
+
+  it("must be fewer than there are to choose from", () => {
+    const parsed = policySchema.safeParse({ score: { type: "likelihood" }, candidates: 2, block: { keep: 2 } });
+    expect(parsed.error?.issues[0]).toMatchObject({ path: ["block", "keep"] });
+    expect(parsed.error?.issues[0]?.message).toContain("of 2 first blocks fewer must be kept");
+    expect(policySchema.parse({ score: { type: "likelihood" }, block: {} }).block).not.toHaveProperty("keep");
+  });
+});
+
 describe("what a stream shows", () => {
   const whole = policy().replace("block: { tokens: 4 }\n", "");
   const limitsOf = async (settings: string, body: object) => {
