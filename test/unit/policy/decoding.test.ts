@@ -48,6 +48,7 @@ describe("decode in a policy", () => {
     ["decode: { type: contrast, alpha: 1, top: 0 }\n", "p.yaml:4: decode.top: "],
     ["decode: { type: beam, alpha: 1 }\n", "p.yaml:4: decode.type: "],
     [`${decode}block: {}\n`, "p.yaml:5: block: decode: contrast makes one answer"],
+    [`${decode}stream: blocks\n`, "p.yaml:5: stream: decode: contrast makes one answer, which streams token by token"],
     [
       `${decode}scorer: other\n`,
       "p.yaml:5: scorer: decode: contrast is between two contexts of the model that samples",
