@@ -40,7 +40,7 @@ export function variantOf(start: string, { shots, ...others }: FieldChanges): Va
   return { label: label === "" ? startLabel : label, text: withFields(text, forced) };
 }
 
-const one: FieldChanges = { candidates: 1, block: null, prune: null, scorer: null };
+const one: FieldChanges = { candidates: 1, block: null, stream: null, prune: null, scorer: null };
 
 /** What follows where one answer is made; of one that is drawn by contrast the score says between what. */
 function forcedIn(text: string): FieldChanges {

@@ -97,6 +97,8 @@ describe("a variant", () => {
     const greedy = variantOf(blocks, { candidates: 3, "sampling.temperature": 0 });
     expect(greedy.label).toBe("sampling.temperature 0");
     expect(greedy.text).not.toContain("block");
+    const drawn = variantOf(`${startPolicy}stream: blocks\n`, { decode: { type: "contrast", alpha: 0.5 } });
+    expect(drawn.text).not.toContain("stream");
   });
 
   it("that is plain shows the model nothing but the conversation, sampled as the policy samples", () => {
