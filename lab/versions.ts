@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "39a48672e3272c73" },
+  answers: { version: 3, sources: "4536fa9b3a628618" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
-  rewards: { version: 1, sources: "65ed4872177bf037" },
+  rewards: { version: 1, sources: "1a0179f7c2aef0f1" },
   /** What a judge or teacher replied, word for word. */
   opinions: { version: 2, sources: "121165f12e80cc81" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -9,7 +9,7 @@ import { defaultEngine } from "./engines-file.ts";
 import { complaintAt } from "./parse.ts";
 import type { Models, PolicySet, PromptedModel } from "./policy.ts";
 import type { PolicySettings, PromptFormat } from "./schema.ts";
-import { isBySums, type Score } from "./score-schema.ts";
+import { isBySums, rewardAsked, type Score } from "./score-schema.ts";
 
 /** The models that a policy names. */
 export function modelReferences({
