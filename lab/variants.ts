@@ -44,9 +44,10 @@ const one: FieldChanges = { candidates: 1, block: null, stream: null, prune: nul
 
 /** What follows where one answer is made; of one that is drawn by contrast the score says between what. */
 function forcedIn(text: string): FieldChanges {
-  if (fieldIn(text, "decode") !== undefined) return one;
+  const forStreams = fieldIn(text, "stream") === "contrast";
+  if (fieldIn(text, "decode") !== undefined && !forStreams) return one;
   const isSingle = fieldIn(text, "sampling.temperature") === 0 || fieldIn(text, "candidates") === 1;
-  return isSingle ? { ...one, score: { type: "none" }, reference: null } : {};
+  return isSingle ? { ...one, score: { type: "none" }, reference: null, decode: null } : {};
 }
 
 function withoutDemonstrations(start: string): string {

@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "4536fa9b3a628618" },
+  answers: { version: 3, sources: "785cd21ccfeb993c" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
   rewards: { version: 1, sources: "1a0179f7c2aef0f1" },

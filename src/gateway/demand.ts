@@ -7,6 +7,7 @@ import type { Engine } from "../engine/engine.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import { candidateCount } from "../icdpo/strategy.ts";
 import { wavesOf } from "../icdpo/waves.ts";
+import { contrastOf } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
 import { defaultInstructions } from "../policy/schema.ts";
@@ -59,7 +60,7 @@ type Asked = Pick<IcdpoRequest, "conversation" | "sampling" | "answers" | "tools
 /** Of answers as `icdpo` makes them. */
 export function generationDemand(policy: Policy, asked: Asked): Demand {
   const count = candidateCount(policy, asked);
-  const isContrast = policy.settings.decode !== undefined;
+  const isContrast = contrastOf(policy.settings) !== undefined;
   const sequences = isContrast ? 2 * count : count;
   return {
     answers: sequences,

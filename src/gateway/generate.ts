@@ -29,7 +29,7 @@ export function generate(
   reader: Reader,
 ): AsyncIterable<GenerationEvent> {
   c.get("observer").note({ answer: answerId, stream: true });
-  const { demand, answer } = agreed(c, dependencies, resolved, generation, answerId);
+  const { demand, answer } = agreed(c, dependencies, resolved, generation, { answerId, isStreamed: true });
   return streamWork<GenerationEvent>(askerOf(c), reader, dependencies, demand, async (work, out) => {
     const { rest, generated, after } = await answer(work, out);
     return { rest: [...rest, { type: "end", generated }], after };
@@ -45,7 +45,7 @@ export async function generateWhole(
   answerId: string,
 ): Promise<Generated> {
   c.get("observer").note({ answer: answerId });
-  const { demand, answer } = agreed(c, dependencies, resolved, generation, answerId);
+  const { demand, answer } = agreed(c, dependencies, resolved, generation, { answerId, isStreamed: false });
   const { generated, after } = await withRequest(askerOf(c), dependencies, demand, (work) => answer(work));
   after();
   setHeaders(c, outcomeHeaders(generated.outcome));
@@ -66,9 +66,9 @@ function agreed(
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
   generation: Generation,
-  answerId: string,
+  { answerId, isStreamed }: { readonly answerId: string; readonly isStreamed: boolean },
 ): { readonly demand: Demand; readonly answer: (work: Work, out?: Outlet<GenerationEvent>) => Promise<Answered> } {
-  const terms = agree(dependencies, resolved, generation);
+  const terms = agree(dependencies, resolved, generation, isStreamed);
   const { conversation, answers, tools } = generation;
   const { sampling, isBounded } = terms;
   const demand = generationDemand(terms.policy, { conversation, sampling, answers, tools, isBounded });

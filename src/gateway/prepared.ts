@@ -6,6 +6,7 @@ import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import type { ResponseCheck } from "../icdpo/response.ts";
 import { candidateCount } from "../icdpo/strategy.ts";
 import { genericToolSyntax } from "../icdpo/tool-prompt.ts";
+import { contrastOf } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { GatewayError } from "../types/error.ts";
 import { checkAbilities, checkEnding } from "./abilities.ts";
@@ -34,10 +35,15 @@ export interface Prepared {
 }
 
 /** Whose parameters count, and what that comes to. Throws "invalid_request" and "unsupported_parameter". */
-export function agree({ maxAnswers }: AppDependencies, { policy }: ResolvedRoute, generation: Generation): Terms {
+export function agree(
+  { maxAnswers }: AppDependencies,
+  { policy }: ResolvedRoute,
+  generation: Generation,
+  isStreamed: boolean,
+): Terms {
   checkAnswers(generation.answers, maxAnswers);
-  const terms = termsOf(policy, generation);
-  if (terms.policy.settings.decode !== undefined && generation.answers > 1) throw oneAnswerOnly();
+  const terms = termsOf(policy, generation, isStreamed);
+  if (contrastOf(terms.policy.settings) !== undefined && generation.answers > 1) throw oneAnswerOnly();
   return terms;
 }
 

@@ -4,6 +4,7 @@
 import type { SamplingParameters } from "../engine/engine.ts";
 import { candidateCount } from "../icdpo/strategy.ts";
 import { bypasses, plainly } from "../policy/bypass.ts";
+import { forStreams } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { competingTokens, samplingWith } from "../policy/policy-sampling.ts";
 import { GatewayError } from "../types/error.ts";
@@ -21,9 +22,13 @@ export interface Terms {
 type Agreed = Pick<Generation, "conversation" | "sampling" | "tools" | "format" | "variables"> &
   Partial<Pick<Generation, "answers">>;
 
-/** Throws "unsupported_parameter" where the policy's prompts have no place for what the request says. */
-export function termsOf(arm: Policy, generation: Agreed): Terms {
+/**
+ * Of a request that is read as it comes (`isStreamed`), or whole. Throws "unsupported_parameter" where the policy's
+ * prompts have no place for what the request says.
+ */
+export function termsOf(route: Policy, generation: Agreed, isStreamed = false): Terms {
   const { conversation, sampling: given, tools, format, variables, answers = 1 } = generation;
+  const arm = isStreamed && answers === 1 ? forStreams(route) : route;
   const sampling = samplingWith(given, arm.settings);
   const facts = {
     conversation,

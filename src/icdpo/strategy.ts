@@ -1,7 +1,7 @@
 /** @module Which way a request's answers are sampled, scored and chosen: by the policy, and by what is asked for. */
 import type { SamplingParameters } from "../engine/engine.ts";
 import { type Blocks, blocksOf, type Prune } from "../policy/choice-schema.ts";
-import { competingAt } from "../policy/decoding.ts";
+import { competingAt, contrastOf } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { mostCandidates } from "../policy/schema.ts";
 import type { Contexts } from "./contexts.ts";
@@ -84,7 +84,7 @@ type Asked = Pick<IcdpoRequest, "sampling" | "answers" | "isStreamed" | "grammar
 export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
   const { settings } = policy;
   const { answers, isStreamed = false } = asked;
-  const { decode } = settings;
+  const decode = contrastOf(settings);
   if (decode !== undefined) return { type: decode.type, alpha: decode.alpha, top: competingAt(settings) };
   if (settings.score.type === "none" || candidateCount(policy, asked) === 1) return { type: "unscored" };
   if (!goesOnInParts(asked)) return { type: "scored" };

@@ -28,10 +28,10 @@ export const blockSchema = z
   .describe("choose while sampling: of n blocks of so many tokens the best is kept and sent at once");
 
 export const streamSchema = z
-  .enum(["blocks", "whole"])
+  .enum(["blocks", "contrast", "whole"])
   .optional()
   .describe(
-    "what a streamed request is given: blocks as they are chosen (of 8, 16, 32, then 64 tokens, if block says nothing else), or the choice among whole answers; one that is not streamed is chosen whole. Absent: blocks for both where block is set, else whole for both",
+    "what a streamed request is given: blocks as they are chosen (of 8, 16, 32, then 64 tokens, if block says nothing else), one answer whose tokens are drawn as decode says, or the choice among whole answers; one that is not streamed is chosen whole. Absent: blocks for both where block is set, else whole for both",
   );
 
 export const pruneSchema = z
@@ -68,7 +68,7 @@ interface Choosing {
         readonly branch?: number | undefined;
       }
     | undefined;
-  readonly stream?: "blocks" | "whole" | undefined;
+  readonly stream?: "blocks" | "contrast" | "whole" | undefined;
 }
 
 /** How an answer is chosen block by block. */

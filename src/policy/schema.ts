@@ -190,7 +190,9 @@ export const policySchema = z
     block: blockSchema,
     stream: streamSchema,
     prune: pruneSchema,
-    decode: decodeSchema.optional().describe("how tokens are drawn; absent: from C⁺, as sampling says"),
+    decode: decodeSchema
+      .optional()
+      .describe("how tokens are drawn, with stream: contrast those of streams; absent: from C⁺, as sampling says"),
     bypass: bypassSchema.optional(),
   })
   .superRefine((policy, context) => {
@@ -211,7 +213,7 @@ export const policySchema = z
     const inBlocks = blockField(policy);
     if (inBlocks !== null && policy.score.type === "none")
       complain(inBlocks, "blocks are chosen by a score, and this policy has none");
-    if (policy.block !== undefined && policy.stream === "whole")
+    if (policy.block !== undefined && policy.stream !== undefined && policy.stream !== "blocks")
       complain("block", "no request would be answered in blocks: leave out stream, or say stream: blocks");
     const { prune, candidates } = policy;
     if (prune !== undefined && typeof candidates === "number" && keptOf(candidates, prune.keep, 1) === candidates)

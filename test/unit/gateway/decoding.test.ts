@@ -16,6 +16,40 @@ async function ask(body: object) {
   });
 }
 
+const streamsOnly = contrast.replace("candidates: 1", "candidates: 2").concat("stream: contrast\n");
+
+async function askStreaming(body: object) {
+  const { app } = await gateway({}, {}, { contrast: streamsOnly });
+  return app.request("/v1/chat/completions", {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ model: "contrast", messages, seed: 1, icdpo: { explain: true }, ...body }),
+  });
+}
+
+describe("a route whose streams are drawn by contrast", () => {
+  it("shows one answer from its first token", async () => {
+    const response = await askStreaming({ stream: true });
+    expect(response.headers.get("x-icdpo-candidates")).toBe("1");
+    const { chunks } = await readStream(response);
+    expect(chunks.flatMap(({ choices }) => choices[0]?.delta.content || []).length).toBeGreaterThan(1);
+    expect(chunks.findLast(({ icdpo }) => icdpo !== undefined)?.icdpo?.contrast).toMatchObject({ alpha: 0.5 });
+  });
+
+  it("chooses whole answers among candidates", async () => {
+    const answer = chatCompletionSchema.parse(await (await askStreaming({})).json());
+    expect(answer.icdpo?.candidates).toHaveLength(2);
+    expect(answer.icdpo).not.toHaveProperty("contrast");
+  });
+
+  it("streams several answers chosen whole", async () => {
+    const response = await askStreaming({ stream: true, n: 2 });
+    expect(response.headers.get("x-icdpo-candidates")).toBe("2");
+    const { chunks } = await readStream(response);
+    expect(chunks.findLast(({ icdpo }) => icdpo !== undefined)?.icdpo).not.toHaveProperty("contrast");
+  });
+});
+
 describe("a route that decodes by contrast", () => {
   it("explains by what its answer was drawn", async () => {
     const answer = chatCompletionSchema.parse(await (await ask({ icdpo: { explain: true } })).json());

@@ -38,6 +38,19 @@ describe("decode in a policy", () => {
     expect(new Set(policies.map((one) => one?.id)).size).toBe(4);
   });
 
+  it("may be for streams alone, beside candidates", async () => {
+    const file = `instructions: {}\ncandidates: 3\nscore: { type: contrast, negative: rejected }\n${decode}stream: contrast\n`;
+    expect((await built(file))?.settings).toMatchObject({ candidates: 3, stream: "contrast" });
+  });
+
+  it.each([
+    ["", "p.yaml:4: stream: decode says how the tokens of streams are drawn"],
+    [`${decode}block: {}\n`, "block: no request would be answered in blocks"],
+    [`${decode}scorer: other\n`, "scorer: decode: contrast is between two contexts of the model that samples"],
+  ])("for streams alone is refused by its line: %s", async (rest, message) => {
+    await expect(built(`${scored}stream: contrast\n${rest}`)).rejects.toThrow(message);
+  });
+
   it("leaves the hashes of the files without it as they were", async () => {
     expect((await built("score: { type: likelihood }\n"))?.id).toBe("p@63ece3964e2b");
   });
