@@ -96,8 +96,6 @@ const refusals: Readonly<Record<string, Refusal>> = {
   prompt_logprobs: isOff("use /v1/completions with echo and logprobs", false),
   min_keep: isOff("top_p and min_p keep the likeliest token at least", 0, 1),
   t_max_predict_ms: isOff("a policy's budget_ms limits the time", 0, -1),
-  id_slot: isOff("the gateway chooses where a prompt is worked on", -1),
-  slot_id: isOff("the gateway chooses where a prompt is worked on", -1),
   n_cmpl: isOff("use n", 1),
   n_indent: isOff(sampler, 0),
   lora: isOff("a route's policy says which adapter it wears", []),
@@ -160,6 +158,8 @@ export const withoutEffect: readonly string[] = [
   "keep_alive",
   "ttl",
   "request_id",
+  "id_slot",
+  "slot_id",
 ];
 
 export const refusedParameters: readonly string[] = [...Object.keys(refusals), ...Object.keys(chatRefusals)];
