@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "785cd21ccfeb993c" },
+  answers: { version: 3, sources: "5841be7d570b25a7" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
   rewards: { version: 1, sources: "1a0179f7c2aef0f1" },

@@ -130,6 +130,7 @@ async function plainPolicy(models: ModelRuntime, { engine: name, maxTokens }: Ne
     name: "plain",
     id: "plain",
     settings: policySchema.parse({ candidates: 1, score: { type: "none" }, sampling: { max_tokens: maxTokens } }),
+    goesOn: true,
     sampler,
     scorer: sampler,
     reference: null,

@@ -1,6 +1,7 @@
 /** @module Which way a request's answers are sampled, scored and chosen: by the policy, and by what is asked for. */
 import type { SamplingParameters } from "../engine/engine.ts";
-import { type Blocks, blocksOf, type Prune } from "../policy/choice-schema.ts";
+import { blocksFor } from "../policy/choice-misfits.ts";
+import type { Blocks, Prune } from "../policy/choice-schema.ts";
 import { competingAt, contrastOf } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { mostCandidates } from "../policy/schema.ts";
@@ -88,7 +89,7 @@ export function strategyChoice(policy: Policy, asked: Asked): StrategyChoice {
   if (decode !== undefined) return { type: decode.type, alpha: decode.alpha, top: competingAt(settings) };
   if (settings.score.type === "none" || candidateCount(policy, asked) === 1) return { type: "unscored" };
   if (!goesOnInParts(asked)) return { type: "scored" };
-  const blocks = blocksOf(settings, isStreamed);
+  const blocks = blocksFor(policy, isStreamed);
   if (blocks !== null && answers === 1) return { type: "blocks", blocks };
   return settings.prune === undefined ? { type: "scored" } : { type: "pruned", prune: settings.prune };
 }

@@ -67,7 +67,8 @@ export class PolicyBuilder {
       const embedder = await this.#embedderOf(name, settings, files);
       const reward = await this.#rewardOf(name, settings, files);
       const { engine } = models.sampler;
-      const tokenizer = { demonstrations: hash, model: (await engine.info()).model };
+      const { model, capabilities } = await engine.info();
+      const tokenizer = { demonstrations: hash, model };
       // A retriever goes on with the engine that it was made with: of two with the same weights, one may be closed.
       const key = JSON.stringify([
         hash,
@@ -85,7 +86,7 @@ export class PolicyBuilder {
         });
       const retriever = await kept(this.#retrievers, key, make);
       const source = await sourceOf(settings, models, hash, { embedder, reward });
-      const policy = { name, settings, ...models, source };
+      const policy = { name, settings, goesOn: capabilities.score, ...models, source };
       const id = await policyId(policy);
       const rate = await this.#rateOf(id, settings);
       used.add(id);

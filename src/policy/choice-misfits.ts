@@ -1,6 +1,7 @@
 /** @module What of a policy's choice does not go together: waves, blocks, pruning, and the scores they need. */
 import type { Capabilities } from "../engine/engine.ts";
-import { blockField } from "./choice-schema.ts";
+import { type Blocks, blockField, blocksOf } from "./choice-schema.ts";
+import type { Policy } from "./policy.ts";
 import type { PolicySettings } from "./schema.ts";
 import { rewardAsked, wantsConsensus } from "./score-schema.ts";
 
@@ -13,6 +14,19 @@ export interface Misfit {
 /** Of an engine that samples. Null: all goes together. */
 export function misfitOfChoice(settings: PolicySettings, { score }: Pick<Capabilities, "score">): Misfit | null {
   return misfitOfBlocks(settings, score) ?? misfitOfPruning(settings, score) ?? misfitOfEffort(settings);
+}
+
+/**
+ * By which blocks a request is answered; null: it is chosen whole. Where a policy says nothing of it, streams are
+ * answered by blocks, if what it does say goes with them.
+ */
+export function blocksFor(
+  { settings, goesOn }: Pick<Policy, "settings" | "goesOn">,
+  isStreamed: boolean,
+): Blocks | null {
+  if (settings.stream !== undefined || settings.block !== undefined) return blocksOf(settings, isStreamed);
+  const inBlocks: PolicySettings = { ...settings, stream: "blocks" };
+  return misfitOfChoice(inBlocks, { score: goesOn }) === null ? blocksOf(inBlocks, isStreamed) : null;
 }
 
 /** Why candidates cannot come in waves. */

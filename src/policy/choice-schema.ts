@@ -31,7 +31,7 @@ export const streamSchema = z
   .enum(["blocks", "contrast", "whole"])
   .optional()
   .describe(
-    "what a streamed request is given: blocks as they are chosen (of 8, 16, 32, then 64 tokens, if block says nothing else), one answer whose tokens are drawn as decode says, or the choice among whole answers; one that is not streamed is chosen whole. Absent: blocks for both where block is set, else whole for both",
+    "what a streamed request is given: blocks as they are chosen (of 8, 16, 32, then 64 tokens, if block says nothing else), one answer whose tokens are drawn as decode says, or the choice among whole answers; one that is not streamed is chosen whole. Absent: blocks for both where block is set; else blocks, where the rest of the policy goes with them",
   );
 
 export const pruneSchema = z
@@ -81,7 +81,7 @@ export interface Blocks {
   readonly branch: number | null;
 }
 
-/** By which blocks a request is answered; null: it is chosen whole. */
+/** By which blocks a policy says that a request is answered; null: it does not. */
 export function blocksOf({ block, stream }: Choosing, isStreamed: boolean): Blocks | null {
   const isInBlocks = stream === undefined ? block !== undefined : stream === "blocks" && isStreamed;
   if (!isInBlocks) return null;
@@ -89,7 +89,7 @@ export function blocksOf({ block, stream }: Choosing, isStreamed: boolean): Bloc
   return { tokens: typeof tokens === "number" ? [tokens] : tokens, keep, branch };
 }
 
-/** The field by which some requests, if not all, are answered in blocks; null: none are. */
+/** The field by which a policy says that some requests, if not all, are answered in blocks; null: it does not. */
 export function blockField(choosing: Choosing): "block" | "stream" | null {
   if (blocksOf(choosing, true) === null) return null;
   return choosing.stream === undefined ? "block" : "stream";

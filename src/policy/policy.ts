@@ -29,6 +29,8 @@ export interface Policy extends Models {
   /** `<name>@<12 hex digits of SHA-256 over all that its answers depend on: see `policyId`>`. */
   readonly id: string;
   readonly settings: PolicySettings;
+  /** The engine that samples goes on from tokens: answers may be chosen in parts. */
+  readonly goesOn: boolean;
   readonly demonstrations: readonly Demonstration[];
   readonly retriever: Retriever | null;
   /** By which candidates are compared with each other; absent: the policy was built without. */

@@ -52,13 +52,22 @@ describe("the official client, only its base URL changed", () => {
     expect(completion.usage?.completion_tokens).toBeGreaterThan(0);
   });
 
-  it("gets the same answer streamed", async () => {
-    const parameters = { model: "icdpo", messages: question, max_tokens: 16, seed: 5 } as const;
+  it("gets the same plain answer streamed", async () => {
+    const parameters = { model: "plain", messages: question, max_tokens: 16, seed: 5 } as const;
     const completion = await client.chat.completions.create(parameters);
     let text = "";
     for await (const chunk of await client.chat.completions.create({ ...parameters, stream: true }))
       text += chunk.choices[0]?.delta.content ?? "";
     expect(text).toBe(completion.choices[0]?.message.content);
+  });
+
+  it("is shown a scored answer from its first block on", async () => {
+    const parameters = { model: "icdpo", messages: question, max_tokens: 32, seed: 5 } as const;
+    const texts: string[] = [];
+    for await (const { choices } of await client.chat.completions.create({ ...parameters, stream: true }))
+      if (choices[0]?.delta.content) texts.push(choices[0].delta.content);
+    expect(texts.length).toBeGreaterThan(1);
+    expect(texts[0]?.split(" ").length).toBeLessThan(10);
   });
 
   it("gets plain answers token by token", async () => {

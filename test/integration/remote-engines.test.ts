@@ -261,6 +261,7 @@ describe("llama-server", needing("llama-server"), () => {
         name: "test",
         id: "test@0",
         settings,
+        goesOn: true,
         demonstrations: [demonstration],
         retriever: { retrieve },
         source,

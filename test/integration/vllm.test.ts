@@ -69,6 +69,7 @@ function policyOf(engine: Engine, format: PromptFormat, candidates = 3): Policy 
       instructions: defaultInstructions,
       sampling: { max_tokens: 24 },
     }),
+    goesOn: true,
     sampler,
     scorer: sampler,
     reference: null,

@@ -175,6 +175,8 @@ describe("POST /v1/chat/completions", () => {
   });
 });
 
+const scored = "demonstrations: set\nretriever: { type: bm25 }\nscore: { type: contrast, negative: rejected }\n";
+
 describe("streaming", () => {
   it("streams a plain policy as it decodes, with usage last if asked for", async () => {
     const { chat } = await gateway();
@@ -199,10 +201,10 @@ describe("streaming", () => {
     expect(new Set(chunks.map(({ id }) => id)).size).toBe(1);
   });
 
-  it("keeps a scored stream alive with comments, then sends the winner in chunks", async () => {
+  it("keeps a stream that is chosen whole alive with comments, then sends the winner in chunks", async () => {
     const slow = () => new Promise<void>((resolve) => setTimeout(resolve, 20));
-    const { chat } = await gateway({ pause: slow });
-    const response = await chat({ stream: true, icdpo: { explain: true } });
+    const { chat } = await gateway({ pause: slow }, {}, { whole: `${scored}stream: whole\n` });
+    const response = await chat({ model: "whole", stream: true, icdpo: { explain: true } });
     expect(response.headers.get("content-type")).toContain("text/event-stream");
     expect(response.headers.get("x-accel-buffering")).toBe("no");
     expect(response.headers.get("x-icdpo-score")).toBeNull();

@@ -114,11 +114,11 @@ describe("a request that some demonstrations are similar enough to", () => {
     expect(icdpo.demonstrations.map(({ id }: { id: string }) => id)).toEqual(["tea", "rain"]);
   });
 
-  it("waits for the choice where it is streamed", async () => {
-    const { chat, sampled } = await opened(near(0.7));
+  it("is chosen among candidates where it is streamed", async () => {
+    const { chat, engine } = await opened(near(0.7));
     const response = await chat({ model: "near", stream: true });
     expect(response.headers.get("x-icdpo-candidates")).toBe("3");
     await readStream(response);
-    expect(sampled().request.whole).toBe(true);
+    expect(engine.calls.map(({ type }) => type)).toEqual(["sample", "score"]);
   });
 });

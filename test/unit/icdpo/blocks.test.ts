@@ -263,9 +263,9 @@ describe("what a stream shows", () => {
   };
 
   it.each([
-    ["without either field the choice among whole answers", "", [1_024], [1_024]],
+    ["without either field growing blocks, where it is streamed", "", [8, 16, 32, 64, 64], [1_024]],
     ["with block alone blocks, streamed or not", "block: { tokens: 100 }\n", [100, 100], [100, 100]],
-    ["with stream: blocks growing ones, where it is streamed", "stream: blocks\n", [8, 16, 32, 64, 64], [1_024]],
+    ["with stream: blocks the same", "stream: blocks\n", [8, 16, 32, 64, 64], [1_024]],
     ["with both those that block says", "stream: blocks\nblock: { tokens: [70, 90] }\n", [70, 90], [1_024]],
     ["with stream: whole the choice among whole answers", "stream: whole\n", [1_024], [1_024]],
   ])("is %s", async (_, more, streamed, unstreamed) => {
@@ -275,6 +275,11 @@ describe("what a stream shows", () => {
 
   it("is the whole choice where blocks cannot be, whatever the policy says", async () => {
     expect(await limitsOf(`${whole}stream: blocks\n`, { stream: true, n: 2 })).toEqual([1_024]);
+  });
+
+  it("is the whole choice where the policy's other fields do not go with blocks, and the policy names none", async () => {
+    const waves = whole.replace("candidates: 3", "candidates: { min: 2, max: 4, margin: 1000 }");
+    expect(await limitsOf(waves, { stream: true })).toEqual([1_024, 1_024]);
   });
 
   it.each([

@@ -274,8 +274,8 @@ describe("over HTTP", () => {
     ]);
   });
 
-  it("streams the winner when it is known", async () => {
-    const { chat } = await gateway(writing(four), {}, { pruned: file });
+  it("streams the winner when it is known, where streams show whole answers", async () => {
+    const { chat } = await gateway(writing(four), {}, { pruned: `${file}stream: whole\n` });
     const text = await (await chat({ model: "pruned", stream: true })).text();
     expect(text).toContain("b".repeat(10));
     expect(text).not.toContain("aaaa");

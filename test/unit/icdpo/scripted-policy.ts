@@ -58,6 +58,7 @@ export function policy(options: PolicyOptions): Policy & { readonly format: Prom
     name: "test",
     id: "test@0123456789ab",
     settings,
+    goesOn: true,
     format,
     ...samplingBy(new ScriptedEngine(), format),
     demonstrations,

@@ -3,7 +3,7 @@ import { describe, expect, it } from "vitest";
 import { changedArm } from "../../../lab/arms.ts";
 import { onlyEngine } from "../../../src/engine/engines.ts";
 import { buildPolicySet } from "../../../src/policy/build.ts";
-import { misfitOfChoice } from "../../../src/policy/choice-misfits.ts";
+import { blocksFor, misfitOfChoice } from "../../../src/policy/choice-misfits.ts";
 import { overridden } from "../../../src/policy/overrides.ts";
 import { overridesSchema, policySchema } from "../../../src/policy/schema.ts";
 import type { Rewards } from "../../../src/reward/reward-model.ts";
@@ -82,6 +82,26 @@ describe("blocks, streams and pruning in a policy", () => {
       path: [field],
       reason: "this engine cannot go on from tokens",
     });
+  });
+
+  it.each([
+    ["a score", {}, [8, 16, 32, 64]],
+    ["pruning", { prune: {} }, [8, 16, 32, 64]],
+    ["blocks of its own", { block: { tokens: 9 } }, [9]],
+    ["stream: whole", { stream: "whole" }, null],
+    ["waves", { candidates: { min: 2, max: 4, margin: 1 } }, null],
+    ["consensus", { score: { type: "likelihood", consensus: 1 } }, null],
+    ["a reward", { score: { type: "reward", model: "helpful" } }, null],
+    ["a reward beside the sums", { score: { type: "likelihood", reward: { model: "helpful", weight: 1 } } }, null],
+  ])("streams are by blocks unless the policy says otherwise or cannot: %s", (_, more, tokens) => {
+    const settings = policySchema.parse({ score: { type: "likelihood" }, ...more });
+    expect(blocksFor({ settings, goesOn: true }, true)?.tokens ?? null).toEqual(tokens);
+    expect(blocksFor({ settings, goesOn: true }, false)?.tokens ?? null).toEqual("block" in more ? tokens : null);
+  });
+
+  it("streams are chosen whole where the engine does not go on from tokens", () => {
+    const settings = policySchema.parse({ score: { type: "likelihood" }, scorer: "teacher" });
+    expect(blocksFor({ settings, goesOn: false }, true)).toBeNull();
   });
 
   it("a request may not change the score to one by which nothing can be dropped", async () => {

@@ -14,6 +14,7 @@ function policy(settings: unknown, models: Models): Policy {
     name: "test",
     id: "test@0123456789ab",
     settings: policySchema.parse(settings) as PolicySettings,
+    goesOn: true,
     ...models,
     demonstrations: [],
     retriever: null,

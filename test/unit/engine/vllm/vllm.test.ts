@@ -556,7 +556,16 @@ describe("scoring", () => {
     });
     const models = { sampler: scorer, scorer, reference: null };
     const source = { demonstrations: "", model: "m" };
-    const policy = { name: "p", id: "p@0", settings, ...models, demonstrations: [], retriever: null, source };
+    const policy = {
+      name: "p",
+      id: "p@0",
+      settings,
+      goesOn: true,
+      ...models,
+      demonstrations: [],
+      retriever: null,
+      source,
+    };
     const completions = ["Yes", "No"];
     const { measured } = await measure(policy, {
       conversation: [{ role: "user", content: "Hi" }],

@@ -488,7 +488,7 @@ describe("a streamed message", () => {
 
   it("explains itself in message_delta", async () => {
     const events = await eventsOf(await (await open()).ask({ model: "icdpo", stream: true, icdpo: { explain: true } }));
-    expect(events.at(-2)?.data.icdpo.candidates).toHaveLength(3);
+    expect(events.at(-2)?.data.icdpo).toMatchObject({ blocks: [expect.any(Number)], candidates: [{ chosen: true }] });
   });
 
   it("ends in an error event where something goes wrong, which tells nothing of the inside", async () => {
