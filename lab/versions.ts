@@ -17,6 +17,6 @@ export const versions = {
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
   rewards: { version: 1, sources: "1a0179f7c2aef0f1" },
-  /** What a judge or teacher replied, word for word. */
-  opinions: { version: 2, sources: "121165f12e80cc81" },
+  /** What a judge or teacher replied, without its thought. */
+  opinions: { version: 3, sources: "165cce14c07e0fa7" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

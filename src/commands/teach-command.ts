@@ -3,7 +3,7 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 import { Command, Option } from "commander";
 import { inOrder } from "../async/in-order.ts";
-import { detectFormat, readExample } from "../demonstrations/datasets.ts";
+import { detectFormat, readExample, withoutThoughts } from "../demonstrations/datasets.ts";
 import {
   type Journal,
   openJournal,
@@ -18,6 +18,7 @@ import { plainly } from "../policy/bypass.ts";
 import { boundedSampling } from "../policy/policy-sampling.ts";
 import { Database } from "../records/libsql-records.ts";
 import { locked } from "../system/file-lock.ts";
+import { withoutThought } from "../text/without-thought.ts";
 import type { Message } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import {
@@ -200,8 +201,8 @@ const charactersPerToken = 4;
 
 function unusable(text: string, finish: string, rejected: string | undefined): string | null {
   if (finish === "refused") return "the endpoint refused the prompt";
-  if (text === "") return "the teacher said nothing";
   if (finish === "length") return "the teacher's answer was cut off (--max-tokens)";
+  if (text === "") return "the teacher said nothing";
   return text === rejected ? "the teacher said the same" : null;
 }
 
@@ -271,7 +272,9 @@ function bareMessages(value: unknown): Message[] | null {
     one.content !== "";
   if (!Array.isArray(messages) || !messages.every(turn)) return null;
   const isDialogue = messages.every(({ role }) => role === "user" || role === "assistant");
-  return isDialogue && messages.at(-1)?.role === "user" ? messages : null;
+  if (!isDialogue || messages.at(-1)?.role !== "user") return null;
+  const turns = withoutThoughts(messages);
+  return turns.every(({ content }) => content !== "") ? turns : null;
 }
 
 async function badlyRated(world: World, { days, limit }: HarvestOptions): Promise<Lesson[]> {
@@ -283,8 +286,8 @@ async function badlyRated(world: World, { days, limit }: HarvestOptions): Promis
     const answers = await database.texts({ since, ratingAtMost: 0, limit });
     return answers.flatMap(({ id, request, answers: given }) => {
       const messages = (request as Message[]).filter(({ role }) => role === "user" || role === "assistant");
-      const original = (given as { content: string | null }[])[0]?.content;
-      const turns = messages.map(({ role, content }) => ({ role, content }));
+      const original = withoutThought((given as { content: string | null }[])[0]?.content ?? "");
+      const turns = withoutThoughts(messages.map(({ role, content }) => ({ role, content })));
       return original && turns.at(-1)?.role === "user" && turns.every(({ content }) => content !== "")
         ? [{ id, messages: turns, original }]
         : [];
@@ -312,7 +315,7 @@ async function baseAnswers(world: World, lessons: readonly Lesson[]): Promise<Ma
         now: () => performance.now(),
         signal,
       });
-      answers.set(id, ranked[0]?.text ?? "");
+      answers.set(id, withoutThought(ranked[0]?.text ?? ""));
       if (answers.size % 10 === 0) world.report(`${answers.size} of ${lessons.length} answers of the model itself`);
     }
     return answers;

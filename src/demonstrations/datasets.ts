@@ -1,6 +1,7 @@
 /** @module Preference data as it is published: one line of JSON → a prompt and its responses, or the reason why not. */
 import { z } from "zod";
 import { demonstrationSchema } from "../policy/demonstration-schema.ts";
+import { withoutThought } from "../text/without-thought.ts";
 import type { Message } from "../types/conversation.ts";
 
 export const datasetFormats = [
@@ -12,7 +13,7 @@ export const datasetFormats = [
 ] as const;
 export type DatasetFormat = (typeof datasetFormats)[number];
 
-/** A prompt that ends with a user's turn, the response to learn from, and a worse one. */
+/** A prompt that ends with a user's turn, the response to learn from, and a worse one; none with what was thought. */
 export interface Example {
   readonly messages: readonly Message[];
   readonly chosen: string;
@@ -28,9 +29,13 @@ export interface Unusable {
 
 const hhRlhf = z.object({ chosen: z.string(), rejected: z.string() });
 const syntheticGpt = z.object({ prompt: z.string(), chosen: z.string(), rejected: z.string() });
+const textPart = z.object({ type: z.literal("text"), text: z.string() });
+const thoughtPart = z
+  .object({ type: z.enum(["thinking", "reasoning", "redacted_thinking"]) })
+  .transform(() => ({ text: "" }));
 const chatMessage = z.object({
   role: z.string(),
-  content: z.union([z.string(), z.array(z.object({ type: z.literal("text"), text: z.string() }))]).nullish(),
+  content: z.union([z.string(), z.array(z.union([textPart, thoughtPart]))]).nullish(),
   tool_calls: z.array(z.unknown()).nullish(),
 });
 const openaiChat = z.object({ messages: z.array(chatMessage).min(1) });
@@ -145,12 +150,23 @@ function textOf(content: ChatMessage["content"]): string {
   return typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join("");
 }
 
+/** A conversation as a model is shown it: what was thought before earlier answers is no part of it. */
+export function withoutThoughts(messages: readonly Message[]): Message[] {
+  return messages.map((message) =>
+    message.role === "assistant" ? { ...message, content: withoutThought(message.content) } : message,
+  );
+}
+
 function usable(
-  messages: readonly Message[],
-  chosen: string,
-  rejected: string | undefined,
-  near?: readonly string[],
+  given: readonly Message[],
+  answer: string,
+  worseAnswer: string | undefined,
+  nearAnswers?: readonly string[],
 ): Example | Unusable {
+  const messages = withoutThoughts(given);
+  const chosen = withoutThought(answer);
+  const rejected = worseAnswer === undefined ? undefined : withoutThought(worseAnswer);
+  const near = nearAnswers?.map(withoutThought);
   if (messages.length === 0 || messages.some(({ content }) => content.trim() === ""))
     return { reason: "an empty prompt" };
   if (messages.at(-1)?.role !== "user") return { reason: "the prompt does not end with the user's turn" };

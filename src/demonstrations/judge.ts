@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { parsedJson } from "../text/json.ts";
+import { withoutThought } from "../text/without-thought.ts";
 import type { Conversation } from "../types/conversation.ts";
 import type { AnswerForm, Teacher, TeacherAnswer } from "./teacher.ts";
 
@@ -30,8 +31,8 @@ export const verdictForm: AnswerForm = {
 };
 
 /**
- * Always asks in both orders. Null where either verdict cannot be read: that is no tie. Throws what the judge's
- * endpoint throws.
+ * Always asks in both orders, about the answers without their thoughts. Null where either verdict cannot be read: that
+ * is no tie. Throws what the judge's endpoint throws.
  */
 export async function judgePair(
   judge: Teacher,
@@ -41,6 +42,7 @@ export async function judgePair(
   key: string,
   signal?: AbortSignal,
 ): Promise<Judgement | null> {
+  const [one, other] = [withoutThought(first), withoutThought(second)];
   const ask = async (a: string, b: string, order: string): Promise<Judgement | null> => {
     const messages = [
       { role: "system" as const, content: instruction },
@@ -48,8 +50,8 @@ export async function judgePair(
     ];
     return verdictOf(await judge.ask(messages, `${key}-${order}`, signal, verdictForm));
   };
-  const forward = await ask(first, second, "forward");
-  const backward = await ask(second, first, "backward");
+  const forward = await ask(one, other, "forward");
+  const backward = await ask(other, one, "backward");
   if (forward === null || backward === null) return null;
   if (forward === 1 && backward === 0) return 1;
   return forward === 0 && backward === 1 ? 0 : 0.5;

@@ -3,6 +3,7 @@
  * said is noted at once, so that no prompt is answered twice.
  */
 import { inPool } from "../async/pool.ts";
+import { withoutThought } from "../text/without-thought.ts";
 import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 
@@ -87,12 +88,14 @@ async function negativesOf(
 }
 
 /**
- * What an answer shows as a negative: its text without white space around it; where it was cut off, to the end of its
- * last whole sentence, or of its last whole line where it has no sentence: C⁻ closes it like any answer, and half a
- * sentence would teach the model to end in the middle. Null where nothing is left, or just the chosen response.
+ * What an answer shows as a negative: its text without a thought before it and white space around it; where it was cut
+ * off, to the end of its last whole sentence, or of its last whole line where it has no sentence: C⁻ closes it like any
+ * answer, and half a sentence would teach the model to end in the middle. Null where nothing is left, or just the chosen
+ * response.
  */
 export function negativeText({ text, finish }: PlainAnswer, chosen: string): string | null {
-  const kept = (finish === "length" ? whole(text) : text).trim();
+  const answer = withoutThought(text);
+  const kept = (finish === "length" ? whole(answer) : answer).trim();
   return kept === "" || kept === chosen.trim() ? null : kept;
 }
 

@@ -4,8 +4,10 @@ import { z } from "zod";
 import { describedAnswer } from "../client/answer-size.ts";
 import { boundedFetch } from "../client/bounded-fetch.ts";
 import { isRedirect, redirected } from "../client/redirect.ts";
+import { contentSchema } from "../engine/openai/openai-sampling.ts";
 import { parsedJson } from "../text/json.ts";
 import { quoted } from "../text/quoted.ts";
+import { withoutThought } from "../text/without-thought.ts";
 import { GatewayError } from "../types/error.ts";
 
 export interface TeacherOptions {
@@ -32,7 +34,7 @@ export interface AnswerForm {
 }
 
 export interface TeacherAnswer {
-  /** "" where the prompt is refused, or where the model said nothing. */
+  /** Without what the model thought; "" where the prompt is refused, or where the model said nothing. */
   readonly text: string;
   /**
    * "length": cut off; "refused": the endpoint says that its content filter will not have this prompt, or its answer.
@@ -135,7 +137,7 @@ const completionSchema = z.object({
     .array(
       z.object({
         finish_reason: z.string().nullish(),
-        message: z.object({ content: z.string().nullish(), refusal: z.string().nullish() }),
+        message: z.object({ content: contentSchema.nullish(), refusal: z.string().nullish() }),
       }),
     )
     .min(1),
@@ -157,7 +159,7 @@ function answerOf(
   const finish = message.refusal ? "refused" : finishes.get((said ?? "stop").toLowerCase());
   if (finish === undefined) throw failure(`it ended an answer with ${quoted(said ?? "", 40)}`);
   return {
-    text: finish === "refused" ? "" : (message.content?.trim() ?? ""),
+    text: finish === "refused" ? "" : withoutThought(message.content ?? "").trim(),
     finish,
     promptTokens: usage?.prompt_tokens ?? 0,
     completionTokens: usage?.completion_tokens ?? 0,

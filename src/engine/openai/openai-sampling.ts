@@ -12,13 +12,13 @@ const logprobs = z
 /** What is no count is taken for none. */
 const usage = z.object({ prompt_tokens: z.int().nullish(), completion_tokens: z.int().nullish() });
 /** Text, or parts of which those with a text are it: others hold thoughts, which are no part of the answer. */
-const content = z.union([
+export const contentSchema = z.union([
   z.string(),
   z
     .array(z.looseObject({ type: z.string().nullish(), text: z.string().nullish() }))
     .transform((parts) => parts.map(({ text }) => text ?? "").join("")),
 ]);
-const words = z.object({ content: content.nullish(), refusal: z.string().nullish() }).nullish();
+const words = z.object({ content: contentSchema.nullish(), refusal: z.string().nullish() }).nullish();
 /** Where a service leaves the index out, the place in the list stands in. An error of one choice is the answer's. */
 const choice = z.object({
   index: z.int().nullish(),

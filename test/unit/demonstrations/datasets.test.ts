@@ -99,4 +99,51 @@ describe("other formats", () => {
     expect(read({ ...line, near: ["d", "b"] })).toEqual({ reason: "both responses are the same" });
     expect(read({ ...line, near: [" "] })).toEqual({ reason: "an empty response" });
   });
+
+  const thought = (text: string) => `<think>\nHm.\n</think>\n\n${text}`;
+
+  it.each([
+    ["hh-rlhf", dialogue("\n\nHuman: a", thought("b"), thought("c")), "a"],
+    ["synthetic-gpt", read({ prompt: "a", chosen: thought("b"), rejected: thought("c") }), "a"],
+    [
+      "openai-preference",
+      read({
+        input: { messages: [user("a")] },
+        preferred_output: [assistant(thought("b"))],
+        non_preferred_output: [
+          {
+            role: "assistant",
+            content: [
+              { type: "thinking", thinking: "Hm." },
+              { type: "text", text: "c" },
+            ],
+          },
+        ],
+      }),
+      "a",
+    ],
+    ["demonstrations", read({ id: "x", messages: [user("a")], chosen: thought("b"), rejected: thought("c") }), "a"],
+    ["a question about thoughts", read({ prompt: thought("a"), chosen: "b", rejected: "c" }), thought("a")],
+  ])("keep answers without what was thought before them: %s", (_, example, question) => {
+    expect(example).toMatchObject({ messages: [user(question)], chosen: "b", rejected: "c" });
+  });
+
+  it("keep no thought of earlier turns and near negatives, and no response that is nothing else", () => {
+    const messages = [user("a"), assistant(thought("b")), user("c")];
+    expect(read({ id: "x", messages, chosen: "d", rejected: "e", near: [thought("f")] })).toEqual({
+      messages: [user("a"), assistant("b"), user("c")],
+      chosen: "d",
+      rejected: "e",
+      near: ["f"],
+    });
+    expect(read({ id: "x", messages, chosen: "<think>\nI was cut" })).toEqual({ reason: "an empty response" });
+    expect(read({ id: "x", messages, chosen: "d", rejected: thought("d") })).toEqual({
+      reason: "both responses are the same",
+    });
+  });
+
+  it("take no picture for a thought", () => {
+    const picture = { role: "user", content: [{ type: "image_url", image_url: { url: "data:," } }] };
+    expect(detectFormat({ messages: [picture, assistant("b")] })).toBeNull();
+  });
 });

@@ -28,7 +28,7 @@ async function endpoint(handler: Handler, temperature?: number) {
   return { server, teacher: openTeacher(options), said };
 }
 
-function reply(response: ServerResponse, content: string): void {
+function reply(response: ServerResponse, content: string | readonly object[]): void {
   const choices = [{ index: 0, finish_reason: "stop", message: { role: "assistant", content } }];
   sendJson(response, {
     id: "1",
@@ -106,6 +106,38 @@ describe("two verdicts", () => {
         ["two", "one"],
       ],
     );
+  });
+});
+
+describe("a model that thinks", () => {
+  const messages = [{ role: "user" as const, content: "A or B?" }];
+
+  it.each([
+    ['<think>\nVERDICT: A?\n</think>\n\n{"verdict": "B"}', '{"verdict": "B"}'],
+    ["A is rude.\n</think>\n\nVERDICT: B\n", "VERDICT: B"],
+    [
+      [
+        { type: "thinking", thinking: [{ type: "text", text: "A?" }] },
+        { type: "text", text: "VERDICT: B" },
+      ],
+      "VERDICT: B",
+    ],
+    ["<think>\nVERDICT: A", ""],
+  ])("answers without its thought: %j → %j", async (content, text) => {
+    const { teacher } = await endpoint((_, response) => reply(response, content));
+    const answer = await teacher.ask(messages, "k");
+    expect(answer.text).toBe(text);
+    expect(verdictOf(answer)).toBe(text === "" ? null : 0);
+  });
+
+  it("is judged by its answers alone", async () => {
+    const { server, teacher } = await endpoint((_, response) => reply(response, "VERDICT: TIE"));
+    await judgePair(teacher, [{ role: "user", content: "Why?" }], "<think>\nHm.\n</think>\n\none", "two", "key");
+    const questions = server.requests.map(({ body }) => body.messages[1].content as string);
+    expect(questions).toEqual([
+      expect.stringContaining("# Answer A\n\none\n\n# Answer B\n\ntwo\n\n"),
+      expect.stringContaining("# Answer A\n\ntwo\n\n# Answer B\n\none\n\n"),
+    ]);
   });
 });
 

@@ -45,6 +45,8 @@ describe("what an answer shows as a negative", () => {
     ["sentences of other scripts", cut("水を飲む。それか"), "水を飲む。"],
     ["whole lines, where there is no sentence", cut("- eggs\n- milk\n- bre"), "- eggs\n- milk"],
     ["nothing, where there is no whole line either", cut("Well, I thi"), null],
+    ["no thought", ended("<think>\nGood.\n</think>\n\nOne."), "One."],
+    ["no sentence of a thought, where it was cut off there", cut("<think>\nGood. One. T"), null],
     ["nothing, where it is empty", ended(" \n"), null],
     ["nothing, where it is the chosen response", ended(" Good. "), null],
     ["nothing, where it is cut to the chosen response", cut("Good. An"), null],

@@ -55,7 +55,7 @@ const shapes: Readonly<Record<keyof typeof versions, readonly string[]>> = {
     "lab/reward.ts",
     "reward/reward-model.ts",
   ],
-  opinions: ["demonstrations/teacher.ts", "lab/cached-teacher.ts"],
+  opinions: ["demonstrations/teacher.ts", "text/without-thought.ts", "lab/cached-teacher.ts"],
 };
 
 function placeOf(name: string): URL {
