@@ -8,6 +8,8 @@ export interface Prompt {
   readonly tokens: readonly Token[];
   /** End of sequence for raw text; the closing token of an assistant turn for a chat template. */
   readonly end: Token;
+  /** Other tokens that end a response in it: by them the turn is left. They are not part of it. Absent: none. */
+  readonly leaves?: readonly Token[] | undefined;
   /**
    * Whose words it holds, by an opaque name: no other tenant may learn from a cache what they are. Absent: there are no
    * others.
@@ -26,6 +28,30 @@ export interface InfillTokens {
   readonly middle: Token;
 }
 
+/** How a model's thoughts are written before its answers. */
+export interface Thinking {
+  /** What the chat template is told for a prompt that thinks. */
+  readonly on: TemplateVariables;
+  /** What it is told for one that does not; null: thinking cannot be turned off. */
+  readonly off: TemplateVariables | null;
+  /** Tokens that follow a prompt which thinks, before the thought. */
+  readonly opening: readonly Token[];
+  /** Tokens that follow a prompt which does not, before the answer. */
+  readonly skipping: readonly Token[];
+  /** What the model writes to close its thought. */
+  readonly marker: string;
+  /** The same as one token; absent: it takes several. */
+  readonly markerToken?: Token | undefined;
+  /** Tokens from the marker to the answer: they follow a thought that the model has closed. */
+  readonly closing: readonly Token[];
+  /** The same after white space, as the template writes it: they follow a thought that is cut off. */
+  readonly forcedClosing: readonly Token[];
+  /** A prompt thinks, where the template is told nothing of it. */
+  readonly byDefault: boolean;
+  /** Levels that the template knows by the variable `reasoning_effort`; empty: none. */
+  readonly efforts: readonly string[];
+}
+
 export interface Capabilities {
   /** The model has a chat template. */
   readonly chat: boolean;
@@ -41,6 +67,8 @@ export interface Capabilities {
   readonly lacks?: Lacks | undefined;
   /** A completion can be sampled by the contrast of two contexts (`SampleRequest.contrast`); absent: it cannot. */
   readonly contrast?: boolean | undefined;
+  /** The model thinks before it answers, if it is let; absent: it does not, or its thoughts cannot be told apart. */
+  readonly thinking?: Thinking | undefined;
   /** The vocabulary's tokens for filling in the middle; absent: it has none, or the engine does not tell. */
   readonly infill?: InfillTokens | undefined;
 }
@@ -92,6 +120,8 @@ export interface SamplingParameters {
   readonly ignoreEos?: boolean | undefined;
   /** Generation ends before the first of these strings. */
   readonly stop: readonly string[];
+  /** Tokens that end it beside those that end every generation; absent: none. They are not part of it. */
+  readonly endTokens?: readonly Token[] | undefined;
   /**
    * Subtracted from the logit of each token that the completion holds already, once (presence) and as often as it does
    * (frequency): OpenAI's definition.
@@ -153,7 +183,7 @@ export interface SampleRequest extends SamplingParameters {
   readonly contrast?: Contrast | undefined;
 }
 
-/** "stop": the model closed its turn, or a stop string was met. "length": `maxTokens` or the context's end. */
+/** "stop": the model closed its turn, or met one of the request's end tokens, or a stop string was met. "length": `maxTokens` or the context's end. */
 export type FinishReason = "stop" | "length";
 
 /**

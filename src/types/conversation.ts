@@ -5,6 +5,8 @@ export type Role = "system" | "user" | "assistant" | "tool";
 export interface Message {
   readonly role: Role;
   readonly content: string;
+  /** What an assistant thought before it said so: for templates that show it. */
+  readonly thought?: string;
   /** What an assistant's turn asked to be called. */
   readonly toolCalls?: readonly ToolCall[];
   /** A tool turn: the call that it answers. */

@@ -200,16 +200,17 @@ function roomFor(
 function sampledBy(
   id: number,
   index: number,
-  { end }: Prompt,
+  { end, leaves = [] }: Prompt,
   request: SampleRequest,
-  { backend, detokenize, endsTurn, describe }: LoadedModel,
+  { backend, detokenize, endsGeneration, describe }: LoadedModel,
 ): Omit<SampledSequenceOptions, "sampler"> {
+  const ends = new Set([end, ...leaves, ...(request.endTokens ?? [])]);
   return {
     backend,
     text: new CompletionText(detokenize, request.stop),
     request,
     end,
-    endsTurn,
+    endsTurn: (token) => endsGeneration(token) || ends.has(token),
     describe,
     onText: (text, tokens, details) => send({ id, index, text, tokens, details }),
     onDone: (sample) => send({ id, index, sample }),

@@ -3,7 +3,7 @@ import type { Conversation, Tool } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import { charactersOf, checkCharacters } from "../characters.ts";
 import type { EngineInfo, Prompt, TemplateVariables, Token } from "../engine.ts";
-import { ChatTemplate, renderedTokens } from "../template/chat-template.ts";
+import { ChatTemplate, renderedTokens, thinkingOf } from "../template/chat-template.ts";
 import type { Backend } from "./backend.ts";
 import type { Detokenize } from "./completion-text.ts";
 import { type EngineSize, loadNative, type Native, type NativeOptions } from "./native.ts";
@@ -19,8 +19,7 @@ export interface LoadedModel {
   readonly openLonger: Native["openLonger"];
   readonly threads: ThreadControl;
   readonly detokenize: Detokenize;
-  /** End of generation, or any other control token: the model has left its turn. */
-  readonly endsTurn: (token: Token) => boolean;
+  readonly endsGeneration: (token: Token) => boolean;
   readonly vocabularySize: number;
   readonly describe: Describe;
   tokenize(text: string): Token[];
@@ -36,6 +35,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
   const withBos = (tokens: Token[]): Token[] =>
     model.bos !== undefined && model.prependsBos && tokens[0] !== model.bos ? [model.bos, ...tokens] : tokens;
 
+  const thinking = await thinkingOf(template?.thoughts ?? null, (text) => vocabulary.tokenizeSpecial(text));
   const info: EngineInfo = {
     model: options.model,
     contextSize: size.contextSize,
@@ -50,6 +50,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       contrast: true,
       tools: template?.tools ?? null,
       lacks: { penaltiesTogether: "llama.cpp counts the prompt's tokens for the one and not for the others" },
+      ...(thinking && { thinking }),
       ...(model.infill && { infill: model.infill }),
     },
     sharesPrefixes: true,
@@ -62,7 +63,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
     openLonger,
     threads,
     detokenize: model.detokenize,
-    endsTurn: (token) => model.endsGeneration(token) || model.kind(token) === "control",
+    endsGeneration: (token) => model.endsGeneration(token),
     vocabularySize: model.vocabularySize,
     describe(token) {
       const bytes = model.bytes(token);
@@ -92,6 +93,7 @@ export async function loadModel(options: NativeOptions & { readonly model: strin
       return {
         tokens: withBos(renderedTokens(template.render(messages, tools, variables), vocabulary)),
         end: template.end,
+        leaves: template.leaves,
       };
     },
   };

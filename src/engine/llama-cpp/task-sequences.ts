@@ -36,7 +36,7 @@ export interface SampledSequenceOptions {
   readonly describe: Describe;
   /** The token that closes a response; its log-probability is read at every step. */
   readonly end: Token;
-  /** Tokens that end a completion: end of generation, or any other control token (the model has left its turn). */
+  /** Tokens that end a completion: end of generation, what closes the turn or leaves it. */
   readonly endsTurn: (token: Token) => boolean;
   /** `tokens`: sampled since the text before. */
   readonly onText: (text: string, tokens: number, details: readonly TokenDetail[]) => void;

@@ -7,8 +7,9 @@ import { Template } from "@huggingface/jinja";
 import { parsedJson } from "../../text/json.ts";
 import type { Conversation, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { GatewayError, messageOf } from "../../types/error.ts";
-import type { TemplateVariables, Token } from "../engine.ts";
+import type { TemplateVariables, Thinking, Token } from "../engine.ts";
 import { fittingTurns, mapTexts, plainMarkers } from "./chat-turns.ts";
+import { readThoughtRules, type ThoughtRules, thoughtProbes } from "./thinking.ts";
 import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
 import { callProbes, readTurnRules, renderedProbes, type TurnRules, turnProbes } from "./turn-rules.ts";
 
@@ -49,8 +50,12 @@ export class ChatTemplate {
   readonly #control: RegExp;
   readonly #rules: TurnRules;
   readonly #plainDelimiters: readonly string[];
-  /** The token that the template itself closes an assistant turn with. */
+  /** The token that closes an assistant's turn: the template's own, or where it writes channels the vocabulary's. */
   readonly end: Token;
+  /** Other control tokens by which a turn is left: they stand between an answer and the next turn. */
+  readonly leaves: readonly Token[];
+  /** How thoughts are written; null: the model does not think. */
+  readonly thoughts: ThoughtRules | null;
   /** The template's own tool calls, if it has any that can be read. */
   readonly tools: ToolSyntax | null;
 
@@ -61,10 +66,22 @@ export class ChatTemplate {
     const render: Render = (messages, tools, prompt) => this.#render(messages, tools, prompt);
     this.tools = probeToolSyntax(render, this.#control);
     this.#rules = this.#readRules();
-    const { delimiters, end } = this.#probe();
-    const markers = this.tools === null ? [] : toolMarkers(render).filter((marker) => !vocabulary.control.has(marker));
-    this.#plainDelimiters = [...new Set([...delimiters, ...markers])];
-    this.end = end;
+    this.thoughts = readThoughtRules(
+      Object.fromEntries(
+        Object.entries(thoughtProbes).map(([name, { conversation, prompt, variables }]) => [
+          name,
+          this.#rendered(conversation, prompt, variables),
+        ]),
+      ),
+      source,
+    );
+    const { delimiters, end, leaves } = this.#probe();
+    const markers = [...(this.tools === null ? [] : toolMarkers(render)), ...thoughtMarkers(this.thoughts)];
+    const plain = markers.filter((marker) => !vocabulary.control.has(marker));
+    this.#plainDelimiters = [...new Set([...delimiters, ...plain])];
+    // What closes the messages of all channels does not end the answer.
+    this.end = this.thoughts?.skipping ? vocabulary.endOfSequence : end;
+    this.leaves = leaves.filter((token) => token !== this.end);
   }
 
   /**
@@ -136,20 +153,23 @@ export class ChatTemplate {
     }
   }
 
+  /** Null: the template refuses. */
+  #rendered(messages: Conversation, prompt = true, variables?: TemplateVariables): string | null {
+    try {
+      return this.#render(messages, [], prompt, variables);
+    } catch {
+      return null;
+    }
+  }
+
   #readRules(): TurnRules {
-    const rendered = (messages: Conversation): string | null => {
-      try {
-        return this.#render(messages, [], true);
-      } catch {
-        return null;
-      }
-    };
+    const rendered = (messages: Conversation): string | null => this.#rendered(messages);
     const calls = this.tools === null ? undefined : renderedProbes(callProbes, rendered);
     return readTurnRules(renderedProbes(turnProbes, rendered), calls);
   }
 
   /** Renders a conversation of known texts and reads the delimiters off what stands between them. */
-  #probe(): { delimiters: string[]; end: Token } {
+  #probe(): { delimiters: string[]; end: Token; leaves: Token[] } {
     const { control, endOfSequence, userDefined } = this.#vocabulary;
     const probes: Conversation = [
       ...(this.#rules.system !== "nowhere" ? [{ role: "system", content: "SYSTEM-TEXT" } as const] : []),
@@ -168,15 +188,55 @@ export class ChatTemplate {
       (spelling) => spelling.trim() !== "" && literals.some((literal) => literal.includes(spelling)),
     );
     const [, afterAssistant = ""] = rendered.split("ASSISTANT-TEXT");
-    const closing = afterAssistant
-      .split("SECOND-USER-TEXT")[0]
-      ?.split(this.#control)
-      .find((run) => control.has(run));
+    const between = afterAssistant.split("SECOND-USER-TEXT")[0]?.split(this.#control) ?? [];
+    const leaves = between.flatMap((run) => control.get(run) ?? []);
+    const closing = between.find((run) => control.has(run));
     return {
+      leaves: [...new Set(leaves)],
       delimiters: [...new Set([...plain, ...whole])].filter((delimiter) => delimiter.length > 1),
       end: closing === undefined ? endOfSequence : (control.get(closing) as Token),
     };
   }
+}
+
+/** What opens and closes thoughts: content must not be able to write it. */
+function thoughtMarkers(rules: ThoughtRules | null): string[] {
+  if (rules === null) return [];
+  const marks = /<[^<>\s]+>|\[\/?[A-Z]+\]/gu;
+  const opening = rules.marker.replace("/", "");
+  return [
+    ...new Set([
+      opening,
+      ...[rules.opening, rules.skipping, rules.marker, rules.after].flatMap((text) => text.match(marks) ?? []),
+    ]),
+  ];
+}
+
+/** How thoughts are written, in tokens; absent where the model does not think. */
+export async function thinkingOf(
+  rules: ThoughtRules | null,
+  tokenize: (text: string) => readonly Token[] | Promise<readonly Token[]>,
+): Promise<Thinking | undefined> {
+  if (rules === null) return undefined;
+  const { on, off, opening, skipping, space, marker, after, byDefault, efforts } = rules;
+  const texts = [opening, skipping, marker, marker + after, space + marker + after];
+  const [opens = [], skips = [], mark = [], closing = [], forcedClosing = []] = await Promise.all(
+    texts.map((text) => (text === "" ? [] : tokenize(text))),
+  );
+  const [token, ...others] = mark;
+  const isOne = token !== undefined && others.length === 0;
+  return {
+    on,
+    off,
+    opening: opens,
+    skipping: skips,
+    marker,
+    ...(isOne && { markerToken: token }),
+    closing,
+    forcedClosing,
+    byDefault,
+    efforts,
+  };
 }
 
 /** The tokens of what a template has written. */
@@ -189,9 +249,12 @@ export function renderedTokens(rendering: Rendering, vocabulary: Vocabulary): To
 export function templateMessages(conversation: Conversation): Record<string, unknown>[] {
   const calls = conversation.flatMap(({ toolCalls = [] }) => toolCalls);
   const names = new Map(calls.map(({ id, name }) => [id, name]));
-  return conversation.map(({ role, content, toolCalls, toolCallId, name = names.get(toolCallId ?? "") }) => ({
+  return conversation.map(({ role, content, thought, toolCalls, toolCallId, name = names.get(toolCallId ?? "") }) => ({
     role,
     content,
+    ...(thought !== undefined && { reasoning_content: thought }),
+    // Templates that know thoughts by this name show them before calls, and refuse them beside an answer.
+    ...(thought !== undefined && toolCalls && content === "" && { thinking: thought }),
     ...(toolCalls && {
       tool_calls: toolCalls.map((call) => ({
         id: call.id,

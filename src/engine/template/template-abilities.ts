@@ -2,6 +2,7 @@
 import { Template } from "@huggingface/jinja";
 import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { anyOf, templateMessages } from "./chat-template.ts";
+import { readThoughtRules, type ThoughtRules, thoughtProbes } from "./thinking.ts";
 import { probeToolSyntax } from "./tool-syntax.ts";
 import { readTurnRules, renderedProbes, type TurnRules, turnProbes } from "./turn-rules.ts";
 
@@ -14,8 +15,10 @@ export interface TemplateAbilities {
   readonly toolResults: boolean;
   /** User and assistant must take turns. */
   readonly alternates: boolean;
-  /** "switched": by `enable_thinking`; "always": each prompt opens a thought; "kept": it knows thoughts of a history. */
+  /** "switched": on and off; "always": it cannot be turned off; "kept": it knows thoughts of a history only. */
   readonly thinking: "switched" | "always" | "kept" | "none";
+  /** How its thoughts are written; null: it does not think. */
+  readonly thoughts: ThoughtRules | null;
 }
 
 const user: Message = { role: "user", content: "PROBE-USER" };
@@ -32,6 +35,8 @@ const called: Conversation = [
 
 interface Told {
   readonly tools?: readonly Tool[];
+  /** Absent: ready for the assistant's turn. */
+  readonly prompt?: boolean;
   readonly variables?: Readonly<Record<string, unknown>>;
 }
 
@@ -55,7 +60,7 @@ export function templateAbilities(
     });
   const tried: Tried = (conversation, told = {}) => {
     try {
-      return render(conversation, true, told);
+      return render(conversation, told.prompt ?? true, told);
     } catch {
       return null;
     }
@@ -73,13 +78,16 @@ export function templateAbilities(
     syntax,
     toolResults: results !== null && called.every(({ content }) => results.includes(content)),
     alternates: !usersInARow,
-    thinking: thinkingOf(tried, source),
+    ...thoughtsIn(tried, source),
   };
 }
 
-function thinkingOf(tried: Tried, source: string): TemplateAbilities["thinking"] {
-  const [on, off] = [true, false].map((enable_thinking) => tried([user], { variables: { enable_thinking } }));
-  if (on !== off) return "switched";
-  if (/<think(?:ing)?>\s*$/u.test(tried([user]) ?? "")) return "always";
-  return /<\/?think|reasoning_content/u.test(source) ? "kept" : "none";
+function thoughtsIn(tried: Tried, source: string): Pick<TemplateAbilities, "thinking" | "thoughts"> {
+  const rendered = Object.entries(thoughtProbes).map(([name, probe]): [string, string | null] => [
+    name,
+    tried(probe.conversation, probe),
+  ]);
+  const thoughts = readThoughtRules(Object.fromEntries(rendered), source);
+  if (thoughts !== null) return { thinking: thoughts.off === null ? "always" : "switched", thoughts };
+  return { thinking: /<\/?think|reasoning_content/u.test(source) ? "kept" : "none", thoughts };
 }

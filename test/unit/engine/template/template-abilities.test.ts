@@ -32,6 +32,7 @@ describe("a template's abilities", () => {
       toolResults: true,
       alternates: false,
       thinking: "none",
+      thoughts: null,
     });
   });
 
