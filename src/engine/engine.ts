@@ -42,10 +42,10 @@ export interface Thinking {
   readonly marker: string;
   /** The same as one token; absent: it takes several. */
   readonly markerToken?: Token | undefined;
-  /** Tokens from the marker to the answer: they follow a thought that the model has closed. */
+  /** White space that stands between a thought and its marker. */
+  readonly space: string;
+  /** Tokens from the marker to the answer. */
   readonly closing: readonly Token[];
-  /** The same after white space, as the template writes it: they follow a thought that is cut off. */
-  readonly forcedClosing: readonly Token[];
   /** A prompt thinks, where the template is told nothing of it. */
   readonly byDefault: boolean;
   /** Levels that the template knows by the variable `reasoning_effort`; empty: none. */

@@ -27,6 +27,7 @@ export class AnswerReader {
   readonly #calls: CallReader | LooseCallReader | null;
   readonly #toolCalls: ToolCall[] = [];
   #content = "";
+  #thought = "";
   /** Details of tokens whose text is not content yet, in its order, and of those whose text is. */
   readonly #waiting: TokenDetail[] = [];
   readonly #logprobs: TokenDetail[] = [];
@@ -49,6 +50,17 @@ export class AnswerReader {
     return this.#consumed;
   }
 
+  /** Text that has been read of what was thought. */
+  get thought(): string {
+    return this.#thought;
+  }
+
+  /** What is thought before the text. */
+  think(text: string): AnswerEvent {
+    this.#thought += text;
+    return { type: "thought", index: this.#options.index, text };
+  }
+
   push(text: string, details: readonly TokenDetail[]): AnswerEvent[] {
     this.#consumed += text.length;
     for (const detail of details) this.#waiting.push(detail);
@@ -62,6 +74,7 @@ export class AnswerReader {
     const called = this.#toolCalls.length > 0;
     const answer: Answer = {
       content: called && this.#content === "" ? null : this.#content,
+      thought: this.#thought === "" ? null : this.#thought,
       toolCalls: this.#toolCalls,
       finish: called && finish === "stop" ? "tool_calls" : finish,
       logprobs: this.#options.logprobs ? this.#logprobs : null,

@@ -1,4 +1,5 @@
 /** @module What the gateway needs of the world around it. */
+
 import type { Context } from "hono";
 import type { AccessDependencies } from "../access/access.ts";
 import type { KeysState } from "../access/api-keys.ts";
@@ -12,6 +13,7 @@ import type { EmbeddingModel } from "../retrieval/retriever.ts";
 import type { Admission } from "./admission.ts";
 import type { BodyRoom } from "./body-room.ts";
 import type { StageLimits } from "./deadlines.ts";
+import type { ReasoningWord } from "./generation.ts";
 import type { RequestRecord, Telemetry } from "./observation.ts";
 import type { TenantUnit } from "./tenant.ts";
 
@@ -26,6 +28,8 @@ export interface AppDependencies extends AccessDependencies, BrowserSettings {
   readonly admission: Admission;
   /** In which requests' front ends name their users, and whether whoever comes may. */
   readonly userHeaders: UserHeaderSettings;
+  /** By which name chats tell thoughts. */
+  readonly reasoningWord: ReasoningWord;
   /** A line for who runs the gateway, which is said once. */
   readonly tell: (line: string) => void;
   /** Who may not learn of whom by way of caches. */

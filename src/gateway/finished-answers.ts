@@ -25,6 +25,8 @@ export function finishAnswers(
   const rest: AnswerEvent[] = [];
   const given = ordered.map((response, index) => {
     const reader = readers[index] as AnswerReader;
+    const thought = thoughtOf(outcome, response);
+    if (thought !== "" && reader.thought === "") rest.push(reader.think(thought));
     const pieces = inPieces ? piecesFrom(response, reader.consumed, topLogprobs !== null) : [response];
     for (const { text, details } of pieces) rest.push(...reader.push(text, details));
     const last = reader.end(response.finish);
@@ -61,13 +63,25 @@ function answersOf({ ranked }: IcdpoOutcome, count: number): ScoredResponse[] {
   return Array.from({ length: count }, (_, place) => ranked[place] ?? (ranked[0] as ScoredResponse));
 }
 
-/** What a plain request would have used: the tokens of C⁰, and of the returned texts without their closing token. */
+/** Its own, or the one that all share; empty: none. */
+function thoughtOf({ reasoning }: IcdpoOutcome, { thought }: ScoredResponse): string {
+  return (thought ?? reasoning?.thought)?.text ?? "";
+}
+
+/**
+ * What a plain request would have used: the tokens of C⁰, and of the returned texts without their closing token. A
+ * thought that they share counts once.
+ */
 function usageOf(outcome: IcdpoOutcome, responses: readonly ScoredResponse[]): Generated["usage"] {
+  const { reasoning, basePromptTokens: promptTokens } = outcome;
   const completionTokens = responses.reduce(
     (sum, { sample, idsWithEos }) => sum + (sample?.counted?.completion ?? idsWithEos.length - 1),
     0,
   );
-  return { promptTokens: outcome.basePromptTokens, completionTokens };
+  if (reasoning === undefined) return { promptTokens, completionTokens };
+  const own = responses.reduce((sum, { thought }) => sum + (thought?.tokens ?? 0), 0);
+  const reasoningTokens = (reasoning.thought?.tokens ?? 0) + own;
+  return { promptTokens, completionTokens: completionTokens + reasoningTokens, reasoningTokens };
 }
 
 function finished(events: readonly AnswerEvent[]): Answer {

@@ -95,16 +95,21 @@ function showing(
   c: Context,
   readers: readonly AnswerReader[],
   { begin, push }: Outlet<GenerationEvent>,
-): Pick<IcdpoRequest, "isStreamed" | "onSampling" | "onText"> {
+): Pick<IcdpoRequest, "isStreamed" | "onSampling" | "onThought" | "onText"> {
   const onSampling = ({ retrieveMs, basePromptTokens: promptTokens, candidates }: Beginning): void => {
     c.get("observer").note({ promptTokens });
     if (!c.finalized) setHeaders(c, { ...candidatesHeader(candidates), "server-timing": retrieveTiming(retrieveMs) });
     begin({ type: "begin", promptTokens });
   };
+  // A thought that all answers share is each one's.
+  const onThought = (index: number | null, text: string): void => {
+    for (const reader of index === null ? readers : readers.slice(index, index + 1))
+      push(reader.think(text), text.length);
+  };
   const onText = (index: number, text: string, details: readonly TokenDetail[]): void => {
     for (const event of readers[index]?.push(text, details) ?? []) push(event, sizeOfEvent(event));
   };
-  return { isStreamed: true, onSampling, onText };
+  return { isStreamed: true, onSampling, onThought, onText };
 }
 
 async function run(

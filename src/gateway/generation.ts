@@ -4,6 +4,7 @@
  */
 import type { SamplingParameters, TemplateVariables, TokenDetail } from "../engine/engine.ts";
 import type { IcdpoOutcome } from "../icdpo/pipeline.ts";
+import type { AskedReasoning } from "../policy/reasoning-schema.ts";
 import type { Overrides } from "../policy/schema.ts";
 import type { Conversation, Tool, ToolCall } from "../types/conversation.ts";
 
@@ -33,6 +34,8 @@ export interface Generation {
   readonly overrides: Overrides | undefined;
   /** What the chat template is told beside messages and tools. */
   readonly variables?: TemplateVariables | undefined;
+  /** What it says of thoughts before the answer. */
+  readonly reasoning?: AskedReasoning | undefined;
   /** False: nothing of its prompt is taken from a cache of earlier requests, or left for later ones. */
   readonly cachesPrompt?: boolean | undefined;
   /** Only what the client says itself; the policy says the rest. */
@@ -49,12 +52,18 @@ export interface Generation {
   readonly topLogprobs: number | null;
 }
 
+/** The names by which clients know thoughts. */
+export const reasoningWords = ["reasoning_content", "reasoning", "both"] as const;
+export type ReasoningWord = (typeof reasoningWords)[number];
+
 export type AnswerFinish = "stop" | "length" | "tool_calls";
 
 /** What a client sees of an answer. */
 export interface Answer {
   /** Null where there are only tool calls. */
   readonly content: string | null;
+  /** What was thought before it; null: nothing. */
+  readonly thought: string | null;
   readonly toolCalls: readonly ToolCall[];
   readonly finish: AnswerFinish;
   /** Tokens of the text and their log-probabilities, where they were asked for. */
@@ -63,6 +72,8 @@ export interface Answer {
 
 /** Pieces of an answer in the order of its text; `index` is the answer's, `call` the tool call's within it. */
 export type AnswerEvent =
+  /** What is thought before the text. */
+  | { readonly type: "thought"; readonly index: number; readonly text: string }
   | {
       readonly type: "text";
       readonly index: number;
@@ -83,7 +94,10 @@ export type GenerationEvent =
 /** What a plain request would have used. */
 export interface Usage {
   readonly promptTokens: number;
+  /** Those of thoughts among them. */
   readonly completionTokens: number;
+  /** Absent: the model does not think. */
+  readonly reasoningTokens?: number | undefined;
 }
 
 export interface Generated {

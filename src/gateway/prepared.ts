@@ -110,6 +110,8 @@ export async function prepare(
     sampling,
     tools,
     variables,
+    reasoning: generation.reasoning,
+    within: generation.sampling.maxTokens,
     grammar: gbnf,
     check: gbnf === undefined ? undefined : checkOf(check, () => readerOf(0, () => "")),
     topLogprobs: topLogprobs ?? undefined,

@@ -8,7 +8,12 @@ const tokenFields = { token: z.string(), logprob: z.number(), bytes: z.array(z.i
 const tokenLogprob = z.strictObject({ ...tokenFields, top_logprobs: z.array(z.strictObject(tokenFields)) });
 const logprobs = z.strictObject({ content: z.array(tokenLogprob).nullable(), refusal: z.null() }).nullable();
 
-const usage = z.strictObject({ prompt_tokens: z.int(), completion_tokens: z.int(), total_tokens: z.int() });
+const usage = z.strictObject({
+  prompt_tokens: z.int(),
+  completion_tokens: z.int().describe("those of thoughts among them"),
+  total_tokens: z.int(),
+  completion_tokens_details: z.strictObject({ reasoning_tokens: z.int().min(0) }).optional(),
+});
 
 const work = z.strictObject({ prompt: z.int(), sampled: z.int(), scored: z.int(), cached: z.int() });
 export const explanationSchema = z
@@ -42,6 +47,7 @@ export const explanationSchema = z
           .nullable()
           .optional()
           .describe("mean cosine to the other candidates, where the policy counts it; null: there are none"),
+        reasoning_tokens: z.int().min(0).optional().describe("of its own thought"),
         copied: z
           .strictObject({
             share: z.number().describe("of its 5-grams of words"),
@@ -84,6 +90,19 @@ export const explanationSchema = z
       })
       .optional()
       .describe("where the policy decodes by contrast"),
+    reasoning: z
+      .discriminatedUnion("mode", [
+        z.strictObject({ mode: z.literal("off") }),
+        z.strictObject({
+          mode: z.literal("on"),
+          thoughts: z.enum(["shared", "own"]),
+          budget: z.int().describe("tokens of a thought at most"),
+          tokens: z.int().min(0).optional().describe("of the thought that all candidates share"),
+          closed_by: z.enum(["model", "budget"]).optional(),
+        }),
+      ])
+      .optional()
+      .describe("of a model that thinks"),
     blocks: z
       .array(z.int().min(0))
       .optional()
@@ -106,6 +125,9 @@ const toolCall = z.strictObject({
   function: z.strictObject({ name: z.string(), arguments: z.string() }),
 });
 
+/** By the name that ICDPO_REASONING_FIELD says. */
+const thoughtNames = { reasoning_content: z.string().optional(), reasoning: z.string().optional() };
+
 const completionFields = { id: z.string(), created: unixTime, model: z.string(), system_fingerprint: z.string() };
 
 export const chatCompletionSchema = z.strictObject({
@@ -117,6 +139,7 @@ export const chatCompletionSchema = z.strictObject({
       message: z.strictObject({
         role: z.literal("assistant"),
         content: z.string().nullable(),
+        ...thoughtNames,
         refusal: z.null(),
         tool_calls: z.array(toolCall).min(1).optional(),
         function_call: z.strictObject({ name: z.string(), arguments: z.string() }).optional(),
@@ -145,6 +168,7 @@ export const chatChunkSchema = z.strictObject({
       delta: z.strictObject({
         role: z.literal("assistant").optional(),
         content: z.string().optional(),
+        ...thoughtNames,
         refusal: z.null().optional(),
         tool_calls: z.array(toolCallDelta).optional(),
         function_call: z.strictObject({ name: z.string().optional(), arguments: z.string() }).optional(),
@@ -206,6 +230,13 @@ const responseItem = z.discriminatedUnion("type", [
   }),
   z.strictObject({
     id: z.string(),
+    type: z.literal("reasoning"),
+    status: itemStatus,
+    summary: z.array(z.never()),
+    content: z.array(z.strictObject({ type: z.literal("reasoning_text"), text: z.string() })),
+  }),
+  z.strictObject({
+    id: z.string(),
     type: z.literal("custom_tool_call"),
     status: itemStatus,
     call_id: z.string(),
@@ -230,7 +261,7 @@ export const responseSchema = z.strictObject({
   output: z.array(responseItem),
   parallel_tool_calls: z.boolean(),
   previous_response_id: z.null(),
-  reasoning: z.strictObject({ effort: z.null(), summary: z.null() }),
+  reasoning: z.strictObject({ effort: z.string().nullable(), summary: z.null() }),
   service_tier: z.literal("default"),
   store: z.literal(false),
   temperature: z.number(),

@@ -4,6 +4,8 @@
  */
 import { z } from "zod";
 import type { TemplateVariables } from "../engine/engine.ts";
+import type { AskedReasoning } from "../policy/reasoning-schema.ts";
+import { reasoningFields, toReasoning } from "./reasoning-fields.ts";
 import { type Refusal, refuse } from "./wire.ts";
 
 /** Longer ones are more than anybody tells a template, and every context is rendered with them. */
@@ -33,16 +35,23 @@ const templateVariables = z
 export const serverPromptFields = {
   chat_template_kwargs: templateVariables.nullish(),
   cache_prompt: z.boolean().nullish().describe("false: nothing comes from a cache of earlier requests"),
+  ...reasoningFields,
 };
 
 const promptBody = z.object(serverPromptFields);
 
-export function toServerPrompt({ chat_template_kwargs: variables, cache_prompt }: z.output<typeof promptBody>): {
+export function toServerPrompt(body: z.output<typeof promptBody>): {
   readonly variables: TemplateVariables | undefined;
   readonly cachesPrompt: boolean;
+  readonly reasoning: AskedReasoning | undefined;
 } {
+  const { chat_template_kwargs: variables, cache_prompt } = body;
   const isTold = variables !== undefined && variables !== null && Object.keys(variables).length > 0;
-  return { variables: isTold ? variables : undefined, cachesPrompt: cache_prompt !== false };
+  return {
+    variables: isTold ? variables : undefined,
+    cachesPrompt: cache_prompt !== false,
+    reasoning: toReasoning(body, variables ?? {}),
+  };
 }
 
 const isOff = (reason: string, ...harmless: readonly unknown[]): Refusal => ({ reason, harmless });
@@ -81,7 +90,6 @@ const refusals: Readonly<Record<string, Refusal>> = {
   num_predict: isOff("use max_tokens"),
   options: isOff("use the request's own fields (temperature, top_k, max_tokens …)", {}),
   format: isOff("use response_format", ""),
-  think: isOff("use chat_template_kwargs, where the model's template has a switch for it", false),
   template: isOff("the model's own template is used", ""),
   chat_template: isOff("the model's own template is used", ""),
   context: isOff("send the whole conversation", []),
@@ -106,9 +114,6 @@ const refusals: Readonly<Record<string, Refusal>> = {
   return_tokens_as_token_ids: isOff(shape, false),
   return_progress: isOff(shape, false),
   timings_per_token: isOff(`${shape}; the header server-timing tells times`, false),
-  reasoning_budget: isOff("thinking has no budget of its own", -1),
-  thinking_budget_tokens: isOff("thinking has no budget of its own", -1),
-  thinking_token_budget: isOff("thinking has no budget of its own"),
   parse_tool_calls: isOff("tool calls are always read", true),
   grammar_lazy: isOff("a grammar counts from the first token on", false),
   grammar_triggers: isOff("a grammar counts from the first token on", []),

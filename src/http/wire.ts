@@ -42,6 +42,8 @@ const messageSchema = z
   .object({
     role: z.enum(["system", "developer", "user", "assistant", "tool"]),
     content: content.nullish(),
+    reasoning_content: z.string().nullish(),
+    reasoning: z.string().nullish(),
     tool_calls: z.array(toolCall).max(maxTools).nullish(),
     tool_call_id: z.string().nullish(),
     name: z.string().max(longestName).nullish(),
@@ -77,14 +79,19 @@ export const messagesSchema = z
 /** What is empty in one way is empty in all: null, no parts, nothing at all. */
 export function toConversation(messages: z.output<typeof messagesSchema>): Conversation {
   return withResultsInPlace(
-    messages.map(({ role, content, tool_calls, tool_call_id, name }) => ({
+    messages.map(({ role, content, reasoning_content, reasoning, tool_calls, tool_call_id, name }) => ({
       role: role === "developer" ? "system" : role,
       content: toText(content),
+      ...(role === "assistant" && thoughtIn(reasoning_content || reasoning)),
       ...(tool_calls?.length && { toolCalls: tool_calls.map(toToolCall) }),
       ...(role === "tool" && { toolCallId: tool_call_id ?? "" }),
       ...(name && { name }),
     })),
   );
+}
+
+function thoughtIn(text: string | null | undefined): { thought?: string } {
+  return text ? { thought: text } : {};
 }
 
 function toToolCall(call: z.output<typeof toolCall>): ToolCall {

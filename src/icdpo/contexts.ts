@@ -51,6 +51,8 @@ export interface ContextNeeds extends Tenancy {
   readonly negative: Negative;
   /** C⁺ of the reference model as well. */
   readonly withReference?: boolean | undefined;
+  /** Each candidate thinks for itself: it is scored as if it had not. */
+  readonly ownThoughts?: boolean | undefined;
   /** Tokens that must remain for the response. */
   readonly reserve: number;
   readonly signal?: AbortSignal | undefined;
@@ -74,10 +76,15 @@ export async function buildContexts(models: Models, parts: ContextParts, needs: 
   for (let shots = most; ; shots--) {
     const kept = { ...parts, demonstrations: parts.demonstrations.slice(0, shots) };
     const sampled = await encodeSigned(sampler, "positive", kept, base, needs);
+    const { ownThoughts = false } = needs;
+    const scored = ownThoughts ? { ...kept, thinks: { thinks: false } } : kept;
+    const plain = ownThoughts && scorer.engine === sampler.engine ? await encodeBase(sampler, scored, needs) : base;
     const positive =
-      scorer.engine === sampler.engine ? sampled : await encodeSigned(scorer, "positive", kept, base, needs);
-    const negative = await encodeNegative(models, kept, base, needs);
-    const reference = needs.withReference ? await encodeReference(models, kept, base, needs) : null;
+      scorer.engine === sampler.engine && !ownThoughts
+        ? sampled
+        : await encodeSigned(scorer, "positive", scored, plain, needs);
+    const negative = await encodeNegative(models, scored, plain, needs);
+    const reference = needs.withReference ? await encodeReference(models, scored, plain, needs) : null;
     const measured = [sampled, positive, negative, reference].filter((context) => context !== null);
     const rooms = await Promise.all(measured.map((context) => roomOf(context, needs.signal)));
     const tightest = rooms.reduce((least, room) => (room.tokens < least.tokens ? room : least));
@@ -147,10 +154,10 @@ async function encodeReference(
 
 async function encodeBase(
   model: PromptedModel,
-  { conversation, tools, variables }: ContextParts,
+  parts: ContextParts,
   { tenant, signal }: ContextNeeds,
 ): Promise<ScoringContext> {
-  const prompt = await encodeContext(model.engine, baseContext(model.format, conversation, tools, variables), signal);
+  const prompt = await encodeContext(model.engine, baseContext(model.format, parts.conversation, parts), signal);
   return { ...model, prompt: { ...prompt, tenant } };
 }
 

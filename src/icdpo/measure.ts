@@ -9,6 +9,7 @@ import type { Models, Policy, PromptedModel } from "../policy/policy.ts";
 import { defaultInstructions, type PromptFormat } from "../policy/schema.ts";
 import { type Score, wantsConsensus } from "../policy/score-schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
+import { GatewayError } from "../types/error.ts";
 import { rewardsOf } from "./candidate-reward.ts";
 import { rank } from "./choose.ts";
 import { consensusOf } from "./consensus.ts";
@@ -21,11 +22,17 @@ import { responseText } from "./prompt.ts";
 import { scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 import { negativesRandom, withShownNegative } from "./shown-negative.ts";
+import { contextAfter } from "./thought.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 
 export interface MeasureRequest extends Tenancy {
   readonly conversation: Conversation;
   readonly completions: readonly string[];
+  /**
+   * What was thought before each of them, by a model that thinks: it stands in all contexts. Absent: they are answers
+   * without a thought.
+   */
+  readonly thought?: string | undefined;
   /** Most similar first; absent: the policy's retriever chooses. */
   readonly demonstrations?: readonly Demonstration[] | undefined;
   readonly format?: PromptFormat | undefined;
@@ -162,7 +169,7 @@ interface MeasuringContexts extends Pick<Contexts, "base" | "reference" | "shots
 async function encodeContexts(
   policy: Policy,
   models: Models,
-  { conversation, tenant, bringsOpening, demonstrations: given, signal }: MeasureRequest,
+  { conversation, tenant, bringsOpening, demonstrations: given, thought, signal }: MeasureRequest,
   demonstrations: readonly Demonstration[],
   reserve: number,
 ): Promise<MeasuringContexts> {
@@ -176,9 +183,34 @@ async function encodeContexts(
     bringsOpening: bringsOpening || given !== undefined,
     signal,
   };
-  const contexts = await buildContexts(models, { conversation, demonstrations, instructions }, needs);
+  const parts = { conversation, demonstrations, instructions, thinks: { thinks: thought !== undefined } };
+  const built = await buildContexts(models, parts, needs);
+  const contexts = thought === undefined ? built : { ...built, ...(await allAfter(built, thought, signal)) };
   const isGuided = demonstrations.length > 0 || instructions !== null;
   return { ...contexts, positive: isGuided ? contexts.positive : null, negative: isGuided ? contexts.negative : null };
+}
+
+/** Throws "unsupported_parameter" where the model that scores does not think. */
+async function allAfter(
+  { base, positive, negative, reference }: Contexts,
+  thought: string,
+  signal?: AbortSignal,
+): Promise<Pick<Contexts, "base" | "positive" | "negative" | "reference">> {
+  if ((await positive.engine.info(signal)).capabilities.thinking === undefined || positive.format !== "chat")
+    throw new GatewayError("unsupported_parameter", "This route's model does not think before it answers.", {
+      param: "reasoning_content",
+    });
+  const after = (context: ScoringContext): Promise<ScoringContext> => contextAfter(context, thought, signal);
+  const [one, other] = await Promise.all([after(base), after(positive)]);
+  // Contexts that are one stay one: each is fed once.
+  const same = (context: ScoringContext | null): Promise<ScoringContext> | ScoringContext | null =>
+    context === base ? one : context === positive ? other : context && after(context);
+  return {
+    base: one,
+    positive: positive === base ? one : other,
+    negative: await same(negative),
+    reference: await same(reference),
+  };
 }
 
 /** `[completions]` each, in nats. Null: that context does not exist. */

@@ -1,8 +1,9 @@
 /** @module Algorithm 1 of the paper, from a conversation to its answers, best first. */
 import type { SamplingParameters, TemplateVariables } from "../engine/engine.ts";
-import { lacksDemonstrations, plainly } from "../policy/bypass.ts";
+import { isScored, lacksDemonstrations, plainly } from "../policy/bypass.ts";
 import type { Models, Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
+import { type AskedReasoning, type Reasoning, reasoningOf as resolveReasoning } from "../policy/reasoning-schema.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { BlockwiseAnswer } from "./blocks.ts";
@@ -24,6 +25,7 @@ import {
   strategyChoice,
   type Timings,
 } from "./strategy.ts";
+import { contextsAfter, hasOwnThoughts, shareThought, type Thought } from "./thought.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 import { unscoredAnswers } from "./whole-answers.ts";
@@ -37,6 +39,10 @@ export interface IcdpoRequest extends Tenancy {
   readonly tools?: readonly Tool[] | undefined;
   /** What the chat template is told beside messages and tools. */
   readonly variables?: TemplateVariables | undefined;
+  /** What the request says of thoughts before the answer: heeded by models that think. */
+  readonly reasoning?: AskedReasoning | undefined;
+  /** The client's own limit of tokens, for thought and answer together; absent: it gave none. */
+  readonly within?: number | undefined;
   /** GBNF that responses keep to. */
   readonly grammar?: string | undefined;
   /** Whether a response fits all that is asked of it beside the grammar; null: that cannot be seen. */
@@ -58,6 +64,8 @@ export interface IcdpoRequest extends Tenancy {
   readonly onSampling?: ((beginning: Beginning) => void) | undefined;
   /** Text as it is sampled; called only where nothing is left to choose (`choosesAmong`). */
   readonly onText?: OnText | undefined;
+  /** What is thought, as it is thought; `index`: of the answer, where each has a thought of its own, else null. */
+  readonly onThought?: ((index: number | null, text: string) => void) | undefined;
   /**
    * What is being done now; "queue" is waiting for the model to begin. "prefill" comes again with each part of the
    * prompt that has been fed.
@@ -106,6 +114,13 @@ export interface IcdpoOutcome extends Course {
   /** `[checks]`: how many candidates went on after each; absent: none can be dropped. */
   readonly kept?: readonly number[] | undefined;
   readonly fallback: string | null;
+  /** How a model that thinks has thought; absent: it does not. */
+  readonly reasoning?: Reasoned | undefined;
+}
+
+export interface Reasoned extends Reasoning {
+  /** That all candidates share; null: there is none, or each has its own. */
+  readonly thought: Thought | null;
 }
 
 /** Tokens are drawn by the contrast of C⁺ and C⁻. */
@@ -122,7 +137,7 @@ export interface DrawnByContrast {
  * Algorithm 1:
  *
  * 1. retrieve m demonstrations d for x;
- * 2. sample y₁ … yₙ ~ π(· ∣ [d⁺; x]);
+ * 2. (a model that thinks: one thought after C⁺, which then follows every context;) sample y₁ … yₙ ~ π(· ∣ [d⁺; x]);
  * 3. score each, in nats: Ŝ(yᵢ) = log π(yᵢ ∣ [d⁺; x]) − log π(yᵢ ∣ [d⁻; x]) (Eq. 11), or what the policy's score is;
  * 4. choose arg maxᵢ Ŝ(yᵢ).
  *
@@ -143,9 +158,14 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const begun = begin(policy, request);
   const retrieved = await retrieve(begun);
   const run = lacksDemonstrations(policy, retrieved) ? goingOn(begun, plainly(policy)) : begun;
-  const contexts = await encodeContexts(run, retrieved);
+  const reasoning = await reasoningOf(run);
+  const { contexts, thought } = await withThought(run, await encodeContexts(run, retrieved, reasoning), reasoning);
   const demonstrations = retrieved.slice(0, contexts.shots);
-  const strategy = strategyOf(run, contexts, sourcesOf(demonstrations.map(({ demonstration }) => demonstration)));
+  const strategy = strategyOf(
+    { ...run, reasoning },
+    contexts,
+    sourcesOf(demonstrations.map(({ demonstration }) => demonstration)),
+  );
   const candidates = strategy.sample();
   const scored = await strategy.score(candidates);
   const { ranked, isSpent, natsPerToken, waves, blocks, kept } = strategy.choose(scored);
@@ -162,6 +182,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
     blocks,
     kept,
     fallback: isSpent ? "budget" : run === begun ? contexts.fallback : "no-demonstration",
+    ...(reasoning && { reasoning: { ...reasoning, thought } }),
     ...courseOf(run),
     ...(waves !== null && { candidates: ranked.length }),
   };
@@ -183,6 +204,7 @@ function begin(policy: Policy, request: IcdpoRequest): Run {
     stop,
     budget: new TimeBudget(request.budget, signal),
     random: randomFrom(request.seed),
+    reasoning: null,
     timings: { retrieve: 0, sample: 0, score: 0 },
     lap: stopwatch(request.now),
   };
@@ -214,15 +236,27 @@ async function retrieve(run: Run): Promise<readonly Retrieved[]> {
 }
 
 /** C⁺ and what it is measured against. Everything that can be wrong with the request has been checked then. */
-async function encodeContexts(run: Run, retrieved: readonly Retrieved[]): Promise<Contexts> {
+async function encodeContexts(
+  run: Run,
+  retrieved: readonly Retrieved[],
+  reasoning: Reasoning | null,
+): Promise<Contexts> {
   const { policy, request, strategy, signal, timings } = run;
   const { conversation, tools, variables, sampling, tenant, bringsOpening } = request;
   const { settings } = policy;
   const demonstrations = retrieved.map(({ demonstration }) => demonstration);
-  const parts = { conversation, demonstrations, instructions: settings.instructions ?? null, tools, variables };
+  const instructions = settings.instructions ?? null;
+  const parts = { conversation, demonstrations, instructions, tools, variables, thinks: reasoning ?? undefined };
   const negative = strategy.type === "unscored" ? null : negativeOf(settings.score);
   const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens ?? expectedTokens);
-  const contexts = await buildContexts(modelsOf(run), parts, { negative, reserve, tenant, bringsOpening, signal });
+  const contexts = await buildContexts(modelsOf(run), parts, {
+    negative,
+    ownThoughts: hasOwnThoughts(reasoning, run.count),
+    reserve,
+    tenant,
+    bringsOpening,
+    signal,
+  });
   timings.retrieve = run.lap();
   request.onSampling?.({
     retrieveMs: timings.retrieve,
@@ -231,6 +265,26 @@ async function encodeContexts(run: Run, retrieved: readonly Retrieved[]): Promis
   });
   request.onStage?.("queue");
   return contexts;
+}
+
+/** How the model that samples thinks; null: it does not, or its prompts have no place for thoughts. */
+async function reasoningOf({ policy, request, signal }: Run): Promise<Reasoning | null> {
+  const { engine, format } = policy.sampler;
+  const { thinking } = (await engine.info(signal)).capabilities;
+  if (thinking === undefined || format !== "chat") return null;
+  const { within, reasoning: asked } = request;
+  return resolveReasoning(policy.settings.reasoning, { isScored: isScored(policy), within, asked }, thinking);
+}
+
+/** Where all candidates share a thought, the contexts after it. */
+async function withThought(
+  run: Run,
+  contexts: Contexts,
+  reasoning: Reasoning | null,
+): Promise<{ readonly contexts: Contexts; readonly thought: Thought | null }> {
+  if (!reasoning?.thinks || hasOwnThoughts(reasoning, run.count)) return { contexts, thought: null };
+  const thought = await shareThought(run, contexts, reasoning);
+  return { contexts: await contextsAfter(contexts, thought, reasoning, run.signal), thought };
 }
 
 /** Where nothing is scored, no other model than the one that samples takes part. */

@@ -3,7 +3,7 @@
  * (none). `hh-rlhf` and `synthetic-gpt` are the paper's templates (Figures 6 and 7) for base models; `chat` applies the
  * model's own chat template.
  */
-import type { Engine, Prompt, TemplateVariables, Token } from "../engine/engine.ts";
+import type { Engine, Prompt, TemplateVariables, Thinking, Token } from "../engine/engine.ts";
 import type { Instructions, PromptFormat } from "../policy/schema.ts";
 import type { Conversation, Demonstration, Message, Tool } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
@@ -16,8 +16,16 @@ export type PromptInput =
       readonly messages: Conversation;
       readonly tools: readonly Tool[];
       readonly variables?: TemplateVariables | undefined;
+      readonly thinks?: Thinks | undefined;
     }
   | { readonly type: "text"; readonly text: string };
+
+/** Whether an answer is thought about, by a model that thinks; absent: as its template has it. */
+export interface Thinks {
+  readonly thinks: boolean;
+  /** Told to templates that know it. */
+  readonly effort?: string | undefined;
+}
 
 export interface ContextParts {
   readonly conversation: Conversation;
@@ -29,6 +37,8 @@ export interface ContextParts {
   readonly tools?: readonly Tool[] | undefined;
   /** What the model's own template is told beside them, in every context alike; the chat format only. */
   readonly variables?: TemplateVariables | undefined;
+  /** Likewise. */
+  readonly thinks?: Thinks | undefined;
 }
 
 const manners = {
@@ -51,10 +61,10 @@ export const cuts = ["##", "Human:", "human:", "Assistant:", "assistant:"] as co
  */
 export function signedContext(format: PromptFormat, sign: Sign, parts: ContextParts): PromptInput {
   const ordered = parts.demonstrations.toReversed();
-  const { variables } = parts;
+  const { tools = [], variables, thinks } = parts;
   switch (format) {
     case "chat":
-      return { type: "chat", messages: chatMessages(sign, parts, ordered), tools: parts.tools ?? [], variables };
+      return { type: "chat", messages: chatMessages(sign, parts, ordered), tools, variables, thinks };
     case "hh-rlhf":
       return {
         type: "text",
@@ -79,12 +89,11 @@ export function signedContext(format: PromptFormat, sign: Sign, parts: ContextPa
 export function baseContext(
   format: PromptFormat,
   conversation: Conversation,
-  tools: readonly Tool[] = [],
-  variables?: TemplateVariables,
+  { tools = [], variables, thinks }: Pick<ContextParts, "tools" | "variables" | "thinks"> = {},
 ): PromptInput {
   switch (format) {
     case "chat":
-      return { type: "chat", messages: conversation, tools, variables };
+      return { type: "chat", messages: conversation, tools, variables, thinks };
     case "hh-rlhf":
       return { type: "text", text: `${transcript(conversation)}\n\nAssistant:` };
     case "synthetic-gpt":
@@ -96,9 +105,30 @@ export function baseContext(
 export async function encodeContext(engine: Engine, context: PromptInput, signal?: AbortSignal): Promise<Prompt> {
   if (context.type === "text") return engine.textPrompt(context.text, signal);
   const { capabilities } = await engine.info(signal);
-  return capabilities.tools === null
-    ? engine.chatPrompt(withToolsAsText(context.messages, context.tools), signal, [], context.variables)
-    : engine.chatPrompt(context.messages, signal, context.tools, context.variables);
+  const { thinking } = capabilities;
+  const [messages, tools] =
+    capabilities.tools === null
+      ? [withToolsAsText(context.messages, context.tools), []]
+      : [context.messages, context.tools];
+  if (thinking === undefined || context.thinks === undefined)
+    return engine.chatPrompt(messages, signal, tools, context.variables);
+  const { thinks } = context.thinks;
+  const variables = { ...context.variables, ...told(context.thinks, thinking) };
+  const prompt = await engine.chatPrompt(messages, signal, tools, variables);
+  if (thinks) return { ...prompt, tokens: [...prompt.tokens, ...thinking.opening] };
+  return { ...prompt, tokens: [...prompt.tokens, ...(await withoutThought(engine, thinking, signal))] };
+}
+
+function told({ thinks, effort }: Thinks, { on, off }: Thinking): TemplateVariables {
+  return { ...(thinks ? on : (off ?? on)), ...(effort !== undefined && { reasoning_effort: effort }) };
+}
+
+/** What follows a prompt before an answer that is not thought about: an empty thought, where it cannot be turned off. */
+async function withoutThought(engine: Engine, thinking: Thinking, signal?: AbortSignal): Promise<readonly Token[]> {
+  const { off, skipping, opening, space, closing } = thinking;
+  if (off !== null) return skipping;
+  const [tokens = []] = space === "" ? [] : await engine.tokenize([space], signal);
+  return [...opening, ...tokens, ...closing];
 }
 
 /** A response as the format writes it after a context: as it is, or after one space. */

@@ -14,6 +14,7 @@ import { CandidateText } from "./candidate-text.ts";
 import type { ScoringContext } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
 import { candidateSeed } from "./seed.ts";
+import type { Thought } from "./thought.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { TokenCounter, type TokenUsage } from "./token-usage.ts";
 
@@ -31,6 +32,8 @@ export interface Candidate {
   readonly sample: Sample | null;
   /** Of the tokens in the text, if asked for. */
   readonly details: readonly TokenDetail[];
+  /** What was thought before it, where each candidate thinks for itself. */
+  readonly thought?: Thought | undefined;
 }
 
 export interface SampleOptions {

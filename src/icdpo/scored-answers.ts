@@ -10,12 +10,12 @@ import type { Contexts } from "./contexts.ts";
 import type { CopySources } from "./copied.ts";
 import { finalScores, type Measured, totalsOf } from "./final-scores.ts";
 import { idsFor, type ScoredResponse } from "./response.ts";
-import { type Candidate, sampleCandidates } from "./sample.ts";
+import type { Candidate } from "./sample.ts";
 import type { Sums } from "./score.ts";
 import { Scorer, scoreCandidates } from "./scorer.ts";
 import type { Chosen, Run, Strategy } from "./strategy.ts";
 import { isClear, type Wave, wavesOf } from "./waves.ts";
-import { sampleOptions, tokenizer, whenDone } from "./whole-answers.ts";
+import { candidatesOf, sampleOptions, tokenizer, whenDone } from "./whole-answers.ts";
 
 /** The paper's: S or Ŝ of each candidate, or its likelihood, as soon as it ends; the largest wins. */
 export class ScoredAnswers implements Strategy {
@@ -98,7 +98,7 @@ export class ScoredAnswers implements Strategy {
       logprobs: positive === sampled && isBySums(policy.settings.score),
       onBegin,
     };
-    return whenDone(sampleCandidates(sampled, options), () => {
+    return whenDone(candidatesOf(this.#run, this.#contexts, options), () => {
       timings.sample += lap();
       request.onStage?.("score");
     });

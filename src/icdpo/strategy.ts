@@ -4,6 +4,7 @@ import { blocksFor } from "../policy/choice-misfits.ts";
 import type { Blocks, Prune } from "../policy/choice-schema.ts";
 import { competingAt, contrastOf } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
+import type { Reasoning } from "../policy/reasoning-schema.ts";
 import { mostCandidates } from "../policy/schema.ts";
 import type { Contexts } from "./contexts.ts";
 import type { IcdpoRequest } from "./pipeline.ts";
@@ -53,6 +54,8 @@ export interface Run {
   readonly policy: Policy;
   readonly request: IcdpoRequest;
   readonly strategy: StrategyChoice;
+  /** Null: the model does not think, or that is not known yet. */
+  readonly reasoning: Reasoning | null;
   /** n; the most, where a policy samples in waves. */
   readonly count: number;
   readonly usage: TokenUsage;

@@ -7,6 +7,7 @@ import type { CopySources } from "./copied.ts";
 import { type Response, type ScoredResponse, tokenizeResponse, unscored } from "./response.ts";
 import { type Candidate, type SampleOptions, sampleCandidates } from "./sample.ts";
 import { choosesAmong, type Run, type Strategy, samplingWithin } from "./strategy.ts";
+import { hasOwnThoughts, sampleThinking, thoughtLimit } from "./thought.ts";
 
 /**
  * Each candidate is an answer, in the order of their indices; or one at random goes first, where the policy says so.
@@ -18,7 +19,7 @@ export function unscoredAnswers(run: Run, contexts: Contexts, sources: CopySourc
   const tokenize = tokenizer(run, contexts, sources);
   return {
     sample: () =>
-      whenDone(sampleCandidates(contexts.sampled, options), () => {
+      whenDone(candidatesOf(run, contexts, options), () => {
         run.timings.sample = run.lap();
       }),
     async score(candidates) {
@@ -33,6 +34,23 @@ export function unscoredAnswers(run: Run, contexts: Contexts, sources: CopySourc
       return { ranked, isSpent: scored.some(({ sample }) => sample === null), natsPerToken: null, waves: null };
     },
   };
+}
+
+/** Candidates of a context; where each thinks for itself, after a thought of its own. */
+export async function* candidatesOf(
+  run: Run,
+  { sampled, room }: Contexts,
+  options: SampleOptions,
+): AsyncGenerator<Candidate> {
+  const { reasoning, count, request, signal } = run;
+  const { thinking } = (await sampled.engine.info(signal)).capabilities;
+  if (thinking === undefined || reasoning === null || !hasOwnThoughts(reasoning, count)) {
+    yield* sampleCandidates(sampled, options);
+    return;
+  }
+  const onThought = choosesAmong(run.policy, request) ? undefined : request.onThought;
+  const limit = thoughtLimit(reasoning, room);
+  yield* sampleThinking(sampled, thinking, { ...options, reasoning, limit, onThought });
 }
 
 export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logprobs"> {

@@ -133,6 +133,7 @@ function fromSettings(settings: Settings, report: Report) {
   return {
     tell: report,
     tenantUnit: settings.ICDPO_TENANT,
+    reasoningWord: settings.ICDPO_REASONING_FIELD,
     userHeaders: { names: settings.ICDPO_USER_HEADERS, areTrusted: settings.ICDPO_TRUST_PROXY },
     embeddingAliases: new Set(settings.ICDPO_EMBEDDING_ALIASES),
     clientAddress: clientAddress(settings.ICDPO_TRUST_PROXY),

@@ -5,6 +5,7 @@ import path from "node:path";
 import { fileURLToPath } from "node:url";
 import { z } from "zod";
 import { usualUserHeaders } from "../access/user-headers.ts";
+import { reasoningWords } from "../gateway/generation.ts";
 import { poolings } from "../models/embedding-folder.ts";
 import { defaultCacheDirectory } from "../models/model-store.ts";
 import { usualEmbeddingNames } from "../retrieval/retriever.ts";
@@ -61,6 +62,7 @@ const environmentSchema = z.object({
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
   ICDPO_TENANT: z.enum(["key", "user"]).default("key"),
   ICDPO_TRUST_PROXY: flag.default(false),
+  ICDPO_REASONING_FIELD: z.enum(reasoningWords).default("reasoning_content"),
   ICDPO_USER_HEADERS: headerNames.default(usualUserHeaders),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_ALLOWED_HOSTS: list.default([]),

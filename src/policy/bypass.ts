@@ -52,6 +52,11 @@ export function lacksDemonstrations({ retriever, settings }: Policy, retrieved: 
   return retriever !== null && least !== undefined && retrieved.length === 0;
 }
 
+/** Whether candidates compete by scores, or would, if the request had not gone past the method. */
+export function isScored({ isScored: known, settings }: Pick<Policy, "isScored" | "settings">): boolean {
+  return known ?? settings.score.type !== "none";
+}
+
 /** The same policy, without its method. */
 export function plainly(policy: Policy): Policy {
   const settings = {
@@ -61,5 +66,5 @@ export function plainly(policy: Policy): Policy {
     instructions: undefined,
     decode: undefined,
   };
-  return { ...policy, settings, retriever: null };
+  return { ...policy, settings, retriever: null, isScored: isScored(policy) };
 }

@@ -39,6 +39,8 @@ export interface Policy extends Models {
   readonly reward?: RewardModel | undefined;
   /** What a token adds to its scores; absent: it does not matter, or nothing is remembered of other requests. */
   readonly rate?: RunningRate | undefined;
+  /** Whether candidates compete by scores, where this is what is left of another policy; absent: the settings say it. */
+  readonly isScored?: boolean | undefined;
   /** What the id covers beside the settings. */
   readonly source: PolicySource;
 }

@@ -2,6 +2,7 @@
 import { z } from "zod";
 import type { DeepReadonly } from "../types/deep-readonly.ts";
 import { blockField, blockSchema, keptOf, pruneSchema, streamSchema } from "./choice-schema.ts";
+import { reasoningSchema } from "./reasoning-schema.ts";
 import { hasOneContext, oneContext, scoreSchema, wantsConsensus } from "./score-schema.ts";
 import { problemWith } from "./user-pattern.ts";
 
@@ -193,6 +194,7 @@ export const policySchema = z
     decode: decodeSchema
       .optional()
       .describe("how tokens are drawn, with stream: contrast those of streams; absent: from C⁺, as sampling says"),
+    reasoning: reasoningSchema,
     bypass: bypassSchema.optional(),
   })
   .superRefine((policy, context) => {
@@ -229,6 +231,13 @@ export const policySchema = z
         code: "custom",
         path: ["score", "consensus"],
         message: "one candidate has no others to agree with: it needs two candidates",
+      });
+    const isSteered = inBlocks !== null || prune !== undefined || policy.decode !== undefined;
+    if (policy.reasoning?.thoughts === "own" && isSteered)
+      context.addIssue({
+        code: "custom",
+        path: ["reasoning", "thoughts"],
+        message: "blocks, prune and decode go on from one thought: say shared",
       });
     if (hasOneContext(policy)) complain("score", oneContext);
     if (policy.scorer !== undefined && policy.score.type === "none") complain("scorer", "this policy has no score");

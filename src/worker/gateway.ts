@@ -81,6 +81,7 @@ export async function openGateway(bindings: Bindings, world: GatewayWorld): Prom
     policyState: () => policies.state,
     tenantUnit: settings.ICDPO_TENANT,
     embedder,
+    reasoningWord: settings.ICDPO_REASONING_FIELD,
     userHeaders: { names: settings.ICDPO_USER_HEADERS, areTrusted: settings.ICDPO_TRUST_PROXY },
     tell: report,
     embeddingAliases: new Set(settings.ICDPO_EMBEDDING_ALIASES),

@@ -4,6 +4,7 @@
  */
 import { z } from "zod";
 import { usualUserHeaders } from "../access/user-headers.ts";
+import { reasoningWords } from "../gateway/generation.ts";
 import { usualEmbeddingNames } from "../retrieval/retriever.ts";
 import { GatewayError } from "../types/error.ts";
 
@@ -44,6 +45,7 @@ const settingsSchema = z.object({
   ICDPO_ALLOW_ANONYMOUS: flag.default(false),
   ICDPO_TENANT: z.enum(["key", "user"]).default("key"),
   ICDPO_TRUST_PROXY: flag.default(false),
+  ICDPO_REASONING_FIELD: z.enum(reasoningWords).default("reasoning_content"),
   ICDPO_USER_HEADERS: list.transform((names) => names.map((name) => name.toLowerCase())).default(usualUserHeaders),
   ICDPO_CORS_ORIGINS: list.default([]),
   ICDPO_MAX_N: positive.default(16),

@@ -182,7 +182,7 @@ function check(schema: unknown): boolean {
   const { tools, toolChoice, format } = wanted(schema, false);
   const answers = new AnswerCheck({ tools, toolChoice, format });
   for (const text of [JSON.stringify(answer), JSON.stringify(answer.p0), JSON.stringify(answer.a)])
-    answers.fits({ content: text, toolCalls: [], finish: "stop", logprobs: null });
+    answers.fits({ content: text, toolCalls: [], finish: "stop", logprobs: null, thought: null });
   return true;
 }
 

@@ -123,7 +123,8 @@ export class ScriptedEngine implements Engine {
     _tools?: readonly Tool[],
     variables?: TemplateVariables,
   ): Promise<Prompt> {
-    const turns = messages.map(({ role, content }) => `<${role}>${content}</${role}>`);
+    const was = (thought: string | undefined): string => (thought === undefined ? "" : `<was ${thought}>`);
+    const turns = messages.map(({ role, content, thought }) => `<${role}>${was(thought)}${content}</${role}>`);
     const told = variables === undefined ? "" : `<told ${JSON.stringify(variables)}>`;
     return { tokens: encode(`${told}${turns.join("")}<assistant>`), end: endOfTurn };
   }

@@ -118,6 +118,7 @@ export async function gateway(
     shutdown: new AbortController().signal,
     tenantUnit: "key",
     userHeaders: { names: usualUserHeaders, areTrusted: false },
+    reasoningWord: "reasoning_content",
     tell: (line) => told.push(line),
     isLocal: true,
     limiter: noLimits,

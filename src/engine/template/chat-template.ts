@@ -219,8 +219,8 @@ export async function thinkingOf(
 ): Promise<Thinking | undefined> {
   if (rules === null) return undefined;
   const { on, off, opening, skipping, space, marker, after, byDefault, efforts } = rules;
-  const texts = [opening, skipping, marker, marker + after, space + marker + after];
-  const [opens = [], skips = [], mark = [], closing = [], forcedClosing = []] = await Promise.all(
+  const texts = [opening, skipping, marker, marker + after];
+  const [opens = [], skips = [], mark = [], closing = []] = await Promise.all(
     texts.map((text) => (text === "" ? [] : tokenize(text))),
   );
   const [token, ...others] = mark;
@@ -232,8 +232,8 @@ export async function thinkingOf(
     skipping: skips,
     marker,
     ...(isOne && { markerToken: token }),
+    space,
     closing,
-    forcedClosing,
     byDefault,
     efforts,
   };

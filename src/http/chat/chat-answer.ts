@@ -1,9 +1,10 @@
 /** @module Answers in the words of OpenAI's chat completions. */
 import type { TokenDetail } from "../../engine/engine.ts";
-import type { Answer, Generated } from "../../gateway/generation.ts";
+import type { Answer, Generated, ReasoningWord } from "../../gateway/generation.ts";
 import type { ResolvedRoute } from "../../gateway/route.ts";
-import type { DrawnByContrast, IcdpoOutcome } from "../../icdpo/pipeline.ts";
+import type { DrawnByContrast, IcdpoOutcome, Reasoned } from "../../icdpo/pipeline.ts";
 import type { ToolCall } from "../../types/conversation.ts";
+import { thoughtFields } from "../reasoning-fields.ts";
 import type { ChatRequest } from "./chat-request.ts";
 import { speaksOfFunctions } from "./legacy-functions.ts";
 
@@ -14,6 +15,8 @@ export interface ChatCall {
   readonly created: number;
   readonly body: ChatRequest;
   readonly resolved: ResolvedRoute;
+  /** In which words thoughts are told. */
+  readonly reasoningWord: ReasoningWord;
 }
 
 export function chatCompletion(call: ChatCall, generated: Generated) {
@@ -24,7 +27,7 @@ export function chatCompletion(call: ChatCall, generated: Generated) {
     model: call.body.model,
     choices: generated.answers.map((answer, index) => ({
       index,
-      message: message(answer, speaksOfFunctions(call.body)),
+      message: message(answer, speaksOfFunctions(call.body), call.reasoningWord),
       logprobs: renderLogprobs(answer.logprobs),
       finish_reason: finishReason(call, answer),
     })),
@@ -34,12 +37,13 @@ export function chatCompletion(call: ChatCall, generated: Generated) {
   };
 }
 
-function message({ content, toolCalls }: Answer, isLegacy: boolean) {
+function message({ content, thought, toolCalls }: Answer, isLegacy: boolean, word: ReasoningWord) {
   const [first] = toolCalls;
   const calls = isLegacy
     ? { function_call: first && renderToolCall(first).function }
     : { tool_calls: toolCalls.map(renderToolCall) };
-  return { role: "assistant", content, refusal: null, ...(first !== undefined && calls) };
+  const said = { role: "assistant", content, ...thoughtFields(thought, word), refusal: null };
+  return { ...said, ...(first !== undefined && calls) };
 }
 
 export function finishReason({ body }: Pick<ChatCall, "body">, { finish }: Answer): string {
@@ -50,11 +54,12 @@ function renderToolCall({ id, name, arguments: text }: ToolCall) {
   return { id, type: "function", function: { name, arguments: text } };
 }
 
-export function renderUsage({ usage: { promptTokens, completionTokens } }: Generated) {
+export function renderUsage({ usage: { promptTokens, completionTokens, reasoningTokens } }: Generated) {
   return {
     prompt_tokens: promptTokens,
     completion_tokens: completionTokens,
     total_tokens: promptTokens + completionTokens,
+    ...(reasoningTokens !== undefined && { completion_tokens_details: { reasoning_tokens: reasoningTokens } }),
   };
 }
 
@@ -114,6 +119,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
         score: response.score,
         ...(response.reward !== undefined && { reward: response.reward }),
         ...(response.consensus !== undefined && { consensus: response.consensus }),
+        ...(response.thought && { reasoning_tokens: response.thought.tokens }),
         ...(response.copied && { copied: response.copied }),
         ...(response.fits !== undefined && { fits: response.fits }),
         ...(response.dropped && { dropped: response.dropped }),
@@ -123,6 +129,7 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
     ...(outcome.natsPerToken !== null && { nats_per_token: outcome.natsPerToken }),
     ...(outcome.waves !== null && { waves: outcome.waves }),
     ...(outcome.contrast !== null && { contrast: explainedContrast(outcome.contrast) }),
+    ...(outcome.reasoning && { reasoning: explainedReasoning(outcome.reasoning) }),
     ...(outcome.blocks && { blocks: outcome.blocks }),
     ...(outcome.kept && { kept: outcome.kept }),
     max_tokens: outcome.maxTokens,
@@ -134,6 +141,16 @@ function explanation({ route, policy, arm }: ResolvedRoute, outcome: IcdpoOutcom
 
 function explainedContrast({ alpha, top, meanLogRatio }: DrawnByContrast) {
   return { alpha, top, mean_log_ratio: meanLogRatio };
+}
+
+function explainedReasoning({ thinks, thoughts, budget, thought }: Reasoned) {
+  if (!thinks) return { mode: "off" };
+  return {
+    mode: "on",
+    thoughts,
+    budget,
+    ...(thought && { tokens: thought.tokens, closed_by: thought.isClosed ? "model" : "budget" }),
+  };
 }
 
 function rounded(ms: number): number {

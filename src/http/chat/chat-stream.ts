@@ -3,7 +3,8 @@ import type { Context } from "hono";
 import type { TokenDetail } from "../../engine/engine.ts";
 import type { AppDependencies } from "../../gateway/dependencies.ts";
 import { generate } from "../../gateway/generate.ts";
-import type { AnswerEvent, Generation, GenerationEvent } from "../../gateway/generation.ts";
+import type { AnswerEvent, Generation, GenerationEvent, ReasoningWord } from "../../gateway/generation.ts";
+import { thoughtFields } from "../reasoning-fields.ts";
 import { type ServerSentEvent, streamAnswer } from "../sse.ts";
 import { type ChatCall, explained, fingerprint, finishReason, renderLogprobs, renderUsage } from "./chat-answer.ts";
 import type { ChatRequest } from "./chat-request.ts";
@@ -45,7 +46,7 @@ async function* chatEvents(call: ChatCall, events: AsyncIterable<GenerationEvent
     if (event.type === "finish") last = { index, delta: {}, finish: finishReason(call, event.answer) };
     else {
       const logprobs = event.type === "text" ? event.logprobs : null;
-      yield chunk(choice(body, { index, delta: delta(event, isLegacy), logprobs }));
+      yield chunk(choice(body, { index, delta: delta(event, isLegacy, call.reasoningWord), logprobs }));
     }
   }
   yield { data: "[DONE]" };
@@ -53,8 +54,14 @@ async function* chatEvents(call: ChatCall, events: AsyncIterable<GenerationEvent
 
 const opening = { role: "assistant", content: "", refusal: null } as const;
 
-function delta(event: Exclude<AnswerEvent, { type: "finish" }>, isLegacy: boolean): Record<string, unknown> {
+function delta(
+  event: Exclude<AnswerEvent, { type: "finish" }>,
+  isLegacy: boolean,
+  word: ReasoningWord,
+): Record<string, unknown> {
   switch (event.type) {
+    case "thought":
+      return thoughtFields(event.text, word);
     case "text":
       return { content: event.text };
     case "call":

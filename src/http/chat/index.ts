@@ -19,7 +19,13 @@ export function chatCompletions(dependencies: AppDependencies) {
     setHeaders(c, inVain(body));
     const generation = toGeneration(body);
     const resolved = await assignedRoute(c, dependencies, body.model, generation);
-    const call: ChatCall = { id: dependencies.newId("chatcmpl-"), created: dependencies.unixTime(), body, resolved };
+    const call: ChatCall = {
+      id: dependencies.newId("chatcmpl-"),
+      created: dependencies.unixTime(),
+      body,
+      resolved,
+      reasoningWord: dependencies.reasoningWord,
+    };
     if (!body.stream)
       return c.json(chatCompletion(call, await generateWhole(c, dependencies, resolved, generation, call.id)));
     return streamChatCompletion(c, dependencies, call, generation);

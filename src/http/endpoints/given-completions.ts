@@ -26,6 +26,7 @@ const givenDemonstration = z.object({
 export const scoreInputSchema = z.object({
   messages: messagesSchema,
   completions: z.array(z.string()).min(1, "must hold at least one completion").max(256),
+  reasoning_content: z.string().nullish().describe("what was thought before each of them, by a model that thinks"),
   demonstrations: z.array(givenDemonstration).max(32).nullish(),
   prompt: z.enum(promptFormats).nullish(),
   seed: z.int().nullish(),
@@ -53,6 +54,7 @@ export function measureInput(input: ScoreInput) {
   return {
     conversation: toConversation(input.messages),
     completions: input.completions,
+    thought: input.reasoning_content ?? undefined,
     demonstrations: input.demonstrations?.map(
       (given, index): Demonstration => ({
         ...given,

@@ -57,7 +57,7 @@ export function countTokens(dependencies: AppDependencies) {
     const prompt = toPrompt(body);
     const route = requestedRoute(c, dependencies.policies(), body.model);
     const { sampler } = termsOf(route.policy, { ...prompt, sampling: {} }).policy;
-    const context = baseContext(sampler.format, prompt.conversation, prompt.tools, prompt.variables);
+    const context = baseContext(sampler.format, prompt.conversation, prompt);
     const { tokens } = await withRequest(askerOf(c), dependencies, countingDemand, async ({ signal }) => {
       await checkLength([sampler], prompt, signal);
       return encodeContext(sampler.engine, context, signal);

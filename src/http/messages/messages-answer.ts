@@ -13,8 +13,9 @@ export interface MessagesCall {
 }
 
 export function finishedMessage(call: MessagesCall, generated: Generated) {
-  const { content, toolCalls } = generated.answers[0] as Answer;
+  const { content, thought, toolCalls } = generated.answers[0] as Answer;
   const blocks = [
+    ...(thought === null ? [] : [thinkingBlock(thought)]),
     ...(content || toolCalls.length === 0 ? [textBlock(content ?? "")] : []),
     ...toolCalls.map(({ id, name, arguments: text }) => toolUseBlock(id, name, inputOf(text))),
   ];
@@ -48,6 +49,11 @@ function message({ id, body }: MessagesCall, content: readonly unknown[], used: 
 
 export function textBlock(text: string) {
   return { type: "text", text, citations: null };
+}
+
+/** Nobody but this model could tell whether it was its own: nothing is signed. */
+export function thinkingBlock(thinking: string) {
+  return { type: "thinking", thinking, signature: "" };
 }
 
 export function toolUseBlock(id: string, name: string, input: Readonly<Record<string, unknown>>) {

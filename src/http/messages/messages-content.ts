@@ -52,8 +52,8 @@ const toolResult = z.object({
   content: resultContent.nullish(),
   is_error: z.boolean().nullish(),
 });
-/** Clients send back what another model has thought; this one is not shown it. */
-const thinking = z.object({ type: z.enum(["thinking", "redacted_thinking"]) });
+/** Clients send back what was thought; what nobody here can read of it is left out. */
+const thinking = z.object({ type: z.enum(["thinking", "redacted_thinking"]), thinking: z.string().nullish() });
 
 const content = contentOf(
   ["text", "document", "tool_use", "tool_result", "thinking", "redacted_thinking"],
@@ -134,6 +134,7 @@ interface Turn {
   readonly role: Message["role"];
   readonly texts: string[];
   readonly toolCalls: ToolCall[];
+  readonly thoughts?: readonly string[];
   readonly toolCallId?: string;
 }
 
@@ -150,7 +151,8 @@ function toTurns({ role, content }: GivenMessage): Turn[] {
   const toolCalls = blocks.flatMap((block) => (block.type === "tool_use" ? [toCall(block)] : []));
   const text = textOf(blocks, role === "assistant" ? "" : paragraph);
   const isSilent = text === "" && toolCalls.length === 0 && (role === "assistant" || results.length > 0);
-  return isSilent ? results : [...results, { role, texts: [text], toolCalls }];
+  const thoughts = blocks.flatMap((block) => (block.type === "thinking" && block.thinking ? [block.thinking] : []));
+  return isSilent ? results : [...results, { role, texts: [text], toolCalls, thoughts }];
 }
 
 function toResult({ tool_use_id, content, is_error }: z.output<typeof toolResult>): Turn {
@@ -162,9 +164,11 @@ function toCall({ id, name, input }: z.output<typeof toolUse>): ToolCall {
   return { id, name, arguments: JSON.stringify(input ?? {}) };
 }
 
-function toMessage({ role, texts, toolCalls, toolCallId }: Turn): Message {
+function toMessage({ role, texts, toolCalls, thoughts = [], toolCallId }: Turn): Message {
   const content = texts.filter((text) => text !== "").join(paragraph);
-  return { role, content, ...(toolCalls.length > 0 && { toolCalls }), ...(toolCallId !== undefined && { toolCallId }) };
+  const thought = role === "assistant" && thoughts.length > 0 && { thought: thoughts.join(paragraph) };
+  const calls = { ...(toolCalls.length > 0 && { toolCalls }), ...(toolCallId !== undefined && { toolCallId }) };
+  return { role, content, ...thought, ...calls };
 }
 
 const paragraph = "\n\n";

@@ -4,9 +4,11 @@
  */
 import { z } from "zod";
 import type { AnswerFormat, Generation, ToolChoice } from "../../gateway/generation.ts";
+import type { AskedReasoning } from "../../policy/reasoning-schema.ts";
 import { isRecord } from "../../text/json.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
+import { byBudget } from "../reasoning-fields.ts";
 import { samplingFields, stopList, toSampling, toSeed } from "../sampling-fields.ts";
 import { jsonSchemaFormat, toFormat } from "../schema-format.ts";
 import {
@@ -63,7 +65,7 @@ const promptFields = {
   output_config: z.looseObject({ format }).nullish(),
   /** As earlier betas wrote it. */
   output_format: format,
-  thinking: z.looseObject({ type: z.string() }).nullish(),
+  thinking: z.looseObject({ type: z.string(), budget_tokens: z.int().min(0).nullish() }).nullish(),
   ...serverPromptFields,
   ...guidedFields,
 };
@@ -127,7 +129,7 @@ export function toPrompt(
   body: CountTokensRequest,
 ): Pick<
   Generation,
-  "conversation" | "tools" | "toolChoice" | "parallelToolCalls" | "format" | "variables" | "cachesPrompt"
+  "conversation" | "tools" | "toolChoice" | "parallelToolCalls" | "format" | "variables" | "cachesPrompt" | "reasoning"
 > {
   const { tool_choice: choice } = body;
   return {
@@ -137,7 +139,14 @@ export function toPrompt(
     parallelToolCalls: !(choice && choice.type !== "none" && choice.disable_parallel_tool_use),
     format: toGuidedFormat(body) ?? formatOf(body),
     ...toServerPrompt(body),
+    ...(body.thinking && { reasoning: toReasoning(body.thinking) }),
   };
+}
+
+/** "adaptive" leaves it to the policy. */
+function toReasoning({ type, budget_tokens: tokens }: NonNullable<CountTokensRequest["thinking"]>): AskedReasoning {
+  if (type === "disabled") return { thinks: false };
+  return type === "enabled" ? { thinks: true, ...(tokens && byBudget(tokens)) } : {};
 }
 
 /** Claude Code names its session beside the user, who stays the same from one session to the next. */

@@ -13,7 +13,12 @@ const toolUseBlock = z.strictObject({
   input: z.record(z.string(), z.unknown()),
   caller: z.strictObject({ type: z.literal("direct") }),
 });
-const block = z.discriminatedUnion("type", [textBlock, toolUseBlock]);
+const thinkingBlock = z.strictObject({
+  type: z.literal("thinking"),
+  thinking: z.string(),
+  signature: z.literal("").describe("nothing is signed"),
+});
+const block = z.discriminatedUnion("type", [textBlock, thinkingBlock, toolUseBlock]);
 
 const usageFields = {
   input_tokens: z.int().min(0).describe("those found in a cache not among them"),
@@ -68,6 +73,7 @@ export const messageEventSchema = z.discriminatedUnion("type", [
     index,
     delta: z.discriminatedUnion("type", [
       z.strictObject({ type: z.literal("text_delta"), text: z.string() }),
+      z.strictObject({ type: z.literal("thinking_delta"), thinking: z.string() }),
       z.strictObject({ type: z.literal("input_json_delta"), partial_json: z.string() }),
     ]),
   }),

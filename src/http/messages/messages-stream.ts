@@ -2,7 +2,15 @@
 import type { GenerationEvent } from "../../gateway/generation.ts";
 import { explained } from "../chat/chat-answer.ts";
 import type { ServerSentEvent } from "../sse.ts";
-import { begunMessage, ending, type MessagesCall, textBlock, toolUseBlock, usageOf } from "./messages-answer.ts";
+import {
+  begunMessage,
+  ending,
+  type MessagesCall,
+  textBlock,
+  thinkingBlock,
+  toolUseBlock,
+  usageOf,
+} from "./messages-answer.ts";
 
 export async function* messageEvents(
   call: MessagesCall,
@@ -13,6 +21,10 @@ export async function* messageEvents(
     switch (event.type) {
       case "begin":
         yield named("message_start", { message: begunMessage(call, event.promptTokens) });
+        break;
+      case "thought":
+        if (blocks.open !== "thinking") yield* blocks.begin(thinkingBlock(""));
+        yield blocks.delta({ type: "thinking_delta", thinking: event.text });
         break;
       case "text":
         if (blocks.open !== "text") yield* blocks.begin(textBlock(""));
@@ -25,7 +37,7 @@ export async function* messageEvents(
         yield blocks.delta({ type: "input_json_delta", partial_json: event.text });
         break;
       case "finish":
-        if (blocks.open === null) yield* blocks.begin(textBlock(""));
+        if (!blocks.hasSpoken) yield* blocks.begin(textBlock(""));
         yield* blocks.end();
         break;
       case "end": {
@@ -51,10 +63,13 @@ class Blocks {
   #index = -1;
   /** The type of the block that is being written. */
   open: string | null = null;
+  /** There was a block of another type than "thinking". */
+  hasSpoken = false;
 
   *begin(block: Typed): Generator<ServerSentEvent> {
     yield* this.end();
     this.open = block.type;
+    this.hasSpoken ||= block.type !== "thinking";
     this.#index += 1;
     yield named("content_block_start", { index: this.#index, content_block: block });
   }

@@ -47,7 +47,7 @@ export function responseObject(
     output,
     parallel_tool_calls: body.parallel_tool_calls ?? true,
     previous_response_id: null,
-    reasoning: { effort: null, summary: null },
+    reasoning: { effort: body.reasoning?.effort ?? null, summary: null },
     service_tier: "default",
     store: false,
     temperature: body.temperature ?? sampling.temperature,
@@ -80,9 +80,19 @@ export function outputItems(call: ResponsesCall, answer: Answer) {
   const status = statusOf(answer);
   const hasText = answer.content !== null && (answer.content !== "" || answer.toolCalls.length === 0);
   return [
+    ...(answer.thought === null ? [] : [reasoningItem(call.newId("rs_"), status, answer.thought)]),
     ...(hasText ? [messageItem(call.newId("msg_"), status, answer.content ?? "", answer.logprobs)] : []),
     ...answer.toolCalls.map((toolCall) => callItem(call, newCallItemId(call, toolCall.name), status, toolCall)),
   ];
+}
+
+/** What was thought, as its model wrote it: no summary of it. */
+export function reasoningItem(id: string, status: ResponseStatus, text: string) {
+  return { id, type: "reasoning", status, summary: [], content: [reasoningPart(text)] };
+}
+
+export function reasoningPart(text: string) {
+  return { type: "reasoning_text", text };
 }
 
 export function messageItem(id: string, status: ResponseStatus, text: string, logprobs: readonly TokenDetail[] | null) {
@@ -129,12 +139,12 @@ function renderToken({ text, logprob, bytes }: Pick<TokenDetail, "text" | "logpr
   return { token: text, logprob: finiteLogprob(logprob), bytes };
 }
 
-function renderUsage({ usage: { promptTokens, completionTokens } }: Generated) {
+function renderUsage({ usage: { promptTokens, completionTokens, reasoningTokens = 0 } }: Generated) {
   return {
     input_tokens: promptTokens,
     input_tokens_details: { cached_tokens: 0, cache_write_tokens: 0 },
     output_tokens: completionTokens,
-    output_tokens_details: { reasoning_tokens: 0 },
+    output_tokens_details: { reasoning_tokens: reasoningTokens },
     total_tokens: promptTokens + completionTokens,
   };
 }

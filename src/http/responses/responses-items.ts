@@ -45,7 +45,11 @@ const unreadable: Readonly<Record<string, string>> = {
   compaction: "only the service that has written it can read it",
   computer_call_output: "only text can be read by this model",
 };
-const other = z.object({ type: z.string().refine((type) => !knownTypes.has(type), { abort: true }) });
+const other = z.object({
+  type: z.string().refine((type) => !knownTypes.has(type), { abort: true }),
+  /** Of thoughts. */
+  content: z.unknown().optional(),
+});
 /** Told by their type: a wrong one of many is held against one kind of them, not all. */
 const item = z.union([known, other], { error: ({ errors }) => worded(errors[0]?.[0]) }).superRefine((item, context) => {
   const reason = unreadable[item.type ?? "message"];
@@ -86,14 +90,31 @@ export function toConversation(
   const system: Message[] = instructions ? [{ role: "system", content: instructions }] : [];
   if (typeof input === "string") return [...system, { role: "user", content: input }];
   const messages: Message[] = [];
+  let thought: string | undefined;
   for (const item of input) {
+    thought = thoughtIn(item) ?? thought;
+    const before = messages.length;
     for (const call of callsOf(item)) addCall(messages, call);
     const result = resultOf(item);
     if (result !== undefined) messages.push(result);
     if (isMessage(item))
       messages.push({ role: item.role === "developer" ? "system" : item.role, content: toText(item.content) });
+    const begun = messages[before];
+    if (begun?.role === "assistant" && thought !== undefined) messages[before] = { ...begun, thought };
+    if (begun !== undefined) thought = undefined;
   }
   return withResultsInPlace([...system, ...messages]);
+}
+
+const reasoningText = z.object({
+  type: z.literal("reasoning"),
+  content: z.array(z.object({ type: z.literal("reasoning_text"), text: z.string() })).min(1),
+});
+
+/** What was thought before the next item, where its words are there; what only its service can read is dropped. */
+function thoughtIn(item: Item): string | undefined {
+  const { data } = reasoningText.safeParse(item);
+  return data?.content.map(({ text }) => text).join("");
 }
 
 /** Calls belong to the assistant's turn before them, or are one together. */

@@ -6,6 +6,7 @@ import { z } from "zod";
 import type { Generation } from "../../gateway/generation.ts";
 import { checkGuided, guidedFields, toGuidedFormat } from "../guided.ts";
 import { vainHeaders } from "../in-vain.ts";
+import { byBudget, byEffort, effort } from "../reasoning-fields.ts";
 import { samplingFields, stopStrings, toBound, tokenBound, toSampling, toSeed } from "../sampling-fields.ts";
 import { responseFormat, toFormat } from "../schema-format.ts";
 import { refuseOthers, serverPromptFields, toServerPrompt } from "../server-parameters.ts";
@@ -39,6 +40,10 @@ export const responsesBodySchema = z
     store: z.boolean().nullish().describe("nothing is stored, whatever it says"),
     max_output_tokens: tokenBound.nullish(),
     top_logprobs: z.int().min(0).max(20).nullish(),
+    reasoning: z
+      .looseObject({ effort: effort.nullish(), max_tokens: z.int().min(0).nullish() })
+      .nullish()
+      .describe("how long a thought may be; there is no summary of it"),
     include: z.array(z.string()).max(32).nullish(),
     text: z.object({ format: responseFormat.nullish() }).nullish(),
     tools: toolList.nullish(),
@@ -64,6 +69,7 @@ export function toGeneration(body: ResponsesRequest): Generation {
     conversation: toConversation(body.instructions, body.input),
     sampling: toSampling(body, { maxTokens: toBound(body.max_output_tokens), stop: body.stop }),
     ...toServerPrompt(body),
+    ...toReasoning(body),
     ...toGatewayFields(body),
     answers: 1,
     seed: toSeed(body.seed),
@@ -72,6 +78,14 @@ export function toGeneration(body: ResponsesRequest): Generation {
     format: toGuidedFormat(body) ?? toFormat(body.text?.format, "text.format"),
     topLogprobs: wantsLogprobs ? (body.top_logprobs ?? 0) : null,
   };
+}
+
+/** `reasoning` is this protocol's own word; what other servers know goes as well. */
+function toReasoning({ reasoning, ...body }: ResponsesRequest): Pick<Generation, "reasoning"> {
+  const { reasoning: others } = toServerPrompt(body);
+  const { effort: said, max_tokens: tokens } = reasoning ?? {};
+  const asked = { ...others, ...byEffort(said), ...(typeof tokens === "number" && byBudget(tokens)) };
+  return { reasoning: Object.keys(asked).length === 0 ? undefined : asked };
 }
 
 /** Headers that name what the request asks for in vain. */

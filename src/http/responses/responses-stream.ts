@@ -11,18 +11,22 @@ import {
   messageItem,
   newCallItemId,
   type ResponsesCall,
+  reasoningItem,
+  reasoningPart,
   renderLogprobs,
   responseObject,
   statusOf,
   textPart,
 } from "./responses-answer.ts";
 
+/** What is being written: a message, a thought, or a call. */
+type Kind = "message" | "thought" | { readonly id: string; readonly name: string };
+
 /** An item that is being written. */
 interface OpenItem {
   readonly id: string;
   readonly index: number;
-  /** Null: a message. */
-  readonly call: { readonly id: string; readonly name: string } | null;
+  readonly kind: Kind;
   text: string;
   readonly logprobs: TokenDetail[];
 }
@@ -60,10 +64,12 @@ export class ResponseEvents {
         yield this.#event("response.in_progress", { response: begun });
         return;
       }
+      case "thought":
       case "text": {
-        if (this.#open?.call) yield* this.#finish("completed");
-        if (this.#open === undefined) yield* this.#begin(null);
-        yield* this.#extend(event.text, event.logprobs ?? []);
+        const kind = event.type === "text" ? "message" : "thought";
+        if (this.#open !== undefined && this.#open.kind !== kind) yield* this.#finish("completed");
+        if (this.#open === undefined) yield* this.#begin(kind);
+        yield* this.#extend(event.text, event.type === "text" ? (event.logprobs ?? []) : []);
         return;
       }
       case "call":
@@ -74,7 +80,8 @@ export class ResponseEvents {
         yield* this.#extend(event.text, []);
         return;
       case "finish":
-        if (this.#open === undefined && this.#items.length === 0) yield* this.#begin(null);
+        if (this.#open?.kind === "thought") yield* this.#finish("completed");
+        if (this.#open === undefined && !this.#hasSpoken) yield* this.#begin("message");
         yield* this.#finish(statusOf(event.answer));
         return;
       case "end": {
@@ -85,21 +92,25 @@ export class ResponseEvents {
     }
   }
 
-  *#begin(call: OpenItem["call"]): Generator<ServerSentEvent> {
+  /** Something was said or called: a thought alone is no answer. */
+  get #hasSpoken(): boolean {
+    return this.#items.some(({ type }) => type !== "reasoning");
+  }
+
+  *#begin(kind: Kind): Generator<ServerSentEvent> {
     const item: OpenItem = {
-      id: call === null ? this.#call.newId("msg_") : newCallItemId(this.#call, call.name),
+      id: typeof kind === "string" ? this.#call.newId(prefixes[kind]) : newCallItemId(this.#call, kind.name),
       index: this.#items.length,
-      call,
+      kind,
       text: "",
       logprobs: [],
     };
     this.#open = item;
-    const empty =
-      call === null
-        ? { ...messageItem(item.id, "in_progress", "", null), content: [] }
-        : this.#item(item, "in_progress");
+    const begun = this.#item(item, "in_progress");
+    const empty = typeof kind === "string" ? { ...begun, content: [] } : begun;
     yield this.#event("response.output_item.added", { output_index: item.index, item: empty });
-    if (call === null) yield this.#event("response.content_part.added", { ...place(item), part: textPart("", null) });
+    if (typeof kind === "string")
+      yield this.#event("response.content_part.added", { ...place(item), part: partOf({ ...item, text: "" }) });
   }
 
   *#extend(text: string, logprobs: readonly TokenDetail[]): Generator<ServerSentEvent> {
@@ -107,14 +118,15 @@ export class ResponseEvents {
     if (item === undefined) return;
     item.text += text;
     item.logprobs.push(...logprobs);
-    if (item.call === null)
+    if (item.kind === "thought") yield this.#event("response.reasoning_text.delta", { ...place(item), delta: text });
+    else if (item.kind === "message")
       yield this.#event("response.output_text.delta", {
         ...place(item),
         delta: text,
         logprobs: renderLogprobs(logprobs),
       });
     // A custom tool's text is known when its JSON has ended.
-    else if (!isCustom(this.#call, item.call.name))
+    else if (!isCustom(this.#call, item.kind.name))
       yield this.#event("response.function_call_arguments.delta", {
         item_id: item.id,
         output_index: item.index,
@@ -128,38 +140,46 @@ export class ResponseEvents {
     this.#open = undefined;
     const whole = this.#item(item, status);
     this.#items.push(whole);
-    if (item.call === null) {
-      yield this.#event("response.output_text.done", {
+    if (typeof item.kind === "string") {
+      const said = item.kind === "message" && { logprobs: renderLogprobs(item.logprobs) };
+      yield this.#event(`response.${item.kind === "message" ? "output" : "reasoning"}_text.done`, {
         ...place(item),
         text: item.text,
-        logprobs: renderLogprobs(item.logprobs),
+        ...said,
       });
-      yield this.#event("response.content_part.done", { ...place(item), part: textPart(item.text, item.logprobs) });
+      yield this.#event("response.content_part.done", { ...place(item), part: partOf(item) });
     } else {
       const at = { item_id: item.id, output_index: item.index };
-      if (isCustom(this.#call, item.call.name)) {
+      if (isCustom(this.#call, item.kind.name)) {
         const input = inputOf(item.text);
         if (input !== "") yield this.#event("response.custom_tool_call_input.delta", { ...at, delta: input });
         yield this.#event("response.custom_tool_call_input.done", { ...at, input });
       } else
         yield this.#event("response.function_call_arguments.done", {
           ...at,
-          name: callItem(this.#call, item.id, status, { ...item.call, arguments: "" }).name,
+          name: callItem(this.#call, item.id, status, { ...item.kind, arguments: "" }).name,
           arguments: item.text,
         });
     }
     yield this.#event("response.output_item.done", { output_index: item.index, item: whole });
   }
 
-  #item({ id, call, text, logprobs }: OpenItem, status: "in_progress" | "completed" | "incomplete") {
-    return call === null
+  #item({ id, kind, text, logprobs }: OpenItem, status: "in_progress" | "completed" | "incomplete") {
+    if (kind === "thought") return reasoningItem(id, status, text);
+    return kind === "message"
       ? messageItem(id, status, text, logprobs)
-      : callItem(this.#call, id, status, { ...call, arguments: text });
+      : callItem(this.#call, id, status, { ...kind, arguments: text });
   }
 
   #event(type: string, fields: Record<string, unknown>): ServerSentEvent {
     return { event: type, data: { type, sequence_number: this.#number++, ...fields } };
   }
+}
+
+const prefixes = { message: "msg_", thought: "rs_" } as const;
+
+function partOf({ kind, text, logprobs }: OpenItem) {
+  return kind === "thought" ? reasoningPart(text) : textPart(text, logprobs.length === 0 ? null : logprobs);
 }
 
 function place({ id, index }: OpenItem) {

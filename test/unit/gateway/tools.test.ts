@@ -155,6 +155,7 @@ describe("an answer", () => {
     ]);
     expect(last(one.end("stop"))).toEqual({
       content: null,
+      thought: null,
       toolCalls: [
         { id: "call_0", name: "a", arguments: "{}" },
         { id: "call_1", name: "b", arguments: '{"x": 1}' },

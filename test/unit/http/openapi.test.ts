@@ -175,7 +175,13 @@ describe("answers are as described", () => {
 
   it("and as OpenAI's own client types them", () => {
     type Completion = z.output<typeof chatCompletionSchema>;
-    expectTypeOf<Omit<Completion, "icdpo" | "choices">>().toExtend<Omit<OpenAI.ChatCompletion, "choices">>();
+    type Other = "choices" | "usage";
+    expectTypeOf<Omit<Completion, "icdpo" | Other>>().toExtend<Omit<OpenAI.ChatCompletion, Other>>();
+    type Details = "completion_tokens_details";
+    expectTypeOf<Omit<Completion["usage"], Details>>().toExtend<Omit<OpenAI.CompletionUsage, Details>>();
+    expectTypeOf<
+      NonNullable<Completion["usage"][Details]>
+    >().toExtend<OpenAI.CompletionUsage.CompletionTokensDetails>();
     expectTypeOf<Omit<Completion["choices"][number], "message">>().toExtend<
       Omit<OpenAI.ChatCompletion.Choice, "message">
     >();

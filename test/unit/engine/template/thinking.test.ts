@@ -106,7 +106,7 @@ describe("a template that thinks", () => {
     const thinking = await thinkingOf(template.thoughts, tokenizeSpecial);
     expect(thinking?.markerToken).toBe(spelled("</think>"));
     expect(thinking?.closing).toEqual(tokenizeSpecial("</think>\n\n"));
-    expect(thinking?.forcedClosing).toEqual(tokenizeSpecial("\n</think>\n\n"));
+    expect(thinking?.space).toBe("\n");
     const phi = opened(families.phi);
     expect(await thinkingOf(phi.template.thoughts, phi.tokenizeSpecial)).not.toHaveProperty("markerToken");
   });
