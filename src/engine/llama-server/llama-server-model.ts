@@ -10,6 +10,7 @@ import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import { infillTokens } from "../infill.ts";
 import type { Replicas } from "../server/replicas.ts";
 import type { ChatTemplate } from "../template/chat-template.ts";
+import { thinkingOf } from "../template/thinking.ts";
 import { readTemplate } from "./llama-server-template.ts";
 import { ServedVocabulary, tokenize, tokens } from "./llama-server-tokenizer.ts";
 
@@ -68,6 +69,8 @@ export async function readModel(
     );
   const vocabulary = await readVocabulary(replicas, served, meta.n_vocab, signal);
   const template = readTemplate(served.chat_template ?? "", vocabulary, world);
+  const special = (text: string): Promise<Token[]> => tokenize(replicas, text, true, signal);
+  const thinking = await thinkingOf(template?.thoughts ?? null, special);
   const worn = await readAdapters(replicas, settings.model, world, signal);
   const contextSize = Math.min(
     served.default_generation_settings.n_ctx,
@@ -91,6 +94,7 @@ export async function readModel(
         grammar: true,
         tools: template?.tools ?? null,
         lacks,
+        ...(thinking && { thinking }),
         infill: infillTokens(vocabulary.control),
       },
     },

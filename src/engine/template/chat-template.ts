@@ -7,9 +7,9 @@ import { Template } from "@huggingface/jinja";
 import { parsedJson } from "../../text/json.ts";
 import type { Conversation, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { GatewayError, messageOf } from "../../types/error.ts";
-import type { TemplateVariables, Thinking, Token } from "../engine.ts";
+import type { TemplateVariables, Token } from "../engine.ts";
 import { fittingTurns, mapTexts, plainMarkers } from "./chat-turns.ts";
-import { readThoughtRules, type ThoughtRules, thoughtProbes } from "./thinking.ts";
+import { readThoughtRules, type ThoughtRules, thoughtMarkers, thoughtProbes } from "./thinking.ts";
 import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
 import { callProbes, readTurnRules, renderedProbes, type TurnRules, turnProbes } from "./turn-rules.ts";
 
@@ -197,46 +197,6 @@ export class ChatTemplate {
       end: closing === undefined ? endOfSequence : (control.get(closing) as Token),
     };
   }
-}
-
-/** What opens and closes thoughts: content must not be able to write it. */
-function thoughtMarkers(rules: ThoughtRules | null): string[] {
-  if (rules === null) return [];
-  const marks = /<[^<>\s]+>|\[\/?[A-Z]+\]/gu;
-  const opening = rules.marker.replace("/", "");
-  return [
-    ...new Set([
-      opening,
-      ...[rules.opening, rules.skipping, rules.marker, rules.after].flatMap((text) => text.match(marks) ?? []),
-    ]),
-  ];
-}
-
-/** How thoughts are written, in tokens; absent where the model does not think. */
-export async function thinkingOf(
-  rules: ThoughtRules | null,
-  tokenize: (text: string) => readonly Token[] | Promise<readonly Token[]>,
-): Promise<Thinking | undefined> {
-  if (rules === null) return undefined;
-  const { on, off, opening, skipping, space, marker, after, byDefault, efforts } = rules;
-  const texts = [opening, skipping, marker, marker + after];
-  const [opens = [], skips = [], mark = [], closing = []] = await Promise.all(
-    texts.map((text) => (text === "" ? [] : tokenize(text))),
-  );
-  const [token, ...others] = mark;
-  const isOne = token !== undefined && others.length === 0;
-  return {
-    on,
-    off,
-    opening: opens,
-    skipping: skips,
-    marker,
-    ...(isOne && { markerToken: token }),
-    space,
-    closing,
-    byDefault,
-    efforts,
-  };
 }
 
 /** The tokens of what a template has written. */

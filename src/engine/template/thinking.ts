@@ -3,7 +3,7 @@
  * on, off and unset.
  */
 import type { Conversation, Message } from "../../types/conversation.ts";
-import type { TemplateVariables } from "../engine.ts";
+import type { TemplateVariables, Thinking, Token } from "../engine.ts";
 
 /** How thoughts are written, as text in which control tokens are spelled. */
 export interface ThoughtRules {
@@ -155,4 +155,44 @@ function effortsOf(rendered: RenderedThoughts, unset: string): string[] {
   const prompts = efforts.map((effort) => rendered[effort] ?? null);
   const isKnown = prompts.some((prompt) => prompt !== null && prompt !== unset);
   return isKnown ? efforts.filter((_, i) => prompts[i] !== null && prompts.indexOf(prompts[i] as string) === i) : [];
+}
+
+/** What opens and closes thoughts: content must not be able to write it. */
+export function thoughtMarkers(rules: ThoughtRules | null): string[] {
+  if (rules === null) return [];
+  const marks = /<[^<>\s]+>|\[\/?[A-Z]+\]/gu;
+  const opening = rules.marker.replace("/", "");
+  return [
+    ...new Set([
+      opening,
+      ...[rules.opening, rules.skipping, rules.marker, rules.after].flatMap((text) => text.match(marks) ?? []),
+    ]),
+  ];
+}
+
+/** How thoughts are written, in tokens; absent where the model does not think. */
+export async function thinkingOf(
+  rules: ThoughtRules | null,
+  tokenize: (text: string) => readonly Token[] | Promise<readonly Token[]>,
+): Promise<Thinking | undefined> {
+  if (rules === null) return undefined;
+  const { on, off, opening, skipping, space, marker, after, byDefault, efforts } = rules;
+  const texts = [opening, skipping, marker, marker + after];
+  const [opens = [], skips = [], mark = [], closing = []] = await Promise.all(
+    texts.map((text) => (text === "" ? [] : tokenize(text))),
+  );
+  const [token, ...others] = mark;
+  const isOne = token !== undefined && others.length === 0;
+  return {
+    on,
+    off,
+    opening: opens,
+    skipping: skips,
+    marker,
+    ...(isOne && { markerToken: token }),
+    space,
+    closing,
+    byDefault,
+    efforts,
+  };
 }

@@ -20,6 +20,7 @@ import type {
 import type { RemoteSettings, RemoteWorld } from "../engines.ts";
 import type { RemoteServer } from "../server/remote.ts";
 import { Replicas } from "../server/replicas.ts";
+import { thinkingOf } from "../template/thinking.ts";
 import {
   assertSame,
   findListing,
@@ -151,7 +152,9 @@ class Vllm implements RunningEngine {
         "configuration",
         `vLLM does not tell the context size of ${quoted(model, shownName)}: set context_size.`,
       );
+    const thinking = await thinkingOf(template?.thoughts ?? null, (text) => tokens.special(text, signal));
     const capabilities = {
+      ...(thinking && { thinking }),
       chat: template !== null,
       text: true,
       score: true,

@@ -108,7 +108,7 @@ function requestBody({ tokens, end }: Prompt, request: SampleRequest): Record<st
     presence_penalty: request.presencePenalty ?? 0,
     frequency_penalty: request.frequencyPenalty ?? 0,
     stop: request.stop,
-    stop_token_ids: [end],
+    stop_token_ids: [end, ...(request.endTokens ?? [])],
     ...(logitBias !== undefined && logitBias.size > 0 && { logit_bias: Object.fromEntries(logitBias) }),
     ...(topLogprobs !== undefined && { logprobs: topLogprobs }),
     // The end token's log-probability at each step: a text that is cut earlier is then known as well.

@@ -7,6 +7,7 @@ import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { TemplateVariables, Token } from "../engine.ts";
 import { fittingTurns, mapTexts, plainMarkers, textsIn } from "../template/chat-turns.ts";
+import { readThoughtRules, type ThoughtRules, thoughtMarkers, thoughtProbes } from "../template/thinking.ts";
 import { readTurnRules, type TurnRules, turnProbes } from "../template/turn-rules.ts";
 import type { VllmModel } from "./vllm-model.ts";
 import { brokenUp, type VllmTokens } from "./vllm-tokenizer.ts";
@@ -27,6 +28,8 @@ interface Probed {
   readonly delimiters: readonly string[];
   /** The token that closes an assistant's turn; null where none does. */
   readonly end: Token | null;
+  /** How thoughts are written; null: the model does not think. */
+  readonly thoughts: ThoughtRules | null;
 }
 
 export class VllmTemplate {
@@ -52,6 +55,7 @@ export class VllmTemplate {
     const rendered = await Promise.all(names.map((name) => shown(turnProbes[name])));
     const entries = names.map((name, i): [typeof name, string | null] => [name, rendered[i] ?? null]);
     const rules = readTurnRules(Object.fromEntries(entries) as Record<keyof typeof turnProbes, string | null>);
+    const thoughts = await readThoughts(served, tokens, signal);
     const whole = await probe(rules.system === "nowhere" ? turns : [...system, ...turns], true);
     if (whole === null) return null;
     const control = await controlSpellings(whole, tokens, signal);
@@ -63,18 +67,26 @@ export class VllmTemplate {
       ),
     );
     const end = await closingToken(renderings, tokens, signal);
-    return new VllmTemplate(served, tokens, { rules, delimiters, end });
+    const markers = thoughtMarkers(thoughts).filter((marker) => !control.includes(marker));
+    const all = [...new Set([...delimiters, ...markers])];
+    return new VllmTemplate(served, tokens, { rules, delimiters: all, end, thoughts });
   }
 
+  get thoughts(): ThoughtRules | null {
+    return this.#probed.thoughts;
+  }
+
+  /** Null: the vocabulary's own; what closes the messages of all channels does not end the answer. */
   get end(): Token | null {
-    return this.#probed.end;
+    const { thoughts, end } = this.#probed;
+    return thoughts?.skipping ? null : end;
   }
 
   /** Throws "invalid_request" where the template refuses. */
   async encode(conversation: Conversation, signal?: AbortSignal, variables: TemplateVariables = {}): Promise<Token[]> {
     const { rules, delimiters } = this.#probed;
     const messages = fittingTurns(conversation, rules);
-    const texts = [...messages.map(({ content }) => content), ...textsIn(variables)];
+    const texts = [...messages.flatMap(({ content, thought = "" }) => [content, thought]), ...textsIn(variables)];
     const all = (text: (content: string) => string): string => texts.map(text).join("\n");
     const spellings = await this.#tokens.spellings(
       all((content) => content),
@@ -89,7 +101,11 @@ export class VllmTemplate {
           param: "messages",
         },
       );
-    const disarmed = messages.map((message) => ({ ...message, content: disarm(message.content) }));
+    const disarmed = messages.map((message) => ({
+      ...message,
+      content: disarm(message.content),
+      ...(message.thought !== undefined && { thought: disarm(message.thought) }),
+    }));
     const { tokens } = await render(this.#served, disarmed, true, signal, mapTexts(variables, disarm));
     return tokens;
   }
@@ -102,7 +118,11 @@ async function render(
   signal: AbortSignal | undefined,
   variables: TemplateVariables = {},
 ) {
-  const messages = conversation.map(({ role, content }) => ({ role, content }));
+  const messages = conversation.map(({ role, content, thought }) => ({
+    role,
+    content,
+    ...(thought !== undefined && { reasoning_content: thought }),
+  }));
   const told = Object.keys(variables).length > 0 && { chat_template_kwargs: variables };
   const body = { model, messages, add_generation_prompt: prompt, return_token_strs: true, ...told };
   try {
@@ -115,6 +135,22 @@ async function render(
       isInternal: error.isInternal,
     });
   }
+}
+
+async function readThoughts(
+  served: VllmModel,
+  tokens: VllmTokens,
+  signal: AbortSignal | undefined,
+): Promise<ThoughtRules | null> {
+  const rendered = await Promise.all(
+    Object.entries(thoughtProbes).map(
+      async ([name, { conversation, prompt, variables }]): Promise<[string, string | null]> => {
+        const rendering = await renderOrNull(served, conversation, prompt, signal, variables);
+        return [name, rendering && (await tokens.detokenize(rendering.tokens, signal))];
+      },
+    ),
+  );
+  return readThoughtRules(Object.fromEntries(rendered));
 }
 
 async function renderOrNull(...call: Parameters<typeof render>): Promise<z.infer<typeof rendered> | null> {

@@ -89,6 +89,11 @@ export class VllmTokens {
     return { tokens: [...first, ...own], opening: first.length };
   }
 
+  /** Text of a template, without BOS: spellings of control tokens are these tokens. */
+  async special(text: string, signal?: AbortSignal): Promise<Token[]> {
+    return (await this.#tokenize(text, signal)).tokens;
+  }
+
   async detokenize(tokens: readonly Token[], signal?: AbortSignal): Promise<string> {
     if (tokens.length === 0) return "";
     const { model, replicas } = this.#served;

@@ -1,7 +1,8 @@
 /** What is found out of thoughts, for each family of templates. */
 import { describe, expect, it } from "vitest";
 import type { Token } from "../../../../src/engine/engine.ts";
-import { ChatTemplate, type Rendering, thinkingOf } from "../../../../src/engine/template/chat-template.ts";
+import { ChatTemplate, type Rendering } from "../../../../src/engine/template/chat-template.ts";
+import { thinkingOf } from "../../../../src/engine/template/thinking.ts";
 import { type Family, families } from "./families.ts";
 
 /** Control and whole tokens have ids of their own; other characters are their code points. */
