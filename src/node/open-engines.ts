@@ -20,6 +20,7 @@ import {
   withDefault,
 } from "../policy/engines-file.ts";
 import { readText } from "../system/text-files.ts";
+import { sha256Hex } from "../text/bytes.ts";
 import type { Report } from "../types/operator.ts";
 import type { Settings } from "./settings.ts";
 
@@ -107,8 +108,11 @@ export async function openLlama(
   const wearing =
     adapter === undefined ? undefined : await store.ensureReference(definition.adapters[adapter] as string, signal);
   report(`loading ${model.path}${wearing === undefined ? "" : ` with ${wearing.path}`}`);
+  const chatTemplate = definition.chat_template && (await readText(definition.chat_template));
+  const parts = [model.id, wearing?.id, chatTemplate && `template:${sha256Hex(chatTemplate).slice(0, 12)}`];
   const options: LlamaEngineOptions = {
-    model: wearing === undefined ? model.id : `${model.id}+${wearing.id}`,
+    model: parts.filter((part) => part).join("+"),
+    chatTemplate,
     modelPath: model.path,
     adapterPath: wearing?.path,
     contextSize: definition.context_size ?? settings.ICDPO_CONTEXT_SIZE ?? 0,

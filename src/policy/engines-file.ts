@@ -19,6 +19,7 @@ const llamaSchema = z.strictObject({
     .record(name, z.string().min(1))
     .default({})
     .describe("LoRA adapters by name: GGUF files; each takes a context of its own"),
+  chat_template: z.string().min(1).optional().describe("a file: the Jinja template to use in place of the model's own"),
   context_size: count.optional(),
   sequences: count.optional(),
   threads: count.optional(),

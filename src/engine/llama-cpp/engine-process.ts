@@ -73,9 +73,11 @@ export class EngineProcess {
 
   /** Throws where it cannot load the model; it has ended then. */
   async load(): Promise<Loaded> {
-    const { model, modelPath, adapterPath, contextSize, sequences, threads, gpu, ranking } = this.#options;
+    const { model, modelPath, adapterPath, chatTemplate, contextSize, sequences, threads, gpu, ranking } =
+      this.#options;
     try {
-      const options = { model, modelPath, adapterPath, contextSize, sequences, threads, gpu, ranking };
+      const files = { model, modelPath, adapterPath, chatTemplate };
+      const options = { ...files, contextSize, sequences, threads, gpu, ranking };
       const loaded = (await this.send({ type: "load", options })) as Loaded;
       this.#share = this.#shareOf(loaded.size);
       return loaded;

@@ -25,6 +25,8 @@ export interface NativeOptions {
   readonly modelPath: string;
   /** A LoRA adapter: a GGUF file. */
   readonly adapterPath?: string | undefined;
+  /** In place of the model's own. */
+  readonly chatTemplate?: string | undefined;
   /** Tokens of a request, and of each sequence; 0: what the model was trained with, as far as there is memory. */
   readonly contextSize: number;
   /** 0: as many as fit. */
@@ -78,7 +80,8 @@ export async function loadNative(options: NativeOptions): Promise<Native> {
   const context = nativeContext(await create(usual));
   const measured = await measureThreads(context, llama.gpu === false ? halves(mostThreads) : [mostThreads]);
   const threads = new ThreadControl({ start: measured.threads, most: mostThreads });
-  const model = describeModel(loaded);
+  const { chatTemplate } = options;
+  const model = { ...describeModel(loaded), ...(chatTemplate !== undefined && { chatTemplate }) };
   const samplers = new NativeSamplers(openInternals(llama, loaded), model, request.contextSize);
   const { prefillSpeed, rewinds } = measured;
   const backend = (native: NativeContext, control: ThreadControl, sequences: Sequences): NativeBackend =>
