@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 3, sources: "5841be7d570b25a7" },
+  answers: { version: 4, sources: "bb8c22c856bc130c" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
-  rewards: { version: 1, sources: "1a0179f7c2aef0f1" },
+  rewards: { version: 1, sources: "0f358101771ac570" },
   /** What a judge or teacher replied, without its thought. */
   opinions: { version: 3, sources: "165cce14c07e0fa7" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -36,7 +36,7 @@ function templateRows(template: ModelCard["template"]): [string, string][] {
     ["", template.alternates ? "user and assistant must take turns" : "turns in any order"],
     ["", toolText(template)],
     ["", template.toolResults ? "results of tools" : "no turn for results of tools"],
-    ["", thinkingText[template.thinking]],
+    ["", thoughtText(template)],
   ];
 }
 
@@ -47,11 +47,21 @@ const systemText: Readonly<Record<TemplateAbilities["system"], string>> = {
 };
 
 const thinkingText: Readonly<Record<TemplateAbilities["thinking"], string>> = {
-  switched: "thoughts, switched by enable_thinking",
+  switched: "thoughts, switched on and off",
   always: "thoughts before each answer",
   kept: "thoughts of earlier turns are known",
   none: "no thoughts",
 };
+
+/** `thoughts, switched on and off by enable_thinking: <think>\n … \n</think>; of effort low, medium, high`. */
+function thoughtText({ thinking, thoughts }: TemplateAbilities): string {
+  if (thoughts === null) return thinkingText[thinking];
+  const { off, opening, space, marker, efforts } = thoughts;
+  const [name] = Object.keys(off ?? {});
+  const written = `${opening || "(opened by the prompt)"} … ${space}${marker}`.replaceAll("\n", "\\n");
+  const levels = efforts.length > 0 ? `; of effort ${efforts.join(", ")}` : "";
+  return `${thinkingText[thinking]}${name === undefined ? "" : ` by ${name}`}: ${written}${levels}`;
+}
 
 function toolText({ tools, syntax }: TemplateAbilities): string {
   if (syntax !== null) {

@@ -6,10 +6,13 @@
 import type { Engine } from "../engine/engine.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import { candidateCount } from "../icdpo/strategy.ts";
+import { hasOwnThoughts, thoughtLimit } from "../icdpo/thought.ts";
 import { wavesOf } from "../icdpo/waves.ts";
+import { isScored } from "../policy/bypass.ts";
 import { contrastOf } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
+import { reasoningOf } from "../policy/reasoning-schema.ts";
 import { defaultInstructions } from "../policy/schema.ts";
 import { isBySums } from "../policy/score-schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
@@ -52,7 +55,7 @@ function isLetter(code: number): boolean {
   return code < 0x80 && lower >= 0x61 && lower <= 0x7a;
 }
 
-type Asked = Pick<IcdpoRequest, "conversation" | "sampling" | "answers" | "tools"> & {
+type Asked = Pick<IcdpoRequest, "conversation" | "sampling" | "answers" | "tools" | "reasoning" | "within"> & {
   /** Somebody has said how long answers may be; absent: yes. */
   readonly isBounded?: boolean | undefined;
 };
@@ -68,7 +71,7 @@ export function generationDemand(policy: Policy, asked: Asked): Demand {
     tokens: async (signal) => {
       const size = await contextSize(policy.sampler.engine, signal);
       const { score } = policy.settings;
-      const answers = count * answerTokens(asked, size);
+      const answers = count * answerTokens(asked, size) + (await thoughtTokens(policy, asked, count, signal));
       const contexts = contextsOf(policy, asked, size);
       // Each wave of candidates has calls of its own: a cache of prefixes may have lost what it held.
       const waves = wavesOf(policy.settings.candidates, asked.answers, count).length;
@@ -83,6 +86,21 @@ export function generationDemand(policy: Policy, asked: Asked): Demand {
 
 function answerTokens({ sampling, isBounded = true }: Asked, size: number): number {
   return Math.min(isBounded ? sampling.maxTokens : expectedTokens, size);
+}
+
+/** Of a model that thinks. A thought that all share is fed before each answer, but found in a cache. */
+async function thoughtTokens(
+  { sampler, settings, ...policy }: Policy,
+  { reasoning: asked, within }: Asked,
+  count: number,
+  signal: AbortSignal,
+): Promise<number> {
+  const { capabilities, contextSize: size } = await sampler.engine.info(signal);
+  if (capabilities.thinking === undefined || sampler.format !== "chat") return 0;
+  const about = { isScored: isScored({ settings, ...policy }), within, asked };
+  const reasoning = reasoningOf(settings.reasoning, about, capabilities.thinking);
+  if (!reasoning.thinks) return 0;
+  return thoughtLimit(reasoning, size) * (hasOwnThoughts(reasoning, count) ? count : 1);
 }
 
 interface Given extends Pick<Asked, "conversation"> {

@@ -69,9 +69,11 @@ function agreed(
   { answerId, isStreamed }: { readonly answerId: string; readonly isStreamed: boolean },
 ): { readonly demand: Demand; readonly answer: (work: Work, out?: Outlet<GenerationEvent>) => Promise<Answered> } {
   const terms = agree(dependencies, resolved, generation, isStreamed);
-  const { conversation, answers, tools } = generation;
+  const { conversation, answers, tools, reasoning } = generation;
   const { sampling, isBounded } = terms;
-  const demand = generationDemand(terms.policy, { conversation, sampling, answers, tools, isBounded });
+  const within = generation.sampling.maxTokens;
+  const asked = { conversation, sampling, answers, tools, reasoning, within, isBounded };
+  const demand = generationDemand(terms.policy, asked);
   const answer = async (work: Work, out?: Outlet<GenerationEvent>): Promise<Answered> => {
     const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
     const { outcome, readers } = await work.attempt(async (usage) => {

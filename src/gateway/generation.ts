@@ -36,6 +36,8 @@ export interface Generation {
   readonly variables?: TemplateVariables | undefined;
   /** What it says of thoughts before the answer. */
   readonly reasoning?: AskedReasoning | undefined;
+  /** The field that says so, to be named where the model does not think; absent: it is one that such models may get. */
+  readonly reasoningField?: string | undefined;
   /** False: nothing of its prompt is taken from a cache of earlier requests, or left for later ones. */
   readonly cachesPrompt?: boolean | undefined;
   /** Only what the client says itself; the policy says the rest. */

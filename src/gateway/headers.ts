@@ -28,6 +28,12 @@ export function candidatesHeader(candidates: number): Record<string, string> {
   return { "x-icdpo-candidates": String(candidates) };
 }
 
+/** One more field of the request that has no effect. */
+export function ignoredHeader(c: Context, field: string): Record<string, string> {
+  const others = c.res.headers.get("x-icdpo-ignored");
+  return { "x-icdpo-ignored": others === null ? field : `${field}, ${others}` };
+}
+
 const mostPlaces = 16;
 /** Names come from the client: no more of one is said back. */
 const longestPlace = 160;

@@ -16,7 +16,7 @@ import { AnswerReader } from "./answer-reader.ts";
 import { checkAnswerSize, fittingTokens } from "./answer-room.ts";
 import type { AppDependencies } from "./dependencies.ts";
 import type { Generation } from "./generation.ts";
-import { routeHeaders, schemaHeaders, setHeaders } from "./headers.ts";
+import { ignoredHeader, routeHeaders, schemaHeaders, setHeaders } from "./headers.ts";
 import { recordedSettings } from "./recorded-settings.ts";
 import type { ResolvedRoute } from "./route.ts";
 import { tenantOf } from "./tenant.ts";
@@ -128,6 +128,8 @@ export async function prepare(
   observer.note({ answers });
   observer.text("request", conversation);
   observer.text("settings", recordedSettings(generation, request.seed));
+  if (capabilities.thinking === undefined && generation.reasoningField !== undefined)
+    setHeaders(c, ignoredHeader(c, generation.reasoningField));
   setHeaders(c, { ...routeHeaders(resolved, candidateCount(policy, request)), ...schemaHeaders(relaxed) });
   const reader = (index: number): AnswerReader => readerOf(index, () => dependencies.newId("call_"));
   return { policy, bypassed, request, reader };

@@ -25,6 +25,8 @@ export function blocksFor(
   isStreamed: boolean,
 ): Blocks | null {
   if (settings.stream !== undefined || settings.block !== undefined) return blocksOf(settings, isStreamed);
+  // Blocks go on from one thought.
+  if (settings.reasoning?.thoughts === "own") return null;
   const inBlocks: PolicySettings = { ...settings, stream: "blocks" };
   return misfitOfChoice(inBlocks, { score: goesOn }) === null ? blocksOf(inBlocks, isStreamed) : null;
 }

@@ -34,7 +34,7 @@ export interface PlaygroundProps {
 }
 
 export function Playground({ choices, chosen, conversation, compare, played, error, canRate }: PlaygroundProps) {
-  const history = JSON.stringify(conversation.map(({ role, content }) => ({ role, content })));
+  const history = JSON.stringify(conversation.map(({ role, content, thought }) => ({ role, content, thought })));
   return (
     <>
       <p class="quiet">
@@ -77,9 +77,15 @@ function Turns({ conversation }: { readonly conversation: Conversation }) {
   const names: Record<Message["role"], string> = { user: "You", assistant: "Model", system: "System", tool: "Tool" };
   return (
     <section aria-label="Conversation">
-      {conversation.map(({ role, content }) => (
+      {conversation.map(({ role, content, thought }) => (
         <div class="card">
           <h3>{names[role]}</h3>
+          {thought !== undefined && (
+            <details>
+              <summary>Thought</summary>
+              <div class="text quiet">{thought}</div>
+            </details>
+          )}
           <div class="text">{content}</div>
         </div>
       ))}

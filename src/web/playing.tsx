@@ -30,7 +30,13 @@ const playSchema = z.object({
 });
 
 const historySchema = z
-  .array(z.object({ role: z.enum(["user", "assistant", "system"]), content: z.string() }))
+  .array(
+    z.object({
+      role: z.enum(["user", "assistant", "system"]),
+      content: z.string(),
+      thought: z.string().exactOptional(),
+    }),
+  )
   .max(200);
 
 const ratingSchema = z.object({ id: z.string().max(128), rating: z.enum(["up", "down"]) });
@@ -42,7 +48,9 @@ export function play(dependencies: AppDependencies) {
     const asked = { conversation: turns, compare: compare === "on", chosen };
     try {
       const played = await answer(c, dependencies, resolve(c, dependencies.policies(), chosen), turns, asked.compare);
-      const conversation: Conversation = [...turns, { role: "assistant", content: played.answer.content ?? "" }];
+      const { content, thought } = played.answer;
+      const said = { role: "assistant", content: content ?? "", ...(thought !== null && { thought }) } as const;
+      const conversation: Conversation = [...turns, said];
       return renderPlayground(c, dependencies, { ...asked, conversation, played, error: null });
     } catch (error) {
       if (isFault(error)) dependencies.report(error);

@@ -155,6 +155,7 @@ const session = /"session_id":"[^"]*"|_session_[\w-]+$/u;
 export function toGeneration(body: MessagesRequest): Generation {
   return {
     ...toPrompt(body),
+    ...(body.thinking && body.thinking.type !== "disabled" && { reasoningField: "thinking" }),
     sampling: toSampling(body, { maxTokens: body.max_tokens, stop: body.stop_sequences }),
     seed: toSeed(body.seed),
     ...toGatewayFields({ user: body.metadata?.user_id?.replace(session, ""), icdpo: body.icdpo }),
@@ -199,8 +200,7 @@ const harmless: ReadonlySet<string> = new Set([
 export function inVain(body: CountTokensRequest): Record<string, string> {
   const unknown = Object.keys(body).filter((field) => !harmless.has(field) && body[field] !== null);
   const { format: _, ...config } = body.output_config ?? {};
-  const thinking = body.thinking && body.thinking.type !== "disabled" ? ["thinking"] : [];
   const leftOut = (body.tools ?? []).flatMap((tool) => (isOwn(tool) ? [] : [tool.type]));
-  const ignored = [...thinking, ...Object.keys(config).map((field) => `output_config.${field}`), ...unknown];
+  const ignored = [...Object.keys(config).map((field) => `output_config.${field}`), ...unknown];
   return vainHeaders({ ignored, leftOut });
 }
