@@ -51,7 +51,8 @@ export function tokenValuesOf(
     const demonstrations = shown
       .flatMap((one) => known.filter((demonstration) => demonstration.id === one))
       .map((demonstration) => withShownNegative(demonstration, settings.score, random));
-    const parts = { conversation: messages, demonstrations, instructions: settings.instructions ?? null };
+    const instructions = settings.instructions ?? null;
+    const parts = { conversation: messages, demonstrations, instructions, thinks: { thinks: false } };
     const longest = Math.max(...answers.map(({ tokens }) => tokens + 1));
     const needs = { negative: negativeOf(settings.score), reserve: longest, signal };
     const contexts = await buildContexts(policy, parts, needs);

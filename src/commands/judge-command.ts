@@ -160,7 +160,7 @@ async function answerOf(
   settings: Pair["settings"],
   signal: AbortSignal,
 ): Promise<string> {
-  const { seed, answers, topLogprobs, format, variables } = settings;
+  const { seed, answers, topLogprobs, format, variables, reasoning } = settings;
   const asked = { conversation, sampling: settings.sampling, answers, tools: [], format, variables };
   const { policy, sampling } = termsOf(arm, asked);
   const syntax = (await policy.sampler.engine.info(signal)).capabilities.tools ?? genericToolSyntax;
@@ -170,6 +170,8 @@ async function answerOf(
     conversation,
     sampling,
     variables,
+    reasoning,
+    within: settings.sampling.maxTokens,
     grammar,
     topLogprobs: topLogprobs ?? undefined,
     answers,

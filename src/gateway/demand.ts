@@ -6,13 +6,11 @@
 import type { Engine } from "../engine/engine.ts";
 import type { IcdpoRequest } from "../icdpo/pipeline.ts";
 import { candidateCount } from "../icdpo/strategy.ts";
-import { hasOwnThoughts, thoughtLimit } from "../icdpo/thought.ts";
+import { hasOwnThoughts, reasoningFor, thoughtLimit } from "../icdpo/thought.ts";
 import { wavesOf } from "../icdpo/waves.ts";
-import { isScored } from "../policy/bypass.ts";
 import { contrastOf } from "../policy/decoding.ts";
 import type { Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
-import { reasoningOf } from "../policy/reasoning-schema.ts";
 import { defaultInstructions } from "../policy/schema.ts";
 import { isBySums } from "../policy/score-schema.ts";
 import type { Conversation, Demonstration } from "../types/conversation.ts";
@@ -89,18 +87,11 @@ function answerTokens({ sampling, isBounded = true }: Asked, size: number): numb
 }
 
 /** Of a model that thinks. A thought that all share is fed before each answer, but found in a cache. */
-async function thoughtTokens(
-  { sampler, settings, ...policy }: Policy,
-  { reasoning: asked, within }: Asked,
-  count: number,
-  signal: AbortSignal,
-): Promise<number> {
-  const { capabilities, contextSize: size } = await sampler.engine.info(signal);
-  if (capabilities.thinking === undefined || sampler.format !== "chat") return 0;
-  const about = { isScored: isScored({ settings, ...policy }), within, asked };
-  const reasoning = reasoningOf(settings.reasoning, about, capabilities.thinking);
-  if (!reasoning.thinks) return 0;
-  return thoughtLimit(reasoning, size) * (hasOwnThoughts(reasoning, count) ? count : 1);
+async function thoughtTokens(policy: Policy, asked: Asked, count: number, signal: AbortSignal): Promise<number> {
+  const reasoning = await reasoningFor(policy, asked, signal);
+  if (!reasoning?.thinks) return 0;
+  const limit = thoughtLimit(reasoning, await contextSize(policy.sampler.engine, signal));
+  return limit * (hasOwnThoughts(reasoning, count) ? count : 1);
 }
 
 interface Given extends Pick<Asked, "conversation"> {

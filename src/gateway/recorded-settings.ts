@@ -28,6 +28,13 @@ const schema = z.object({
   topLogprobs: z.number().nullable(),
   usesTools: z.boolean(),
   variables: z.record(z.string(), z.unknown()).optional(),
+  reasoning: z
+    .object({
+      thinks: z.boolean().optional(),
+      budget: z.number().optional(),
+      effort: z.enum(["low", "medium", "high"]).optional(),
+    })
+    .optional(),
   format: z.discriminatedUnion("type", [
     z.object({ type: z.literal("text") }),
     z.object({ type: z.literal("json-object") }),
@@ -42,7 +49,7 @@ export type RecordedSettings = z.output<typeof schema>;
 
 /** JSON, as it is kept. */
 export function recordedSettings(
-  { sampling, answers, topLogprobs, tools, format, variables }: Generation,
+  { sampling, answers, topLogprobs, tools, format, variables, reasoning }: Generation,
   seed: number,
 ): z.input<typeof schema> {
   const { logitBias, stop, ...given } = sampling;
@@ -54,6 +61,7 @@ export function recordedSettings(
     topLogprobs,
     usesTools: tools.length > 0,
     variables,
+    reasoning,
     format,
   };
 }

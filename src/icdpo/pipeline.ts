@@ -1,9 +1,9 @@
 /** @module Algorithm 1 of the paper, from a conversation to its answers, best first. */
 import type { SamplingParameters, TemplateVariables } from "../engine/engine.ts";
-import { isScored, lacksDemonstrations, plainly } from "../policy/bypass.ts";
+import { lacksDemonstrations, plainly } from "../policy/bypass.ts";
 import type { Models, Policy } from "../policy/policy.ts";
 import { expectedTokens } from "../policy/policy-sampling.ts";
-import { type AskedReasoning, type Reasoning, reasoningOf as resolveReasoning } from "../policy/reasoning-schema.ts";
+import type { AskedReasoning, Reasoning } from "../policy/reasoning-schema.ts";
 import type { Retrieved } from "../retrieval/retriever.ts";
 import type { Conversation, Tool } from "../types/conversation.ts";
 import { BlockwiseAnswer } from "./blocks.ts";
@@ -25,7 +25,7 @@ import {
   strategyChoice,
   type Timings,
 } from "./strategy.ts";
-import { contextsAfter, hasOwnThoughts, shareThought, type Thought } from "./thought.ts";
+import { contextsAfter, hasOwnThoughts, reasoningFor, shareThought, type Thought } from "./thought.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 import { unscoredAnswers } from "./whole-answers.ts";
@@ -158,7 +158,7 @@ export async function icdpo(policy: Policy, request: IcdpoRequest): Promise<Icdp
   const begun = begin(policy, request);
   const retrieved = await retrieve(begun);
   const run = lacksDemonstrations(policy, retrieved) ? goingOn(begun, plainly(policy)) : begun;
-  const reasoning = await reasoningOf(run);
+  const reasoning = await reasoningFor(policy, request, begun.signal);
   const { contexts, thought } = await withThought(run, await encodeContexts(run, retrieved, reasoning), reasoning);
   const demonstrations = retrieved.slice(0, contexts.shots);
   const strategy = strategyOf(
@@ -248,7 +248,8 @@ async function encodeContexts(
   const instructions = settings.instructions ?? null;
   const parts = { conversation, demonstrations, instructions, tools, variables, thinks: reasoning ?? undefined };
   const negative = strategy.type === "unscored" ? null : negativeOf(settings.score);
-  const reserve = Math.min(sampling.maxTokens, settings.sampling.max_tokens ?? expectedTokens);
+  const answer = Math.min(sampling.maxTokens, settings.sampling.max_tokens ?? expectedTokens);
+  const reserve = answer + (reasoning?.thinks ? Math.min(reasoning.budget, expectedTokens) : 0);
   const contexts = await buildContexts(modelsOf(run), parts, {
     negative,
     ownThoughts: hasOwnThoughts(reasoning, run.count),
@@ -265,15 +266,6 @@ async function encodeContexts(
   });
   request.onStage?.("queue");
   return contexts;
-}
-
-/** How the model that samples thinks; null: it does not, or its prompts have no place for thoughts. */
-async function reasoningOf({ policy, request, signal }: Run): Promise<Reasoning | null> {
-  const { engine, format } = policy.sampler;
-  const { thinking } = (await engine.info(signal)).capabilities;
-  if (thinking === undefined || format !== "chat") return null;
-  const { within, reasoning: asked } = request;
-  return resolveReasoning(policy.settings.reasoning, { isScored: isScored(policy), within, asked }, thinking);
 }
 
 /** Where all candidates share a thought, the contexts after it. */

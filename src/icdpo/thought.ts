@@ -4,7 +4,9 @@
  */
 import { EventQueue } from "../async/event-queue.ts";
 import type { SamplingParameters, Thinking } from "../engine/engine.ts";
-import type { Reasoning } from "../policy/reasoning-schema.ts";
+import { isScored } from "../policy/bypass.ts";
+import type { Policy } from "../policy/policy.ts";
+import { type AskedReasoning, type Reasoning, reasoningOf } from "../policy/reasoning-schema.ts";
 import type { Contexts, ScoringContext } from "./contexts.ts";
 import { type Candidate, type SampleOptions, sampleCandidates, teller } from "./sample.ts";
 import { candidateSeed } from "./seed.ts";
@@ -50,6 +52,21 @@ export function thoughtLimit({ budget, within = Number.POSITIVE_INFINITY }: Reas
 /** Tokens that an answer may have after a thought. */
 export function answerRoom({ within = Number.POSITIVE_INFINITY }: Reasoning, room: number, thought: Thought): number {
   return Math.max(1, Math.min(room, within - thought.tokens));
+}
+
+/** How a request to a policy is thought about; null: the model does not think, or its prompts have no place for it. */
+export async function reasoningFor(
+  policy: Policy,
+  {
+    reasoning: asked,
+    within,
+  }: { readonly reasoning?: AskedReasoning | undefined; readonly within?: number | undefined },
+  signal?: AbortSignal,
+): Promise<Reasoning | null> {
+  const { engine, format } = policy.sampler;
+  const { thinking } = (await engine.info(signal)).capabilities;
+  if (thinking === undefined || format !== "chat") return null;
+  return reasoningOf(policy.settings.reasoning, { isScored: isScored(policy), within, asked }, thinking);
 }
 
 /** Candidates that are alone share their thought with nobody: it is as well sampled before them. */

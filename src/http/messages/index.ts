@@ -10,6 +10,7 @@ import { termsOf } from "../../gateway/terms.ts";
 import { askerOf, withRequest } from "../../gateway/work.ts";
 import { checkLength } from "../../icdpo/contexts.ts";
 import { baseContext, encodeContext } from "../../icdpo/prompt.ts";
+import { reasoningFor } from "../../icdpo/thought.ts";
 import { readBody } from "../json-body.ts";
 import { streamAnswer } from "../sse.ts";
 import { finishedMessage, type MessagesCall } from "./messages-answer.ts";
@@ -56,10 +57,12 @@ export function countTokens(dependencies: AppDependencies) {
     setHeaders(c, inVain(body));
     const prompt = toPrompt(body);
     const route = requestedRoute(c, dependencies.policies(), body.model);
-    const { sampler } = termsOf(route.policy, { ...prompt, sampling: {} }).policy;
-    const context = baseContext(sampler.format, prompt.conversation, prompt);
+    const { policy } = termsOf(route.policy, { ...prompt, sampling: {} });
+    const { sampler } = policy;
     const { tokens } = await withRequest(askerOf(c), dependencies, countingDemand, async ({ signal }) => {
       await checkLength([sampler], prompt, signal);
+      const thinks = (await reasoningFor(policy, prompt, signal)) ?? undefined;
+      const context = baseContext(sampler.format, prompt.conversation, { ...prompt, thinks });
       return encodeContext(sampler.engine, context, signal);
     });
     return c.json({ input_tokens: tokens.length });

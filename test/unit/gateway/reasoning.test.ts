@@ -181,6 +181,13 @@ describe("a message", () => {
     expect(starts).toEqual(["thinking", "text"]);
   });
 
+  it.each([{}, { thinking: { type: "disabled" } }])("is counted as its usage says: %o", async (more) => {
+    const { post } = await thinking();
+    const { usage } = await json(await post("/v1/messages", { ...asked, ...more }));
+    const counted = await json(await post("/v1/messages/count_tokens", { ...asked, ...more }));
+    expect(counted.input_tokens).toBe(usage.input_tokens);
+  });
+
   it("has none where thinking is disabled", async () => {
     const { post } = await thinking();
     const body = await json(await post("/v1/messages", { ...asked, thinking: { type: "disabled" } }));
