@@ -110,6 +110,7 @@ export default defineConfig({
           name: "integration",
           include: ["test/integration/**/*.test.ts"],
           globalSetup: "test/integration/setup.ts",
+          setupFiles: "test/integration/patience.ts",
           testTimeout: 10 * minute,
           env: patientGateway,
           // As many engines of one thread as the smallest machines have cores: two on two cores get more done than one
