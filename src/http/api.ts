@@ -12,8 +12,6 @@ import {
   healthSchema,
   modelListSchema,
   modelSchema,
-  responseEventSchema,
-  responseSchema,
   scoreSchema,
   textCompletionSchema,
 } from "./answer-schemas.ts";
@@ -33,6 +31,7 @@ import { messageAnswerSchema, messageEventSchema, tokenCountSchema } from "./mes
 import { describeApi } from "./openapi.ts";
 import { responses } from "./responses/index.ts";
 import { responsesBodySchema } from "./responses/responses-request.ts";
+import { responseEventSchema, responseSchema } from "./responses/responses-schemas.ts";
 
 export interface Endpoint {
   readonly method: "get" | "post";

@@ -1,7 +1,8 @@
 /** Thoughts in the words of each protocol, whole and streamed. */
 import { describe, expect, it } from "vitest";
-import { chatChunkSchema, chatCompletionSchema, responseSchema } from "../../../src/http/answer-schemas.ts";
+import { chatChunkSchema, chatCompletionSchema } from "../../../src/http/answer-schemas.ts";
 import { messageAnswerSchema, messageEventSchema } from "../../../src/http/messages/messages-schemas.ts";
+import { responseSchema } from "../../../src/http/responses/responses-schemas.ts";
 import { eventsOf, gateway, json, readStream } from "../scripted-gateway.ts";
 import { thinks } from "../thinking-script.ts";
 
