@@ -3,6 +3,7 @@ import {
   boundedSampling,
   type Conversation,
   contradiction,
+  type Demonstration,
   GatewayError,
   type IcdpoOutcome,
   icdpo,
@@ -14,6 +15,7 @@ import {
   type PolicySettings,
   type PromptedModel,
   policyId,
+  withoutSystemTurn,
 } from "icdpo-gateway/laboratory";
 import type { ResultCache } from "./cache.ts";
 import { cachedEngine } from "./cached-engine.ts";
@@ -125,7 +127,10 @@ export function answered(
 function heldOut(policy: Policy, prompt: Conversation): Policy {
   const { retriever, demonstrations } = policy;
   if (retriever === null) return { ...policy, rate: undefined };
-  const except = new Set(demonstrations.filter(({ messages }) => samePrompt(messages, prompt)).map(({ id }) => id));
+  // Demonstrations have no system turn: its text was kept before the question, or dropped.
+  const own = [withoutSystemTurn(prompt), withoutSystemTurn(prompt, true)];
+  const isOwn = ({ messages }: Demonstration): boolean => own.some((turns) => samePrompt(messages, turns));
+  const except = new Set(demonstrations.filter(isOwn).map(({ id }) => id));
   return {
     ...policy,
     rate: undefined,

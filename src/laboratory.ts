@@ -10,6 +10,8 @@ export { boundedFetch } from "./client/bounded-fetch.ts";
 export { isRedirect, redirected } from "./client/redirect.ts";
 export { addPriceOptions, endpointKey, type Priced, whole } from "./commands/endpoint-options.ts";
 export { type World, withModels, withSignal } from "./commands/world.ts";
+export { withoutSystemTurn } from "./demonstrations/chat-rows.ts";
+export { dataFiles, dataName, readRows } from "./demonstrations/data-rows.ts";
 export { detectFormat, type Example, readExample } from "./demonstrations/datasets.ts";
 export { openJournal, readLines, writeLines } from "./demonstrations/demonstration-files.ts";
 export { judgePair } from "./demonstrations/judge.ts";

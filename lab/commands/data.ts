@@ -3,13 +3,15 @@ import path from "node:path";
 import {
   candidateSeed,
   type Demonstration,
+  dataName,
   detectFormat,
   type Engine,
   type Example,
   GatewayError,
   promptText,
   readExample,
-  readLines,
+  readRows,
+  withoutSystemTurn,
 } from "icdpo-gateway/laboratory";
 import { shuffled } from "../statistics.ts";
 import type { DataOptions } from "./options.ts";
@@ -30,6 +32,8 @@ export interface EvaluationData {
   readonly sets: readonly TestSet[];
   /** Null: the policies' own. */
   readonly demonstrations: readonly Demonstration[] | null;
+  /** Sets of which some examples may not be tested, because they may be demonstrated. */
+  readonly capped: readonly string[];
 }
 
 interface NumberedExample extends Example {
@@ -57,13 +61,17 @@ export async function readData(options: DataOptions, engine: Engine, signal: Abo
     sets.push({ label, examples });
   }
   const held = new Set(pools.flatMap(({ pool }) => pool.map(promptKey)));
-  return { sets, demonstrations: await readDemonstrations(options, held, filter) };
+  return {
+    sets,
+    demonstrations: await readDemonstrations(options, held, filter),
+    capped: pools.filter(({ isCapped }) => isCapped).map(({ label }) => label),
+  };
 }
 
 /** For a title. */
 export function describeData(
-  { maxPrompt, maxResponse }: DataOptions,
-  demonstrations: readonly Demonstration[] | null,
+  { maxPrompt, maxResponse, holdOut }: DataOptions,
+  { demonstrations, capped }: Pick<EvaluationData, "demonstrations" | "capped">,
 ): string {
   const lengths = [
     ...(maxPrompt > 0 ? [`prompts of at most ${maxPrompt} tokens`] : []),
@@ -73,7 +81,8 @@ export function describeData(
     demonstrations === null
       ? "the policies' demonstrations"
       : `${demonstrations.length} demonstrations, none of them tested`;
-  return [...lengths, source].join(", ");
+  const cap = capped.length === 0 ? [] : [`of ${capped.join(", ")} at most ${holdOut} prompts tested (--hold-out)`];
+  return [...lengths, source, ...cap].join(", ");
 }
 
 async function readDemonstrations(
@@ -87,35 +96,42 @@ async function readDemonstrations(
   if (kept.length === 0)
     throw new GatewayError(
       "invalid_request",
-      `${file}: nothing is left to demonstrate; a smaller --hold-out leaves more.`,
+      `${file}: nothing is left to demonstrate: its prompts may all be tested, or are too long. A smaller --hold-out leaves more of a file that is both.`,
     );
   return kept.map(({ line, messages, chosen, rejected, near }) => ({
     id: `line-${line}`,
-    messages,
+    messages: withoutSystemTurn(messages),
     chosen,
     rejected,
     near,
   }));
 }
 
-/** What may be tested of a file, in the order in which it is drawn. */
-async function readPool(
-  spec: string,
-  options: DataOptions,
-): Promise<{ readonly label: string; readonly pool: readonly NumberedExample[] }> {
+interface Pool {
+  readonly label: string;
+  /** What may be tested of a file, in the order in which it is drawn. */
+  readonly pool: readonly NumberedExample[];
+  readonly isCapped: boolean;
+}
+
+/** Of a file that is demonstrated as well `holdOut` examples may be tested, of another all. */
+async function readPool(spec: string, options: DataOptions): Promise<Pool> {
   const at = spec.indexOf("=");
   const file = spec.slice(at + 1);
-  const label = at > 0 ? spec.slice(0, at) : path.basename(file).replace(/\.jsonl(?:\.gz)?$/u, "");
+  const label = at > 0 ? spec.slice(0, at) : dataName(file);
   const examples = (await readExamples(file)).filter(({ line }) => line > options.skip);
   const order = shuffled(examples.length, options.seed).map((index) => examples[index] as NumberedExample);
-  return { label, pool: options.demonstrationsFrom === undefined ? order : order.slice(0, options.holdOut) };
+  const { demonstrationsFrom, holdOut } = options;
+  const isBoth = demonstrationsFrom !== undefined && path.resolve(demonstrationsFrom) === path.resolve(file);
+  const isCapped = isBoth && order.length > holdOut;
+  return { label, pool: isCapped ? order.slice(0, holdOut) : order, isCapped };
 }
 
 /** Lines of known formats, each prompt with its responses once. */
 async function readExamples(file: string): Promise<NumberedExample[]> {
   const examples: NumberedExample[] = [];
   const seen = new Set<string>();
-  for await (const { number: line, value } of readLines(file)) {
+  for await (const { number: line, value } of readRows(file)) {
     const format = detectFormat(value);
     const example = format === null ? { reason: "of no known format" } : readExample(format, value);
     const key = JSON.stringify(example);

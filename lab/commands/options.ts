@@ -1,6 +1,6 @@
 /** @module Options that the evaluations share. */
 import { type Command, InvalidArgumentError, Option } from "commander";
-import { GatewayError, type PromptFormat, promptFormats, whole } from "icdpo-gateway/laboratory";
+import { dataFiles, GatewayError, type PromptFormat, promptFormats, whole } from "icdpo-gateway/laboratory";
 
 export interface RunOptions {
   readonly policy: readonly string[];
@@ -42,7 +42,7 @@ export function addDataOptions(command: Command, limit: number): Command {
     .addOption(
       new Option(
         "--data <label=file>",
-        ".jsonl or .jsonl.gz: HH-RLHF, SyntheticGPT, OpenAI's preference data, demonstrations; again for another column (harmless=…, helpful=…)",
+        `${dataFiles}: whatever \`demos import\` takes; again for another column (harmless=…, helpful=…)`,
       )
         .argParser((text: string, before: readonly string[]) => [...before, text])
         .default([]),
@@ -62,7 +62,7 @@ export function addDataOptions(command: Command, limit: number): Command {
     )
     .option(
       "--hold-out <number>",
-      "with --demonstrations-from: so many of each data file may be tested, the rest may be demonstrated",
+      "of a data file that --demonstrations-from names too: so many may be tested, the rest may be demonstrated",
       whole,
       500,
     );

@@ -29,10 +29,10 @@ export function pairsCommand(world: World): Command {
   return command.action((options: RunOptions & DataOptions) => {
     requireData(options);
     return withRun(world, "pairs", options, async (run) => {
-      const { sets, demonstrations } = await readData(options, await ownEngine(run), run.signal);
-      const arms = await openArms(run, options, retrievers, demonstrations);
-      const tested = pairedSets(sets);
-      await measureAll(run, options, `Pairwise accuracy: ${describeData(options, demonstrations)}`, arms, tested);
+      const data = await readData(options, await ownEngine(run), run.signal);
+      const arms = await openArms(run, options, retrievers, data.demonstrations);
+      const tested = pairedSets(data.sets);
+      await measureAll(run, options, `Pairwise accuracy: ${describeData(options, data)}`, arms, tested);
     });
   });
 }

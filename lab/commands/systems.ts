@@ -30,11 +30,12 @@ export function systemsCommand(world: World): Command {
     requireData(options);
     checkRewards(options);
     return withRun(world, "systems", options, async (run) => {
-      const { sets, demonstrations } = await readData(options, await ownEngine(run), run.signal);
+      const data = await readData(options, await ownEngine(run), run.signal);
+      const { sets, demonstrations } = data;
       const arms = await openArms(run, options, defaults, demonstrations);
       await withMeasures(run, options, async (measures, notes) => {
         const rows = await answerAll(run, options, arms, sets, measures);
-        const report = answersReport(`Systems: ${describeData(options, demonstrations)}`, rows, notes());
+        const report = answersReport(`Systems: ${describeData(options, data)}`, rows, notes());
         const figure = judgedFigure(rows);
         await writeResults(run, "answers", {
           rows,

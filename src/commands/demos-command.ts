@@ -1,6 +1,8 @@
 /** @module `icdpo demos`: sets of demonstrations. */
 import path from "node:path";
 import { Command, InvalidArgumentError, Option } from "commander";
+import { withoutSystemTurn } from "../demonstrations/chat-rows.ts";
+import { dataFiles, dataName, readRows } from "../demonstrations/data-rows.ts";
 import {
   type DatasetFormat,
   datasetFormats,
@@ -8,7 +10,7 @@ import {
   type Example,
   readExample,
 } from "../demonstrations/datasets.ts";
-import { readLines, refuseToOverwrite, writeLines } from "../demonstrations/demonstration-files.ts";
+import { refuseToOverwrite, writeLines } from "../demonstrations/demonstration-files.ts";
 import { openKeptEmbedder, openModelStore } from "../node/runtime.ts";
 import { parseDemonstrations } from "../policy/parse.ts";
 import { questionOf, questionTexts } from "../retrieval/question.ts";
@@ -20,13 +22,8 @@ import { harvestCommand, teachCommand } from "./teach-command.ts";
 import { setFile, type World, withSignal, withTokenizer } from "./world.ts";
 
 /** Tokens of prompt and response at most: the paper's filters (Appendix B); 0 is no limit. */
-const limits: Readonly<Record<DatasetFormat, readonly [prompt: number, response: number]>> = {
-  "hh-rlhf": [320, 128],
-  "synthetic-gpt": [128, 200],
-  "openai-preference": [320, 128],
-  "openai-chat": [320, 128],
-  demonstrations: [320, 128],
-};
+const limitsOf = (format: DatasetFormat): readonly [prompt: number, response: number] =>
+  format === "synthetic-gpt" ? [128, 200] : [320, 128];
 const tokenizePortion = 500;
 const embedPortion = 50;
 
@@ -47,6 +44,7 @@ interface ImportOptions {
   readonly format: DatasetFormat | "auto";
   readonly maxPrompt?: number;
   readonly maxResponse?: number;
+  readonly dropSystem?: boolean;
   readonly force?: boolean;
   readonly json?: boolean;
 }
@@ -56,7 +54,7 @@ function importCommand(world: World): Command {
     .description("make a set of demonstrations of published preference data; says what was dropped, and why")
     .argument(
       "<file>",
-      ".jsonl or .jsonl.gz: HH-RLHF, SyntheticGPT, OpenAI's fine-tuning and preference data, demonstrations",
+      `${dataFiles}: HH-RLHF, SyntheticGPT, the paper's lists, TRL's rows, OpenAI's and ShareGPT's chats, demonstrations`,
     )
     .option("--set <name>", "write demos/<name>.jsonl (default: the file's name)")
     .option("--output <file>", "write another file")
@@ -69,13 +67,14 @@ function importCommand(world: World): Command {
       count,
     )
     .option("--max-response <tokens>", "longest response; 0: any (default: the paper's, 128 and 200)", count)
+    .option("--drop-system", "leave out system messages (default: they stand before the first question)")
     .option("--force", "write over a set that is there")
     .option("--json", "print the report as JSON")
     .action((file: string, options: ImportOptions) =>
       withTokenizer(world, async (engine, signal) => {
         const tokenCounts = async (texts: readonly string[]): Promise<number[]> =>
           (await engine.tokenize(texts, signal)).map(({ length }) => length);
-        const name = options.set ?? path.basename(file).replace(/\.jsonl(?:\.gz)?$/u, "");
+        const name = options.set ?? dataName(file);
         const output = options.output ?? path.join(world.settings().demonstrationsDirectory, `${name}.jsonl`);
         await refuseToOverwrite(output, options.force);
         const { examples, dropped, lines } = await readDataset(file, options, tokenCounts, world.report);
@@ -118,13 +117,15 @@ async function readDataset(
   const drop = (reason: string): void => void dropped.set(reason, (dropped.get(reason) ?? 0) + 1);
   const seen = new Set<string>();
   let lines = 0;
-  for await (const { number, value } of readLines(file)) {
+  for await (const { number, value } of readRows(file)) {
     lines += 1;
     const format = options.format === "auto" ? detectFormat(value) : options.format;
     if (value === undefined) drop("not JSON");
     else if (format === null) drop("of no known format");
     else {
-      const example = readExample(format, value);
+      const read = readExample(format, value);
+      const example =
+        "reason" in read ? read : { ...read, messages: withoutSystemTurn(read.messages, options.dropSystem) };
       const key = "reason" in example ? "" : JSON.stringify(example);
       if ("reason" in example) drop(example.reason);
       else if (seen.has(key)) drop("stands on an earlier line as well");
@@ -141,8 +142,8 @@ async function readDataset(
       tokenCounts,
     );
     for (const [i, { line, example, format }] of portion.entries()) {
-      const maxPrompt = options.maxPrompt ?? limits[format][0];
-      const maxResponse = options.maxResponse ?? limits[format][1];
+      const maxPrompt = options.maxPrompt ?? limitsOf(format)[0];
+      const maxResponse = options.maxResponse ?? limitsOf(format)[1];
       if (maxPrompt > 0 && (prompts[i] as number) > maxPrompt) drop(`the prompt has more than ${maxPrompt} tokens`);
       else if (maxResponse > 0 && (longest[i] as number) > maxResponse)
         drop(`a response has more than ${maxResponse} tokens`);

@@ -3,14 +3,10 @@ import { createHash } from "node:crypto";
 import path from "node:path";
 import { Command, Option } from "commander";
 import { inOrder } from "../async/in-order.ts";
+import { withoutSystemTurn } from "../demonstrations/chat-rows.ts";
+import { dataFiles, readRows } from "../demonstrations/data-rows.ts";
 import { detectFormat, readExample, withoutThoughts } from "../demonstrations/datasets.ts";
-import {
-  type Journal,
-  openJournal,
-  readLines,
-  refuseToOverwrite,
-  writeLines,
-} from "../demonstrations/demonstration-files.ts";
+import { type Journal, openJournal, refuseToOverwrite, writeLines } from "../demonstrations/demonstration-files.ts";
 import { type Lesson, type TaughtLesson, teach } from "../demonstrations/teach.ts";
 import { costOf, openTeacher } from "../demonstrations/teacher.ts";
 import { icdpo } from "../icdpo/pipeline.ts";
@@ -47,7 +43,7 @@ export function teachCommand(world: World): Command {
     )
     .argument(
       "<prompts>",
-      ".jsonl or .jsonl.gz: demonstrations, preference data, or lines of {messages} that end with a user's turn",
+      `${dataFiles}: demonstrations, preference data, or rows of {messages} that end with a user's turn`,
     )
     .option("--set <name>", "write demos/<name>.jsonl")
     .option("--output <file>", "write another file")
@@ -228,7 +224,7 @@ function fingerprint(
  */
 async function readLessons(file: string, keepsRejected: boolean): Promise<Lesson[]> {
   const lessons: Lesson[] = [];
-  for await (const { number, value } of readLines(file)) {
+  for await (const { number, value } of readRows(file)) {
     const format = detectFormat(value);
     const id = hasId(value) ? value.id : `line-${number}`;
     const complaint = (reason: string) => new GatewayError("invalid_request", `${file}:${number}: ${reason}`);
@@ -243,7 +239,11 @@ async function readLessons(file: string, keepsRejected: boolean): Promise<Lesson
     const example = readExample(format, value);
     if ("reason" in example) throw complaint(example.reason);
     if (keepsRejected && example.rejected === undefined) throw complaint(nothingKept);
-    lessons.push({ id, messages: example.messages, original: keepsRejected ? example.rejected : example.chosen });
+    lessons.push({
+      id,
+      messages: withoutSystemTurn(example.messages),
+      original: keepsRejected ? example.rejected : example.chosen,
+    });
   }
   const ids = lessons.map(({ id }) => id);
   const twice = ids.find((id, i) => ids.indexOf(id) !== i);
@@ -271,9 +271,10 @@ function bareMessages(value: unknown): Message[] | null {
     typeof one.content === "string" &&
     one.content !== "";
   if (!Array.isArray(messages) || !messages.every(turn)) return null;
-  const isDialogue = messages.every(({ role }) => role === "user" || role === "assistant");
-  if (!isDialogue || messages.at(-1)?.role !== "user") return null;
-  const turns = withoutThoughts(messages);
+  const dialogue = withoutSystemTurn(messages);
+  const isDialogue = dialogue.every(({ role }) => role === "user" || role === "assistant");
+  if (!isDialogue || dialogue.at(-1)?.role !== "user") return null;
+  const turns = withoutThoughts(dialogue);
   return turns.every(({ content }) => content !== "") ? turns : null;
 }
 

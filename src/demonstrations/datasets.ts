@@ -1,20 +1,24 @@
-/** @module Preference data as it is published: one line of JSON → a prompt and its responses, or the reason why not. */
+/** @module Preference data as it is published: one row → a prompt and its responses, or the reason why not. */
 import { z } from "zod";
 import { demonstrationSchema } from "../policy/demonstration-schema.ts";
 import { withoutThought } from "../text/without-thought.ts";
 import type { Message } from "../types/conversation.ts";
+import {
+  type ChatMessage,
+  chatMessages,
+  chatResponse,
+  chatTurns,
+  sharedPrompt,
+  shareGptMessages,
+  shareGptTurn,
+} from "./chat-rows.ts";
+import { cutTranscript, promptTurns, segmentTurns, turnsOf, type Unusable } from "./transcripts.ts";
 
-export const datasetFormats = [
-  "hh-rlhf",
-  "synthetic-gpt",
-  "openai-preference",
-  "openai-chat",
-  "demonstrations",
-] as const;
-export type DatasetFormat = (typeof datasetFormats)[number];
+export type { Unusable } from "./transcripts.ts";
 
 /** A prompt that ends with a user's turn, the response to learn from, and a worse one; none with what was thought. */
 export interface Example {
+  /** A system turn first, where the data has one. */
   readonly messages: readonly Message[];
   readonly chosen: string;
   readonly rejected?: string | undefined;
@@ -22,85 +26,100 @@ export interface Example {
   readonly near?: readonly string[] | undefined;
 }
 
-/** Why a line is no example. */
-export interface Unusable {
-  readonly reason: string;
+interface Format<Schema extends z.ZodType> {
+  readonly schema: Schema;
+  readonly read: (row: z.output<Schema>) => Example | Unusable;
 }
 
-const hhRlhf = z.object({ chosen: z.string(), rejected: z.string() });
-const syntheticGpt = z.object({ prompt: z.string(), chosen: z.string(), rejected: z.string() });
-const textPart = z.object({ type: z.literal("text"), text: z.string() });
-const thoughtPart = z
-  .object({ type: z.enum(["thinking", "reasoning", "redacted_thinking"]) })
-  .transform(() => ({ text: "" }));
-const chatMessage = z.object({
-  role: z.string(),
-  content: z.union([z.string(), z.array(z.union([textPart, thoughtPart]))]).nullish(),
-  tool_calls: z.array(z.unknown()).nullish(),
-});
-const openaiChat = z.object({ messages: z.array(chatMessage).min(1) });
-const openaiPreference = z.object({
-  input: z.object({ messages: z.array(chatMessage).min(1) }),
-  preferred_output: z.array(chatMessage).min(1),
-  non_preferred_output: z.array(chatMessage).min(1),
-});
-
-const humanTurn = "\n\nHuman:";
-const assistantTurn = "\n\nAssistant:";
-const turnBorder = /\n\n(?=(?:Human|Assistant):)/u;
-const turnStart = /^(?:Human|Assistant): ?/u;
-
-/** The format of a line by its fields; null where it is none of them. */
-export function detectFormat(line: unknown): DatasetFormat | null {
-  if (demonstrationSchema.safeParse(line).success) return "demonstrations";
-  if (syntheticGpt.safeParse(line).success) return "synthetic-gpt";
-  if (hhRlhf.safeParse(line).success) return "hh-rlhf";
-  if (openaiPreference.safeParse(line).success) return "openai-preference";
-  return openaiChat.safeParse(line).success ? "openai-chat" : null;
+function format<Schema extends z.ZodType>(schema: Schema, read: Format<Schema>["read"]): Format<Schema> {
+  return { schema, read };
 }
 
-export function readExample(format: DatasetFormat, line: unknown): Example | Unusable {
-  switch (format) {
-    case "hh-rlhf":
-      return read(hhRlhf, line, ({ chosen, rejected }) => fromTranscripts(chosen, rejected));
-    case "synthetic-gpt":
-      return read(syntheticGpt, line, ({ prompt, chosen, rejected }) =>
-        turnBorder.test(prompt)
-          ? { reason: "the prompt holds several turns" }
-          : usable([{ role: "user", content: prompt }], chosen, rejected),
-      );
-    case "openai-chat":
-      return read(openaiChat, line, ({ messages }) =>
-        fromChat(messages.slice(0, -1), [messages.at(-1) as ChatMessage]),
-      );
-    case "openai-preference":
-      return read(openaiPreference, line, ({ input, preferred_output: better, non_preferred_output: worse }) =>
-        fromChat(input.messages, better, worse),
-      );
-    case "demonstrations":
-      return read(demonstrationSchema, line, ({ messages, chosen, rejected, near }) =>
-        usable(messages, chosen, rejected, near),
-      );
-  }
+/** In the order in which they are tried: a row that has the fields of two is of the first. */
+const formats = {
+  /** The project's own. */
+  demonstrations: format(demonstrationSchema, ({ messages, chosen, rejected, near }) =>
+    usable(messages, chosen, rejected, near),
+  ),
+  /** The paper's authors': all responses to a prompt, the best first. HH-RLHF_ChatGPT,3 is of this form. */
+  "ranked-list": format(
+    z.object({
+      prefix: z.union([z.array(z.array(z.string()).min(1)).min(1), z.array(z.string()).min(1)]),
+      suffix: z.array(z.string()).min(1),
+    }),
+    ({ prefix, suffix }) => fromRanking(prefix, suffix),
+  ),
+  /** The paper's authors', of their demonstrations. */
+  "positive-negative": format(
+    z.object({ prompt: z.string(), pos_response: z.string(), neg_response: z.string().nullish() }),
+    ({ prompt, pos_response: better, neg_response: worse }) => fromPrompt(prompt, better, worse ?? undefined),
+  ),
+  "synthetic-gpt": format(
+    z.object({ prompt: z.string(), chosen: z.string(), rejected: z.string() }),
+    ({ prompt, chosen, rejected }) => fromPrompt(prompt, chosen, rejected),
+  ),
+  "hh-rlhf": format(z.object({ chosen: z.string(), rejected: z.string() }), ({ chosen, rejected }) =>
+    fromTranscripts(chosen, rejected),
+  ),
+  "openai-preference": format(
+    z.object({
+      input: z.object({ messages: chatMessages }),
+      preferred_output: chatMessages,
+      non_preferred_output: chatMessages,
+    }),
+    ({ input, preferred_output: better, non_preferred_output: worse }) => fromChat(input.messages, better, worse),
+  ),
+  /** TRL's preferences, as messages: with the prompt, or with both dialogues whole. */
+  trl: format(
+    z.object({
+      prompt: z.union([chatMessages, z.string()]).nullish(),
+      chosen: chatMessages,
+      rejected: chatMessages,
+    }),
+    ({ prompt, chosen, rejected }) => fromPreference(typeof prompt === "string" ? null : prompt, chosen, rejected),
+  ),
+  /** TRL's prompts and completions, as messages or texts; of those that are marked, the good ones. */
+  "trl-completion": format(
+    z.union([
+      z.object({ prompt: chatMessages, completion: chatMessages, label: z.boolean().nullish() }),
+      z.object({ prompt: z.string(), completion: z.string(), label: z.boolean().nullish() }),
+    ]),
+    ({ prompt, completion, label }) => {
+      if (label === false) return { reason: "a completion marked as bad, without a good one" };
+      return typeof prompt === "string"
+        ? fromPrompt(prompt, completion as string, undefined)
+        : fromChat(prompt, completion as ChatMessage[]);
+    },
+  ),
+  sharegpt: format(
+    z.object({ conversations: shareGptMessages, chosen: shareGptTurn.nullish(), rejected: shareGptTurn.nullish() }),
+    ({ conversations: turns, chosen, rejected }) =>
+      chosen && rejected
+        ? fromChat(turns, [chosen], [rejected])
+        : fromChat(turns.slice(0, -1), [turns.at(-1) as ChatMessage]),
+  ),
+  "openai-chat": format(z.object({ messages: chatMessages }), ({ messages }) =>
+    fromChat(messages.slice(0, -1), [messages.at(-1) as ChatMessage]),
+  ),
+} as const;
+
+export type DatasetFormat = keyof typeof formats;
+export const datasetFormats = Object.keys(formats) as DatasetFormat[];
+
+/** The format of a row by its fields; null where it is none of them. */
+export function detectFormat(row: unknown): DatasetFormat | null {
+  return datasetFormats.find((name) => formats[name].schema.safeParse(row).success) ?? null;
 }
 
-type ChatMessage = z.output<typeof chatMessage>;
-
-function read<Schema extends z.ZodType>(
-  schema: Schema,
-  line: unknown,
-  make: (parsed: z.output<Schema>) => Example | Unusable,
-): Example | Unusable {
-  const parsed = schema.safeParse(line);
-  if (parsed.success) return make(parsed.data);
+export function readExample(name: DatasetFormat, row: unknown): Example | Unusable {
+  const { schema, read } = formats[name] as Format<z.ZodType>;
+  const parsed = schema.safeParse(row);
+  if (parsed.success) return read(parsed.data);
   const issue = parsed.error.issues[0];
   return { reason: `not of this format (${issue?.path.join(".") ?? ""}: ${issue?.message})` };
 }
 
-/**
- * HH-RLHF: both transcripts hold the whole dialogue; the prompt is everything before the last answer, which ends the
- * transcript.
- */
+/** HH-RLHF: both transcripts hold the whole dialogue. */
 function fromTranscripts(chosen: string, rejected: string): Example | Unusable {
   const [better, worse] = [cutTranscript(chosen), cutTranscript(rejected)];
   if ("reason" in better) return better;
@@ -112,24 +131,35 @@ function fromTranscripts(chosen: string, rejected: string): Example | Unusable {
     : usable(messages, better.response, worse.response);
 }
 
-function cutTranscript(text: string): { prompt: string; response: string } | Unusable {
-  const at = text.lastIndexOf(assistantTurn);
-  if (at < 0) return { reason: "no assistant turn" };
-  if (text.indexOf(humanTurn, at) >= 0) return { reason: "the transcript ends with a Human turn" };
-  return { prompt: text.slice(0, at), response: text.slice(at + assistantTurn.length).trim() };
+function fromPrompt(prompt: string, better: string, worse: string | undefined): Example | Unusable {
+  const messages = promptTurns(prompt);
+  return "reason" in messages ? messages : usable(messages, better.trim(), worse?.trim());
 }
 
-/**
- * Turns of "\n\nHuman: …\n\nAssistant: …", contents unchanged, two of one side in a row as two; null where something
- * stands before them.
- */
-function turnsOf(transcript: string): Message[] | null {
-  const turns = transcript.split(turnBorder).filter((turn) => turn !== "");
-  if (!turns.every((turn) => turnStart.test(turn))) return null;
-  return turns.map((turn) => ({
-    role: turn.startsWith("Human:") ? "user" : "assistant",
-    content: turn.replace(turnStart, ""),
-  }));
+/** As the authors' code has it: the first response is the good one, the last the bad one. */
+function fromRanking(
+  prefix: readonly (readonly string[])[] | readonly string[],
+  suffix: readonly string[],
+): Example | Unusable {
+  const isOne = (all: typeof prefix): all is readonly string[] => typeof all[0] === "string";
+  const prompts = isOne(prefix) ? [prefix] : prefix;
+  const [first = [], last = []] = [prompts[0], prompts.at(-1)];
+  if (JSON.stringify(first) !== JSON.stringify(last)) return { reason: "the two responses have different prompts" };
+  const messages = segmentTurns(first);
+  if ("reason" in messages) return messages;
+  return usable(messages, (suffix[0] as string).trim(), suffix.length > 1 ? suffix.at(-1)?.trim() : undefined);
+}
+
+function fromPreference(
+  prompt: readonly ChatMessage[] | null | undefined,
+  chosen: readonly ChatMessage[],
+  rejected: readonly ChatMessage[],
+): Example | Unusable {
+  if (prompt) return fromChat(prompt, chosen, rejected);
+  const shared = sharedPrompt(chosen, rejected);
+  if (shared === chosen.length && shared === rejected.length) return { reason: "both responses are the same" };
+  if (shared === 0) return { reason: "the two responses have different prompts" };
+  return fromChat(chosen.slice(0, shared), chosen.slice(shared), rejected.slice(shared));
 }
 
 function fromChat(
@@ -137,17 +167,13 @@ function fromChat(
   better: readonly ChatMessage[],
   worse?: readonly ChatMessage[],
 ): Example | Unusable {
-  if ([...prompt, ...better, ...(worse ?? [])].some((message) => message.tool_calls?.length || message.role === "tool"))
-    return { reason: "tool calls" };
-  if (prompt.some(({ role }) => role === "system" || role === "developer")) return { reason: "a system message" };
-  if ([...better, ...(worse ?? [])].some(({ role }) => role !== "assistant")) return { reason: "no assistant turn" };
-  if (better.length > 1 || (worse?.length ?? 0) > 1) return { reason: "a response of several turns" };
-  const turns = prompt.map(({ role, content }) => ({ role: role as Message["role"], content: textOf(content) }));
-  return usable(turns, textOf(better[0]?.content), worse && textOf(worse[0]?.content));
-}
-
-function textOf(content: ChatMessage["content"]): string {
-  return typeof content === "string" ? content : (content ?? []).map(({ text }) => text).join("");
+  const messages = chatTurns(prompt);
+  if ("reason" in messages) return messages;
+  const chosen = chatResponse(better);
+  if (typeof chosen !== "string") return chosen;
+  const rejected = worse && chatResponse(worse);
+  if (typeof rejected === "object") return rejected;
+  return usable(messages, chosen, rejected);
 }
 
 /** A conversation as a model is shown it: what was thought before earlier answers is no part of it. */

@@ -77,7 +77,7 @@ describe("icdpo demos import", () => {
     expect(code, stderr).toBe(0);
     expect(JSON.parse(stdout)).toMatchObject({
       lines: 14,
-      kept: 5,
+      kept: 6,
       dropped: {
         "the transcript ends with a Human turn": 1,
         "not JSON": 1,
@@ -87,7 +87,6 @@ describe("icdpo demos import", () => {
         "the two responses have different prompts": 1,
         "the prompt has more than 128 tokens": 1,
         "a response has more than 200 tokens": 1,
-        "a system message": 1,
       },
     });
     const set = readJsonl("demos/mixed.jsonl");
@@ -99,7 +98,11 @@ describe("icdpo demos import", () => {
       source: "mixed.jsonl.gz",
     });
     expect(set[2]).toMatchObject({ chosen: "Four." });
-    expect(run("demos", "show", "mixed").stdout).toContain("demonstrations: 5");
+    expect(set[5]).toMatchObject({ messages: [user("Be brief.\n\nHi")], chosen: "Hi." });
+    const dropped = run("demos", "import", inFolder("mixed.jsonl.gz"), "--set", "bare", "--drop-system");
+    expect(dropped.code, dropped.stderr).toBe(0);
+    expect(readJsonl("demos/bare.jsonl")[5]).toMatchObject({ messages: [user("Hi")], chosen: "Hi." });
+    expect(run("demos", "show", "mixed").stdout).toContain("demonstrations: 6");
     expect(run("demos", "show", "mixed", "mixed-1").stdout).toContain("+ Fine, thanks.");
   });
 

@@ -1,4 +1,5 @@
 import { describe, expect, it } from "vitest";
+import { withoutSystemTurn } from "../../../src/demonstrations/chat-rows.ts";
 import {
   type DatasetFormat,
   detectFormat,
@@ -70,10 +71,97 @@ describe("a transcript of HH-RLHF", () => {
 });
 
 describe("other formats", () => {
-  it("drop a prompt that is itself a transcript, rather than call all of it the user's turn", () => {
-    const line = { prompt: "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:", chosen: "d", rejected: "e" };
-    expect(read(line)).toEqual({ reason: "the prompt holds several turns" });
+  it("take a prompt that is itself a transcript for its turns", () => {
+    const line = { prompt: "\n\nHuman: a\n\nAssistant: b\n\nHuman: c\n\nAssistant:", chosen: " d", rejected: "e" };
+    const turns = [user("a"), assistant("b"), user("c")];
+    expect(read(line)).toEqual({ messages: turns, chosen: "d", rejected: "e" });
+    expect(read({ ...line, prompt: "Human: a" })).toMatchObject({ messages: [user("a")] });
     expect(read({ ...line, prompt: "a\n\nb" })).toEqual({ messages: [user("a\n\nb")], chosen: "d", rejected: "e" });
+    expect(read({ ...line, prompt: "Read.\n\nHuman: a\n\nAssistant:" })).toEqual({
+      reason: "text before the first turn",
+    });
+  });
+
+  it("take the first of a ranked list, and the last, as the paper's code does", () => {
+    const prefix = ["<|prompter|>Hi", "<|assistant|>Hello.", "<|prompter|>Why\n\nHuman: x", "<|assistant|>"];
+    const messages = [user("Hi"), assistant("Hello."), user("Why\n\nHuman: x")];
+    const suffix = [" good ", "fair", "bad"];
+    expect(read({ prefix: [prefix, prefix, prefix], suffix })).toEqual({ messages, chosen: "good", rejected: "bad" });
+    expect(read({ prefix, suffix: ["good"] })).toEqual({ messages, chosen: "good", rejected: undefined });
+    expect(read({ prefix: [prefix, ["<|prompter|>Other"]], suffix })).toEqual({
+      reason: "the two responses have different prompts",
+    });
+    expect(read({ prefix: [["Hi", "<|assistant|>"]], suffix })).toMatchObject({ messages: [user("Hi")] });
+    expect(read({ prefix: [["<|prompter|>Hi", "and more"]], suffix })).toEqual({
+      reason: "a turn without its speaker",
+    });
+  });
+
+  it("take the authors' demonstrations, a bad response or none", () => {
+    const line = {
+      prompt: "\n\nHuman: a\n\nAssistant: b\n\nHuman: c",
+      pos_response: "d",
+      neg_response: "e",
+      meta: "x",
+    };
+    expect(read(line)).toEqual({ messages: [user("a"), assistant("b"), user("c")], chosen: "d", rejected: "e" });
+    expect(read({ ...line, neg_response: null })).toMatchObject({ chosen: "d", rejected: undefined });
+  });
+
+  it("take TRL's preferences with the prompt apart, or with it in both dialogues", () => {
+    const expected = { messages: [user("a")], chosen: "b", rejected: "c" };
+    const whole = { chosen: [user("a"), assistant("b")], rejected: [user("a"), assistant("c")] };
+    expect(read({ prompt: [user("a")], chosen: [assistant("b")], rejected: [assistant("c")] })).toEqual(expected);
+    expect(read(whole)).toEqual(expected);
+    // As UltraFeedback's binarized rows have it.
+    expect(read({ ...whole, prompt: "a", messages: whole.chosen, score_chosen: 7 })).toEqual(expected);
+    expect(read({ ...whole, rejected: [user("x"), assistant("c")] })).toEqual({
+      reason: "the two responses have different prompts",
+    });
+    expect(read({ ...whole, rejected: whole.chosen })).toEqual({ reason: "both responses are the same" });
+    const longer = { chosen: [...whole.chosen, user("d"), assistant("e")], rejected: whole.rejected };
+    expect(read(longer)).toEqual({ reason: "a response of several turns" });
+  });
+
+  it("take prompts and completions, those that are marked bad not", () => {
+    expect(read({ prompt: "a", completion: "b" })).toEqual({ messages: [user("a")], chosen: "b", rejected: undefined });
+    const line = { prompt: [user("a")], completion: [assistant("b")], label: true };
+    expect(read(line)).toMatchObject({ messages: [user("a")], chosen: "b" });
+    expect(read({ ...line, label: false })).toEqual({ reason: "a completion marked as bad, without a good one" });
+  });
+
+  it("take ShareGPT's dialogues, and its pairs", () => {
+    const [human, gpt] = [
+      { from: "human", value: "a" },
+      { from: "gpt", value: "b" },
+    ];
+    const expected = { messages: [user("a")], chosen: "b" };
+    expect(read({ conversations: [human, gpt] })).toMatchObject(expected);
+    expect(read({ conversations: [user("a"), assistant("b")] })).toMatchObject(expected);
+    expect(read({ conversations: [human], chosen: gpt, rejected: { from: "gpt", value: "c" } })).toEqual({
+      ...expected,
+      rejected: "c",
+    });
+    expect(read({ conversations: [human, gpt, human] })).toEqual({ reason: "no assistant turn" });
+    expect(read({ conversations: [human, { from: "function_call", value: "{}" }, gpt] })).toEqual({
+      reason: "tool calls",
+    });
+  });
+
+  it("keep a system message as the first turn; where no turn can be, its text or nothing", () => {
+    const system = (content: string) => ({ role: "system", content });
+    const chat = [system("Be kind."), user("a"), assistant("b"), user("c"), assistant("d")];
+    const example = read({ messages: chat });
+    expect(example).toEqual({ messages: chat.slice(0, -1), chosen: "d", rejected: undefined });
+    if ("reason" in example) throw new Error(example.reason);
+    expect(withoutSystemTurn(example.messages)).toEqual([user("Be kind.\n\na"), assistant("b"), user("c")]);
+    expect(withoutSystemTurn(example.messages, true)).toEqual([user("a"), assistant("b"), user("c")]);
+    const developer = [{ role: "developer", content: [{ type: "text", text: "Be kind." }] }, user("a"), assistant("b")];
+    expect(read({ messages: developer })).toMatchObject({ messages: [system("Be kind."), user("a")] });
+    expect(read({ messages: [system(" "), user("a"), assistant("b")] })).toMatchObject({ messages: [user("a")] });
+    expect(read({ messages: [user("a"), system("x"), user("b"), assistant("c")] })).toEqual({
+      reason: "a system message after the first turn",
+    });
   });
 
   it("tell a response of two turns from one", () => {

@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import path from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, it } from "vitest";
-import { readData } from "../../../lab/commands/data.ts";
+import { describeData, readData } from "../../../lab/commands/data.ts";
 import type { DataOptions } from "../../../lab/commands/options.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
 
@@ -43,6 +43,28 @@ describe("readData", () => {
     expect(demonstrations?.filter(({ messages }) => tested.has(messages[0]?.content))).toEqual([]);
     // Prompts that stand twice, once among those that may be tested, are in neither half of the rest.
     expect((demonstrations?.length ?? 0) + 30).toBeLessThan(80);
+  });
+
+  it("tests all of a file where another is demonstrated, less what both have", async () => {
+    const other = path.join(folder, "other.jsonl");
+    const own = (content: string) =>
+      JSON.stringify({
+        messages: [
+          { role: "user", content },
+          { role: "assistant", content: "x" },
+        ],
+      });
+    writeFileSync(other, [own("question 0"), own("new")].join("\n"));
+    const all = { ...options, limit: 80, demonstrationsFrom: other };
+    const data = await readData(all, engine, signal);
+    expect(data.sets[0]?.examples).toHaveLength(80);
+    expect(data.demonstrations?.map(({ messages }) => messages[0]?.content)).toEqual(["new"]);
+    expect(data.capped).toEqual([]);
+    expect(describeData(all, data)).not.toContain("--hold-out");
+    const both = { ...options, limit: 80, demonstrationsFrom: path.relative(process.cwd(), file) };
+    const capped = await readData(both, engine, signal);
+    expect(capped.sets[0]?.examples).toHaveLength(30);
+    expect(describeData(both, capped)).toContain("of harmless at most 30 prompts tested (--hold-out)");
   });
 
   it("draws by the seed, a larger sample beginning with a smaller one", async () => {
