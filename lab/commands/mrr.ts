@@ -1,7 +1,7 @@
 /** @module `icdpo eval mrr`: do scorers order candidates as a judge or a reward model does? Figure 3. */
 
 import { Command } from "commander";
-import { GatewayError, inPool, type Teacher, type World, whole } from "icdpo-gateway/laboratory";
+import { GatewayError, inPool, type PromptFormat, type Teacher, type World, whole } from "icdpo-gateway/laboratory";
 import { rewardsOf } from "../answers.ts";
 import { type Arm, changedArm, measured } from "../arms.ts";
 import { scorerNames } from "../pairs-report.ts";
@@ -45,7 +45,9 @@ export function mrrCommand(world: World): Command {
         const arms = await Promise.all(
           opened.map((arm) => (maxTokens === undefined ? arm : changedArm(arm, { maxTokens }))),
         );
-        await withRewards(run, options, async (rewards) => {
+        // A teacher reads what the scorers read, as RM-BoN's does.
+        const { prompt = commonFormat(arms) } = options;
+        await withRewards(run, prompt === undefined ? options : { ...options, prompt }, async (rewards) => {
           const judge = openJudge(run, options);
           const truth: Truth =
             judge === undefined || options.truth !== undefined
@@ -67,6 +69,12 @@ export function mrrCommand(world: World): Command {
         });
       });
     });
+}
+
+/** The prompt format that all arms score in. */
+export function commonFormat(arms: readonly Arm[]): PromptFormat | undefined {
+  const [format, ...others] = new Set(arms.map(({ policy }) => policy.scorer.format));
+  return others.length === 0 ? format : undefined;
 }
 
 /** Every arm's candidates for every prompt. */
@@ -118,20 +126,26 @@ async function rankCandidates(
   const { id, messages, seed } = example;
   const { answers } = await samplesOf(arm, cache, example, options.candidates, () => performance.now(), signal);
   const texts = answers.map(({ text }) => text);
-  const rewarded = await Promise.all(texts.map((text) => rewardsOf(rewards, messages, text, signal)));
+  const rewardsBy = (models: ReadonlyMap<string, RewardModel>) =>
+    Promise.all(texts.map((text) => rewardsOf(models, messages, text, signal)));
+  const isTruth = (label: string): boolean => truth.type === "reward" && label === truth.label;
   const points =
     truth.type === "judge"
       ? await judgedPoints(truth.judge, messages, texts, `icdpo-eval-${id}-${arm.name}`, signal)
-      : rewarded.map((all) => all[truth.label] as number);
-  if (points === null) return { truth: null, scores: {} };
+      : (await rewardsBy(new Map([...rewards].filter(([label]) => isTruth(label))))).map(
+          (all) => all[truth.label] as number,
+        );
+  // Candidates that the truth finds all the same are left out of the ranks: no scorer need read them.
+  if (points === null || new Set(points).size === 1) return { truth: points, scores: {} };
+  const others = new Map([...rewards].filter(([label]) => !isTruth(label)));
+  const rewarded = await rewardsBy(others);
   const { measured: sums } = await measured(arm, cache, { conversation: messages, completions: texts, seed, signal });
   const own = (of: (sum: (typeof sums)[number]) => number | null) =>
     sums.map((sum) => (sum.text === "" ? null : of(sum)));
-  const others = [...rewards.keys()].filter((label) => truth.type === "judge" || label !== truth.label);
   return {
     truth: points,
     scores: {
-      ...Object.fromEntries(others.map((label) => [label, rewarded.map((all) => all[label] as number)])),
+      ...Object.fromEntries([...others.keys()].map((label) => [label, rewarded.map((all) => all[label] as number)])),
       [scorerNames.s_hat]: own(({ sHat }) => sHat),
       [scorerNames.s]: own(({ s }) => s),
       [scorerNames.likelihood]: own(({ positive }) => positive),
