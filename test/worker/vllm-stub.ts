@@ -94,11 +94,20 @@ function complete({ allowed_token_ids: allowed }: Body) {
 
 const toolCall = '<tool_call>\n{"name": "weather", "arguments": {"city": "Paris"}}\n</tool_call>';
 
+/** What is left to say of an answer that may have begun at the prompt's end. */
+function goingOn(context: string, index: number): string {
+  const [, number = index] = /Candidate number (\d)$/u.exec(context) ?? [];
+  const whole = `Candidate number ${number}.`;
+  const lengths = Array.from({ length: whole.length }, (_, i) => whole.length - i);
+  return whole.slice(lengths.find((length) => context.endsWith(whole.slice(0, length))) ?? 0);
+}
+
 /** Of grammars it knows one, by heart. */
 async function* sample({ prompt, n = 1, structured_outputs: grammar }: Body) {
-  const isSlow = decode(prompt as number[]).includes(slowly);
+  const context = decode(prompt as number[]);
+  const isSlow = context.includes(slowly);
   for (let index = 0; index < n; index++) {
-    const text = isSlow ? "word ".repeat(1_000) : grammar === undefined ? `Candidate number ${index}.` : toolCall;
+    const text = isSlow ? "word ".repeat(1_000) : grammar === undefined ? goingOn(context, index) : toolCall;
     const words = text.match(/\S+\s*/gu) ?? [];
     for (const [i, word] of words.entries()) {
       const isLast = i === words.length - 1;

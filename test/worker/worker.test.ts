@@ -139,7 +139,7 @@ describe("the worker", () => {
     ]);
     const { data } = await client.embeddings.create({ model: "short", input: ["abc", "de"], encoding_format: "float" });
     expect(data.map(({ embedding }) => Math.hypot(...embedding))).toEqual([expect.closeTo(1), expect.closeTo(1)]);
-    expect((await client.models.list()).data.map(({ id }) => id)).toEqual(["plain", "icdpo", "ab"]);
+    expect((await client.models.list()).data.map(({ id }) => id)).toEqual(["icdpo", "plain", "ab"]);
   });
 
   it("records answers and feedback in D1, and reports experiments", async () => {
