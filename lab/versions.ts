@@ -13,7 +13,7 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 4, sources: "381a6a48323bdabf" },
+  answers: { version: 4, sources: "90a2114c6b6a2216" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
   rewards: { version: 1, sources: "0f358101771ac570" },

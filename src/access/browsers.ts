@@ -27,11 +27,13 @@ const exposedHeaders = [
   "retry-after",
 ];
 
-/** The gateway's own pages need their style sheet and their forms; nothing runs in them. */
+/** The gateway's own pages need their style sheet, their forms, and the playground's script, which asks the gateway. */
 const pagePolicy = {
   defaultSrc: ["'none'"],
   styleSrc: ["'self'"],
   imgSrc: ["'self'"],
+  scriptSrc: ["'self'"],
+  connectSrc: ["'self'"],
   formAction: ["'self'"],
   baseUri: ["'none'"],
   frameAncestors: ["'none'"],

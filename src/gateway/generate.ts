@@ -4,7 +4,14 @@
  */
 import type { Context } from "hono";
 import type { TokenDetail } from "../engine/engine.ts";
-import { type Beginning, type IcdpoOutcome, type IcdpoRequest, icdpo } from "../icdpo/pipeline.ts";
+import {
+  type Beginning,
+  type IcdpoOutcome,
+  type IcdpoRequest,
+  icdpo,
+  type Standing,
+  type Watch,
+} from "../icdpo/pipeline.ts";
 import type { AnswerReader } from "./answer-reader.ts";
 import { recordCounterfactual } from "./counterfactual.ts";
 import { type Demand, generationDemand } from "./demand.ts";
@@ -31,7 +38,7 @@ export function generate(
   c.get("observer").note({ answer: answerId, stream: true });
   const { demand, answer } = agreed(c, dependencies, resolved, generation, { answerId, isStreamed: true });
   return streamWork<GenerationEvent>(askerOf(c), reader, dependencies, demand, async (work, out) => {
-    const { rest, generated, after } = await answer(work, out);
+    const { rest, generated, after } = await answer(work, (readers) => showing(c, readers, out));
     return { rest: [...rest, { type: "end", generated }], after };
   });
 }
@@ -52,6 +59,37 @@ export async function generateWhole(
   return generated;
 }
 
+/** What happens until the answers are there whole, for somebody who watches candidates compete. */
+export type WatchedEvent =
+  /** Everything wrong with the request has been thrown before. */
+  | { readonly type: "begin"; readonly candidates: number }
+  | { readonly type: "text"; readonly index: number; readonly text: string }
+  | ({ readonly type: "standing" } & Standing)
+  | { readonly type: "end"; readonly generated: Generated };
+
+/** The answers of `generateWhole`, and what happens to all candidates until then. */
+export function generateWatched(
+  c: Context,
+  dependencies: AppDependencies,
+  resolved: ResolvedRoute,
+  generation: Generation,
+  answerId: string,
+  reader: Reader,
+): AsyncIterable<WatchedEvent> {
+  c.get("observer").note({ answer: answerId, stream: true });
+  const { demand, answer } = agreed(c, dependencies, resolved, generation, { answerId, isStreamed: false });
+  return streamWork<WatchedEvent>(askerOf(c), reader, dependencies, demand, async (work, { begin, push }) => {
+    const watch: Watch = {
+      onText: (index, text) => push({ type: "text", index, text }, text.length),
+      onStanding: ({ index, text, score, isDropped = false }) =>
+        push({ type: "standing", index, text, score, isDropped }, text.length),
+    };
+    const onSampling = ({ candidates }: Beginning): void => begin({ type: "begin", candidates });
+    const { generated, after } = await answer(work, () => ({ onSampling, watch }));
+    return { rest: [{ type: "end", generated }], after };
+  });
+}
+
 interface Answered {
   readonly generated: Generated;
   /** Events of what has not been shown. */
@@ -60,30 +98,34 @@ interface Answered {
   readonly after: () => void;
 }
 
-/** What a request may take, and how it is answered; with an outlet, shown as it happens. */
+/** What is shown of answers before they are whole, each read by one of the readers. */
+type Show = (
+  readers: readonly AnswerReader[],
+) => Pick<IcdpoRequest, "isStreamed" | "onSampling" | "onThought" | "onText" | "watch">;
+
+/** What a request may take, and how it is answered; with `show`, shown as it happens. */
 function agreed(
   c: Context,
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
   generation: Generation,
   { answerId, isStreamed }: { readonly answerId: string; readonly isStreamed: boolean },
-): { readonly demand: Demand; readonly answer: (work: Work, out?: Outlet<GenerationEvent>) => Promise<Answered> } {
+): { readonly demand: Demand; readonly answer: (work: Work, show?: Show) => Promise<Answered> } {
   const terms = agree(dependencies, resolved, generation, isStreamed);
   const { conversation, answers, tools, reasoning } = generation;
   const { sampling, isBounded } = terms;
   const within = generation.sampling.maxTokens;
   const asked = { conversation, sampling, answers, tools, reasoning, within, isBounded };
   const demand = generationDemand(terms.policy, asked);
-  const answer = async (work: Work, out?: Outlet<GenerationEvent>): Promise<Answered> => {
+  const answer = async (work: Work, show: Show = () => ({})): Promise<Answered> => {
     const prepared = await prepare(c, dependencies, resolved, generation, terms, work);
     const { outcome, readers } = await work.attempt(async (usage) => {
       const readers = Array.from({ length: answers }, (_, index) => prepared.reader(index));
-      const shown = out === undefined ? {} : showing(c, readers, out);
+      const shown = show(readers);
       return { outcome: await run(prepared, { ...prepared.request, ...shown, usage }, work.spent), readers };
     });
-    const inPieces = out !== undefined;
-    const asSampled = inPieces && outcome.isAsSampled;
-    const { generated, rest } = finishAnswers(outcome, generation, { readers, asSampled, inPieces });
+    const asSampled = isStreamed && outcome.isAsSampled;
+    const { generated, rest } = finishAnswers(outcome, generation, { readers, asSampled, inPieces: isStreamed });
     tell(c, generated);
     const { policy, request } = prepared;
     const scored = { id: answerId, policy, request, outcome };
@@ -97,7 +139,7 @@ function showing(
   c: Context,
   readers: readonly AnswerReader[],
   { begin, push }: Outlet<GenerationEvent>,
-): Pick<IcdpoRequest, "isStreamed" | "onSampling" | "onThought" | "onText"> {
+): ReturnType<Show> {
   const onSampling = ({ retrieveMs, basePromptTokens: promptTokens, candidates }: Beginning): void => {
     c.get("observer").note({ promptTokens });
     if (!c.finalized) setHeaders(c, { ...candidatesHeader(candidates), "server-timing": retrieveTiming(retrieveMs) });

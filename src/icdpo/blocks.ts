@@ -56,7 +56,8 @@ export class BlockwiseAnswer implements Strategy {
 
   async *sample(): AsyncGenerator<Candidate> {
     const { sampled } = this.#contexts;
-    const candidate = new CandidateText(sampled.format, (text) => this.#run.request.onText?.(0, text, []));
+    const { onText, watch } = this.#run.request;
+    const candidate = new CandidateText(sampled.format, (text) => onText?.(0, text, []));
     const text = new CutText(stopsOf(sampled, this.#options));
     let given = 0;
     for (let step = 0; this.#kept.some(goesOn); step++) {
@@ -64,6 +65,7 @@ export class BlockwiseAnswer implements Strategy {
       const common = commonBeginning(this.#kept.map((one) => one.text));
       candidate.push(text.push(common.slice(given)), []);
       given = common.length;
+      watch?.onStanding({ index: 0, text: this.#best.text, score: this.#best.score });
     }
     const { finish, ...best } = this.#best;
     candidate.push(text.push(best.text.slice(given)), []);

@@ -30,6 +30,24 @@ import { TimeBudget } from "./time-budget.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 import { unscoredAnswers } from "./whole-answers.ts";
 
+/** Somebody who watches candidates that nobody is given. */
+export interface Watch {
+  /** A piece of a candidate's text as it is sampled. */
+  readonly onText: (index: number, text: string) => void;
+  /** A candidate has been measured, at its end or on the way. */
+  readonly onStanding: (standing: Standing) => void;
+}
+
+export interface Standing {
+  readonly index: number;
+  /** All of it so far. */
+  readonly text: string;
+  /** Before normalisation; null: it has none. */
+  readonly score: number | null;
+  /** It is sampled no further. Absent: no. */
+  readonly isDropped?: boolean;
+}
+
 export type Stage = "retrieve" | "queue" | "prefill" | "sample" | "score";
 
 export interface IcdpoRequest extends Tenancy {
@@ -66,6 +84,8 @@ export interface IcdpoRequest extends Tenancy {
   readonly onText?: OnText | undefined;
   /** What is thought, as it is thought; `index`: of the answer, where each has a thought of its own, else null. */
   readonly onThought?: ((index: number | null, text: string) => void) | undefined;
+  /** Shows candidates while they compete; what is chosen does not depend on it. */
+  readonly watch?: Watch | undefined;
   /**
    * What is being done now; "queue" is waiting for the model to begin. "prefill" comes again with each part of the
    * prompt that has been fed.

@@ -161,7 +161,9 @@ export class PrunedAnswers implements Strategy {
     );
     timings.score += lap();
     const byIndex = new Map(measurable.map(({ index }, i) => [index, measured[i]]));
-    return standings.map((one) => ({ ...one, measured: byIndex.get(one.index) ?? null }));
+    const all = standings.map((one) => ({ ...one, measured: byIndex.get(one.index) ?? null }));
+    for (const one of all) request.watch?.onStanding({ index: one.index, text: one.text, ...this.#sized(one) });
+    return all;
   }
 
   /** As it was measured before. */
@@ -189,6 +191,8 @@ export class PrunedAnswers implements Strategy {
     const after = Math.max(...race.filter(goesOn).map(({ idsWithEos }) => idsWithEos.length));
     const { kept, dropped, aside } = compareRace(runners, after, { keep, answers, score: policy.settings.score });
     this.#kept.push(kept.length);
+    for (const { runner } of dropped)
+      request.watch?.onStanding({ ...runner.of, ...this.#sized(runner.of), isDropped: true });
     this.#out.push(
       ...dropped.map(({ runner, why }) => ({ ...runner.of, lost: { score: runner.score, dropped: why } })),
     );

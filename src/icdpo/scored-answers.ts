@@ -105,9 +105,10 @@ export class ScoredAnswers implements Strategy {
   }
 
   #scoreWave(candidates: AsyncIterable<Candidate>): Promise<ScoredResponse[]> {
-    const { budget, stop } = this.#run;
+    const { budget, stop, request } = this.#run;
     const tokenize = tokenizer(this.#run, this.#contexts, this.#sources);
-    return scoreCandidates(candidates, { scorer: this.#scorer, tokenize, budget, stop });
+    const onScored = request.watch?.onStanding;
+    return scoreCandidates(candidates, { scorer: this.#scorer, tokenize, budget, stop, onScored });
   }
 
   /** One for each wave: a server scores what it was given once it knows that no more comes. C⁻ is in its cache then. */

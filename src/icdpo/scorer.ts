@@ -120,6 +120,8 @@ export interface CandidateScoring {
   readonly scorer: Scorer;
   readonly tokenize: (candidate: Candidate) => Promise<Response>;
   readonly budget: TimeBudget;
+  /** Is told of each score. */
+  readonly onScored?: ((scored: ScoredResponse) => void) | undefined;
   /** Stops what else is done for the request where a score fails. */
   readonly stop: AbortController;
 }
@@ -132,14 +134,14 @@ export async function scoreCandidates(
   candidates: AsyncIterable<Candidate>,
   scoring: CandidateScoring,
 ): Promise<ScoredResponse[]> {
-  const { scorer, tokenize, stop } = scoring;
+  const { scorer, tokenize, stop, onScored } = scoring;
   const scored: Promise<ScoredResponse>[] = [];
   const tokenized: Promise<Response>[] = [];
   try {
     for await (const candidate of candidates) {
       const response = tokenize(candidate);
       const score = scoreWithin(response, scoring);
-      score.catch((error: unknown) => stop.abort(error));
+      score.then(onScored).catch((error: unknown) => stop.abort(error));
       tokenized.push(response);
       scored.push(score);
     }

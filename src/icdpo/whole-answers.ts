@@ -56,7 +56,7 @@ export async function* candidatesOf(
 export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logprobs"> {
   const { policy, request, count, usage, signal } = run;
   const { seed, topLogprobs, grammar, budget, onStage } = request;
-  const onText = choosesAmong(policy, request) ? undefined : request.onText;
+  const onText = (choosesAmong(policy, request) ? undefined : request.onText) ?? request.watch?.onText;
   const onPrefill = (): void => onStage?.("prefill");
   return {
     parameters: samplingWithin(run, contexts),

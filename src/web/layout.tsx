@@ -15,10 +15,12 @@ export interface LayoutProps {
   readonly section?: (typeof sections)[number][0];
   /** Somebody has signed in, and can sign out. */
   readonly isSignedIn?: boolean;
+  /** The path of what runs in the page; absent: nothing does. */
+  readonly script?: string;
   readonly children?: Child;
 }
 
-function Layout({ title, section, isSignedIn = false, children }: LayoutProps) {
+function Layout({ title, section, isSignedIn = false, script, children }: LayoutProps) {
   return (
     <html lang="en">
       <head>
@@ -27,6 +29,7 @@ function Layout({ title, section, isSignedIn = false, children }: LayoutProps) {
         <title>{`${title} · ICDPO gateway`}</title>
         <link rel="icon" href="/icon.svg" type="image/svg+xml" />
         <link rel="stylesheet" href="/style.css" />
+        {script !== undefined && <script src={script} defer />}
       </head>
       <body>
         <a class="skip" href="#content">

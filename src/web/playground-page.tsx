@@ -33,7 +33,19 @@ export interface PlaygroundProps {
   readonly canRate: boolean;
 }
 
-export function Playground({ choices, chosen, conversation, compare, played, error, canRate }: PlaygroundProps) {
+/** What the script fills anew with each answer, and the line where it says how far one is. */
+export function Playground(props: PlaygroundProps) {
+  return (
+    <>
+      <div id="playground">
+        <PlaygroundContent {...props} />
+      </div>
+      <p id="progress" class="quiet" role="status" />
+    </>
+  );
+}
+
+export function PlaygroundContent({ choices, chosen, conversation, compare, played, error, canRate }: PlaygroundProps) {
   const history = JSON.stringify(conversation.map(({ role, content, thought }) => ({ role, content, thought })));
   return (
     <>
@@ -67,7 +79,6 @@ export function Playground({ choices, chosen, conversation, compare, played, err
           <button type="submit">Ask</button>
           {conversation.length > 0 && <a href="/">New conversation</a>}
         </div>
-        <p class="quiet">A scored answer takes some seconds on a small machine.</p>
       </form>
     </>
   );
@@ -98,7 +109,7 @@ function Result({ played, canRate }: { readonly played: Played; readonly canRate
   const { demonstrations, timings, tokens, fallback, ranked } = outcome;
   const largest = Math.max(...ranked.map(({ score }) => Math.abs(score ?? 0)), Number.MIN_VALUE);
   return (
-    <section aria-label="How the answer was found">
+    <section id="result" aria-label="How the answer was found">
       <h2>Candidates</h2>
       <div class="columns">
         {ranked
@@ -169,8 +180,7 @@ function Candidate({
   readonly largest: number;
 }) {
   const { index, text, score, reward, positive, negative, idsWithEos, finish, dropped } = response;
-  // A reward alone has units of its own.
-  const unit = positive === null ? "" : " nats";
+  const unit = unitOf(positive !== null);
   return (
     <article class={isChosen ? "card chosen" : "card"}>
       <h3>
@@ -187,6 +197,11 @@ function Candidate({
       </p>
     </article>
   );
+}
+
+/** A reward alone has units of its own. */
+export function unitOf(isBySums: boolean): string {
+  return isBySums ? " nats" : "";
 }
 
 /** From the middle to the right for what the good examples favour, to the left for the others. */

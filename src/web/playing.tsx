@@ -2,16 +2,17 @@
 import type { Context } from "hono";
 import type { ContentfulStatusCode } from "hono/utils/http-status";
 import { z } from "zod";
-import { generationDemand } from "../gateway/demand.ts";
+import { type Demand, generationDemand } from "../gateway/demand.ts";
 import type { AppDependencies } from "../gateway/dependencies.ts";
 import { isFault, renderError } from "../gateway/errors.ts";
 import { generateWhole } from "../gateway/generate.ts";
-import type { Answer, Generation } from "../gateway/generation.ts";
+import type { Answer, Generated, Generation } from "../gateway/generation.ts";
 import type { ResolvedRoute } from "../gateway/route.ts";
 import { tenantOf } from "../gateway/tenant.ts";
-import { askerOf, withRequest } from "../gateway/work.ts";
+import { askerOf, type Work, withRequest } from "../gateway/work.ts";
 import { keepFeedback } from "../http/endpoints/feedback.ts";
 import { icdpo } from "../icdpo/pipeline.ts";
+import type { OnText } from "../icdpo/sample.ts";
 import { plainly } from "../policy/bypass.ts";
 import type { Policy, PolicySet, Route } from "../policy/policy.ts";
 import { boundedSampling } from "../policy/policy-sampling.ts";
@@ -19,7 +20,8 @@ import type { Conversation } from "../types/conversation.ts";
 import { GatewayError } from "../types/error.ts";
 import { readForm } from "./form.ts";
 import { page } from "./layout.tsx";
-import { type Choice, type Played, Playground } from "./playground-page.tsx";
+import { type Choice, type Played, Playground, type PlaygroundProps } from "./playground-page.tsx";
+import { playgroundScriptPath } from "./playground-script.ts";
 import { visibleRoutes } from "./visible-routes.ts";
 
 const playSchema = z.object({
@@ -41,17 +43,30 @@ const historySchema = z
 
 const ratingSchema = z.object({ id: z.string().max(128), rating: z.enum(["up", "down"]) });
 
+/** What somebody who plays asks for. */
+export interface Asked {
+  /** The last turn is the message. */
+  readonly conversation: Conversation;
+  /** Whether plain sampling answers as well. */
+  readonly compare: boolean;
+  /** The choice's value. */
+  readonly chosen: string;
+}
+
+/** Throws "invalid_request". */
+export async function readAsked(c: Context): Promise<Asked> {
+  const { message, route: chosen, compare, history } = await readForm(c, playSchema);
+  const conversation: Conversation = [...parseHistory(history), { role: "user", content: message }];
+  return { conversation, compare: compare === "on", chosen };
+}
+
 export function play(dependencies: AppDependencies) {
   return async (c: Context): Promise<Response> => {
-    const { message, route: chosen, compare, history } = await readForm(c, playSchema);
-    const turns: Conversation = [...parseHistory(history), { role: "user", content: message }];
-    const asked = { conversation: turns, compare: compare === "on", chosen };
+    const asked = await readAsked(c);
     try {
-      const played = await answer(c, dependencies, resolve(c, dependencies.policies(), chosen), turns, asked.compare);
-      const { content, thought } = played.answer;
-      const said = { role: "assistant", content: content ?? "", ...(thought !== null && { thought }) } as const;
-      const conversation: Conversation = [...turns, said];
-      return renderPlayground(c, dependencies, { ...asked, conversation, played, error: null });
+      const resolved = resolve(c, dependencies.policies(), asked.chosen);
+      const played = await answer(c, dependencies, resolved, asked);
+      return renderPlayground(c, dependencies, stateAfter(asked, played));
     } catch (error) {
       if (isFault(error)) dependencies.report(error);
       const { status, body } = renderError(error, c.get("isAdmin"));
@@ -59,11 +74,18 @@ export function play(dependencies: AppDependencies) {
       return renderPlayground(
         c,
         dependencies,
-        { ...asked, conversation: turns.slice(0, -1), played: null, error: body.error.message },
+        { ...asked, conversation: asked.conversation.slice(0, -1), played: null, error: body.error.message },
         status,
       );
     }
   };
+}
+
+export function stateAfter(asked: Asked, played: Played): PlaygroundState {
+  const { content, thought } = played.answer;
+  const said = { role: "assistant", content: content ?? "", ...(thought !== null && { thought }) } as const;
+  const conversation: Conversation = [...asked.conversation, said];
+  return { ...asked, conversation, played, error: null };
 }
 
 function parseHistory(text: string): Conversation {
@@ -81,44 +103,46 @@ async function answer(
   c: Context,
   dependencies: AppDependencies,
   resolved: ResolvedRoute,
-  conversation: Conversation,
-  compare: boolean,
+  { conversation, compare }: Asked,
 ): Promise<Played> {
   c.get("observer").note({ route: resolved.route, policy: resolved.policy.id });
   const id = dependencies.newId("play-");
   const started = dependencies.now();
   const generated = await generateWhole(c, dependencies, resolved, plainGeneration(conversation), id);
   const ms = dependencies.now() - started;
-  const isScored = resolved.policy.settings.score.type !== "none";
-  const plain = compare && isScored ? await playPlainly(c, dependencies, resolved.policy, conversation) : null;
-  return {
-    id,
-    policy: resolved.policy.id,
-    answer: generated.answers[0] as Answer,
-    outcome: generated.outcome,
-    plain,
-    ms,
-  };
+  const beside = compare ? plainBeside(c, dependencies, resolved.policy, conversation) : null;
+  const plain =
+    beside === null ? null : await withRequest(askerOf(c), dependencies, beside.demand, (work) => beside.answer(work));
+  return playedOf(resolved, generated, { id, plain, ms });
 }
 
-/** What plain sampling answers. */
-async function playPlainly(
+export function playedOf(
+  { policy }: ResolvedRoute,
+  { answers, outcome }: Generated,
+  others: Pick<Played, "id" | "plain" | "ms">,
+): Played {
+  return { ...others, policy: policy.id, answer: answers[0] as Answer, outcome };
+}
+
+/** What plain sampling answers to the same; null: nothing is chosen by a score, so that it would be no comparison. */
+export function plainBeside(
   c: Context,
   dependencies: AppDependencies,
   policy: Policy,
   conversation: Conversation,
-): Promise<string> {
+): { readonly demand: Demand; readonly answer: (work: Work, onText?: OnText) => Promise<string> } | null {
+  if (policy.settings.score.type === "none") return null;
   const sampling = boundedSampling(policy.settings);
   const { randomSeed, now } = dependencies;
   const request = { conversation, sampling, answers: 1, seed: randomSeed(), tenant: tenantOf(c, dependencies), now };
-  const demand = generationDemand(plainly(policy), request);
-  const { ranked } = await withRequest(askerOf(c), dependencies, demand, ({ signal, attempt, enter: onStage }) =>
-    attempt((usage) => icdpo(plainly(policy), { ...request, signal, onStage, usage })),
-  );
-  return ranked[0]?.text ?? "";
+  const answer = async ({ signal, attempt, enter: onStage }: Work, onText?: OnText): Promise<string> => {
+    const { ranked } = await attempt((usage) => icdpo(plainly(policy), { ...request, signal, onStage, onText, usage }));
+    return ranked[0]?.text ?? "";
+  };
+  return { demand: generationDemand(plainly(policy), request), answer };
 }
 
-function plainGeneration(conversation: Conversation): Generation {
+export function plainGeneration(conversation: Conversation): Generation {
   return {
     conversation,
     user: undefined,
@@ -150,10 +174,7 @@ export function rate(dependencies: AppDependencies) {
   };
 }
 
-interface PlaygroundState {
-  readonly conversation: Conversation;
-  readonly compare: boolean;
-  readonly chosen: string;
+export interface PlaygroundState extends Asked {
   readonly played: Played | null;
   readonly error: string | null;
 }
@@ -164,13 +185,17 @@ export function renderPlayground(
   state: PlaygroundState,
   status = 200,
 ): Response | Promise<Response> {
-  const choices = visibleRoutes(c, dependencies.policies()).flatMap(choicesOf);
-  const canRate = dependencies.records.state().status === "ok";
-  const content = <Playground {...state} choices={choices} canRate={canRate} />;
+  const content = <Playground {...propsOf(c, dependencies, state)} />;
+  const isSignedIn = dependencies.keys() !== null;
   return c.html(
-    page({ title: "Playground", section: "/", isSignedIn: dependencies.keys() !== null }, content),
+    page({ title: "Playground", section: "/", isSignedIn, script: playgroundScriptPath }, content),
     status as ContentfulStatusCode,
   );
+}
+
+export function propsOf(c: Context, dependencies: AppDependencies, state: PlaygroundState): PlaygroundProps {
+  const choices = visibleRoutes(c, dependencies.policies()).flatMap(choicesOf);
+  return { ...state, choices, canRate: dependencies.records.state().status === "ok" };
 }
 
 function choicesOf({ name, policy, experiment }: Route): Choice[] {
@@ -181,7 +206,7 @@ function choicesOf({ name, policy, experiment }: Route): Choice[] {
   }));
 }
 
-function resolve(c: Context, set: PolicySet, chosen: string): ResolvedRoute {
+export function resolve(c: Context, set: PolicySet, chosen: string): ResolvedRoute {
   const [name = "", armName] = chosen.split("/");
   const route = visibleRoutes(c, set).find((one) => one.name === name);
   const arm = route?.experiment?.arms.find((one) => one.name === armName) ?? null;

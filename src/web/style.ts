@@ -46,6 +46,7 @@ textarea, select, input[type=password], input[type=text] {
 }
 textarea { min-height: 5.5rem; resize: vertical; }
 button { font: inherit; font-weight: 600; padding: .5rem 1.1rem; border: 1px solid var(--accent); border-radius: .35rem; background: var(--accent); color: var(--on-accent); cursor: pointer; min-height: 2.6rem; }
+button:disabled { opacity: .5; cursor: default; }
 button.plain { background: transparent; color: var(--accent); }
 :focus-visible { outline: 3px solid var(--accent); outline-offset: 2px; }
 .row { display: flex; flex-wrap: wrap; gap: .6rem 1rem; align-items: end; }

@@ -1,4 +1,4 @@
-/** @module The pages and their forms. Everything is rendered here; nothing runs in the browser. */
+/** @module The pages and their forms. Everything is rendered here; the playground's script only shows it sooner. */
 import { Hono } from "hono";
 import { csrf } from "hono/csrf";
 import { HTTPException } from "hono/http-exception";
@@ -18,6 +18,8 @@ import { GatewayError } from "../types/error.ts";
 import { Experiment, ExperimentList } from "./experiments-page.tsx";
 import { icon } from "./icon.ts";
 import { Alert, page } from "./layout.tsx";
+import { playLive } from "./live-playing.tsx";
+import { playgroundScript, playgroundScriptPath } from "./playground-script.ts";
 import { play, rate, renderPlayground } from "./playing.tsx";
 import { Policies } from "./policies-page.tsx";
 import { signedIn, signIn, signOut } from "./signing-in.tsx";
@@ -27,13 +29,17 @@ import { visibleRoutes } from "./visible-routes.ts";
 
 /** Anybody may try a key. */
 const mostSignInBytes = 10_000;
-const pagePaths = ["/", "/rate", "/experiments", "/experiments/:route", "/policies", "/status"];
+const livePath = "/play";
+const pagePaths = ["/", livePath, "/rate", "/experiments", "/experiments/:route", "/policies", "/status"];
 
 export function web(dependencies: AppDependencies): Hono {
   const app = new Hono();
   const { bodyRoom, clientAddress, policies, policyState, records, turn } = dependencies;
   app.get("/style.css", (c) =>
     c.body(styleSheet, 200, { "content-type": "text/css; charset=utf-8", "cache-control": "max-age=300" }),
+  );
+  app.get(playgroundScriptPath, (c) =>
+    c.body(playgroundScript, 200, { "content-type": "text/javascript; charset=utf-8", "cache-control": "max-age=300" }),
   );
   app.get("/icon.svg", (c) => c.body(icon, 200, { "content-type": "image/svg+xml", "cache-control": "max-age=86400" }));
   for (const path of [...pagePaths, "/sign-in", "/sign-out"])
@@ -49,6 +55,7 @@ export function web(dependencies: AppDependencies): Hono {
     renderPlayground(c, dependencies, { conversation: [], compare: true, chosen: "", played: null, error: null }),
   );
   app.post("/", limitRate(dependencies), limitBody, play(dependencies));
+  app.post(livePath, limitRate(dependencies), limitBody, playLive(dependencies));
   app.post("/rate", limitRate(dependencies), limitBody, rate(dependencies));
   experimentPages(app, dependencies);
   app.get("/policies", (c) => {
@@ -82,6 +89,8 @@ export function web(dependencies: AppDependencies): Hono {
         : thrown;
     if (isFault(error)) dependencies.report(error);
     const { status, headers, body } = renderError(error, c.get("isAdmin"));
+    // The playground's script shows the message in its own place.
+    if (c.req.path === livePath) return c.json(body, status as ContentfulStatusCode, headers);
     return c.html(
       page({ title: "That did not work", isSignedIn }, <Alert>{body.error.message}</Alert>),
       status as ContentfulStatusCode,

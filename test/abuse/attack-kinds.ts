@@ -264,7 +264,7 @@ export const attackKinds: Readonly<Record<string, readonly [number, (draw: Draw)
         }),
         () => ({ path: "/sign-in", ...form({ key: text(random(12_000), "k") }) }),
         () => ({
-          path: "/",
+          path: pick(["/", "/play"]),
           ...form({
             message: text(1 + random(30), "Hi "),
             route: pick(["icdpo", "plain", "ab/treatment", "nobody"]),

@@ -54,6 +54,7 @@ describe("what another site's page sends", () => {
 
   it.each([
     ["/", form({ message: "Hi", route: "plain", history: "[]" })],
+    ["/play", form({ message: "Hi", route: "plain", history: "[]" })],
     ["/rate", form({ id: "play-1", rating: "up" })],
   ])("is refused as a form: %s", async (path, bytes) => {
     for (const headers of [{ origin: "http://evil.example" }, { origin: "null" }, { "sec-fetch-site": "cross-site" }])

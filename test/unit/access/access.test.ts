@@ -634,6 +634,7 @@ describe("browsers", () => {
 
   it.each([
     "/",
+    "/play",
     "/rate",
     "/sign-in",
     "/sign-out",

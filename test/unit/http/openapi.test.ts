@@ -53,6 +53,8 @@ describe("the described API", () => {
     // Pages and their forms are for people.
     const pages = [
       "/",
+      "/play",
+      "/playground.js",
       "/rate",
       "/sign-in",
       "/sign-out",
