@@ -57,7 +57,7 @@ async function* samplesOnce(
   const request = { ...parameters, logprobs: logprobs || capabilities.score };
   const asked = missing.map(({ index }) => seeds[index] as number);
   for await (const event of engine.sample(prompt, { ...request, seeds: asked }, signal)) {
-    if (event.type !== "text" && event.type !== "done") {
+    if (event.type === "prefill" || event.type === "prompt") {
       yield event;
       continue;
     }

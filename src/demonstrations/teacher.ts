@@ -159,7 +159,7 @@ function answerOf(
   const finish = message.refusal ? "refused" : finishes.get((said ?? "stop").toLowerCase());
   if (finish === undefined) throw failure(`it ended an answer with ${quoted(said ?? "", 40)}`);
   return {
-    text: finish === "refused" ? "" : withoutThought(message.content ?? "").trim(),
+    text: finish === "refused" ? "" : withoutThought(message.content?.text ?? "").trim(),
     finish,
     promptTokens: usage?.prompt_tokens ?? 0,
     completionTokens: usage?.completion_tokens ?? 0,

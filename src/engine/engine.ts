@@ -218,6 +218,11 @@ export interface Sample {
   readonly rest?: readonly TokenDetail[] | undefined;
   /** What the server counted, where the engine's own tokens are estimates; null where it did not. */
   readonly counted?: { readonly prompt: number | null; readonly completion: number | null } | undefined;
+  /**
+   * What a server that thinks for itself tells of its thought, which is no part of the text; its tokens are among those
+   * of the sample. Absent: nothing.
+   */
+  readonly thought?: { readonly text: string; readonly tokens: number } | undefined;
 }
 
 /**
@@ -252,9 +257,18 @@ export interface TextEvent {
   readonly details?: readonly TokenDetail[] | undefined;
 }
 
+/** What a server that thinks for itself tells of its thought, as it comes. `tokens`: as of text. */
+export interface ThoughtEvent {
+  readonly type: "thought";
+  readonly index: number;
+  readonly text: string;
+  readonly tokens: number;
+}
+
 export type SampleEvent =
   | PrefillEvent
   | PromptEvent
+  | ThoughtEvent
   | TextEvent
   | { readonly type: "done"; readonly index: number; readonly sample: Sample };
 

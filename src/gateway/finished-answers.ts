@@ -74,14 +74,16 @@ function thoughtOf({ reasoning }: IcdpoOutcome, { thought }: ScoredResponse): st
  */
 function usageOf(outcome: IcdpoOutcome, responses: readonly ScoredResponse[]): Generated["usage"] {
   const { reasoning, basePromptTokens: promptTokens } = outcome;
+  const shared = reasoning?.thought?.tokens ?? 0;
+  // What a server counts has the thought in it.
   const completionTokens = responses.reduce(
-    (sum, { sample, idsWithEos }) => sum + (sample?.counted?.completion ?? idsWithEos.length - 1),
-    0,
+    (sum, { sample, idsWithEos, thought }) =>
+      sum + (sample?.counted?.completion ?? idsWithEos.length - 1 + (thought?.tokens ?? 0)),
+    shared,
   );
-  if (reasoning === undefined) return { promptTokens, completionTokens };
-  const own = responses.reduce((sum, { thought }) => sum + (thought?.tokens ?? 0), 0);
-  const reasoningTokens = (reasoning.thought?.tokens ?? 0) + own;
-  return { promptTokens, completionTokens: completionTokens + reasoningTokens, reasoningTokens };
+  const own = responses.flatMap(({ thought }) => thought?.tokens ?? []);
+  if (reasoning === undefined && own.length === 0) return { promptTokens, completionTokens };
+  return { promptTokens, completionTokens, reasoningTokens: own.reduce((sum, tokens) => sum + tokens, shared) };
 }
 
 function finished(events: readonly AnswerEvent[]): Answer {

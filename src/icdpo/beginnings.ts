@@ -112,7 +112,7 @@ async function sampleParts(
   for await (const event of counted(context.engine.sample(prompt, request, signal), prompt.tokens.length, usage)) {
     if (event.type === "prefill" || event.type === "prompt") tell(event);
     else if (event.type === "text") onText(event.text);
-    else samples[event.index] = event.sample;
+    else if (event.type === "done") samples[event.index] = event.sample;
   }
   return samples;
 }

@@ -15,6 +15,7 @@ import type { ScoringContext } from "./contexts.ts";
 import { cuts } from "./prompt.ts";
 import { candidateSeed } from "./seed.ts";
 import type { Thought } from "./thought.ts";
+import { ThoughtText } from "./thought-text.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { TokenCounter, type TokenUsage } from "./token-usage.ts";
 
@@ -32,7 +33,7 @@ export interface Candidate {
   readonly sample: Sample | null;
   /** Of the tokens in the text, if asked for. */
   readonly details: readonly TokenDetail[];
-  /** What was thought before it, where each candidate thinks for itself. */
+  /** What was thought before it, where each candidate thinks for itself, or a server does. */
   readonly thought?: Thought | undefined;
 }
 
@@ -60,6 +61,8 @@ export interface SampleOptions {
   readonly budget?: AbortSignal | undefined;
   /** Pieces of a candidate's text, as they become certain. */
   readonly onText?: OnText | undefined;
+  /** Pieces of what a server tells of a candidate's thought. */
+  readonly onThought?: ((index: number, text: string) => void) | undefined;
 }
 
 /**
@@ -70,12 +73,14 @@ export interface SampleOptions {
  * @example for await (const { index, text } of sampleCandidates(contexts.sampled, options)) texts[index] = text;
  */
 export async function* sampleCandidates(context: ScoringContext, options: SampleOptions): AsyncGenerator<Candidate> {
-  const { count, first = 0, seed, usage, onText, contrast } = options;
+  const { count, first = 0, seed, usage, onText, onThought, contrast } = options;
   const { engine, format, prompt } = context;
   const budget = new TimeBudget(options.budget, options.signal);
   const seeds = Array.from({ length: count }, (_, place) => candidateSeed(seed, first + place));
   const textOf = (index: number) => new CandidateText(format, (text, details) => onText?.(index, text, details));
   const unfinished = new Map(seeds.map((_, place) => [first + place, textOf(first + place)]));
+  const thoughtOf = (index: number) => new ThoughtText((text) => onThought?.(index, text));
+  const thoughts = new Map(seeds.map((_, place) => [first + place, thoughtOf(first + place)]));
   const contexts = [prompt, ...(contrast === undefined ? [] : [contrast.prompt])];
   const fed = contexts.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const counter = new TokenCounter(fed, usage, contexts.length);
@@ -90,10 +95,13 @@ export async function* sampleCandidates(context: ScoringContext, options: Sample
       const index = first + event.index;
       const candidate = unfinished.get(index) as CandidateText;
       if (event.type === "text") candidate.push(event.text, event.details ?? []);
+      else if (event.type === "thought") thoughts.get(index)?.push(event.text);
       else {
         const { sample } = event;
         unfinished.delete(index);
-        yield { index, ...candidate.end(sample.finish), finish: sample.finish, stopString: sample.stopString, sample };
+        const { finish, stopString, thought } = sample;
+        const told = thought && { thought: { ...thought, text: thought.text.trim(), isClosed: true } };
+        yield { index, ...candidate.end(finish), finish, stopString, sample, ...told };
       }
     }
   } catch (error) {

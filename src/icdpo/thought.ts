@@ -11,6 +11,7 @@ import type { Contexts, ScoringContext } from "./contexts.ts";
 import { type Candidate, type SampleOptions, sampleCandidates, teller } from "./sample.ts";
 import { candidateSeed } from "./seed.ts";
 import type { Run } from "./strategy.ts";
+import { ThoughtText } from "./thought-text.ts";
 import { TimeBudget } from "./time-budget.ts";
 import { TokenCounter, type TokenUsage } from "./token-usage.ts";
 
@@ -136,7 +137,7 @@ export async function* sampleThoughts(
           continue;
         }
         const { index } = event;
-        if (event.type === "text") {
+        if (event.type !== "done") {
           unfinished.get(index)?.push(event.text);
           continue;
         }
@@ -148,26 +149,6 @@ export async function* sampleThoughts(
     if (!budget.explains(error)) throw error;
   }
   for (const index of unfinished.keys()) yield { index, thought: nothing };
-}
-
-/** White space is told once it is followed by something. */
-class ThoughtText {
-  readonly #onText: (text: string) => void;
-  #isEmpty = true;
-  #space = "";
-
-  constructor(onText: (text: string) => void) {
-    this.#onText = onText;
-  }
-
-  push(text: string): void {
-    const rest = this.#space + text;
-    const shown = (this.#isEmpty ? rest.trimStart() : rest).trimEnd();
-    this.#space = this.#isEmpty && shown === "" ? "" : rest.slice(rest.trimEnd().length);
-    if (shown === "") return;
-    this.#isEmpty = false;
-    this.#onText(shown);
-  }
 }
 
 /**

@@ -69,6 +69,7 @@ export class TokenCounter {
         this.#usage.cached += event.cached;
         break;
       case "text":
+      case "thought":
         this.#setSampled(event.index, (this.#sampled.get(event.index) ?? 0) + event.tokens);
         break;
       case "done":

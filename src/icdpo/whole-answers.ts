@@ -42,21 +42,22 @@ export async function* candidatesOf(
   { sampled, room }: Contexts,
   options: SampleOptions,
 ): AsyncGenerator<Candidate> {
-  const { reasoning, count, request, signal } = run;
+  const { reasoning, count, signal } = run;
   const { thinking } = (await sampled.engine.info(signal)).capabilities;
   if (thinking === undefined || reasoning === null || !hasOwnThoughts(reasoning, count)) {
     yield* sampleCandidates(sampled, options);
     return;
   }
-  const onThought = choosesAmong(run.policy, request) ? undefined : request.onThought;
   const limit = thoughtLimit(reasoning, room);
-  yield* sampleThinking(sampled, thinking, { ...options, reasoning, limit, onThought });
+  yield* sampleThinking(sampled, thinking, { ...options, reasoning, limit });
 }
 
 export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logprobs"> {
   const { policy, request, count, usage, signal } = run;
   const { seed, topLogprobs, grammar, budget, onStage } = request;
-  const onText = (choosesAmong(policy, request) ? undefined : request.onText) ?? request.watch?.onText;
+  const isShown = !choosesAmong(policy, request);
+  const onText = (isShown ? request.onText : undefined) ?? request.watch?.onText;
+  const onThought = isShown ? request.onThought : undefined;
   const onPrefill = (): void => onStage?.("prefill");
   return {
     parameters: samplingWithin(run, contexts),
@@ -70,6 +71,7 @@ export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions,
     budget,
     onPrefill,
     onText,
+    onThought,
   };
 }
 

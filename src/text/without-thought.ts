@@ -6,7 +6,7 @@ interface Marks {
 }
 
 /** As templates write them: Qwen3, DeepSeek-R1 and most others; Mistral. */
-const marks: readonly Marks[] = [
+export const thoughtMarks: readonly Marks[] = [
   ...["think", "thinking", "thought", "seed:think"].map((name) => ({ opening: `<${name}>`, closing: `</${name}>` })),
   { opening: "[THINK]", closing: "[/THINK]" },
 ];
@@ -32,7 +32,7 @@ export function withoutThought(text: string): string {
 function afterThoughts(text: string): string {
   let rest = text;
   for (;;) {
-    const mark = marks.find(({ opening }) => rest.startsWith(opening));
+    const mark = thoughtMarks.find(({ opening }) => rest.startsWith(opening));
     if (mark === undefined) return rest;
     const end = rest.indexOf(mark.closing, mark.opening.length);
     if (end < 0) return "";
@@ -41,7 +41,7 @@ function afterThoughts(text: string): string {
 }
 
 function afterOpenedThought(text: string): string {
-  for (const { opening, closing } of marks) {
+  for (const { opening, closing } of thoughtMarks) {
     const end = text.startsWith(closing) ? 0 : text.indexOf(`\n${closing}`) + 1;
     const isClosed = text.startsWith(closing, end);
     if (isClosed && !text.slice(0, end).includes(opening)) return text.slice(end + closing.length).trimStart();

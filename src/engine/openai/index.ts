@@ -29,6 +29,7 @@ import {
   chatEvent,
   type MessagesPrompt,
   OpenAiSample,
+  type Piece,
   type Replaceable,
   replaceableFields,
   requestBody,
@@ -133,16 +134,19 @@ class OpenAi implements RunningEngine {
       if (!hasBegun) yield { type: "prompt", cached: 0 };
       hasBegun = true;
       for (const { index, ...news } of event.choices) {
-        const piece = samples[index]?.take(news);
-        if (piece) yield { type: "text", index, ...piece, tokens: estimates[index]?.add(piece.text) ?? 0 };
+        yield* told(index, samples[index]?.take(news), estimates[index]);
       }
       const { usage } = event;
       // Of several answers the service tells only their sum.
       const completion = samples.length === 1 ? (usage?.completion_tokens ?? null) : null;
-      if (usage) for (const sample of samples) sample.counted = { prompt: usage.prompt_tokens ?? null, completion };
+      const prompt = usage?.prompt_tokens ?? null;
+      const thought = samples.length === 1 ? (usage?.completion_tokens_details?.reasoning_tokens ?? null) : null;
+      if (usage) for (const sample of samples) sample.counted = { prompt, completion, thought };
     }
-    for (const [index, sample] of samples.entries())
+    for (const [index, sample] of samples.entries()) {
+      yield* told(index, sample.rest(), estimates[index]);
       yield { type: "done", index, sample: sample.end((text) => estimatedTokens(countTokens(text))) };
+    }
   }
 
   score(): AsyncIterable<ScoreEvent> {
@@ -208,6 +212,15 @@ class OpenAi implements RunningEngine {
     if (refused !== undefined) this.#refused.add(refused as Replaceable);
     return refused !== undefined;
   }
+}
+
+function* told(index: number, piece: Piece | null | undefined, estimate: Estimate | undefined): Generator<SampleEvent> {
+  if (!piece) return;
+  const { thought, ...text } = piece;
+  const tokens = (added: string): number => estimate?.add(added) ?? 0;
+  if (thought !== "") yield { type: "thought", index, text: thought, tokens: tokens(thought) };
+  if (text.text !== "" || (text.details ?? []).length > 0)
+    yield { type: "text", index, ...text, tokens: tokens(text.text) };
 }
 
 /** At most, of all answers. */

@@ -4,21 +4,47 @@ import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { Prompt, Sample, SampleRequest, TemplateVariables, Token, TokenDetail } from "../engine.ts";
 import type { TakenField } from "../taken-fields.ts";
+import { LeadingThought, type Parted } from "./leading-thought.ts";
 
 const likely = z.object({ token: z.string(), logprob: z.number(), bytes: z.array(z.int()).nullish() });
 const logprobs = z
   .object({ content: z.array(likely.extend({ top_logprobs: z.array(likely).nullish() })).nullish() })
   .nullish();
 /** What is no count is taken for none. */
-const usage = z.object({ prompt_tokens: z.int().nullish(), completion_tokens: z.int().nullish() });
+const usage = z.object({
+  prompt_tokens: z.int().nullish(),
+  completion_tokens: z.int().nullish(),
+  completion_tokens_details: z.object({ reasoning_tokens: z.int().nullish() }).nullish().catch(null),
+});
+const texts = z.array(z.looseObject({ text: z.string().nullish() })).transform(joined);
 /** Text, or parts of which those with a text are it: others hold thoughts, which are no part of the answer. */
 export const contentSchema = z.union([
-  z.string(),
+  z.string().transform((text) => ({ text, thought: "" })),
   z
-    .array(z.looseObject({ type: z.string().nullish(), text: z.string().nullish() }))
-    .transform((parts) => parts.map(({ text }) => text ?? "").join("")),
+    .array(
+      z.looseObject({
+        type: z.string().nullish(),
+        text: z.string().nullish(),
+        thinking: z.union([z.string(), texts]).nullish().catch(null),
+      }),
+    )
+    .transform((parts) => ({ text: joined(parts), thought: parts.map(({ thinking }) => thinking ?? "").join("") })),
 ]);
-const words = z.object({ content: contentSchema.nullish(), refusal: z.string().nullish() }).nullish();
+
+function joined(parts: readonly { readonly text?: string | null | undefined }[]): string {
+  return parts.map(({ text }) => text ?? "").join("");
+}
+
+/** Thoughts have two names; services that know both say the same by both. What is no text is no thought. */
+const thought = z.string().nullish().catch(null);
+const words = z
+  .object({
+    content: contentSchema.nullish(),
+    refusal: z.string().nullish(),
+    reasoning_content: thought,
+    reasoning: thought,
+  })
+  .nullish();
 /** Where a service leaves the index out, the place in the list stands in. An error of one choice is the answer's. */
 const choice = z.object({
   index: z.int().nullish(),
@@ -128,7 +154,9 @@ export interface MessagesPrompt extends Prompt {
   readonly variables?: TemplateVariables | undefined;
 }
 
-interface Piece {
+export interface Piece {
+  /** What is thought before the text. */
+  readonly thought: string;
   readonly text: string;
   readonly details?: readonly TokenDetail[];
 }
@@ -138,13 +166,21 @@ export class OpenAiSample {
   readonly #isDetailed: boolean;
   readonly #decoder = new TextDecoder();
   readonly #details: TokenDetail[] = [];
+  /** Of tokens that may be a thought's. */
+  #waiting: readonly TokenDetail[] = [];
+  readonly #leading = new LeadingThought();
   #offset = 0;
   #text = "";
+  #thought = "";
   #finish: string | null = null;
   #hasBegun = false;
   readonly #maxTokens: number;
   /** Tokens, as the service counts them. */
-  counted: NonNullable<Sample["counted"]> = { prompt: null, completion: null };
+  counted: NonNullable<Sample["counted"]> & { readonly thought: number | null } = {
+    prompt: null,
+    completion: null,
+    thought: null,
+  };
 
   constructor({ topLogprobs, maxTokens }: SampleRequest) {
     this.#isDetailed = topLogprobs !== undefined;
@@ -157,9 +193,9 @@ export class OpenAiSample {
   }
 
   take(news: News): Piece | null {
-    const { content, refusal } = news.delta ?? news.message ?? {};
+    const { content, refusal, reasoning_content: thought, reasoning } = news.delta ?? news.message ?? {};
     // An empty content beside a refusal says nothing.
-    const text = content || refusal || "";
+    const parted = this.#leading.push(content?.text || refusal || "");
     this.#hasBegun = true;
     const entries = (this.#isDetailed && news.logprobs?.content) || [];
     const details = entries.map(({ top_logprobs: top, ...entry }) => {
@@ -167,10 +203,26 @@ export class OpenAiSample {
       this.#offset += this.#decoder.decode(Uint8Array.from(detail.bytes), { stream: true }).length;
       return detail;
     });
-    this.#details.push(...details);
-    this.#text += text;
+    this.#waiting = [...this.#waiting, ...details];
     this.#finish = news.finish_reason ?? this.#finish;
-    return text === "" && details.length === 0 ? null : { text, ...(this.#isDetailed && { details }) };
+    const told = thought || reasoning || content?.thought || "";
+    return this.#piece({ thought: told + parted.thought, text: parted.text });
+  }
+
+  /** What was held back, for it might have been a thought's. */
+  rest(): Piece | null {
+    return this.#piece(this.#leading.end());
+  }
+
+  #piece({ thought, text }: Parted): Piece | null {
+    const { answerStart } = this.#leading;
+    const details = answerStart === null ? [] : this.#waiting.flatMap((detail) => inAnswer(detail, answerStart));
+    if (answerStart !== null) this.#waiting = [];
+    this.#details.push(...details);
+    this.#thought += thought;
+    this.#text += text;
+    if (thought === "" && text === "" && details.length === 0) return null;
+    return { thought, text, ...(this.#isDetailed && { details }) };
   }
 
   /**
@@ -189,17 +241,25 @@ export class OpenAiSample {
       throw new GatewayError("unsupported_parameter", "This route's engine gives no log-probabilities.", {
         param: "logprobs",
       });
+    const { prompt, completion, thought } = this.counted;
     return {
       text: this.#text,
+      ...(this.#thought !== "" && {
+        thought: { text: this.#thought, tokens: thought ?? estimate(this.#thought).length },
+      }),
       finish: this.#finish === "length" || (this.#finish === null && isFull) ? "length" : "stop",
-      tokens:
-        this.counted.completion === null ? estimate(this.#text) : new Array<Token>(this.counted.completion).fill(0),
+      tokens: completion === null ? estimate(this.#thought + this.#text) : new Array<Token>(completion).fill(0),
       logprobs: [],
       endLogprobs: [],
       ...(this.#isDetailed && { details: this.#details }),
-      counted: this.counted,
+      counted: { prompt, completion },
     };
   }
+}
+
+/** Offsets count from the answer's beginning; a thought's tokens are none of its. */
+function inAnswer(detail: TokenDetail, answerStart: number): TokenDetail[] {
+  return detail.offset < answerStart ? [] : [{ ...detail, offset: detail.offset - answerStart }];
 }
 
 function detailOf({ token, logprob, bytes }: z.output<typeof likely>): Omit<TokenDetail, "top" | "offset"> {

@@ -472,6 +472,130 @@ describe("what the service refuses", () => {
   });
 });
 
+describe("a service that thinks", () => {
+  const usage = {
+    prompt_tokens: 9,
+    completion_tokens: 20,
+    completion_tokens_details: { reasoning_tokens: 15 },
+  };
+  const says = (...deltas: readonly object[]) =>
+    deltas.map((delta, i) => ({
+      choices: [{ index: 0, delta, finish_reason: i === deltas.length - 1 ? "stop" : null }],
+    }));
+  const toldBy = (all: readonly SampleEvent[], type: "thought" | "text") =>
+    all.flatMap((event) => (event.type === type ? [event.text] : [])).join("");
+
+  it.each([
+    ["by its usual name", { reasoning_content: "Two and two…", content: "Four." }],
+    ["by its other name", { reasoning: "Two and two…", content: "Four." }],
+    ["by both", { reasoning: "Two and two…", reasoning_content: "Two and two…", content: "Four." }],
+    [
+      "in a part",
+      {
+        content: [
+          { type: "thinking", thinking: "Two and two…" },
+          { type: "text", text: "Four." },
+        ],
+      },
+    ],
+    [
+      "in parts of a part",
+      {
+        content: [
+          { type: "thinking", thinking: [{ type: "text", text: "Two and two…" }] },
+          { type: "text", text: "Four." },
+        ],
+      },
+    ],
+    ["in its content", { content: "<think>\nTwo and two…\n</think>\n\nFour." }],
+    ["in its content, otherwise", { content: " [THINK]Two and two…[/THINK]Four." }],
+  ])("tells it apart from its answer, %s, whole and streamed", async (_, said) => {
+    const answered = await service(json({ choices: [{ message: said, finish_reason: "stop" }], usage }));
+    const all = await events(answered.engine, whole);
+    expect(samplesOf(all)[0]).toMatchObject({ text: "Four.", thought: { tokens: 15 }, counted: { completion: 20 } });
+    expect([toldBy(all, "thought").trim(), toldBy(all, "text")]).toEqual(["Two and two…", "Four."]);
+    const streamed = await service(stream(...says(said), { choices: [], usage }));
+    expect(samplesOf(await events(streamed.engine, request))[0]?.thought?.text.trim()).toBe("Two and two…");
+  });
+
+  it.each([
+    ["<think>Hm.</think>\n\nFour.", "Hm.", "Four."],
+    ["<think>1 </ 2 </thin 3</think>Four </think> <think>.", "1 </ 2 </thin 3", "Four </think> <think>."],
+    ["<think>Hm. </thin", "Hm. </thin", ""],
+    ["<thinker>Rodin", "", "<thinker>Rodin"],
+    ["<thin", "", "<thin"],
+    ["\n <b>Four.", "", "\n <b>Four."],
+    ["Four <think>.", "", "Four <think>."],
+  ])("leaves its thought in the content, which comes by the character: %j", async (content, thought, text) => {
+    const { engine } = await service(stream(...says(...Array.from(content, (piece) => ({ content: piece })))));
+    const all = await events(engine, request);
+    expect([toldBy(all, "thought"), toldBy(all, "text")]).toEqual([thought, text]);
+    expect(samplesOf(all)[0]).toMatchObject({ text, ...(thought !== "" && { thought: { text: thought } }) });
+  });
+
+  it("has no thought where what it calls one is no text", async () => {
+    const { engine } = await service(
+      json({ choices: [{ message: { content: "Four.", reasoning: { effort: "low" } }, finish_reason: "stop" }] }),
+    );
+    expect(samplesOf(await events(engine, whole))[0]).not.toHaveProperty("thought");
+  });
+
+  it("gives log-probabilities of its content only, from the content's beginning", async () => {
+    const pieces = ["<think>", "Hm.", "</think>", "\n\n", "Fo", "ur."];
+    const entries = pieces.map((token) => ({ token, logprob: -1, bytes: null }));
+    const { engine } = await service(
+      stream(
+        ...pieces.map((piece, i) => ({
+          choices: [{ index: 0, delta: { content: piece }, logprobs: { content: [entries[i]] }, finish_reason: null }],
+        })),
+        ...says({}),
+      ),
+    );
+    const [sample] = samplesOf(await events(engine, { ...request, topLogprobs: 0 }));
+    expect(sample?.details?.map(({ text, offset }) => [text, offset])).toEqual([
+      ["Fo", 0],
+      ["ur.", 2],
+    ]);
+  });
+
+  it.each([
+    ["counted", usage, { completion_tokens: 20, completion_tokens_details: { reasoning_tokens: 15 } }],
+    ["estimated", undefined, { completion_tokens: 2 + 3, completion_tokens_details: { reasoning_tokens: 3 } }],
+  ])("is answered for in the protocol's words, its tokens %s", async (_, counts, expected) => {
+    const said = { content: "Four.", reasoning_content: " I wonder.\n" };
+    const { engine } = await service(({ body }, response) =>
+      (body["stream"]
+        ? stream(...says({ reasoning_content: " I won" }, { reasoning_content: "der.\n" }, { content: "Four." }), {
+            choices: [],
+            usage: counts,
+          })
+        : json({ choices: [{ message: said, finish_reason: "stop" }], usage: counts }))({} as Call, response),
+    );
+    const files = {
+      policies: new Map([["plain", "candidates: 1\nscore: { type: none }\n"]]),
+      routes: "routes: { plain: { policy: plain } }",
+      demonstrations: new Map(),
+    };
+    const set = await buildPolicySet(files, {
+      engines: onlyEngine(engine),
+      embedder: () => Promise.reject(new Error("not needed")),
+    });
+    const { chat } = await gateway({}, { policies: () => set });
+    const answered = (await (await chat({ model: "plain" })).json()) as {
+      choices: { message: object }[];
+      usage: object;
+    };
+    expect(answered.choices[0]?.message).toMatchObject({ content: "Four.", reasoning_content: "I wonder." });
+    expect(answered.usage).toMatchObject(expected);
+    const options = { model: "plain", stream: true, stream_options: { include_usage: true } };
+    const { chunks } = await readStream(await chat(options));
+    const deltas = chunks.flatMap(({ choices }) => choices.map(({ delta }: { delta: object }) => delta));
+    expect(deltas.map((delta) => delta.reasoning_content ?? "").join("")).toBe("I wonder.");
+    expect(deltas.map((delta) => delta.content ?? "").join("")).toBe("Four.");
+    expect(chunks.at(-1).usage).toMatchObject(expected);
+  });
+});
+
 describe("what such a service cannot do", () => {
   it("is declared, and refused where it is asked for", async () => {
     const { engine, calls } = await service(json({}));
