@@ -53,6 +53,8 @@ interface Script {
   /** Roles that its template refuses, written one after another. */
   readonly refuses?: RegExp;
   readonly hasTemplate?: boolean;
+  /** Its template writes an empty thought where thinking is turned off. */
+  readonly thinks?: boolean;
   /** Called before anything is answered; true: it has answered itself. */
   readonly before?: (...call: Parameters<Handler>) => boolean;
 }
@@ -76,7 +78,9 @@ async function vllm(script: Script = {}): Promise<StubServer> {
         return sendJson(response, { error: { message: "no system role" } }, 400);
       if (script.refuses?.test(body.messages.map(({ role }: Message) => role).join(" ")))
         return sendJson(response, { error: { message: "roles must alternate" } }, 400);
-      const tokens = encode(template(body.messages, body.add_generation_prompt));
+      const skips = script.thinks && body.chat_template_kwargs?.enable_thinking === false;
+      const prompt = template(body.messages, body.add_generation_prompt);
+      const tokens = encode(skips ? `${prompt}<think>\n\n</think>\n\n` : prompt);
       sendJson(response, { tokens, token_strs: tokens.map(spell) });
     } else if (path === "/tokenize") {
       const tokens = [...(body.add_special_tokens ? [begin] : []), ...encode(body.prompt)];
@@ -277,6 +281,23 @@ describe("prompts", () => {
     expect((await engine.tokenize(["a<|end|>", "<b>", ""])).map(decode)).toEqual(["a< |end|>", "<b>", ""]);
   });
 
+  it("of a model that thinks say how, which was found out by rendering", async () => {
+    const engine = open([await vllm({ thinks: true })]);
+    const { thinking } = (await engine.info()).capabilities;
+    expect(thinking).toMatchObject({
+      on: { enable_thinking: true },
+      off: { enable_thinking: false },
+      opening: encode("<think>\n"),
+      marker: "</think>",
+      space: "\n",
+      closing: encode("</think>\n\n"),
+      byDefault: true,
+    });
+    const { tokens } = await engine.chatPrompt([{ role: "user", content: "a <think>b</think>" }]);
+    expect(decode(tokens)).toContain("a < think>b< /think>");
+    expect((await open([await vllm()]).info()).capabilities.thinking).toBeUndefined();
+  });
+
   it("put system text into the user's turn where the template refuses it", async () => {
     const engine = open([await vllm({ refusesSystem: true })]);
     const { tokens } = await engine.chatPrompt([
@@ -354,6 +375,13 @@ describe("sampling", () => {
       logprob_token_ids: [end],
       structured_outputs: { grammar: 'root ::= "a"' },
     });
+  });
+
+  it("ends at the request's own end tokens as well", async () => {
+    const stub = await vllm({ sample: () => [] });
+    const events = open([stub]).sample({ tokens: [97], end }, { ...plain, endTokens: [98] });
+    await expect(collect(events)).rejects.toThrow("before all samples were done");
+    expect(stub.requests.at(-1)?.body.stop_token_ids).toEqual([end, 98]);
   });
 
   it("is asked for what is not OpenAI's, too", async () => {
