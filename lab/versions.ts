@@ -13,10 +13,10 @@ export interface ResultVersion {
 
 export const versions = {
   /** What a policy answers, and its candidates. */
-  answers: { version: 4, sources: "1f908bcd62709cdd" },
+  answers: { version: 4, sources: "0a28be95d99a1ebe" },
   /** Log-probabilities of given tokens after given tokens. */
   scores: { version: 1, sources: "13e6cbd6658485f8" },
-  rewards: { version: 1, sources: "0f358101771ac570" },
+  rewards: { version: 1, sources: "78ad58ed8064843c" },
   /** What a judge or teacher replied, without its thought. */
   opinions: { version: 3, sources: "245639a264d18fb0" },
 } as const satisfies Readonly<Record<string, ResultVersion>>;

@@ -120,8 +120,6 @@ export interface SamplingParameters {
   readonly ignoreEos?: boolean | undefined;
   /** Generation ends before the first of these strings. */
   readonly stop: readonly string[];
-  /** Tokens that end it beside those that end every generation; absent: none. They are not part of it. */
-  readonly endTokens?: readonly Token[] | undefined;
   /**
    * Subtracted from the logit of each token that the completion holds already, once (presence) and as often as it does
    * (frequency): OpenAI's definition.
@@ -171,6 +169,8 @@ export interface Contrast {
 export interface SampleRequest extends SamplingParameters {
   /** One seed a sample; their number is n. */
   readonly seeds: readonly number[];
+  /** Tokens that end it beside those that end every generation; absent: none. They are not part of it. */
+  readonly endTokens?: readonly Token[] | undefined;
   /** Return the log-probabilities of sampled tokens, and of ending before each. */
   readonly logprobs: boolean;
   /** Details of each token, with so many alternatives. */
@@ -183,7 +183,10 @@ export interface SampleRequest extends SamplingParameters {
   readonly contrast?: Contrast | undefined;
 }
 
-/** "stop": the model closed its turn, or met one of the request's end tokens, or a stop string was met. "length": `maxTokens` or the context's end. */
+/**
+ * "stop": the model closed its turn, or an end token or stop string of the request was met. "length": `maxTokens` or
+ * the context's end.
+ */
 export type FinishReason = "stop" | "length";
 
 /**

@@ -1,5 +1,4 @@
 /** @module What the gateway needs of the world around it. */
-
 import type { Context } from "hono";
 import type { AccessDependencies } from "../access/access.ts";
 import type { KeysState } from "../access/api-keys.ts";

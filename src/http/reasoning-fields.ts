@@ -3,6 +3,7 @@
  * do not think do not heed it.
  */
 import { z } from "zod";
+import { thinkingSwitches } from "../engine/template/thinking.ts";
 import type { ReasoningWord } from "../gateway/generation.ts";
 import type { AskedReasoning } from "../policy/reasoning-schema.ts";
 
@@ -30,9 +31,6 @@ export const reasoningFields = {
 const fields = z.object(reasoningFields);
 type Fields = z.output<typeof fields>;
 
-/** Switches that templates know: who sets them means thoughts as well. */
-const switches = ["enable_thinking", "thinking"] as const;
-
 /** What is said most exactly counts: a budget before an effort, an effort before a switch. */
 export function toReasoning(
   body: Fields,
@@ -40,7 +38,8 @@ export function toReasoning(
 ): AskedReasoning | undefined {
   const { reasoning_effort: said, think } = body;
   const tokens = body.thinking_budget_tokens ?? body.thinking_token_budget ?? body.reasoning_budget ?? undefined;
-  const switched = switches.map((name) => variables[name]).find((value) => typeof value === "boolean");
+  // Who switches it for the template means thoughts as well.
+  const switched = thinkingSwitches.map((name) => variables[name]).find((value) => typeof value === "boolean");
   const asked = {
     ...(switched !== undefined && { thinks: switched === true }),
     ...(typeof think === "boolean" ? { thinks: think } : byEffort(think)),

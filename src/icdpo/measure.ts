@@ -22,7 +22,7 @@ import { responseText } from "./prompt.ts";
 import { scoreOf } from "./score.ts";
 import { randomFrom } from "./seed.ts";
 import { negativesRandom, withShownNegative } from "./shown-negative.ts";
-import { contextAfter } from "./thought.ts";
+import { allAfter } from "./thought.ts";
 import { noUsage, type TokenUsage } from "./token-usage.ts";
 
 export interface MeasureRequest extends Tenancy {
@@ -185,32 +185,20 @@ async function encodeContexts(
   };
   const parts = { conversation, demonstrations, instructions, thinks: { thinks: thought !== undefined } };
   const built = await buildContexts(models, parts, needs);
-  const contexts = thought === undefined ? built : { ...built, ...(await allAfter(built, thought, signal)) };
+  if (thought !== undefined) await checkThinks(built.positive, signal);
+  const { base, positive, negative, reference } = built;
+  const measuring = { base, positive, negative, reference };
+  const contexts = { ...built, ...(thought === undefined ? measuring : await allAfter(measuring, thought, signal)) };
   const isGuided = demonstrations.length > 0 || instructions !== null;
   return { ...contexts, positive: isGuided ? contexts.positive : null, negative: isGuided ? contexts.negative : null };
 }
 
 /** Throws "unsupported_parameter" where the model that scores does not think. */
-async function allAfter(
-  { base, positive, negative, reference }: Contexts,
-  thought: string,
-  signal?: AbortSignal,
-): Promise<Pick<Contexts, "base" | "positive" | "negative" | "reference">> {
-  if ((await positive.engine.info(signal)).capabilities.thinking === undefined || positive.format !== "chat")
+async function checkThinks({ engine, format }: ScoringContext, signal?: AbortSignal): Promise<void> {
+  if ((await engine.info(signal)).capabilities.thinking === undefined || format !== "chat")
     throw new GatewayError("unsupported_parameter", "This route's model does not think before it answers.", {
       param: "reasoning_content",
     });
-  const after = (context: ScoringContext): Promise<ScoringContext> => contextAfter(context, thought, signal);
-  const [one, other] = await Promise.all([after(base), after(positive)]);
-  // Contexts that are one stay one: each is fed once.
-  const same = (context: ScoringContext | null): Promise<ScoringContext> | ScoringContext | null =>
-    context === base ? one : context === positive ? other : context && after(context);
-  return {
-    base: one,
-    positive: positive === base ? one : other,
-    negative: await same(negative),
-    reference: await same(reference),
-  };
 }
 
 /** `[completions]` each, in nats. Null: that context does not exist. */

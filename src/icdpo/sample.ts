@@ -79,8 +79,13 @@ export async function* sampleCandidates(context: ScoringContext, options: Sample
   const seeds = Array.from({ length: count }, (_, place) => candidateSeed(seed, first + place));
   const textOf = (index: number) => new CandidateText(format, (text, details) => onText?.(index, text, details));
   const unfinished = new Map(seeds.map((_, place) => [first + place, textOf(first + place)]));
-  const thoughtOf = (index: number) => new ThoughtText((text) => onThought?.(index, text));
-  const thoughts = new Map(seeds.map((_, place) => [first + place, thoughtOf(first + place)]));
+  /** Of servers that think for themselves. */
+  const thoughts = new Map<number, ThoughtText>();
+  const thoughtOf = (index: number): ThoughtText => {
+    const thought = thoughts.get(index) ?? new ThoughtText((text) => onThought?.(index, text));
+    thoughts.set(index, thought);
+    return thought;
+  };
   const contexts = [prompt, ...(contrast === undefined ? [] : [contrast.prompt])];
   const fed = contexts.reduce((sum, { tokens }) => sum + tokens.length, 0);
   const counter = new TokenCounter(fed, usage, contexts.length);
@@ -95,7 +100,7 @@ export async function* sampleCandidates(context: ScoringContext, options: Sample
       const index = first + event.index;
       const candidate = unfinished.get(index) as CandidateText;
       if (event.type === "text") candidate.push(event.text, event.details ?? []);
-      else if (event.type === "thought") thoughts.get(index)?.push(event.text);
+      else if (event.type === "thought") thoughtOf(index).push(event.text);
       else {
         const { sample } = event;
         unfinished.delete(index);

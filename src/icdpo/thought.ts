@@ -78,8 +78,6 @@ export function hasOwnThoughts(reasoning: Reasoning | null, candidates: number):
 /** The thought that all of a request's candidates share, after C⁺ of the model that samples. */
 export async function shareThought(run: Run, { sampled, room }: Contexts, reasoning: Reasoning): Promise<Thought> {
   const { request, usage, signal } = run;
-  const { thinking } = (await sampled.engine.info(signal)).capabilities;
-  if (thinking === undefined) throw new Error("A model that does not think was asked for a thought");
   const { onStage, onThought } = request;
   const options: ThoughtOptions = {
     parameters: request.sampling,
@@ -92,7 +90,7 @@ export async function shareThought(run: Run, { sampled, room }: Contexts, reason
     onBegin: () => onStage?.("sample"),
     onThought: onThought && ((_, text) => onThought(null, text)),
   };
-  for await (const { thought } of sampleThoughts(sampled, thinking, options)) return thought;
+  for await (const { thought } of sampleThoughts(sampled, reasoning.thinking, options)) return thought;
   throw new Error("No thought came of a prompt");
 }
 
@@ -111,8 +109,12 @@ export async function* sampleThoughts(
   options: ThoughtOptions,
 ): AsyncGenerator<{ readonly index: number; readonly thought: Thought }> {
   const { limit, seeds, usage, onThought } = options;
-  const nothing: Thought = { text: "", tokens: 0, isClosed: false };
-  const unfinished = new Map(seeds.map((_, index) => [index, new ThoughtText((text) => onThought?.(index, text))]));
+  const unfinished = new Map(
+    seeds.map((_, index) => [
+      index,
+      { shown: new ThoughtText((text) => onThought?.(index, text)), text: "", tokens: 0 },
+    ]),
+  );
   const budget = new TimeBudget(options.budget, options.signal);
   const counter = new TokenCounter(prompt.tokens.length, usage);
   const tell = teller(options);
@@ -137,8 +139,12 @@ export async function* sampleThoughts(
           continue;
         }
         const { index } = event;
+        const begun = unfinished.get(index);
         if (event.type !== "done") {
-          unfinished.get(index)?.push(event.text);
+          if (begun === undefined) continue;
+          begun.shown.push(event.text);
+          begun.text += event.text;
+          begun.tokens += event.tokens;
           continue;
         }
         unfinished.delete(index);
@@ -148,7 +154,8 @@ export async function* sampleThoughts(
   } catch (error) {
     if (!budget.explains(error)) throw error;
   }
-  for (const index of unfinished.keys()) yield { index, thought: nothing };
+  for (const [index, { text, tokens }] of unfinished)
+    yield { index, thought: { text: text.trim(), tokens, isClosed: false } };
 }
 
 /**
@@ -176,24 +183,29 @@ export async function contextsAfter(
   reasoning: Reasoning,
   signal?: AbortSignal,
 ): Promise<Contexts> {
+  const { sampled, positive, negative, reference } = contexts;
+  const before = { sampled, positive, negative, reference };
+  const after = await allAfter(before, thought.text, signal);
+  const lengthOf = (context: ScoringContext | null): number => context?.prompt.tokens.length ?? 0;
+  const names = Object.keys(before) as (keyof typeof before)[];
+  const longer = Math.max(...names.map((name) => lengthOf(after[name]) - lengthOf(before[name])));
+  return { ...contexts, ...after, room: answerRoom(reasoning, contexts.room - longer, thought) };
+}
+
+/** Each of the contexts after the thought; those that are one stay one, for each is fed once. */
+export async function allAfter<Named extends Readonly<Record<string, ScoringContext | null>>>(
+  contexts: Named,
+  thought: string,
+  signal?: AbortSignal,
+): Promise<Named> {
   const known = new Map<ScoringContext, Promise<ScoringContext>>();
   const after = (context: ScoringContext): Promise<ScoringContext> => {
-    const done = known.get(context) ?? contextAfter(context, thought.text, signal);
+    const done = known.get(context) ?? contextAfter(context, thought, signal);
     known.set(context, done);
     return done;
   };
-  const { sampled, positive, negative, reference } = contexts;
-  const [one, other, third, fourth] = await Promise.all([
-    after(sampled),
-    after(positive),
-    negative && after(negative),
-    reference && after(reference),
-  ]);
-  const lengths = await Promise.all(
-    [...known].map(async ([before, done]) => (await done).prompt.tokens.length - before.prompt.tokens.length),
-  );
-  const room = answerRoom(reasoning, contexts.room - Math.max(...lengths), thought);
-  return { ...contexts, sampled: one, positive: other, negative: third, reference: fourth, room };
+  const entries = Object.entries(contexts).map(async ([name, context]) => [name, context && (await after(context))]);
+  return Object.fromEntries(await Promise.all(entries)) as Named;
 }
 
 /**
@@ -202,7 +214,6 @@ export async function contextsAfter(
  */
 export async function* sampleThinking(
   context: ScoringContext,
-  thinking: Thinking,
   options: SampleOptions & Pick<ThoughtOptions, "limit" | "onThought"> & { readonly reasoning: Reasoning },
 ): AsyncGenerator<Candidate> {
   const { first = 0, count, seed, parameters, reasoning, onThought } = options;
@@ -218,7 +229,11 @@ export async function* sampleThinking(
   const all = async (): Promise<void> => {
     const answers: Promise<void>[] = [];
     const tellThought = (place: number, text: string): void => onThought?.(first + place, text);
-    const thoughts = sampleThoughts(context, thinking, { ...options, seeds, onThought: onThought && tellThought });
+    const thoughts = sampleThoughts(context, reasoning.thinking, {
+      ...options,
+      seeds,
+      onThought: onThought && tellThought,
+    });
     for await (const { index, thought } of thoughts) answers.push(answer(index, thought));
     await Promise.all(answers);
   };

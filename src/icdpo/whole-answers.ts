@@ -37,19 +37,13 @@ export function unscoredAnswers(run: Run, contexts: Contexts, sources: CopySourc
 }
 
 /** Candidates of a context; where each thinks for itself, after a thought of its own. */
-export async function* candidatesOf(
-  run: Run,
+export function candidatesOf(
+  { reasoning, count }: Run,
   { sampled, room }: Contexts,
   options: SampleOptions,
-): AsyncGenerator<Candidate> {
-  const { reasoning, count, signal } = run;
-  const { thinking } = (await sampled.engine.info(signal)).capabilities;
-  if (thinking === undefined || reasoning === null || !hasOwnThoughts(reasoning, count)) {
-    yield* sampleCandidates(sampled, options);
-    return;
-  }
-  const limit = thoughtLimit(reasoning, room);
-  yield* sampleThinking(sampled, thinking, { ...options, reasoning, limit });
+): AsyncIterable<Candidate> {
+  if (reasoning === null || !hasOwnThoughts(reasoning, count)) return sampleCandidates(sampled, options);
+  return sampleThinking(sampled, { ...options, reasoning, limit: thoughtLimit(reasoning, room) });
 }
 
 export function sampleOptions(run: Run, contexts: Contexts): Omit<SampleOptions, "logprobs"> {

@@ -37,6 +37,8 @@ export interface AskedReasoning {
 
 /** What a request and its policy come to, for a model that thinks. */
 export interface Reasoning {
+  /** How the model writes its thoughts. */
+  readonly thinking: Thinking;
   readonly thinks: boolean;
   /** Tokens of a thought. */
   readonly budget: number;
@@ -57,11 +59,13 @@ export function reasoningOf(
     within,
     asked = {},
   }: { readonly isScored: boolean; readonly within?: number | undefined; readonly asked?: AskedReasoning | undefined },
-  { off, byDefault, efforts }: Thinking,
+  thinking: Thinking,
 ): Reasoning {
+  const { off, byDefault, efforts } = thinking;
   const mode = settings?.mode ?? (isScored && off !== null ? "off" : "auto");
   const { thinks = mode === "auto" ? byDefault : mode === "on", budget, effort } = asked;
   return {
+    thinking,
     thinks,
     budget: budget ?? settings?.budget ?? defaultBudget,
     thoughts: settings?.thoughts ?? "shared",

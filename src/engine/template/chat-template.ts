@@ -9,7 +9,7 @@ import type { Conversation, Tool, ToolSyntax } from "../../types/conversation.ts
 import { GatewayError, messageOf } from "../../types/error.ts";
 import type { TemplateVariables, Token } from "../engine.ts";
 import { fittingTurns, mapTexts, plainMarkers } from "./chat-turns.ts";
-import { readThoughtRules, type ThoughtRules, thoughtMarkers, thoughtProbes } from "./thinking.ts";
+import { readThoughtRules, renderThoughts, type ThoughtRules, thoughtMarkers } from "./thinking.ts";
 import { probeToolSyntax, type Render, toolMarkers } from "./tool-syntax.ts";
 import { callProbes, readTurnRules, renderedProbes, type TurnRules, turnProbes } from "./turn-rules.ts";
 
@@ -66,15 +66,8 @@ export class ChatTemplate {
     const render: Render = (messages, tools, prompt) => this.#render(messages, tools, prompt);
     this.tools = probeToolSyntax(render, this.#control);
     this.#rules = this.#readRules();
-    this.thoughts = readThoughtRules(
-      Object.fromEntries(
-        Object.entries(thoughtProbes).map(([name, { conversation, prompt, variables }]) => [
-          name,
-          this.#rendered(conversation, prompt, variables),
-        ]),
-      ),
-      source,
-    );
+    const thoughts = renderThoughts((probe) => this.#rendered(probe.conversation, probe.prompt, probe.variables));
+    this.thoughts = readThoughtRules(thoughts, source);
     const { delimiters, end, leaves } = this.#probe();
     const markers = [...(this.tools === null ? [] : toolMarkers(render)), ...thoughtMarkers(this.thoughts)];
     const plain = markers.filter((marker) => !vocabulary.control.has(marker));

@@ -2,7 +2,7 @@
 import { Template } from "@huggingface/jinja";
 import type { Conversation, Message, Tool, ToolSyntax } from "../../types/conversation.ts";
 import { anyOf, templateMessages } from "./chat-template.ts";
-import { readThoughtRules, type ThoughtRules, thoughtProbes } from "./thinking.ts";
+import { readThoughtRules, renderThoughts, type ThoughtRules } from "./thinking.ts";
 import { probeToolSyntax } from "./tool-syntax.ts";
 import { readTurnRules, renderedProbes, type TurnRules, turnProbes } from "./turn-rules.ts";
 
@@ -83,11 +83,8 @@ export function templateAbilities(
 }
 
 function thoughtsIn(tried: Tried, source: string): Pick<TemplateAbilities, "thinking" | "thoughts"> {
-  const rendered = Object.entries(thoughtProbes).map(([name, probe]): [string, string | null] => [
-    name,
-    tried(probe.conversation, probe),
-  ]);
-  const thoughts = readThoughtRules(Object.fromEntries(rendered), source);
+  const rendered = renderThoughts((probe) => tried(probe.conversation, probe));
+  const thoughts = readThoughtRules(rendered, source);
   if (thoughts !== null) return { thinking: thoughts.off === null ? "always" : "switched", thoughts };
   return { thinking: /<\/?think|reasoning_content/u.test(source) ? "kept" : "none", thoughts };
 }

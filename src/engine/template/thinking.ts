@@ -30,7 +30,7 @@ export interface ThoughtRules {
 const user: Message = { role: "user", content: "PROBE-USER" };
 const [thought, answer] = ["PROBE-THOUGHT", "PROBE-ANSWER"];
 /** The variables by which templates turn thinking on and off. */
-const switches = ["enable_thinking", "thinking"] as const;
+export const thinkingSwitches = ["enable_thinking", "thinking"] as const;
 const efforts = ["low", "medium", "high"] as const;
 
 /** What a template is asked to render. */
@@ -43,7 +43,7 @@ export interface ThoughtProbe {
 
 const told = (variables: TemplateVariables): ThoughtProbe => ({ conversation: [user], prompt: true, variables });
 
-export const thoughtProbes: Readonly<Record<string, ThoughtProbe>> = {
+const thoughtProbes: Readonly<Record<string, ThoughtProbe>> = {
   unset: told({}),
   recalled: {
     conversation: [user, { role: "assistant", content: answer, thought }],
@@ -51,7 +51,7 @@ export const thoughtProbes: Readonly<Record<string, ThoughtProbe>> = {
     variables: {},
   },
   ...Object.fromEntries(
-    switches.flatMap((name) => [true, false].map((value) => [`${name} ${value}`, told({ [name]: value })])),
+    thinkingSwitches.flatMap((name) => [true, false].map((value) => [`${name} ${value}`, told({ [name]: value })])),
   ),
   ...Object.fromEntries(efforts.map((effort) => [effort, told({ reasoning_effort: effort })])),
 };
@@ -59,7 +59,20 @@ export const thoughtProbes: Readonly<Record<string, ThoughtProbe>> = {
 /** What the template makes of each of the probes; null: it refuses. */
 export type RenderedThoughts = Readonly<Record<string, string | null>>;
 
-/** `<think>`, `<|think|>`, `<seed:think>`, `[THINK]`, `<|channel>thought`: what opens a thought, at a prompt's end. */
+/** What all of the probes come to. `render`: null where the template refuses. */
+export async function renderedThoughts(
+  render: (probe: ThoughtProbe) => Promise<string | null>,
+): Promise<RenderedThoughts> {
+  const entries = Object.entries(thoughtProbes).map(async ([name, probe]) => [name, await render(probe)]);
+  return Object.fromEntries(await Promise.all(entries));
+}
+
+/** The same, of a template that is at hand. */
+export function renderThoughts(render: (probe: ThoughtProbe) => string | null): RenderedThoughts {
+  return Object.fromEntries(Object.entries(thoughtProbes).map(([name, probe]) => [name, render(probe)]));
+}
+
+/** `<think>`, `<|think|>`, `<seed:think>`, `[THINK]`: what opens a thought, at a prompt's end. */
 const openMarker = String.raw`(?:<[^<>\s/]*think(?:ing)?[^<>\s/]*>|\[THINK(?:ING)?\])`;
 const opened = new RegExp(`(${openMarker})(\\s*)$`, "u");
 const closeMarker = String.raw`(?:<[^<>\s]*/[^<>\s]*think(?:ing)?[^<>\s]*>|\[/THINK(?:ING)?\])`;
@@ -80,7 +93,7 @@ export function readThoughtRules(rendered: RenderedThoughts, source = ""): Thoug
   const common = { efforts: effortsOf(rendered, unset) };
   const channels = channelsIn(unset, source);
   if (channels !== null) return { ...channels, ...common };
-  for (const name of switches) {
+  for (const name of thinkingSwitches) {
     const [on, off] = [rendered[`${name} true`], rendered[`${name} false`]];
     if (!on || !off || on === off) continue;
     const markers = markersOf(rendered, { on, off });

@@ -7,7 +7,7 @@ import type { Conversation } from "../../types/conversation.ts";
 import { GatewayError } from "../../types/error.ts";
 import type { TemplateVariables, Token } from "../engine.ts";
 import { fittingTurns, mapTexts, plainMarkers, textsIn } from "../template/chat-turns.ts";
-import { readThoughtRules, type ThoughtRules, thoughtMarkers, thoughtProbes } from "../template/thinking.ts";
+import { readThoughtRules, renderedThoughts, type ThoughtRules, thoughtMarkers } from "../template/thinking.ts";
 import { readTurnRules, type TurnRules, turnProbes } from "../template/turn-rules.ts";
 import type { VllmModel } from "./vllm-model.ts";
 import { brokenUp, type VllmTokens } from "./vllm-tokenizer.ts";
@@ -142,15 +142,11 @@ async function readThoughts(
   tokens: VllmTokens,
   signal: AbortSignal | undefined,
 ): Promise<ThoughtRules | null> {
-  const rendered = await Promise.all(
-    Object.entries(thoughtProbes).map(
-      async ([name, { conversation, prompt, variables }]): Promise<[string, string | null]> => {
-        const rendering = await renderOrNull(served, conversation, prompt, signal, variables);
-        return [name, rendering && (await tokens.detokenize(rendering.tokens, signal))];
-      },
-    ),
-  );
-  return readThoughtRules(Object.fromEntries(rendered));
+  const rendered = await renderedThoughts(async ({ conversation, prompt, variables }) => {
+    const rendering = await renderOrNull(served, conversation, prompt, signal, variables);
+    return rendering && tokens.detokenize(rendering.tokens, signal);
+  });
+  return readThoughtRules(rendered);
 }
 
 async function renderOrNull(...call: Parameters<typeof render>): Promise<z.infer<typeof rendered> | null> {

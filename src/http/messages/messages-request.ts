@@ -138,9 +138,16 @@ export function toPrompt(
     toolChoice: toToolChoice(choice),
     parallelToolCalls: !(choice && choice.type !== "none" && choice.disable_parallel_tool_use),
     format: toGuidedFormat(body) ?? formatOf(body),
-    ...toServerPrompt(body),
-    ...(body.thinking && { reasoning: toReasoning(body.thinking) }),
+    ...withThinking(toServerPrompt(body), body.thinking),
   };
+}
+
+/** `thinking` is this protocol's own word; what other servers know goes as well. */
+function withThinking<Prompt extends Pick<Generation, "reasoning">>(
+  prompt: Prompt,
+  thinking: CountTokensRequest["thinking"],
+): Prompt {
+  return thinking ? { ...prompt, reasoning: { ...prompt.reasoning, ...toReasoning(thinking) } } : prompt;
 }
 
 /** "adaptive" leaves it to the policy. */

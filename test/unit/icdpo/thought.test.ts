@@ -3,6 +3,7 @@ import { describe, expect, it } from "vitest";
 import type { Reasoned } from "../../../src/icdpo/pipeline.ts";
 import type { Policy } from "../../../src/policy/policy.ts";
 import { policySchema } from "../../../src/policy/schema.ts";
+import { cancelled } from "../../../src/types/error.ts";
 import { ScriptedEngine } from "../scripted-engine.ts";
 import { thinks } from "../thinking-script.ts";
 import { icdpo, measure, policy, request, scoreCalls, sHat, signOf, table } from "./scripted-policy.ts";
@@ -15,6 +16,16 @@ function withReasoning(options: Parameters<typeof policy>[0], reasoning?: Partia
     ...base,
     settings: { ...base.settings, reasoning: { budget: 50, thoughts: "shared", ...reasoning } as Reasoning },
   };
+}
+
+/** Ends as soon as its signal fires, between two pieces as well. */
+class PromptlyEndingEngine extends ScriptedEngine {
+  override async *sample(...[prompt, sampling, signal]: Parameters<ScriptedEngine["sample"]>) {
+    for await (const event of super.sample(prompt, sampling, signal)) {
+      yield event;
+      if (signal?.aborted) throw cancelled(signal);
+    }
+  }
 }
 
 const plain = { score: { type: "none" }, candidates: 1, demonstrations: [], instructions: null } as const;
@@ -81,6 +92,14 @@ describe("a plain answer", () => {
     );
     expect(reasoning?.thought?.tokens).toBe(6);
     expect(maxTokens).toBe(2);
+  });
+
+  it("comes after what a deadline has left of a thought", async () => {
+    const budget = new AbortController();
+    const engine = new PromptlyEndingEngine(thinks(["Two words"], ["Yes."]));
+    const onThought = (): void => budget.abort();
+    const { reasoning } = await icdpo(engine, policy(plain), request({ budget: budget.signal, onThought }));
+    expect(reasoning?.thought).toEqual({ text: "Two", tokens: 3, isClosed: false });
   });
 
   it("of a model that does not think has none of this", async () => {
